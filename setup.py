@@ -1,0 +1,57 @@
+"""Installs vipjax. `configs/` and `launch/` are not installed: they are run from the clone."""
+
+import pathlib
+
+import setuptools
+
+REQUIREMENTS = [
+  "absl-py",
+  "av",
+  "chex",
+  "fast-simplification",
+  "flax",
+  "gymnasium",
+  # tensorflow-datasets imports it without declaring it.
+  "importlib_resources",
+  "jax",
+  "matplotlib",
+  # It pins mujoco 3.3.0 and needs Python below 3.14.
+  "metaworld==3.1.1",
+  "ml-collections",
+  "mujoco",
+  "numpy",
+  "optax",
+  "orbax-checkpoint",
+  # gymnasium's mujoco environments import it without declaring it.
+  "packaging",
+  "pillow",
+  "platformdirs",
+  "safetensors",
+  "tensorboardX",
+  "tensorflow-datasets",
+  "tqdm",
+  "trimesh",
+]
+
+EXTRAS = {
+  "test": ["hypothesis", "pytest", "ruff"],
+  # Other people's implementations, for second opinions and for timing against; vipjax itself
+  # never imports them.
+  "peers": ["sbx-rl", "stable-baselines3", "torch"],
+}
+
+setuptools.setup(
+  name="vipjax",
+  version="0.1.0",
+  description="From a few videos to a reward and a policy: value-implicit pre-training in JAX.",
+  long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+  if pathlib.Path(__file__).with_name("README.md").is_file()
+  else "",
+  long_description_content_type="text/markdown",
+  license="Apache-2.0",
+  python_requires=">=3.11,<3.14",
+  packages=setuptools.find_packages(include=["vipjax", "vipjax.*"]),
+  package_data={"vipjax.encoder": ["pretrained/**"]},
+  install_requires=REQUIREMENTS,
+  extras_require=EXTRAS,
+)

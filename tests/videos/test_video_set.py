@@ -1,0 +1,99 @@
+"""The padded array and the selection before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.videos.clips import moving_picture
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos import fit_square, make_video_set, require_frames, select
+
+
+def test_padding_repeats_the_last_frame():
+  videos = [Video(moving_picture(length, 8, 6)) for length in (2, 5, 1)]
+  video_set = make_video_set(videos)
+  assert video_set.frames.shape == (3, 5, 8, 6, 3) and video_set.frames.dtype == np.uint8
+  assert video_set.lengths.tolist() == [2, 5, 1] and video_set.lengths.dtype == np.int32
+  for row, video in zip(video_set.frames, videos, strict=True):
+    length = len(video.frames)
+    np.testing.assert_array_equal(row[:length], video.frames)
+    for padding in row[length:]:
+      np.testing.assert_array_equal(padding, video.frames[-1])
+
+
+def test_size_brings_all_to_one_square():
+  videos = [Video(moving_picture(2, 24, 32)), Video(moving_picture(2, 40, 20))]
+  video_set = make_video_set(videos, size=16)
+  assert video_set.frames.shape == (2, 2, 16, 16, 3)
+  np.testing.assert_array_equal(video_set.frames[1], fit_square(videos[1].frames, 16))
+
+
+def test_differing_sizes_are_named():
+  videos = [
+    Video(moving_picture(2, 24, 32), source="first.mp4"),
+    Video(moving_picture(2, 24, 32), source="second.mp4"),
+    Video(moving_picture(2, 32, 24), source="third.mp4"),
+    Video(moving_picture(2, 8, 8)),
+  ]
+  expected = (
+    "expected videos of one size, 24x32 as first.mp4, but got third.mp4 (32x24), video 3 (8x8): "
+    "pass size= to resize them."
+  )
+  with pytest.raises(UserError) as error:
+    make_video_set(videos)
+  assert str(error.value) == expected
+
+
+def test_no_videos_and_wrong_frames():
+  with pytest.raises(UserError, match="expected at least one video, but got none"):
+    make_video_set([])
+  with pytest.raises(UserError, match="expected the frames of a.npy to be uint8 .* got float64"):
+    make_video_set([Video(moving_picture(2) / 255, source="a.npy")])
+
+
+def test_require_frames():
+  long, short = Video(moving_picture(2)), Video(moving_picture(1), source="goal.mp4")
+  require_frames([long, long])
+  require_frames([short], minimum=1)
+  with pytest.raises(UserError) as error:
+    require_frames([long, short])
+  assert str(error.value) == (
+    "expected at least 2 frames in every video, but goal.mp4 has 1: "
+    "record it longer or leave it out."
+  )
+  with pytest.raises(UserError, match="at least 3 frames in every video, but video 0 has 2"):
+    require_frames([long], minimum=3)
+
+
+def test_select():
+  frames = moving_picture(1, 4, 4)
+  videos = [
+    Video(frames, view="left", robot_visible=True, episode=0, task="open", success=True),
+    Video(frames, view="left", robot_visible=False, episode=0, task="open", success=True),
+    Video(frames, view="right", robot_visible=True, episode=1, task="shut", success=False),
+    Video(frames),
+  ]
+
+  def chosen(**filters):
+    return [videos.index(video) for video in select(videos, **filters)]
+
+  # Comparing Videos compares arrays: look for the very object instead.
+  videos = [_Identified(video) for video in videos]
+  assert chosen() == [0, 1, 2, 3]
+  assert chosen(view="left") == [0, 1]
+  assert chosen(robot_visible=False) == [1]
+  assert chosen(success=False) == [2]
+  assert chosen(episode=0, robot_visible=True) == [0]
+  assert chosen(task="open", view="right") == []
+
+
+class _Identified:
+  """A video that equals itself alone."""
+
+  def __init__(self, video):
+    self._video = video
+
+  def __getattr__(self, name):
+    return getattr(self._video, name)

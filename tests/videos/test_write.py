@@ -1,0 +1,219 @@
+"""Writing videos and folders of them."""
+
+from __future__ import annotations
+
+import json
+
+import av
+import numpy as np
+import pytest
+
+from tests.videos.clips import moving_picture, psnr, without_permission
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos import read_video, read_videos, write_video, write_videos
+
+
+def assert_one_sentence(error, *parts):
+  message = str(error.value)
+  for part in parts:
+    assert str(part) in message, message
+  assert message.startswith("expected ") and message.endswith("."), message
+  assert "\n" not in message
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 20])
+def test_round_trip(tmp_path, length):
+  frames = moving_picture(length)
+  write_video(tmp_path / "new" / "clip.mp4", frames, 10)
+  video = read_video(tmp_path / "new" / "clip.mp4")
+  assert video.frames.shape == frames.shape
+  assert psnr(video.frames, frames) > 36
+  assert [path.name for path in (tmp_path / "new").iterdir()] == ["clip.mp4"]
+
+
+def test_lower_crf_is_closer(tmp_path):
+  frames = moving_picture(10)
+  quality = []
+  for crf in (0, 20, 40):
+    write_video(tmp_path / f"{crf}.mp4", frames, 10, crf=crf)
+    quality.append(psnr(read_video(tmp_path / f"{crf}.mp4").frames, frames))
+  assert quality[0] > quality[1] > quality[2]
+
+
+@pytest.mark.parametrize("colour", [(200, 30, 40), (10, 240, 90), (0, 0, 0), (255, 255, 255)])
+def test_flat_colours_come_back(tmp_path, colour):
+  frames = np.broadcast_to(np.array(colour, np.uint8), (4, 32, 32, 3))
+  write_video(tmp_path / "flat.mp4", frames, 10)
+  read = read_video(tmp_path / "flat.mp4").frames
+  assert np.abs(read.astype(int) - frames).max() <= 4
+
+
+@pytest.mark.parametrize("fps", [0.5, 7, 12.5, 29.97, 80 / 3, 60, 1000])
+def test_fps_is_kept(tmp_path, fps):
+  write_video(tmp_path / "clip.mp4", moving_picture(6, 16, 16), fps)
+  video = read_video(tmp_path / "clip.mp4")
+  assert video.fps == pytest.approx(fps, rel=1e-6)
+  assert len(video.frames) == 6
+
+
+def test_browsers_can_play_it(tmp_path):
+  path = tmp_path / "clip.mp4"
+  write_video(path, moving_picture(6), 10)
+  with av.open(str(path)) as container:
+    stream = container.streams.video[0]
+    assert stream.codec_context.name == "h264"
+    assert stream.codec_context.pix_fmt == "yuv420p"
+    assert (stream.codec_context.colorspace, stream.codec_context.color_range) == (1, 1)
+  data = path.read_bytes()
+  # The index before the pictures: playing starts before the whole file has come.
+  assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize(("height", "width"), [(15, 17), (16, 17), (15, 16), (1, 1)])
+def test_odd_sizes_are_padded_by_their_edge(tmp_path, height, width):
+  frames = moving_picture(4, height, width)
+  write_video(tmp_path / "odd.mp4", frames, 10, crf=0)
+  expected = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+  read = read_video(tmp_path / "odd.mp4").frames
+  assert read.shape == expected.shape
+  assert psnr(read, expected) > 30
+
+
+def test_gif(tmp_path):
+  frames = moving_picture(5)
+  write_video(tmp_path / "clip.gif", frames, 10)
+  video = read_video(tmp_path / "clip.gif")
+  assert video.frames.shape == frames.shape and video.fps == 10.0
+  assert psnr(video.frames, frames) > 25
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+  path = tmp_path / "clip.mp4"
+  write_video(path, moving_picture(3), 10)
+  before = path.read_bytes()
+  with pytest.raises(UserError) as error:
+    write_video(path, moving_picture(4), 10)
+  assert_one_sentence(error, path, "overwrite=True")
+  assert path.read_bytes() == before
+  write_video(path, moving_picture(4), 10, overwrite=True)
+  assert len(read_video(path).frames) == 4
+
+
+@pytest.mark.parametrize(
+  ("frames", "part"),
+  [
+    (np.zeros((2, 8, 8, 3), np.float32), "float32 [2, 8, 8, 3]"),
+    (np.zeros((8, 8, 3), np.uint8), "uint8 [8, 8, 3]"),
+    (np.zeros((2, 8, 8, 4), np.uint8), "uint8 [2, 8, 8, 4]"),
+    (np.zeros((0, 8, 8, 3), np.uint8), "uint8 [0, 8, 8, 3]"),
+    (np.zeros((2, 0, 8, 3), np.uint8), "uint8 [2, 0, 8, 3]"),
+  ],
+)
+def test_frames_that_do_not_fit(tmp_path, frames, part):
+  with pytest.raises(UserError) as error:
+    write_video(tmp_path / "clip.mp4", frames, 10)
+  assert_one_sentence(error, "uint8 [T, H, W, 3]", f"but got {part}")
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  ("arguments", "part"),
+  [
+    ({"fps": 0}, "but got 0"),
+    ({"fps": float("nan")}, "but got nan"),
+    ({"fps": float("inf")}, "but got inf"),
+    ({"crf": 52}, "but got 52"),
+    ({"crf": -1}, "but got -1"),
+    ({"name": "clip.webm"}, "ending in .mp4 or .gif"),
+  ],
+)
+def test_arguments_out_of_range(tmp_path, arguments, part):
+  arguments = {"name": "clip.mp4", "fps": 10, "crf": 12, **arguments}
+  with pytest.raises(UserError) as error:
+    write_video(
+      tmp_path / arguments["name"], moving_picture(2), arguments["fps"], crf=arguments["crf"]
+    )
+  assert_one_sentence(error, part)
+
+
+def test_places_that_cannot_be_written(tmp_path):
+  (tmp_path / "file").write_text("in the way")
+  with pytest.raises(UserError) as error:
+    write_video(tmp_path / "file" / "clip.mp4", moving_picture(2), 10)
+  assert_one_sentence(error, tmp_path / "file", "a file is in the way")
+  shut = tmp_path / "shut"
+  shut.mkdir()
+  with without_permission(shut), pytest.raises(UserError) as error:
+    write_video(shut / "clip.mp4", moving_picture(2), 10)
+  assert_one_sentence(error, shut, "permission was denied")
+
+
+# Folders.
+
+
+def four_videos():
+  return [
+    Video(moving_picture(3), view=view, robot_visible=visible, episode=0)
+    for view in ("left", "right")
+    for visible in (True, False)
+  ]
+
+
+def test_names_and_manifest(tmp_path):
+  videos = [*four_videos(), Video(moving_picture(3), view="a/../b", episode=12)]
+  videos.append(Video(moving_picture(3), success=np.bool_(True), robot_visible=np.bool_(False)))
+  paths = write_videos(tmp_path / "videos", videos)
+  names = [
+    "episode000_left.mp4",
+    "episode000_left_robot_free.mp4",
+    "episode000_right.mp4",
+    "episode000_right_robot_free.mp4",
+    "episode012_a----b.mp4",
+    "video005_robot_free.mp4",
+  ]
+  assert paths == [tmp_path / "videos" / name for name in names]
+  entries = json.loads((tmp_path / "videos" / "videos.json").read_text())
+  assert [entry["file"] for entry in entries] == names
+  assert entries[1] == {"file": names[1], **videos[1].metadata()}
+  assert entries[5]["success"] is True
+  assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == [*names, "videos.json"][
+    : len(names)
+  ][:5] + ["video005_robot_free.mp4", "videos.json"]
+
+
+def test_manifest_comes_last_and_an_old_one_goes_first(tmp_path, monkeypatch):
+  write_videos(tmp_path, four_videos())
+
+  def interrupted(*arguments, **options):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr("vipjax.videos.write._write_mp4", interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    write_videos(tmp_path, four_videos(), overwrite=True)
+  names = [path.name for path in tmp_path.iterdir()]
+  assert "videos.json" not in names and not [name for name in names if name.endswith(".partial")]
+
+
+def test_folders_are_not_overwritten_unasked(tmp_path):
+  write_videos(tmp_path, four_videos()[:2])
+  with pytest.raises(UserError) as error:
+    write_videos(tmp_path, four_videos())
+  assert_one_sentence(error, tmp_path / "videos.json", "overwrite=True")
+  (tmp_path / "videos.json").unlink()
+  with pytest.raises(UserError) as error:
+    write_videos(tmp_path, four_videos()[::-1])
+  assert_one_sentence(error, tmp_path / "episode000_left_robot_free.mp4")
+  assert len(list(tmp_path.iterdir())) == 2
+  write_videos(tmp_path, four_videos(), overwrite=True)
+  assert len(read_videos(tmp_path)) == 4
+
+
+def test_lists_that_cannot_be_written(tmp_path):
+  twice = [Video(moving_picture(3), episode=1), Video(moving_picture(3), episode=1)]
+  bad = [Video(moving_picture(3)), Video(moving_picture(3)[0])]
+  for videos, part in [([], "got none"), (twice, "episode001.mp4"), (bad, "frames of video 1")]:
+    with pytest.raises(UserError) as error:
+      write_videos(tmp_path / "videos", videos)
+    assert_one_sentence(error, part)
+  assert not (tmp_path / "videos").exists()

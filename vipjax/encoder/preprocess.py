@@ -1,0 +1,275 @@
+"""From uint8 frames to what the network takes: resizing, cropping, normalising.
+
+Which preprocessing: the official VIP *examples* resize the shorter side to 256 with PIL
+(antialiased bilinear, rounded to uint8 after each of its two passes) and cut the central 224x224.
+Ours follows them. `device_resize(..., rounding=True)` does PIL's arithmetic as two matrix products
+inside jit, within one grey level of PIL itself, which `resize_center_crop` calls. (The official
+model's own tensor resize rounds once; TorchRL's VIP transform normalises first and does not crop:
+both give other embeddings.)
+
+A resize along one side is a product with a [output, input] matrix of triangle weights. On a CPU
+that is much faster than gathers, and a random crop is the same product with other weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+  """Sizes in pixels: the shorter side becomes `resize`, then the central `crop` x `crop` is cut.
+
+  Raises:
+    UserError: not 1 <= crop <= resize.
+  """
+
+  resize: int = 256
+  crop: int = 224
+
+  def __post_init__(self):
+    sizes = (self.resize, self.crop)
+    if any(type(size) is not int for size in sizes) or not 1 <= self.crop <= self.resize:
+      raise UserError(
+        "Preprocessing needs integers with 1 <= crop <= resize, got "
+        f"resize={self.resize!r} and crop={self.crop!r}: use 256 and 224 as VIP, or the "
+        "frame size twice for small frames."
+      )
+
+  def __call__(self, frames: jax.Array) -> jax.Array:
+    """uint8 [..., H, W, 3] -> normalised float32 [..., crop, crop, 3]; jittable."""
+    check_frames(frames)
+    return normalize_levels(self.levels(frames))
+
+  def levels(self, frames: jax.Array) -> jax.Array:
+    """uint8 [..., H, W, 3] -> float32 [..., crop, crop, 3] in 0..255, not yet normalised."""
+    resized = device_resize(frames, self.resize, rounding=True)
+    return center_crop(resized, self.crop)
+
+
+def check_frames(frames) -> None:
+  """Raises UserError unless `frames` is uint8 [..., H, W, 3] with at least one pixel."""
+  shape, dtype = getattr(frames, "shape", None), getattr(frames, "dtype", None)
+  if dtype != np.uint8:
+    raise UserError(
+      f"Frames must be uint8 RGB in 0..255, got {dtype or type(frames).__name__}: convert them "
+      "(for floats in 0..1, `(frames * 255).round().astype('uint8')`)."
+    )
+  if len(shape) < 3 or shape[-1] != 3 or 0 in shape:
+    raise UserError(
+      f"Frames must have shape [..., height, width, 3] with no empty axis, got {tuple(shape)}: "
+      "put the three colours last."
+    )
+
+
+def normalize_levels(levels: jax.Array) -> jax.Array:
+  """Colours 0..255 [..., 3] (any dtype) -> float32, / 255, minus ImageNet's mean, / deviation."""
+  mean = 255 * jnp.asarray(IMAGENET_MEAN, jnp.float32)
+  std = 255 * jnp.asarray(IMAGENET_STD, jnp.float32)
+  return (jnp.asarray(levels, jnp.float32) - mean) / std
+
+
+def normalize(frames: jax.Array) -> jax.Array:
+  """uint8 frames [..., H, W, 3] -> float32 [..., H, W, 3], ImageNet mean and deviation removed.
+
+  The division by 255 follows from the dtype, never from the values: a dark uint8 frame stays dark
+  (the official model divides only if some value exceeds 2).
+
+  Raises:
+    UserError: the frames are not uint8 [..., H, W, 3].
+  """
+  check_frames(frames)
+  return normalize_levels(frames)
+
+
+def resize_center_crop(frames: np.ndarray, resize: int = 256, crop: int = 224) -> np.ndarray:
+  """The official examples' preprocessing on the host, with PIL itself.
+
+  Args:
+    frames: uint8 [T, H, W, 3].
+    resize: new length of the shorter side, in pixels.
+    crop: side of the central square that is kept, at most `resize`.
+
+  Returns:
+    uint8 [T, crop, crop, 3].
+
+  Raises:
+    UserError: wrong frames or sizes.
+  """
+  from PIL import Image
+
+  Preprocessing(resize, crop)  # checks the sizes
+  frames = np.asarray(frames)
+  check_frames(frames)
+  if frames.ndim != 4:
+    raise UserError(
+      f"resize_center_crop takes frames [T, H, W, 3], got {frames.shape}: stack or reshape them."
+    )
+  height, width = resized_shape(frames.shape[1], frames.shape[2], resize)
+  resized = [
+    np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
+    for frame in frames
+  ]
+  return center_crop(np.stack(resized), crop)
+
+
+def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
+  """Height and width once the shorter side is `size`; the longer is rounded down (torchvision)."""
+  short = min(height, width)
+  return size * height // short, size * width // short
+
+
+def center_crop(frames, size: int):
+  """Central [..., size, size, 3] of [..., H, W, 3]; an odd margin is split as torchvision does."""
+  top = round((frames.shape[-3] - size) / 2)
+  left = round((frames.shape[-2] - size) / 2)
+  return frames[..., top : top + size, left : left + size, :]
+
+
+def resize_weights(size: int, length: int, start, extent) -> jax.Array:
+  """Weights [size, length] that resample the pixels [start, start + extent) of one side to `size`.
+
+  Triangle filter, widened by extent / size when it shrinks (antialiasing), cut off at the borders
+  of the window and renormalised: what PIL and torchvision do after a crop. `start` and `extent`
+  may be traced.
+  """
+  scale = jnp.asarray(extent, jnp.float32) / size
+  center = start + (jnp.arange(size) + 0.5) * scale
+  pixel = jnp.arange(length)
+  weights = 1 - jnp.abs(pixel + 0.5 - center[:, None]) / jnp.maximum(scale, 1.0)
+  inside = (pixel >= start) & (pixel < start + extent)
+  weights = jnp.where(inside, jnp.maximum(weights, 0.0), 0.0)
+  return weights / jnp.sum(weights, -1, keepdims=True)
+
+
+def _resample(frames: jax.Array, rows: jax.Array, columns: jax.Array, rounding: bool) -> jax.Array:
+  """[..., H, W, 3] -> [..., h, w, 3] by `rows` [h, H] and `columns` [w, W]; columns first as PIL.
+
+  Colours go first, so that both products are plain matrix products over whole images.
+  """
+  finish = (lambda x: jnp.clip(jnp.floor(x + 0.5), 0, 255)) if rounding else (lambda x: x)
+  highest = jax.lax.Precision.HIGHEST  # TF32 or bfloat16 would move pixels by whole levels
+  planes = jnp.moveaxis(frames, -1, -3).astype(jnp.float32)
+  planes = finish(jnp.matmul(planes, columns.T, precision=highest))
+  planes = finish(jnp.matmul(rows, planes, precision=highest))
+  return jnp.moveaxis(planes, -3, -1)
+
+
+def device_resize(frames: jax.Array, size: int, rounding: bool = False) -> jax.Array:
+  """Resizes the shorter side to `size`, antialiased bilinear, inside jit.
+
+  Args:
+    frames: uint8 or float [..., H, W, 3], colours in 0..255.
+    size: new length of the shorter side in pixels; the longer keeps the aspect ratio.
+    rounding: round to whole levels after each pass, as PIL does for uint8 images.
+
+  Returns:
+    float32 [..., h, w, 3] in 0..255. Without rounding it equals
+    `jax.image.resize(..., "linear", antialias=True)` up to float32 error.
+  """
+  height, width = frames.shape[-3:-1]
+  new_height, new_width = resized_shape(height, width, size)
+  if (new_height, new_width) == (height, width):
+    return jnp.asarray(frames, jnp.float32)
+  rows = resize_weights(new_height, height, 0, height)
+  columns = resize_weights(new_width, width, 0, width)
+  return _resample(frames, rows, columns, rounding)
+
+
+def random_crop_box(
+  key: jax.Array,
+  height: int,
+  width: int,
+  scale: tuple[float, float] = (0.2, 1.0),
+  ratio: tuple[float, float] = (3 / 4, 4 / 3),
+  attempts: int = 10,
+) -> jax.Array:
+  """A crop box int32 [4]: top, left, height, width, distributed as torchvision's.
+
+  Ten boxes are drawn (area uniform in `scale`, aspect ratio log-uniform in `ratio`), the first
+  that fits is taken; if none fits, the largest central box whose aspect ratio is allowed.
+  """
+  area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
+  area = height * width * jax.random.uniform(
+    area_key, (attempts,), minval=scale[0], maxval=scale[1]
+  )
+  aspect = jnp.exp(
+    jax.random.uniform(ratio_key, (attempts,), minval=np.log(ratio[0]), maxval=np.log(ratio[1]))
+  )
+  widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
+  heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
+  fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
+  first = jnp.argmax(fits)
+  box_height = jnp.where(fits[first], heights[first], min(height, round(width / ratio[0])))
+  box_width = jnp.where(fits[first], widths[first], min(width, round(height * ratio[1])))
+  top = jax.random.randint(top_key, (), 0, height - box_height + 1)
+  left = jax.random.randint(left_key, (), 0, width - box_width + 1)
+  top = jnp.where(fits[first], top, (height - box_height) // 2)
+  left = jnp.where(fits[first], left, (width - box_width) // 2)
+  return jnp.stack([top, left, box_height, box_width]).astype(jnp.int32)
+
+
+def random_resized_crop(
+  key: jax.Array,
+  frames: jax.Array,
+  size: int,
+  scale: tuple[float, float] = (0.2, 1.0),
+  ratio: tuple[float, float] = (3 / 4, 4 / 3),
+  then_resize: int | None = None,
+) -> jax.Array:
+  """One random box per clip, shared by its frames, resized to size x size; jittable.
+
+  VIP's `rctraj` augmentation: RandomResizedCrop(224) with scale 0.2..1, then Resize 256 and
+  CenterCrop 224. The paper's follow-up is had with `then_resize=256`.
+
+  Args:
+    key: random key, consumed by the boxes.
+    frames: uint8 [B, T, H, W, 3].
+    size: side of the output in pixels.
+    scale: least and greatest area of the box as a fraction of the frame's.
+    ratio: least and greatest width / height of the box.
+    then_resize: None, or the side to which the crop is resized before its central size x size
+      is cut, at least `size`.
+
+  Returns:
+    float32 [B, T, size, size, 3] in 0..255 (see `normalize_levels`).
+
+  Raises:
+    UserError: the frames are not uint8 [B, T, H, W, 3], or then_resize < size.
+  """
+  check_frames(frames)
+  if frames.ndim != 5:
+    raise UserError(
+      f"random_resized_crop takes clips [B, T, H, W, 3], got {frames.shape}: add the clip axis."
+    )
+  if then_resize is not None and then_resize < size:
+    raise UserError(
+      f"then_resize must be at least size = {size}, got {then_resize}: use 256 with 224 as VIP."
+    )
+  height, width = frames.shape[2:4]
+
+  def crop(clip_key, clip):
+    top, left, box_height, box_width = random_crop_box(clip_key, height, width, scale, ratio)
+    rows = resize_weights(size, height, top, box_height)
+    columns = resize_weights(size, width, left, box_width)
+    if then_resize is not None:  # two linear maps in a row are one
+      again = center_crop_rows(resize_weights(then_resize, size, 0, size), size)
+      rows, columns = again @ rows, again @ columns
+    return _resample(clip, rows, columns, rounding=False)
+
+  return jax.vmap(crop)(jax.random.split(key, frames.shape[0]), frames)
+
+
+def center_crop_rows(weights: jax.Array, size: int) -> jax.Array:
+  """The central `size` rows of resize weights [n, length]: a resize followed by a centre crop."""
+  start = round((weights.shape[0] - size) / 2)
+  return weights[start : start + size]

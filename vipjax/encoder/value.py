@@ -1,0 +1,185 @@
+"""The value function: frames -> embeddings -> distance to a goal (VIP, arXiv:2210.00030).
+
+V(o, g) = -||phi(o) - phi(g)||_2, with phi a ResNet. Distance is -V.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.encoder.preprocess import Preprocessing, check_frames
+from vipjax.encoder.resnet import ResNet, ResNetConfig
+from vipjax.runtime.errors import UserError
+
+# Frames per compiled call. A CPU gains nothing from more than a few; an accelerator does.
+CPU_CHUNK = 8
+ACCELERATOR_CHUNK = 64
+
+
+def compute_dtype() -> Any:
+  """float32 on a CPU, bfloat16 on accelerators: the default dtype of the convolutions."""
+  return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+
+
+def embed_function(
+  config: ResNetConfig, preprocessing: Preprocessing, dtype: Any = None
+) -> Callable[[Any, jax.Array], jax.Array]:
+  """The pure embedding function of an architecture, for use inside other jitted code.
+
+  Args:
+    config: the architecture.
+    preprocessing: the sizes frames are brought to.
+    dtype: dtype of the convolutions; None means `compute_dtype()`.
+
+  Returns:
+    A function (variables, frames uint8 [..., H, W, 3]) -> float32 embeddings [..., D], in eval
+    mode (BatchNorm uses its running statistics).
+  """
+  module = ResNet(config, dtype=compute_dtype() if dtype is None else dtype)
+
+  def embed(variables, frames):
+    leading = frames.shape[:-3]
+    x = preprocessing(frames)
+    embeddings = module.apply(variables, x.reshape((-1, *x.shape[-3:])), train=False)
+    return embeddings.reshape((*leading, config.embedding_dim))
+
+  return embed
+
+
+@functools.cache
+def _compiled(config: ResNetConfig, preprocessing: Preprocessing, dtype: Any):
+  """One jitted function per architecture, so that values that share it share compilations."""
+  return jax.jit(embed_function(config, preprocessing, dtype))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ValueFunction:
+  """A trained (or fresh) encoder with its preprocessing.
+
+  Attributes:
+    config: the architecture.
+    preprocessing: the sizes frames are brought to before the network.
+    variables: Flax variables: "params" and, with BatchNorm, "batch_stats"; float32.
+    metadata: JSON-able facts, such as "name", "trained_on", "licence", "source".
+    dtype: dtype of the convolutions; None means `compute_dtype()`.
+  """
+
+  config: ResNetConfig
+  preprocessing: Preprocessing
+  variables: Any
+  metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+  dtype: Any = None
+
+  def module(self, axis_name: str | None = None) -> ResNet:
+    """The Linen module; `axis_name` syncs BatchNorm over devices when it trains."""
+    dtype = compute_dtype() if self.dtype is None else self.dtype
+    return ResNet(self.config, axis_name=axis_name, dtype=dtype)
+
+  @property
+  def embed_fn(self) -> Callable[[Any, jax.Array], jax.Array]:
+    """Pure function (variables, frames uint8 [..., H, W, 3]) -> embeddings [..., D]; jit it."""
+    return embed_function(self.config, self.preprocessing, self.dtype)
+
+  def replace(self, **changes) -> ValueFunction:
+    """A copy with some attributes changed, such as the variables after a training step."""
+    return dataclasses.replace(self, **changes)
+
+  def embed(self, frames: np.ndarray) -> np.ndarray:
+    """Embeds frames, a few at a time; compiles once per frame size.
+
+    Args:
+      frames: uint8 [T, H, W, 3], RGB, upright, T >= 1.
+
+    Returns:
+      float32 [T, D].
+
+    Raises:
+      UserError: frames of another dtype or shape, or none at all.
+    """
+    frames = _checked(frames)
+    chunk = CPU_CHUNK if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK
+    dtype = compute_dtype() if self.dtype is None else self.dtype
+    embed = _compiled(self.config, self.preprocessing, jnp.dtype(dtype))
+    variables = jax.device_put(self.variables)
+    pending = []
+    for start in range(0, len(frames), chunk):
+      part = frames[start : start + chunk]
+      padding = [(0, chunk - len(part))] + [(0, 0)] * 3
+      pending.append((embed(variables, np.pad(part, padding)), len(part)))
+    return np.concatenate([np.asarray(out)[:count] for out, count in pending])
+
+  def distance(self, frames: np.ndarray, goal: np.ndarray, goals: str = "mean") -> np.ndarray:
+    """Distance of each frame to the goal in embedding space, ||phi(o) - phi(g)||_2.
+
+    Args:
+      frames: uint8 [T, H, W, 3].
+      goal: one uint8 frame [H, W, 3] or a stack [G, H, W, 3] of the same size as the frames.
+      goals: with a stack, "mean" takes the distance to the mean goal embedding, "nearest" the
+        least of the distances to each goal.
+
+    Returns:
+      float32 [T], >= 0.
+
+    Raises:
+      UserError: wrong frames, a goal of another size, or another word for `goals`.
+    """
+    if goals not in ("mean", "nearest"):
+      raise UserError(f"goals must be 'mean' or 'nearest', got {goals!r}: choose one of the two.")
+    frames, goal = _checked(frames), np.asarray(goal)
+    goal = _checked(goal[None] if goal.ndim == 3 else goal, "The goal", "[H, W, 3] or [G, H, W, 3]")
+    if goal.shape[1:] != frames.shape[1:]:
+      raise UserError(
+        f"The goal must be {frames.shape[1]}x{frames.shape[2]} as the frames (height x width), "
+        f"got {goal.shape[1]}x{goal.shape[2]}: resize it with vipjax.videos.fit_square."
+      )
+    embeddings = self.embed(np.concatenate([frames, goal]))
+    observed, wanted = embeddings[: len(frames)], embeddings[len(frames) :]
+    if goals == "mean":
+      wanted = wanted.mean(0, keepdims=True)
+    return np.stack([np.linalg.norm(observed - each, axis=-1) for each in wanted]).min(0)
+
+  def value(self, frames: np.ndarray, goal: np.ndarray, goals: str = "mean") -> np.ndarray:
+    """V(o, g) = -distance(o, g), float32 [T], <= 0; arguments and errors as `distance`."""
+    return -self.distance(frames, goal, goals)
+
+
+def init_value(
+  key: jax.Array,
+  config: ResNetConfig,
+  preprocessing: Preprocessing | None = None,
+  metadata: dict[str, Any] | None = None,
+  dtype: Any = None,
+) -> ValueFunction:
+  """An encoder with fresh weights, initialised as torchvision's.
+
+  Args:
+    key: random key, consumed by the initialisation.
+    config: the architecture.
+    preprocessing: sizes; None means VIP's 256 and 224.
+    metadata: JSON-able facts to carry along.
+    dtype: dtype of the convolutions; None means `compute_dtype()`.
+  """
+  preprocessing = preprocessing or Preprocessing()
+  frames = jnp.zeros((1, 32, 32, 3))  # the weights' shapes do not depend on the frame size
+  variables = jax.jit(ResNet(config).init)(key, frames)
+  return ValueFunction(config, preprocessing, variables, dict(metadata or {}), dtype)
+
+
+def _checked(frames, name: str = "The frames", wanted: str = "[T, H, W, 3]") -> np.ndarray:
+  """uint8 [T, H, W, 3] or a UserError."""
+  frames = np.asarray(frames)
+  if frames.ndim == 4 and frames.shape[0] == 0:
+    raise UserError(f"{name} must be at least one image, got shape {frames.shape}: pass one.")
+  check_frames(frames)
+  if frames.ndim != 4:
+    raise UserError(
+      f"{name} must have shape {wanted}, got {frames.shape}: add or remove leading axes."
+    )
+  return frames

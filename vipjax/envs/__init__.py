@@ -1,0 +1,17 @@
+"""Environments: the Gymnasium environment, many of them with frames, experts, recording."""
+
+from vipjax.envs.expert import Expert
+from vipjax.envs.metaworld_task import task_names
+from vipjax.envs.record import record_episode
+from vipjax.envs.robot_env import RobotEnv
+from vipjax.envs.vector import Channel, FrameVectorEnv, Step
+
+__all__ = [
+  "Channel",
+  "Expert",
+  "FrameVectorEnv",
+  "RobotEnv",
+  "Step",
+  "record_episode",
+  "task_names",
+]

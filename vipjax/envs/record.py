@@ -1,0 +1,81 @@
+"""Videos of scripted experts, from several viewpoints, with the robot and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from vipjax.envs.expert import Expert
+from vipjax.envs.robot_env import RobotEnv
+from vipjax.runtime.errors import UserError
+from vipjax.scene import View
+from vipjax.types import Video
+
+
+def record_episode(
+  env: RobotEnv,
+  views: Mapping[str, View],
+  seed: int,
+  *,
+  robot_free: bool = True,
+  hold: int = 5,
+  frame_stride: int = 1,
+  act: Callable[[np.ndarray], np.ndarray] | None = None,
+  episode: int = 0,
+) -> list[Video]:
+  """Films one episode of the expert (or of any policy).
+
+  The film ends `hold` steps after the first success, so that its last frame shows the goal
+  reached, or at the time limit.
+
+  Args:
+    env: the environment; it is reset.
+    views: viewpoints by name.
+    seed: seed of the episode.
+    robot_free: also film each view with the robot's alpha at 0.
+    hold: steps filmed after success.
+    frame_stride: control steps from one frame to the next.
+    act: observation float32 [51] -> action; None is the scripted expert.
+    episode: number noted in the videos.
+
+  Returns:
+    One video per view and visibility, in the order view 1, view 1 robot-free, view 2, ...
+  """
+  if not views:
+    raise UserError("expected at least one view to record, got none.")
+  channels = [
+    (name, visible) for name in views for visible in ((True, False) if robot_free else (True,))
+  ]
+  frames = {channel: [] for channel in channels}
+  observation, _ = env.reset(seed=seed)
+  expert = Expert(env)
+  expert.reset()
+  left, succeeded, step = None, False, 0
+  while True:
+    if step % frame_stride == 0:
+      for name, visible in channels:
+        frames[name, visible].append(env.frame(views[name], visible))
+    if left == 0 or step >= env.horizon:
+      break
+    action = expert.action() if act is None else act(observation)
+    observation, _, _, _, info = env.step(action)
+    step += 1
+    if left is not None:
+      left -= 1
+    elif info["success"]:
+      left, succeeded = hold, True
+  return [
+    Video(
+      frames=np.stack(frames[name, visible]),
+      fps=env.metadata["render_fps"] / frame_stride,
+      task=env.task_name,
+      embodiment=env.robot.name,
+      view=name,
+      robot_visible=visible,
+      success=succeeded,
+      source=f"{env.task_name}, {env.robot.name}, seed {seed}",
+      episode=episode,
+    )
+    for name, visible in channels
+  ]

@@ -1,0 +1,203 @@
+"""A robot at a Meta-World task, as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from vipjax.envs.metaworld_task import make_task
+from vipjax.runtime.errors import UserError
+from vipjax.scene import SceneRenderer, View, get_robot
+
+_OBJECT_FEATURES = 14
+_FRAME = 9 + 1 + _OBJECT_FEATURES
+# Radians and metres of a scene of a few metres: nothing in it comes near, so clipping is a guard.
+_LIMIT = 10.0
+
+
+class RobotEnv(gymnasium.Env):
+  """One episode is `horizon` control steps of 0.0125 s (80 Hz).
+
+  Action, float32 in [-1, 1]:
+    torque: [8], seven joint torques as shares of each joint's limit, base to wrist, and the
+      gripper's force (positive closes).
+    end_effector: [4], Meta-World's own: the hand's displacement (x, y, z, 1 cm at 1) and gripper.
+
+  Observation, float32 [51] in [-10, 10] = 2 x 24 + 3 (the published count; this make-up of it is our reading):
+    0..6    positions of the seven arm joints, radians, base to wrist
+    7, 8    positions of the right and left finger, metres
+    9       gripper opening, 0 (shut) to 1
+    10..23  Meta-World's object features: position (metres) and quaternion of up to two objects,
+            padded by zeros; for window-open 10..12 is the handle, the rest 0
+    24..47  the same 24 numbers one control step earlier (at reset: the present ones)
+    48..50  the task's goal position, metres
+
+  Reward is 0: vipjax computes it from pictures. `info` holds "success" (bool, Meta-World's own
+  criterion) and "task_reward" (float, Meta-World's shaped reward) for those who measure; neither
+  is used in training. Episodes never terminate; they truncate at the horizon.
+
+  The hand is kept inside Meta-World's own limits by invisible walls (torque control).
+  """
+
+  metadata = {"render_modes": ["rgb_array"], "render_fps": 80}
+
+  def __init__(
+    self,
+    task: str = "window-open",
+    robot: str = "sawyer",
+    control: str = "torque",
+    *,
+    horizon: int = 200,
+    frame_skip: int = 5,
+    placement: int | None = None,
+    joint_noise: float = 0.02,
+    render_mode: str | None = "rgb_array",
+    size: int = 112,
+    view: View | None = None,
+    quality: str = "fast",
+  ):
+    """Builds the scene.
+
+    Args:
+      task: a Meta-World task.
+      robot: the arm.
+      control: "torque" or "end_effector".
+      horizon: control steps in an episode.
+      frame_skip: physics steps of 0.0025 s in a control step.
+      placement: None places the objects at random in every episode; an integer is the seed of
+        one placement that all episodes share.
+      joint_noise: half-width in radians of the uniform noise on the arm's joints at reset.
+      render_mode: "rgb_array" or None.
+      size: height and width of frames in pixels.
+      view: the viewpoint of `render`.
+      quality: "fast" or "full" rendering.
+    """
+    if render_mode not in (None, "rgb_array"):
+      raise UserError(f"expected render_mode None or 'rgb_array', got {render_mode!r}.")
+    if horizon < 1:
+      raise UserError(f"expected a horizon of at least 1 step, got {horizon}.")
+    self.robot = get_robot(robot)
+    self.task_name, self.control = task, control
+    self.horizon, self.placement, self.joint_noise = horizon, placement, joint_noise
+    self.task = make_task(task, self.robot, control)
+    self.task.frame_skip = frame_skip
+    self.render_mode = render_mode
+    self._size, self._quality = size, quality
+    self.view = view or View()
+    self._renderer, self._lender = None, None
+    actions = 8 if control == "torque" else 4
+    self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (actions,), np.float32)
+    self.observation_space = gymnasium.spaces.Box(-_LIMIT, _LIMIT, (2 * _FRAME + 3,), np.float32)
+    joints = self.robot.arm_joints + self.robot.finger_joints
+    self._joint_addresses = np.array([self.model.joint(name).qposadr[0] for name in joints])
+    self._steps = 0
+
+  @property
+  def model(self) -> mujoco.MjModel:
+    return self.task.model
+
+  @property
+  def data(self) -> mujoco.MjData:
+    return self.task.data
+
+  def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    super().reset(seed=seed)
+    place = self.np_random if self.placement is None else np.random.default_rng(self.placement)
+    self.task.np_random = place
+    self.task.curr_path_length = 0
+    self.task.reset_model()
+    if self.control == "torque" and self.joint_noise:
+      noise = self.np_random.uniform(-self.joint_noise, self.joint_noise, 7)
+      self.data.qpos[self._joint_addresses[:7]] += noise
+    mujoco.mj_forward(self.model, self.data)
+    self._place_markers()
+    self.task._prev_obs = self.task._get_curr_obs_combined_no_goal()
+    self._previous = self._frame()
+    self._steps = 0
+    return self._observation(), self._info(np.zeros(4, np.float32))
+
+  def step(self, action):
+    action = self._checked(action)
+    if self.control == "torque":
+      self.data.ctrl[:] = action
+      task_action = np.array([0, 0, 0, action[-1]], np.float32)
+    else:
+      self.task.set_xyz_action(action[:3])
+      self.data.ctrl[:] = (action[-1], -action[-1])
+      task_action = action
+    mujoco.mj_step(self.model, self.data, self.task.frame_skip)
+    # mj_step leaves positions of the last integration; features and pictures want the present.
+    mujoco.mj_kinematics(self.model, self.data)
+    self._place_markers()
+    self._steps += 1
+    observation = self._observation()
+    truncated = self._steps >= self.horizon
+    return observation, 0.0, False, truncated, self._info(task_action)
+
+  def render(self) -> np.ndarray | None:
+    """uint8 [size, size, 3] from `view`, upright; None without a render mode."""
+    return None if self.render_mode is None else self.frame(self.view)
+
+  def frame(self, view: View, robot_visible: bool = True, out: np.ndarray | None = None):
+    """uint8 [size, size, 3] of the present state from a viewpoint, with or without the robot."""
+    return self._scene_renderer().render(self.model, self.data, view, robot_visible, out)
+
+  def share_renderer(self, other: RobotEnv) -> None:
+    """Draws with the renderer of `other`, an environment of the same scene; that one closes it."""
+    self._lender = other
+
+  def close(self) -> None:
+    if self._renderer is not None:
+      self._renderer.close()
+      self._renderer = None
+
+  def scripted_observation(self) -> np.ndarray:
+    """float64 [39], what Meta-World's scripted policies read."""
+    present = self.task._get_curr_obs_combined_no_goal()
+    return np.hstack((present, self.task._prev_obs, self.task._get_pos_goal()))
+
+  def _scene_renderer(self) -> SceneRenderer:
+    if self._lender is not None:
+      return self._lender._scene_renderer()
+    if self._renderer is None:
+      self._renderer = SceneRenderer(self.task.spec_of_scene, self.robot, self._size, self._quality)
+    return self._renderer
+
+  def _checked(self, action) -> np.ndarray:
+    action = np.asarray(action, np.float32)
+    if action.shape != self.action_space.shape:
+      raise UserError(
+        f"expected an action of shape {self.action_space.shape} for {self.control} control, got "
+        f"{action.shape}."
+      )
+    if not np.isfinite(action).all():
+      raise UserError(
+        f"expected a finite action, got {action.tolist()}; the policy that made it has diverged."
+      )
+    return np.clip(action, -1.0, 1.0)
+
+  def _frame(self) -> np.ndarray:
+    features = self.task._get_curr_obs_combined_no_goal()
+    return np.hstack((self.data.qpos[self._joint_addresses], features[3:])).astype(np.float32)
+
+  def _observation(self) -> np.ndarray:
+    present = self._frame()
+    goal = np.asarray(self.task._get_pos_goal(), np.float32)
+    observation = np.hstack((present, self._previous, goal)).astype(np.float32)
+    observation = np.clip(observation, -_LIMIT, _LIMIT)
+    self._previous = present
+    return observation
+
+  def _info(self, action: np.ndarray) -> dict[str, Any]:
+    observation = self.scripted_observation()
+    reward, info = self.task.evaluate_state(observation, action)
+    self.task._prev_obs = observation[:18]
+    return {"success": bool(info["success"]), "task_reward": float(reward)}
+
+  def _place_markers(self) -> None:
+    # Success and features read some sites that only the task's own code moves.
+    for name, position in self.task._target_site_config:
+      self.task._set_pos_site(name, position)

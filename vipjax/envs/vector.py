@@ -1,0 +1,276 @@
+"""Many environments in worker processes, with the frames that the reward is computed from.
+
+Each worker steps and draws its share of the environments into shared memory. It runs while the
+learner computes: send actions with `step_async`, take the results with `step_wait`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from multiprocessing import shared_memory
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vipjax.envs.robot_env import RobotEnv
+from vipjax.runtime.errors import UserError
+from vipjax.scene import View
+
+_START_SECONDS, _STEP_SECONDS = 180.0, 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Channel:
+  """One picture of each environment and step: a viewpoint, with or without the robot."""
+
+  view: View
+  robot_visible: bool = True
+
+
+class Step(NamedTuple):
+  """What one step of all N environments gave. Arrays are copies.
+
+  Attributes:
+    observation: float32 [N, O], before any automatic reset.
+    frames: uint8 [N, C, H, W, 3], one per channel, before any automatic reset.
+    truncated: bool [N], the time limit was reached; the environment has been reset since.
+    success: bool [N], at this step.
+    reset_observation: float32 [N, O], after the automatic reset; `observation` where there was none.
+    reset_frames: uint8 [N, C, H, W, 3], likewise.
+  """
+
+  observation: np.ndarray
+  frames: np.ndarray
+  truncated: np.ndarray
+  success: np.ndarray
+  reset_observation: np.ndarray
+  reset_frames: np.ndarray
+
+
+class FrameVectorEnv:
+  """N copies of a RobotEnv, reset by themselves at the end of their episodes."""
+
+  def __init__(
+    self,
+    env_options: Mapping[str, Any],
+    num_envs: int,
+    channels: Sequence[Channel] = (),
+    size: int = 112,
+    num_workers: int | None = None,
+  ):
+    """Starts the workers.
+
+    Args:
+      env_options: keyword arguments of RobotEnv, without `size`.
+      num_envs: N, at least 1.
+      channels: the pictures to take at each step; none means no rendering.
+      size: height and width of the frames in pixels.
+      num_workers: processes; None is one per core, at most one per environment.
+    """
+    if num_envs < 1:
+      raise UserError(f"expected at least 1 environment, got {num_envs}.")
+    workers = min(num_envs, num_workers or len(os.sched_getaffinity(0)))
+    probe = RobotEnv(**env_options, size=size)
+    self.observation_space, self.action_space = probe.observation_space, probe.action_space
+    self.horizon = probe.horizon
+    probe.close()
+    self.num_envs = num_envs
+    layout = _layout(num_envs, self.action_space.shape, self.observation_space.shape,
+                     (len(channels), size, size, 3))  # fmt: skip
+    self._memory = _SharedArrays(layout)
+    self._pending = False
+    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
+    bounds = np.linspace(0, num_envs, workers + 1).astype(int)
+    self._workers = []
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+      ours, theirs = context.Pipe()
+      process = context.Process(
+        target=_work,
+        args=(theirs, self._memory.name, layout, range(start, stop), dict(env_options),
+              tuple(channels), size),
+        daemon=True,
+        name=f"environments {start} to {stop - 1}",
+      )  # fmt: skip
+      process.start()
+      theirs.close()
+      self._workers.append((process, ours))
+    self._gather(_START_SECONDS)
+
+  def reset(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Starts N new episodes; environment i is seeded with seed + i.
+
+    Returns:
+      float32 [N, O] observations and uint8 [N, C, H, W, 3] frames.
+    """
+    self._send(("reset", seed))
+    self._gather(_STEP_SECONDS)
+    arrays = self._memory.arrays
+    return arrays["reset_observation"].copy(), arrays["reset_frames"].copy()
+
+  def step_async(self, actions: np.ndarray) -> None:
+    """Sends float32 [N, A] actions to the workers and returns at once."""
+    actions = np.asarray(actions, np.float32)
+    expected = (self.num_envs, *self.action_space.shape)
+    if actions.shape != expected:
+      raise UserError(f"expected actions of shape {expected}, got {actions.shape}.")
+    if not np.isfinite(actions).all():
+      raise UserError("expected finite actions, got NaN or infinity; the policy has diverged.")
+    self._memory.arrays["action"][:] = actions
+    self._send(("step", None))
+
+  def step_wait(self) -> Step:
+    """Waits for the workers and returns what they made of the last `step_async`."""
+    self._gather(_STEP_SECONDS)
+    arrays = self._memory.arrays
+    return Step(*(arrays[field].copy() for field in Step._fields))
+
+  def step(self, actions: np.ndarray) -> Step:
+    """`step_async` and `step_wait`."""
+    self.step_async(actions)
+    return self.step_wait()
+
+  def close(self) -> None:
+    """Ends the workers and frees the shared memory; further calls do nothing."""
+    for process, pipe in self._workers:
+      try:
+        pipe.send(("close", None))
+      except OSError:  # it has died already
+        pass
+      pipe.close()
+    for process, _ in self._workers:
+      process.join(timeout=10)
+      if process.is_alive():
+        process.terminate()
+        process.join()
+    self._workers = []
+    if self._memory is not None:
+      self._memory.close(unlink=True)
+      self._memory = None
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused):
+    self.close()
+
+  def _send(self, message) -> None:
+    if self._pending:
+      raise RuntimeError("the last step was not waited for")
+    for process, pipe in self._workers:
+      try:
+        pipe.send(message)
+      except OSError as error:
+        raise RuntimeError(f"the worker of {process.name} has died") from error
+    self._pending = True
+
+  def _gather(self, seconds: float) -> None:
+    self._pending = False
+    deadline = time.monotonic() + seconds
+    for process, pipe in self._workers:
+      while not pipe.poll(0.5):
+        if not process.is_alive():
+          raise RuntimeError(
+            f"the worker of {process.name} died with exit code {process.exitcode}"
+          )
+        if time.monotonic() > deadline:
+          raise RuntimeError(f"the worker of {process.name} gave no answer for {seconds:.0f} s")
+      try:
+        failure = pipe.recv()
+      except (EOFError, ConnectionResetError) as error:
+        raise RuntimeError(f"the worker of {process.name} has died") from error
+      if failure is not None:
+        kind, text = failure
+        raise (UserError if kind == "user" else RuntimeError)(text)
+
+
+def _layout(num_envs, action, observation, frames) -> dict[str, tuple[tuple[int, ...], str]]:
+  return {
+    "action": ((num_envs, *action), "float32"),
+    "observation": ((num_envs, *observation), "float32"),
+    "frames": ((num_envs, *frames), "uint8"),
+    "truncated": ((num_envs,), "bool"),
+    "success": ((num_envs,), "bool"),
+    "reset_observation": ((num_envs, *observation), "float32"),
+    "reset_frames": ((num_envs, *frames), "uint8"),
+  }
+
+
+class _SharedArrays:
+  """Named arrays in one block of shared memory."""
+
+  def __init__(self, layout, name: str | None = None):
+    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in layout.values()]
+    starts = np.cumsum([0] + [-(-size // 64) * 64 for size in sizes])
+    self._block = shared_memory.SharedMemory(name, create=name is None, size=int(starts[-1]))
+    self.name = self._block.name
+    self.arrays = {
+      key: np.ndarray(shape, dtype, buffer=self._block.buf, offset=int(start))
+      for (key, (shape, dtype)), start in zip(layout.items(), starts[:-1], strict=True)
+    }
+
+  def close(self, unlink: bool) -> None:
+    self.arrays = {}
+    self._block.close()
+    if unlink:
+      self._block.unlink()
+
+
+def _work(pipe, name, layout, rows, env_options, channels, size) -> None:
+  """A worker's life: one environment per row, drawn by one renderer each."""
+  # One software-rendering thread per process; the processes are the parallelism.
+  os.environ.setdefault("LP_NUM_THREADS", "0")
+  memory, envs = None, []
+  try:
+    memory = _SharedArrays(layout, name)
+    envs = [RobotEnv(**env_options, size=size) for _ in rows]
+    # All environments share one scene, so they can share its renderer too.
+    for env in envs[1:]:
+      env.share_renderer(envs[0])
+    pipe.send(None)
+    while True:
+      command, seed = pipe.recv()
+      if command == "close":
+        return
+      for row, env in zip(rows, envs, strict=True):
+        _advance(memory.arrays, row, env, channels, seed, command)
+      pipe.send(None)
+  except (EOFError, KeyboardInterrupt):
+    pass  # the learner has ended
+  except UserError as error:
+    pipe.send(("user", str(error)))
+  except BaseException:
+    pipe.send(("failure", traceback.format_exc()))
+  finally:
+    for env in envs:
+      env.close()
+    if memory is not None:
+      memory.close(unlink=False)
+
+
+def _advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> None:
+  if command == "reset":
+    arrays["reset_observation"][row], _ = env.reset(seed=seed + row)
+    _draw(env, channels, arrays["reset_frames"][row])
+    return
+  observation, _, _, truncated, info = env.step(arrays["action"][row])
+  arrays["observation"][row] = observation
+  arrays["truncated"][row] = truncated
+  arrays["success"][row] = info["success"]
+  _draw(env, channels, arrays["frames"][row])
+  if truncated:
+    arrays["reset_observation"][row], _ = env.reset()
+    _draw(env, channels, arrays["reset_frames"][row])
+  else:
+    arrays["reset_observation"][row] = observation
+    arrays["reset_frames"][row] = arrays["frames"][row]
+
+
+def _draw(env: RobotEnv, channels, out) -> None:
+  for index, channel in enumerate(channels):
+    env.frame(channel.view, channel.robot_visible, out[index])

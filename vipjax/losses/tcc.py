@@ -1,0 +1,236 @@
+"""Temporal cycle-consistency (Dwibedi et al., arXiv:1904.07846), over cycles of any length.
+
+A cycle starts at a frame of its first video, jumps to the nearest frame of each next video in
+turn, and back into the first. The loss asks it to come back to where it started; the nearest
+frame is a soft one (an average weighted by a softmax), so that gradients flow all the way round.
+
+All of it runs on one Gram matrix. A soft nearest neighbour is a weighted mean of frames, so its
+inner products with frames are the same weighted mean of the frames' inner products: a jump is
+`weights @ gram`, and no array after the Gram matrix has an embedding axis. For K cycles over B
+videos of N frames, memory is O((B N)^2 + K B N) instead of the O(K N D) of gathered videos: for
+the published 4 videos, B N is far below D. That matrix is one dense product over D, the only one;
+selecting a cycle's own video by masking instead of indexing keeps each step a dense product, and
+its gradient free of scattered sums.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.losses import checks
+from vipjax.runtime.errors import UserError
+
+TCC_LOSSES = ("regression_mse", "regression_mse_var", "regression_huber", "classification")
+TCC_SIMILARITIES = ("l2", "cosine")
+
+# Least variance of a predicted position, in squared units of the positions. Sharp similarities
+# put all weight on one frame; the variance then underflows to 0 and its log to -inf. Real
+# variances were seen down to 6e-8 of a video's squared length.
+_VARIANCE_FLOOR = 1e-10
+# Accelerators may otherwise round the factors of a product to 10 bits, which moves neighbours.
+_EXACT = jax.lax.Precision.HIGHEST
+
+
+def tcc_loss(
+  embeddings: jax.Array,
+  frame_indices: jax.Array,
+  video_lengths: jax.Array,
+  cycles: jax.Array | None = None,
+  starts: jax.Array | None = None,
+  loss: str = "regression_mse",
+  similarity: str = "l2",
+  temperature: float = 0.1,
+  normalize_indices: bool = True,
+  variance_weight: float = 0.001,
+  huber_delta: float = 0.1,
+  label_smoothing: float = 0.1,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Mean loss of coming back to another frame than the start (arXiv:1904.07846, section 3).
+
+  Args:
+    embeddings: floats [B, N, D], N >= 2 frames of each of B videos.
+    frame_indices: numbers [B, N], where those frames lie in their video, in frames.
+    video_lengths: numbers [B], lengths of the videos in frames, > 0.
+    cycles: integers [K, T] in [0, B), the T >= 2 videos of each cycle in order; the jump back
+      into the first one is implied. None: every ordered pair of different videos from every
+      frame, K = B (B - 1) N, T = 2.
+    starts: integers [K] in [0, N), the frame of the first video where each cycle starts (its
+      place in `embeddings`, not in the video); None exactly when `cycles` is.
+    loss: "regression_mse": squared error between the position come back to, averaged over the
+      softmax, and the position of the start; "regression_huber": its Huber loss;
+      "regression_mse_var": squared error / variance + variance_weight log(variance);
+      "classification": cross entropy with the start as the class.
+    similarity: "l2": -squared distance / D; "cosine": inner product, embeddings taken as they
+      are. Both are divided by `temperature`.
+    temperature: of every softmax, > 0.
+    normalize_indices: measure positions in lengths of the video instead of in frames.
+    variance_weight: weight of the log variance in "regression_mse_var".
+    huber_delta: error at which "regression_huber" turns linear, in units of the positions.
+    label_smoothing: s in [0, 1): the targets of "classification" are s / (N - 1) plus (1 - s) at
+      the start (as XIRL has it; they sum to a little more than 1).
+
+  Returns:
+    The loss, a float scalar, and scalars by name: `tcc_loss`, `tcc_index_error` (mean difference,
+    in places of `embeddings`, between the likeliest frame come back to and the start),
+    `tcc_accuracy` (share of cycles whose likeliest frame is the start) and `tcc_position_error`
+    (mean difference of positions, in their units).
+
+  Raises:
+    UserError: an unknown name, a wrong rank, shape, dtype or index, or fewer than two videos.
+  """
+  _check_choice("loss", loss, TCC_LOSSES)
+  _check_choice("similarity", similarity, TCC_SIMILARITIES)
+  if isinstance(temperature, int | float) and not temperature > 0:
+    raise UserError(f"Expected a TCC temperature > 0, got {temperature}; try 0.1.")
+  embeddings, cycles, starts = _check_cycles(embeddings, cycles, starts)
+  videos, frames = embeddings.shape[:2]
+  positions = checks.number_array("frame_indices", frame_indices, "[B, N]", (videos, frames))
+  lengths = checks.number_array("video_lengths", video_lengths, "[B]", (videos,))
+  if normalize_indices:
+    positions = positions / lengths[:, None]
+
+  gram, bias = _affine_similarity(embeddings, similarity, temperature)
+  if cycles is None:
+    logits, first, starts = _all_pairs_logits(gram, bias)
+  else:
+    logits, first = _cycle_logits(gram, bias, cycles, starts, jax.nn.softmax), cycles[:, 0]
+
+  log_probabilities = jax.nn.log_softmax(logits)
+  probabilities = jnp.exp(log_probabilities)
+  is_start = jnp.arange(frames)[None, :] == starts[:, None]
+  positions = positions[first]  # [K, N]
+  predicted = jnp.sum(probabilities * positions, axis=-1)
+  error = predicted - jnp.sum(jnp.where(is_start, positions, 0.0), axis=-1)
+
+  if loss == "classification":
+    targets = (1.0 - label_smoothing) * is_start + label_smoothing / (frames - 1)
+    losses = -jnp.sum(targets * log_probabilities, axis=-1)
+  elif loss == "regression_mse":
+    losses = jnp.square(error)
+  elif loss == "regression_huber":
+    losses = _huber(error, huber_delta)
+  else:
+    squares = jnp.square(positions - predicted[:, None])
+    variance = jnp.maximum(jnp.sum(probabilities * squares, axis=-1), _VARIANCE_FLOOR)
+    losses = jnp.square(error) / variance + variance_weight * jnp.log(variance)
+
+  value = jnp.mean(losses)
+  index_error = jnp.abs(jnp.argmax(logits, axis=-1) - starts)
+  metrics = {
+    "tcc_loss": value,
+    "tcc_index_error": jnp.mean(index_error.astype(value.dtype)),
+    "tcc_accuracy": jnp.mean((index_error == 0).astype(value.dtype)),
+    "tcc_position_error": jnp.mean(jnp.abs(error)),
+  }
+  return value, metrics
+
+
+def cycle_index_error(embeddings: jax.Array, cycles: jax.Array, starts: jax.Array) -> jax.Array:
+  """How far from its start each cycle of hard nearest neighbours (L2) comes back.
+
+  Of several equally near frames the earliest is taken.
+
+  Args:
+    embeddings: floats [B, N, D].
+    cycles: integers [K, T] in [0, B), T >= 2, as for `tcc_loss`.
+    starts: integers [K] in [0, N).
+
+  Returns:
+    int32 [K], |place come back to - place started from|, in [0, N).
+
+  Raises:
+    UserError: a rank, shape, dtype or index is wrong, or `cycles` or `starts` is None.
+  """
+  if cycles is None or starts is None:
+    raise UserError("Expected cycles [K, T] and starts [K], got None; draw them first.")
+  embeddings, cycles, starts = _check_cycles(embeddings, cycles, starts)
+  gram, bias = _affine_similarity(embeddings, "l2", 1.0)
+
+  def nearest(scores):
+    return jax.nn.one_hot(jnp.argmax(scores, axis=-1), scores.shape[-1], dtype=scores.dtype)
+
+  end = jnp.argmax(_cycle_logits(gram, bias, cycles, starts, nearest), axis=-1)
+  return jnp.abs(end.astype(jnp.int32) - starts)
+
+
+def _affine_similarity(embeddings, similarity, temperature):
+  """Gram matrix [B, N, B, N] and bias [B, N]: weights @ gram + bias are logits of a soft frame.
+
+  Either similarity is affine in the query, up to the query's own squared norm, which is the same
+  for all candidates and which neither softmax nor argmax can see.
+  """
+  if similarity == "cosine":
+    scale, bias = 1.0 / temperature, jnp.zeros(embeddings.shape[:2], embeddings.dtype)
+  else:
+    # Distances do not change when all frames move together: the origin in their middle keeps
+    # digits that |q|^2 - 2 q v + |v|^2 would lose, and no gradient flows through the move.
+    embeddings = embeddings - jax.lax.stop_gradient(jnp.mean(embeddings, (0, 1), keepdims=True))
+    scale = 2.0 / (embeddings.shape[-1] * temperature)
+    bias = -0.5 * scale * jnp.sum(jnp.square(embeddings), axis=-1)
+  return scale * jnp.einsum("ind,jmd->injm", embeddings, embeddings, precision=_EXACT), bias
+
+
+def _cycle_logits(gram, bias, cycles, starts, pick):
+  """Logits [K, N] over the frames of each cycle's first video, after all of its jumps.
+
+  `pick` turns scores [K, B N] (-inf at frames of other videos) into weights: softmax or one-hot.
+  """
+  videos, frames = bias.shape
+  gram, bias = gram.reshape(videos * frames, -1), bias.reshape(1, -1)
+  weights = jax.nn.one_hot(cycles[:, 0] * frames + starts, videos * frames, dtype=gram.dtype)
+  for step in range(1, cycles.shape[1]):
+    scores = jnp.matmul(weights, gram, precision=_EXACT) + bias
+    in_video = jnp.repeat(jax.nn.one_hot(cycles[:, step], videos, dtype=bool), frames, axis=1)
+    weights = pick(jnp.where(in_video, scores, -jnp.inf))
+  scores = jnp.matmul(weights, gram, precision=_EXACT) + bias
+  in_first = jax.nn.one_hot(cycles[:, 0], videos, dtype=bool)[:, :, None]
+  return jnp.sum(jnp.where(in_first, scores.reshape(-1, videos, frames), 0.0), axis=1)
+
+
+def _all_pairs_logits(gram, bias):
+  """Logits [K, N], first videos [K] and starts [K] of all K = B (B - 1) N cycles of two videos."""
+  videos, frames = bias.shape
+  there = jnp.transpose(gram, (0, 2, 1, 3))  # [B, B, N, N]
+  weights = jax.nn.softmax(there + bias[None, :, None, :])
+  # From a soft frame of j back into i, where gram[j, p, i, m] = gram[i, m, j, p].
+  back = jnp.einsum("ijnp,ijmp->ijnm", weights, there, precision=_EXACT)
+  back = back + bias[:, None, None, :]
+  first, second = np.nonzero(~np.eye(videos, dtype=bool))
+  logits = back[first, second].reshape(-1, frames)
+  return logits, np.repeat(first, frames), jnp.tile(jnp.arange(frames), len(first))
+
+
+def _huber(error, delta):
+  size = jnp.abs(error)
+  return jnp.where(size <= delta, 0.5 * jnp.square(error), delta * (size - 0.5 * delta))
+
+
+def _check_choice(name, value, options):
+  if value not in options:
+    raise UserError(
+      f"Expected the TCC {name} to be one of {', '.join(options)}, got {value!r}; choose one."
+    )
+
+
+def _check_cycles(embeddings, cycles, starts):
+  embeddings = checks.float_array("embeddings", embeddings, "[B, N, D]", (None, None, None))
+  videos, frames = embeddings.shape[:2]
+  if videos < 2 or frames < 2:
+    raise UserError(
+      f"TCC compares at least 2 videos of at least 2 frames, got {videos} of {frames}; "
+      "add videos or frames."
+    )
+  if (cycles is None) != (starts is None):
+    raise UserError(
+      "Expected both of cycles and starts or neither, got only "
+      f"{'starts' if cycles is None else 'cycles'}; give both, or None for all ordered pairs."
+    )
+  if cycles is None:
+    return embeddings, None, None
+  cycles = checks.index_array("cycles", cycles, "[K, T]", (None, None), videos)
+  if cycles.shape[1] < 2:
+    raise UserError("TCC cycles go through T >= 2 videos, got T=1; lengthen the cycles.")
+  starts = checks.index_array("starts", starts, "[K]", (cycles.shape[0],), frames)
+  return embeddings, cycles, starts

@@ -1,0 +1,195 @@
+"""Checkpoints of one state pytree, through Orbax. The only module that knows Orbax."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from vipjax.runtime.errors import UserError
+
+
+class Checkpointer:
+  """Saves a state under its step, keeps the last few, and restores the newest readable one.
+
+  The state is any pytree of JAX arrays, typed random keys, NumPy arrays and Python numbers. It is
+  copied when `save` is called and written in the background, so the caller may change it at once.
+  A checkpoint appears under its name only when it is complete; nothing is pickled.
+  """
+
+  def __init__(self, folder: str | os.PathLike, keep: int = 3):
+    """Opens the folder, which is made if missing.
+
+    Args:
+      folder: where the checkpoints lie, one folder each, named by the step.
+      keep: how many stay, at least 1; 2 or more leave one to fall back to.
+
+    Raises:
+      UserError: keep is below 1.
+    """
+    if keep < 1:
+      raise UserError(f"Expected to keep at least 1 checkpoint, but {keep} came: give 1 or more.")
+    self._folder = pathlib.Path(folder).absolute()
+    self._manager = ocp.CheckpointManager(
+      self._folder,
+      options=ocp.CheckpointManagerOptions(
+        max_to_keep=keep, create=True, cleanup_tmp_directories=True
+      ),
+    )
+    self._unreadable: list[int] = []
+
+  def save(self, step: int, state: Any, metadata: dict | None = None) -> None:
+    """Saves the state; waits only for an earlier save that is still being written.
+
+    Args:
+      step: the step that the state has reached, past that of every checkpoint kept.
+      state: a pytree.
+      metadata: what else to remember, as JSON.
+
+    Raises:
+      UserError: there is a checkpoint of this or a later step.
+    """
+    self.wait()
+    for broken in self._unreadable:
+      self._manager.delete(broken)
+    self._unreadable = []
+    latest = self._manager.latest_step()
+    if latest is not None and step <= latest:
+      raise UserError(
+        f"Expected a step past {latest}, the newest checkpoint in {self._folder}, but {step} "
+        "came: restore it first or use another folder."
+      )
+    arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(state)}
+    record = {
+      "metadata": metadata or {},
+      "checksums": {name: _checksum(array) for name, array in arrays.items()},
+    }
+    # Orbax refuses arrays without elements; the template has all that there is to them.
+    arrays = {name: array for name, array in arrays.items() if array.size}
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record)
+      ),
+    )
+
+  def restore_latest(self, template: Any) -> tuple[int, Any, dict] | None:
+    """Restores the newest checkpoint; where it is damaged, warns and takes the one before.
+
+    Args:
+      template: a state of the same structure, shapes and types, whose values do not matter. A JAX
+        array comes back as one with the same sharding, a NumPy array as NumPy, a number as one.
+
+    Returns:
+      (step, state, metadata), or None when there is no checkpoint.
+
+    Raises:
+      UserError: the checkpoint is of a state of another structure, shape or type; or there are
+        checkpoints but all are damaged.
+    """
+    self.wait()
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    for step in steps:
+      try:
+        arrays, metadata = self._read(step)
+      except Exception as error:  # noqa: BLE001 (damage shows as almost any exception of Orbax)
+        self._unreadable.append(step)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        print(
+          f"warning: the checkpoint of step {step} in {self._folder} is damaged ({reason}); "
+          "trying the one before it",
+          file=sys.stderr,
+        )
+        continue
+      return step, self._fill(template, arrays), metadata
+    if steps:
+      raise UserError(
+        f"Expected a readable checkpoint in {self._folder}, but all {len(steps)} are damaged: "
+        "start over with --overwrite."
+      )
+    return None
+
+  def wait(self) -> None:
+    """Waits until what was saved is on the disk."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits, then frees what Orbax holds."""
+    self.wait()
+    self._manager.close()
+
+  def __enter__(self) -> Checkpointer:
+    return self
+
+  def __exit__(self, *unused) -> None:
+    self.close()
+
+  def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
+    args = ocp.args.Composite(state=ocp.args.StandardRestore(), record=ocp.args.JsonRestore())
+    restored = self._manager.restore(step, args=args)
+    checksums = restored["record"]["checksums"]
+    arrays = {name: np.asarray(array) for name, array in restored["state"].items()}
+    for name, checksum in checksums.items():
+      if checksum and (name not in arrays or _checksum(arrays[name]) != checksum):
+        raise ValueError(f"{name} is not what was saved")
+    arrays |= {name: None for name in checksums if name not in arrays}
+    return arrays, restored["record"]["metadata"]
+
+  def _fill(self, template: Any, arrays: dict[str, np.ndarray | None]) -> Any:
+    names = [name for name, _ in _named_leaves(template)]
+    unknown, missing = sorted(set(arrays) - set(names)), sorted(set(names) - set(arrays))
+    if unknown or missing:
+      raise UserError(
+        f"The checkpoint in {self._folder} is of another state: it has {unknown[:3] or 'nothing'} "
+        f"that this one has not, and lacks {missing[:3] or 'nothing'}: use the settings that made "
+        "it, or another folder."
+      )
+    leaves = [self._like(name, arrays[name], leaf) for name, leaf in _named_leaves(template)]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+  def _like(self, name: str, array: np.ndarray | None, leaf: Any) -> Any:
+    expected = _to_numpy(leaf)
+    if array is None:
+      array = np.zeros((0,), expected.dtype) if expected.size else expected
+    if array.shape != expected.shape or array.dtype != expected.dtype:
+      raise UserError(
+        f"The checkpoint in {self._folder} has {array.dtype}{list(array.shape)} for {name}, but "
+        f"{expected.dtype}{list(expected.shape)} is expected: use the settings that made it, or "
+        "another folder."
+      )
+    if _is_key(leaf):
+      return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+    if isinstance(leaf, jax.Array):
+      return jax.device_put(array, leaf.sharding)
+    if isinstance(leaf, np.ndarray):
+      # Orbax may hand out arrays that cannot be written to.
+      return array if array.flags.writeable else array.copy()
+    return type(leaf)(array.item())
+
+
+def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def _is_key(leaf: Any) -> bool:
+  return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+  """A copy, so that neither donation nor writing in place can change what is being saved."""
+  return np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _checksum(array: np.ndarray) -> int:
+  """CRC-32 of the bytes, never 0 but for an array without elements."""
+  if not array.size:
+    return 0
+  return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8)) or 1

@@ -1,0 +1,280 @@
+"""What every launcher shares: flags, the environment, and errors in one line.
+
+Import it before anything that imports MuJoCo: importing it chooses the GL library.
+
+    _FLAGS = launcher.define_flags("configs/demo.py")
+
+    def main(_):
+      finetune.finetune(_FLAGS.config, _FLAGS.workdir)
+
+    if __name__ == "__main__":
+      launcher.run(main)
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import pathlib
+import re
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_dict, config_flags
+
+from vipjax.runtime import cache, gl
+from vipjax.runtime.errors import UserError
+
+# Flags defined here belong to the launcher that asks for them, so its --help shows them.
+flags.disclaim_key_flags()
+gl.configure()
+
+_OVERRIDE = re.compile(r"--?(no)?config\.(?P<key>[^=]+)(=|$)")
+_CONFIG = re.compile(r"--?config(=(?P<file>.*))?$", re.DOTALL)
+_ILLEGAL_VALUE = re.compile(r"flag --(?P<flag>[^=]+)=(?P<value>.*?): ", re.DOTALL)
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+# The --config of the launcher that runs; one process runs one launcher.
+_default_config: str | None = None
+
+
+class LaunchFlags:
+  """The flags that every launcher has; to be read inside `main`, after parsing."""
+
+  @property
+  def config(self) -> config_dict.ConfigDict:
+    """The config with its overrides, locked: keys that it has not cannot be set.
+
+    Raises:
+      UserError: no --config was given and there is no default.
+    """
+    if flags.FLAGS.config is None:
+      raise UserError("Expected a config, but none came: give --config=configs/demo.py.")
+    return flags.FLAGS.config
+
+  @property
+  def workdir(self) -> pathlib.Path:
+    """The run folder: --workdir, else runs/<name of the config file>[_<preset>].
+
+    Raises:
+      UserError: neither flag was given.
+    """
+    if flags.FLAGS.workdir:
+      return pathlib.Path(flags.FLAGS.workdir).expanduser()
+    if flags.FLAGS.config is None:
+      raise UserError("Expected a run folder, but none came: give --workdir=runs/demo.")
+    file, _, preset = flags.FLAGS["config"].config_filename.partition(":")
+    name = pathlib.Path(file).stem
+    return pathlib.Path("runs") / (f"{name}_{preset}" if preset else name)
+
+  @property
+  def overwrite(self) -> bool:
+    """Whether to delete the run in the folder and start over."""
+    return flags.FLAGS.overwrite
+
+
+def define_flags(default_config: str | None = None) -> LaunchFlags:
+  """Defines --config, --workdir and --overwrite; call it once, when the launcher is imported.
+
+  Args:
+    default_config: the config file of a launcher that can be run without --config.
+
+  Returns:
+    The flags, whose attributes are read inside `main`.
+  """
+  global _default_config
+  _default_config = default_config
+  # The default is put on the command line by _parse_flags instead of being given here, because
+  # ml_collections would load it and apply the overrides while the launcher is being imported,
+  # where an error cannot be told in one line.
+  config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "the experiment, FILE or FILE:PRESET; --config.key=value overrides one of its keys"
+    + (f" (default: {default_config})" if default_config else ""),
+    lock_config=True,
+  )
+  flags.DEFINE_string(
+    "workdir", None, "the run folder (default: runs/ and the name of the config file)"
+  )
+  flags.DEFINE_bool("overwrite", False, "delete the run in the folder and start over")
+  return LaunchFlags()
+
+
+def run(main: Callable[[Sequence[str]], Any], renders: bool = False) -> None:
+  """Runs a launcher: parses the flags, calls `main`, and ends the process.
+
+  What a user can mend ends it with one line, "error: ...", and status 1; Ctrl-C with a line that
+  says how to go on, and status 130. Anything else is a bug of ours and shows its traceback.
+
+  Args:
+    main: called with the arguments that are no flags: the name of the program alone.
+    renders: whether it draws frames; then a missing GL library is told before any work is done.
+  """
+
+  def guarded(argv):
+    try:
+      if argv[1:]:
+        raise UserError(f"Expected flags only, but '{argv[1]}' came: did you mean --config=...?")
+      if renders:
+        gl.require()
+      use_compilation_cache()
+      return main(argv)
+    except UserError as error:
+      _exit_with(error)
+    except KeyboardInterrupt:
+      print("\ninterrupted; run the same command again to go on", file=sys.stderr, flush=True)
+      sys.exit(130)
+
+  app.run(guarded, flags_parser=_parse_flags)
+
+
+def use_compilation_cache() -> None:
+  """Keeps compiled programs in the user's cache, so that a second run starts faster.
+
+  A place that the user has chosen (`JAX_COMPILATION_CACHE_DIR`) stays; without a writable cache
+  there is a warning and programs are compiled anew each time. Child processes inherit it.
+  """
+  if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    return
+  try:
+    folder = cache.cache_folder("xla")
+  except UserError as error:
+    print(f"warning: compiled programs are not kept. {error}", file=sys.stderr)
+    return
+  import jax  # Here, so that --help and wrong flags answer at once.
+
+  # Half a second: less is compiled as fast as it is looked up.
+  for name, value in (
+    ("jax_compilation_cache_dir", str(folder)),
+    ("jax_persistent_cache_min_compile_time_secs", 0.5),
+  ):
+    jax.config.update(name, value)
+    os.environ.setdefault(name.upper(), str(value))
+
+
+def _exit_with(error: BaseException) -> None:
+  print(f"error: {error}", file=sys.stderr, flush=True)
+  sys.exit(1)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """Parses the command line; what is wrong with it ends the process in one sentence."""
+  if _default_config is not None and not any(_CONFIG.match(arg) for arg in argv):
+    argv = [argv[0], f"--config={_default_config}", *argv[1:]]
+  try:
+    _check_config_flags(argv)
+    return flags.FLAGS(argv)
+  except UserError as error:
+    _exit_with(error)
+  except flags.UnrecognizedFlagError as error:
+    near = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=1)
+    advice = f"did you mean --{near[0]}?" if near else "--help lists the flags."
+    _exit_with(UserError(f"Expected a flag of this command, but --{error.flagname} came: {advice}"))
+  except flags.IllegalFlagValueError as error:
+    _exit_with(_illegal_value(error, argv))
+  except flags.Error as error:
+    _exit_with(UserError(" ".join(str(error).split())))
+  except SystemExit:
+    # absl ends --help with status 1, as if asking for help were a failure.
+    if any(arg.lstrip("-").startswith("help") for arg in argv[1:]):
+      sys.exit(0)
+    raise
+
+
+def _check_config_flags(argv: Sequence[str]) -> None:
+  """Raises UserError for a config that cannot be loaded and for keys that it does not have.
+
+  ml_collections reports these with a traceback from inside the parsing of flags, or much later.
+  """
+  if "config" not in flags.FLAGS:
+    return
+  file, keys = None, []
+  for position, arg in enumerate(argv[1:], start=1):
+    if match := _CONFIG.match(arg):
+      if keys:
+        raise UserError(f"Expected --config before --config.{keys[0]}, but it came after: swap.")
+      file = match["file"] if match["file"] is not None else _next(argv, position)
+    elif match := _OVERRIDE.match(arg):
+      keys.append(match["key"])
+  if file is None:
+    if keys:
+      raise UserError(f"Expected --config=FILE before --config.{keys[0]}, but none came: add it.")
+    return
+  if not file:
+    raise UserError("Expected --config=FILE, but the file is missing: give configs/demo.py, say.")
+  known = _keys(_load(file))
+  for key in keys:
+    # A bracket picks an item of a tuple; the key before it is what has to exist.
+    if key.split("[")[0] not in known:
+      raise _unknown_key(key, known, file)
+    if isinstance(known.get(key), config_dict.ConfigDict):
+      inner = next(iter(known[key]), "key")
+      raise UserError(
+        f"Expected a value to set, but '{key}' is a section of {file}: set one of its keys, "
+        f"such as --config.{key}.{inner}."
+      )
+
+
+def _next(argv: Sequence[str], position: int) -> str:
+  following = argv[position + 1] if position + 1 < len(argv) else ""
+  return "" if following.startswith("-") else following
+
+
+def _load(file_and_preset: str) -> config_dict.ConfigDict:
+  file, colon, preset = file_and_preset.partition(":")
+  if not pathlib.Path(file).is_file():
+    raise UserError(
+      f"Expected a config file, but there is none at '{file}' seen from {os.getcwd()}: "
+      "give a path such as configs/demo.py."
+    )
+  get_config = runpy.run_path(file).get("get_config")
+  if get_config is None:
+    raise UserError(f"Expected a function get_config in {file}, but there is none: add it.")
+  if colon and not inspect.signature(get_config).parameters:
+    raise UserError(f"Expected no preset, as {file} has none, but '{preset}' came: leave it out.")
+  return get_config(preset) if colon else get_config()
+
+
+def _keys(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, Any]:
+  """All keys of the config, sections included, as {"finetune.steps": value}."""
+  keys = {}
+  for key, value in config.items():
+    keys[prefix + key] = value
+    if isinstance(value, config_dict.ConfigDict):
+      keys |= _keys(value, f"{prefix}{key}.")
+  return keys
+
+
+def _unknown_key(key: str, known: dict[str, Any], file: str) -> UserError:
+  near = difflib.get_close_matches(key, known, n=1)
+  # A key that is right but for its section.
+  near = near or [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+  advice = (
+    f"did you mean --config.{near[0]}?"
+    if near
+    else f"its sections are {', '.join(sorted({name.split('.')[0] for name in known}))}."
+  )
+  return UserError(f"Expected a key of {file}, but it has no key '{key}': {advice}")
+
+
+def _illegal_value(error: flags.IllegalFlagValueError, argv: Sequence[str]) -> UserError:
+  match = _ILLEGAL_VALUE.match(str(error))
+  if match is None:
+    return UserError(" ".join(str(error).split()))
+  flag, kind, now = match["flag"], bool, ""
+  if flag.startswith("config."):
+    files = [m["file"] or _next(argv, i) for i, arg in enumerate(argv) if (m := _CONFIG.match(arg))]
+    *sections, key = flag.split("[")[0].split(".")[1:]
+    section = _load(files[-1])
+    for name in sections:
+      section = section[name]
+    kind, now = section.get_type(key), f" (the config has {section[key]!r})"
+  return UserError(
+    f"Expected {_KINDS.get(kind, f'a {kind.__name__}')} for --{flag}{now}, but "
+    f"'{match['value']}' came: change it or leave it out."
+  )

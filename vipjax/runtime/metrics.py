@@ -1,0 +1,128 @@
+"""Writes metrics: JSON lines for programs, TensorBoard events for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorboardX
+
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+
+_FILE = "metrics.jsonl"
+
+
+class MetricsWriter:
+  """Appends the metrics of one stage to `metrics.jsonl` and to `tensorboard/<stage>/`.
+
+  A line is {"step": 10, "stage": "finetune", "loss": 0.5}; NaN and infinities are null in it
+  (TensorBoard shows them). One writer at a time may be open in a run folder.
+  """
+
+  def __init__(self, workdir: str | os.PathLike, name: str, resume_step: int | None = None):
+    """Opens the files, and drops what an interrupted run wrote past its last checkpoint.
+
+    Args:
+      workdir: the run folder.
+      name: the stage, such as "finetune".
+      resume_step: the step of the checkpoint that was restored: lines of this stage up to it
+        stay, later ones go, so the file continues as if nothing had happened. None when the
+        stage starts from nothing: all its lines go. Lines of other stages always stay.
+    """
+    workdir = pathlib.Path(workdir)
+    self._name = name
+    self._path = workdir / _FILE
+    keep_up_to = -1 if resume_step is None else resume_step
+    self._drop_later_lines(keep_up_to)
+    self._file = self._path.open("a", encoding="utf-8")
+    # TensorBoard hides events at and past purge_step that earlier event files hold.
+    self._events = tensorboardX.SummaryWriter(
+      str(workdir / "tensorboard" / name), purge_step=keep_up_to + 1
+    )
+
+  def write(self, step: int, metrics: dict[str, Any]) -> None:
+    """Writes the metrics of a step: scalars of Python, NumPy or JAX by their names.
+
+    Raises:
+      UserError: a metric is no scalar, or is called "step" or "stage".
+    """
+    scalars = {}
+    for name, value in metrics.items():
+      array = np.asarray(value)
+      if array.size != 1 or array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise UserError(
+          f"Expected a number for the metric '{name}', but an array of shape {array.shape} and "
+          f"type {array.dtype} came: reduce it first."
+        )
+      if name in ("step", "stage"):
+        raise UserError(f"A metric may not be called '{name}', which each line has: rename it.")
+      scalars[name] = array.item()
+    line = run_folder.jsonable({"step": int(step), "stage": self._name, **scalars})
+    self._file.write(json.dumps(line, allow_nan=False) + "\n")
+    self._file.flush()
+    for name, value in scalars.items():
+      self._events.add_scalar(name, value, int(step))
+
+  def image(self, step: int, name: str, image: np.ndarray) -> None:
+    """Writes a picture, uint8 [H, W, 3], to TensorBoard."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+      raise UserError(
+        f"Expected a uint8 picture [H, W, 3] for '{name}', but {image.dtype} {image.shape} came: "
+        "convert it first."
+      )
+    self._events.add_image(name, image, int(step), dataformats="HWC")
+
+  def close(self) -> None:
+    """Flushes and closes both files."""
+    self._file.close()
+    self._events.close()
+
+  def __enter__(self) -> MetricsWriter:
+    return self
+
+  def __exit__(self, *unused) -> None:
+    self.close()
+
+  def _drop_later_lines(self, last_step: int) -> None:
+    if not self._path.is_file():
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      return
+    text = self._path.read_text(encoding="utf-8")
+    kept = "".join(line for line in text.splitlines(keepends=True) if self._keeps(line, last_step))
+    if kept != text:
+      run_folder.write_text(self._path, kept)
+
+  def _keeps(self, line: str, last_step: int) -> bool:
+    if not line.endswith("\n"):  # The process was killed while it wrote this line.
+      return False
+    try:
+      record = json.loads(line)
+      return record["stage"] != self._name or record["step"] <= last_step
+    except (ValueError, KeyError, TypeError) as error:
+      raise UserError(
+        f"Expected lines of JSON with 'step' and 'stage' in {self._path}, but one is "
+        f"{line.strip()[:80]!r}: move the file away and run again."
+      ) from error
+
+
+def read_metrics(workdir: str | os.PathLike, stage: str | None = None) -> list[dict]:
+  """Reads `metrics.jsonl` of a run folder.
+
+  Args:
+    workdir: the run folder.
+    stage: the stage to return; None for all of them.
+
+  Returns:
+    One dict per line, in the order in which they were written; none when there is no file.
+  """
+  path = pathlib.Path(workdir) / _FILE
+  if not path.is_file():
+    return []
+  lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+  records = [json.loads(line) for line in lines if line.endswith("\n")]
+  return [record for record in records if stage is None or record["stage"] == stage]

@@ -1,0 +1,182 @@
+"""Progress of long work: how much is done, how fast, how long it will take yet."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, TextIO
+
+import tqdm
+
+# A log file grows by one line this often; a terminal is redrawn ten times a second.
+_LINE_SECONDS = 10.0
+
+
+class Progress:
+  """A progress bar on a terminal; a line every ten seconds elsewhere (a log, a pipe).
+
+  Used as an iterator, or by hand:
+
+      with Progress(total=1000, label="finetune", initial=step) as bar:
+        bar.update(1, loss=0.3)
+
+  Attributes:
+    count: how many items are done, those of an earlier run included.
+  """
+
+  def __init__(
+    self,
+    total: int | None,
+    label: str,
+    *,
+    initial: int = 0,
+    unit: str = "step",
+    file: TextIO | None = None,
+    line_seconds: float = _LINE_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+  ):
+    """Starts the clock.
+
+    Args:
+      total: how many items there are in all, those done earlier included; None when unknown.
+      label: what is being done.
+      initial: how many items an earlier run has done; rate and remaining time leave them out.
+      unit: what an item is.
+      file: where to write; None for standard error.
+      line_seconds: least seconds between two lines when `file` is no terminal.
+      clock: seconds that never go back.
+    """
+    self.count = initial
+    self._total, self._label, self._initial, self._unit = total, label, initial, unit
+    self._file = sys.stderr if file is None else file
+    self._line_seconds, self._clock = line_seconds, clock
+    self._metrics: dict[str, Any] = {}
+    self._closed = False
+    self._start = self._last_line = clock()
+    self._bar = None
+    if self._file.isatty():
+      self._bar = tqdm.tqdm(
+        total=total, desc=label, initial=initial, unit=unit, file=self._file, dynamic_ncols=True
+      )
+
+  def update(self, items: int = 1, **metrics: float) -> None:
+    """Notes that `items` more are done, and shows the metrics (scalars, JAX's too) beside.
+
+    A scalar still being computed on the device is waited for only when it is shown.
+    """
+    self.count += items
+    if metrics:
+      self._metrics = metrics
+    if self._bar is not None:
+      # tqdm decides whether it is time to redraw; only then are the metrics worth fetching.
+      if self._bar.update(items) and metrics:
+        self._bar.set_postfix_str(self._postfix(), refresh=False)
+    elif self._clock() - self._last_line >= self._line_seconds:
+      self._write_line()
+
+  def message(self, text: str) -> None:
+    """Writes a line of its own without breaking the bar."""
+    if self._bar is not None:
+      self._bar.write(text, file=self._file)
+    else:
+      print(text, file=self._file, flush=True)
+
+  def close(self) -> None:
+    """Shows the final state. Closing twice does nothing."""
+    if self._closed:
+      return
+    self._closed = True
+    if self._bar is not None:
+      self._bar.set_postfix_str(self._postfix(), refresh=True)
+      self._bar.close()
+    else:
+      self._write_line()
+
+  def __enter__(self) -> Progress:
+    return self
+
+  def __exit__(self, *unused) -> None:
+    self.close()
+
+  def _postfix(self) -> str:
+    return ", ".join(f"{name}={float(value):.4g}" for name, value in self._metrics.items())
+
+  def _write_line(self) -> None:
+    self._last_line = self._clock()
+    line = tqdm.tqdm.format_meter(
+      self.count,
+      self._total,
+      self._last_line - self._start,
+      prefix=self._label,
+      unit=self._unit,
+      initial=self._initial,
+      postfix=self._postfix(),
+      # No bar: a log needs the numbers alone.
+      bar_format=None if self._total is None else "{l_bar}{r_bar}",
+    )
+    print(line.replace("|| ", "| "), file=self._file, flush=True)
+
+
+def progress(
+  iterable_or_total: Iterable | int, label: str, *, initial: int = 0, **options
+) -> Progress | Iterator:
+  """Shows progress on standard error.
+
+  Args:
+    iterable_or_total: what to iterate over, or a count.
+    label: what is being done.
+    initial: how many items an earlier run has done (an iterable holds the others only).
+    **options: those of `Progress`.
+
+  Returns:
+    An iterator over the items for an iterable; a `Progress`, to be updated and closed, for a
+    count.
+  """
+  if isinstance(iterable_or_total, int):
+    return Progress(iterable_or_total, label, initial=initial, **options)
+  total = len(iterable_or_total) + initial if isinstance(iterable_or_total, Sized) else None
+
+  def iterate():
+    with Progress(total, label, initial=initial, **options) as bar:
+      for item in iterable_or_total:
+        yield item
+        bar.update()
+
+  return iterate()
+
+
+def peak_memory_mb() -> float:
+  """Peak resident memory of this process and its children so far, in MiB (an upper bound).
+
+  The sum of this process's own peak, the peaks of its living children, and the peak of the
+  largest child that has ended. Pages that processes share count once for each of them.
+  """
+  # Kilobytes on Linux, bytes on macOS.
+  unit = 1024 if sys.platform == "darwin" else 1
+  own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+  ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
+  living = sum(_peak_kilobytes(process) for process in _living_children())
+  return (own + ended + living) / 1024
+
+
+def _living_children() -> list[str]:
+  children = []
+  for path in pathlib.Path("/proc/self/task").glob("*/children"):
+    try:
+      children += path.read_text().split()
+    except OSError:  # The thread has ended meanwhile.
+      continue
+  return children
+
+
+def _peak_kilobytes(process: str) -> int:
+  try:
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+  except OSError:  # The process has ended meanwhile.
+    return 0
+  match = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+  return int(match.group(1)) if match else 0

@@ -1,0 +1,261 @@
+"""Run folders: one folder holds all that one run was given and all that it made.
+
+config.json     the resolved config; a run resumes only where it is the same
+versions.json   packages, Python, platform, git commit, devices, date
+stages/         one JSON file per finished stage: its result and how long it took
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+
+_CONFIG = "config.json"
+_VERSIONS = "versions.json"
+_STAGES = "stages"
+_REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
+# How many differing keys of a config an error names.
+_DIFFERENCES_SHOWN = 3
+_MISSING = object()
+
+
+def jsonable(value: Any) -> Any:
+  """Turns what runs produce into what JSON can hold.
+
+  Arrays (NumPy or JAX) become numbers or nested lists, tuples become lists, paths become strings,
+  keys become strings. NaN and infinities become None, because JSON has no word for them.
+
+  Raises:
+    TypeError: a value of any other type.
+  """
+  if isinstance(value, ml_collections.ConfigDict):
+    value = value.to_dict()
+  if isinstance(value, dict):
+    return {str(key): jsonable(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [jsonable(item) for item in value]
+  if isinstance(value, np.ndarray | np.generic | jax.Array):
+    return jsonable(np.asarray(value).tolist())
+  if isinstance(value, float):
+    return value if math.isfinite(value) else None
+  if value is None or isinstance(value, str | bool | int):
+    return value
+  if isinstance(value, os.PathLike):
+    return os.fspath(value)
+  raise TypeError(f"Expected a value that JSON can hold, but {type(value).__name__} came.")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Replaces the file at once: whoever reads it finds the old text or the new, never a part."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+  try:
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+      file.write(text)
+      file.flush()
+      os.fsync(file.fileno())
+    # mkstemp makes files that only their owner can read; ours are to be shared like any other.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    os.replace(temporary, path)
+  except BaseException:
+    pathlib.Path(temporary).unlink(missing_ok=True)
+    raise
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes `jsonable(value)` to the file, atomically; folders are made as needed."""
+  write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+  """Reads a JSON file.
+
+  Raises:
+    UserError: there is no such file, or it does not hold JSON.
+  """
+  try:
+    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+  except FileNotFoundError as error:
+    raise UserError(f"Expected a JSON file at {path}, but there is none.") from error
+  except ValueError as error:
+    raise UserError(
+      f"Expected JSON in {path}, but it cannot be read ({error}): remove the file or restore it."
+    ) from error
+
+
+def open_run(
+  workdir: str | os.PathLike, config: ml_collections.ConfigDict | dict, overwrite: bool = False
+) -> pathlib.Path:
+  """Opens a run folder: makes a new one, or resumes the one that is there.
+
+  A folder that holds a `config.json` equal to `config` is resumed; its `versions.json` stays, and
+  an environment that differs from the first one is noted in it under "resumed".
+
+  Args:
+    workdir: the run folder.
+    config: the config, with all overrides applied.
+    overwrite: delete a run that is there and start over. Only a folder that an earlier call made
+      (it holds a `versions.json`) is ever deleted.
+
+  Returns:
+    The folder as an absolute path.
+
+  Raises:
+    UserError: the folder holds a run of another config, or files that are no run of ours.
+  """
+  workdir = pathlib.Path(workdir).expanduser().absolute()
+  config = jsonable(config)
+  if workdir.exists() and not workdir.is_dir():
+    raise UserError(f"Expected a folder for the run, but {workdir} is a file: give another one.")
+  # Both files, because other folders (an encoder artefact, say) hold a config.json too. The
+  # versions are written first: a run that was killed in between is one that has yet to begin.
+  is_run = (workdir / _VERSIONS).is_file()
+  if not is_run and workdir.is_dir() and any(workdir.iterdir()):
+    raise UserError(
+      f"Expected a new folder or one of an earlier run, but {workdir} holds other files and no "
+      f"{_VERSIONS}: give another --workdir."
+    )
+  if is_run and overwrite:
+    shutil.rmtree(workdir)
+  elif is_run and (workdir / _CONFIG).is_file():
+    _check_same_config(workdir, config)
+    _note_resume(workdir)
+    return workdir
+  workdir.mkdir(parents=True, exist_ok=True)
+  write_json(workdir / _VERSIONS, versions())
+  write_json(workdir / _CONFIG, config)
+  return workdir
+
+
+def versions() -> dict[str, Any]:
+  """What this process runs on: packages, Python, platform, git commit, devices, date (UTC)."""
+  packages = {}
+  try:
+    required = importlib.metadata.requires("vipjax") or []
+  except importlib.metadata.PackageNotFoundError:  # A checkout that was never installed.
+    required = []
+  names = [_REQUIREMENT_NAME.match(line).group() for line in required if "extra ==" not in line]
+  for name in sorted({"vipjax", "jaxlib", *names}, key=str.lower):
+    try:
+      packages[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      packages[name] = None
+  return {
+    "packages": packages,
+    "python": platform.python_version(),
+    "platform": platform.platform(),
+    "git_commit": _git_commit(),
+    "devices": [f"{device.platform}:{device.device_kind}" for device in jax.devices()],
+    "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+  }
+
+
+def mark_done(workdir: str | os.PathLike, stage: str, result: dict, seconds: float) -> None:
+  """Notes that a stage has finished, with its result (a dict that JSON can hold) and seconds."""
+  date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+  record = {"stage": stage, "result": result, "seconds": seconds, "date": date}
+  write_json(_stage_file(workdir, stage), record)
+
+
+def stage_done(workdir: str | os.PathLike, stage: str) -> bool:
+  """Whether the stage has finished in this run folder."""
+  return _stage_file(workdir, stage).is_file()
+
+
+def stage_result(workdir: str | os.PathLike, stage: str) -> dict[str, Any]:
+  """The result that `mark_done` stored.
+
+  Raises:
+    UserError: the stage has not finished in this folder.
+  """
+  return _stage_record(workdir, stage)["result"]
+
+
+def stage_seconds(workdir: str | os.PathLike, stage: str) -> float:
+  """The seconds that the stage took, as given to `mark_done`; raises as `stage_result` does."""
+  return _stage_record(workdir, stage)["seconds"]
+
+
+def _stage_file(workdir: str | os.PathLike, stage: str) -> pathlib.Path:
+  return pathlib.Path(workdir) / _STAGES / f"{stage}.json"
+
+
+def _stage_record(workdir: str | os.PathLike, stage: str) -> dict[str, Any]:
+  if not stage_done(workdir, stage):
+    raise UserError(
+      f"Expected the stage '{stage}' to be finished in {workdir}, but it is not: run it first."
+    )
+  return read_json(_stage_file(workdir, stage))
+
+
+def _git_commit() -> str | None:
+  """The commit of the checkout that this package lies in, "-dirty" when changed; else None."""
+  root = pathlib.Path(__file__).resolve().parents[2]
+  if not (root / ".git").exists():
+    return None
+  command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+  except (OSError, subprocess.SubprocessError):  # No git here, or no commit yet.
+    return None
+  return done.stdout.strip()
+
+
+def _note_resume(workdir: pathlib.Path) -> None:
+  first = read_json(workdir / _VERSIONS)
+  now = jsonable(versions())
+  earlier = [first, *first.get("resumed", [])]
+  compared = [key for key in now if key != "date"]
+  if any(all(now[key] == then.get(key) for key in compared) for then in earlier):
+    return
+  write_json(workdir / _VERSIONS, {**first, "resumed": [*first.get("resumed", []), now]})
+
+
+def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+  """Nested dicts to {"a.b": value}; an empty dict is a value."""
+  if not isinstance(config, dict) or not config:
+    return {prefix: config}
+  flat = {}
+  for key, value in config.items():
+    flat |= _flatten(value, f"{prefix}.{key}" if prefix else key)
+  return flat
+
+
+def _check_same_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+  then, now = _flatten(read_json(workdir / _CONFIG)), _flatten(config)
+  differing = [key for key in {**then, **now} if then.get(key, _MISSING) != now.get(key, _MISSING)]
+  if not differing:
+    return
+
+  def show(flat, key):
+    return json.dumps(flat[key]) if key in flat else "absent"
+
+  shown = ", ".join(
+    f"{key} (there {show(then, key)}, now {show(now, key)})"
+    for key in differing[:_DIFFERENCES_SHOWN]
+  )
+  more = len(differing) - _DIFFERENCES_SHOWN
+  raise UserError(
+    f"The run in {workdir} was made with another config, which differs in {shown}"
+    f"{f' and {more} more' if more > 0 else ''}: "
+    "start over with --overwrite or give another --workdir."
+  )

@@ -1,0 +1,208 @@
+"""Pictures of a scene: any viewpoint, robot visible or removed, fast or at full quality.
+
+Software rendering of Meta-World's meshes runs at 6 to 30 frames/s; what costs is 68 thousand mesh
+faces, shadows and multisampling. The fast renderer therefore draws a model of its own, with
+decimated meshes and none of these effects, and copies the pose of the physics model into it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+from vipjax.scene.robots import Robot
+
+# Cameras that Meta-World mounts upside down: rotated by 180 degrees, not mirrored.
+_ROTATED_CAMERAS = ("corner", "corner2", "corner3")
+# Below this share of its faces a mesh shows holes; the pedestal shows them at any share.
+_KEEP_FACES = 0.15
+_KEEP_WHOLE = ("pedestal",)
+_SMALL_MESH = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+  """A viewpoint: either a camera of the scene by name, or a free camera.
+
+  Attributes:
+    camera: name of a camera in the scene; "" for a free camera.
+    lookat: the point in the middle of the picture, metres.
+    azimuth: degrees around the vertical axis.
+    elevation: degrees, negative looks down.
+    distance: metres from lookat.
+  """
+
+  camera: str = ""
+  lookat: tuple[float, float, float] = (0.0, 0.68, 0.15)
+  azimuth: float = 140.0
+  elevation: float = -35.0
+  distance: float = 0.95
+
+
+def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
+  """Views by name from mappings of View's fields; raises UserError for a field that is not one."""
+  known = {field.name for field in dataclasses.fields(View)}
+  result = {}
+  for name, fields in views.items():
+    unknown = set(fields) - known
+    if unknown:
+      raise UserError(
+        f"expected a view made of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))} in "
+        f"view {name!r}; remove or rename it."
+      )
+    fields = dict(fields)
+    if "lookat" in fields:
+      fields["lookat"] = tuple(fields["lookat"])
+    result[name] = View(**fields)
+  if not result:
+    raise UserError("expected at least one view, got none; name one under config.record.views.")
+  return result
+
+
+class SceneRenderer:
+  """Draws the state of a physics model, offscreen.
+
+  Holds an OpenGL context: close it, or use it as a context manager.
+  """
+
+  def __init__(self, spec: mujoco.MjSpec, robot: Robot, size: int, quality: str = "fast"):
+    """Compiles the drawing model.
+
+    Args:
+      spec: the scene of the physics model, never compiled itself (compile a copy: a compiled
+        mesh cannot be replaced); it is not modified.
+      robot: the arm that can be removed.
+      size: height and width of the frames in pixels.
+      quality: "fast" (decimated, no shadows) or "full" (as Meta-World draws it).
+    """
+    if quality not in ("fast", "full"):
+      raise UserError(f"expected rendering quality 'fast' or 'full', got {quality!r}; choose one.")
+    self.size = size
+    self._fast = quality == "fast"
+    self._model = _drawing_model(spec, size, self._fast)
+    self._data = mujoco.MjData(self._model)
+    base = self._model.body(robot.base_body).id
+    self._robot = np.flatnonzero(self._model.body_rootid[self._model.geom_bodyid] == base)
+    self._material = self._model.geom_matid[self._robot].copy()
+    self._alpha = self._model.geom_rgba[self._robot, 3].copy()
+    self._option = mujoco.MjvOption()
+    self._option.sitegroup[:] = 0  # marker dots show where the goal is
+    self._renderer = mujoco.Renderer(self._model, size, size)
+
+  def render(
+    self,
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    view: View,
+    robot_visible: bool = True,
+    out: np.ndarray | None = None,
+  ) -> np.ndarray:
+    """One frame of the present state.
+
+    Args:
+      model: the physics model (its body positions are copied: resets move bodies).
+      data: its state.
+      view: the viewpoint.
+      robot_visible: False draws the robot with its alpha at 0.
+      out: uint8 [size, size, 3] to draw into.
+
+    Returns:
+      uint8 [size, size, 3], RGB, upright.
+    """
+    self._synchronise(model, data)
+    self._model.geom_rgba[self._robot, 3] = self._alpha if robot_visible else 0.0
+    # A material's alpha would win over the geom's.
+    self._model.geom_matid[self._robot] = self._material if robot_visible else -1
+    self._renderer.update_scene(self._data, self._camera(view), self._option)
+    if self._fast:
+      for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION,
+                   mujoco.mjtRndFlag.mjRND_HAZE, mujoco.mjtRndFlag.mjRND_FOG):  # fmt: skip
+        self._renderer.scene.flags[flag] = 0
+    frame = self._renderer.render()
+    if view.camera in _ROTATED_CAMERAS:
+      frame = frame[::-1, ::-1]
+    if out is None:
+      return np.ascontiguousarray(frame)
+    out[...] = frame
+    return out
+
+  def close(self) -> None:
+    """Frees the OpenGL context; further calls do nothing."""
+    if self._renderer is not None:
+      self._renderer.close()
+      self._renderer = None
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused):
+    self.close()
+
+  def _synchronise(self, model, data) -> None:
+    self._data.qpos[:] = data.qpos
+    self._data.mocap_pos[:] = data.mocap_pos
+    self._data.mocap_quat[:] = data.mocap_quat
+    self._model.body_pos[:] = model.body_pos
+    self._model.body_quat[:] = model.body_quat
+    mujoco.mj_kinematics(self._model, self._data)
+    mujoco.mj_camlight(self._model, self._data)
+
+  def _camera(self, view: View):
+    if view.camera:
+      if mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, view.camera) < 0:
+        names = ", ".join(self._model.camera(i).name for i in range(self._model.ncam))
+        raise UserError(
+          f"expected a camera of the scene ({names}), got {view.camera!r}; choose one of these or "
+          "leave it empty for a free camera."
+        )
+      return view.camera
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+    camera.lookat[:] = view.lookat
+    camera.azimuth, camera.elevation, camera.distance = view.azimuth, view.elevation, view.distance
+    return camera
+
+
+def _drawing_model(spec: mujoco.MjSpec, size: int, fast: bool) -> mujoco.MjModel:
+  spec = spec.copy()
+  if fast:
+    for mesh in spec.meshes:
+      _decimate(mesh, pathlib.Path(spec.modelfiledir) / spec.meshdir)
+  model = spec.compile()
+  model.vis.global_.offwidth = max(model.vis.global_.offwidth, size)
+  model.vis.global_.offheight = max(model.vis.global_.offheight, size)
+  if fast:
+    model.vis.quality.offsamples = 0
+    model.vis.quality.numslices, model.vis.quality.numstacks = 12, 6
+    model.vis.quality.numquads = 1
+  return model
+
+
+def _decimate(mesh, folder: pathlib.Path) -> None:
+  """Replaces a mesh file by its decimated vertices and faces, in place."""
+  # Imported here: only those who render fast pay for it.
+  import fast_simplification
+  import trimesh
+
+  if not mesh.file or mesh.name in _KEEP_WHOLE:
+    return
+  path = pathlib.Path(mesh.file)
+  surface = trimesh.load(path if path.is_absolute() else folder / path, force="mesh")
+  if len(surface.faces) < _SMALL_MESH:
+    return
+  # STL repeats a vertex for each face; the simplifier needs them joined.
+  surface.merge_vertices(digits_vertex=5)
+  vertices, faces = fast_simplification.simplify(
+    surface.vertices.astype(np.float32),
+    surface.faces.astype(np.int32),
+    target_reduction=1.0 - _KEEP_FACES,
+    agg=5,
+  )
+  mesh.file = ""
+  mesh.uservert = vertices.flatten()
+  mesh.userface = faces.flatten()

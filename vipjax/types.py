@@ -1,0 +1,71 @@
+"""The shapes that rooms hand to one another."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+  """One episode seen from one viewpoint.
+
+  Attributes:
+    frames: uint8 [T, H, W, 3], RGB, upright, T >= 1.
+    fps: frames per second of episode time (> 0).
+    task: name of the task, such as "window-open"; None when unknown.
+    embodiment: "sawyer", "panda", "jaco", "human", ...; None when unknown.
+    view: name of the viewpoint; None when unknown.
+    robot_visible: False when the robot was rendered with its alpha at 0; None when unknown.
+    success: whether the episode ended in success; None when unknown.
+    source: where it came from (file path, dataset and episode), for messages and reports.
+    episode: which episode it shows; views and robot-free copies of one episode share it.
+  """
+
+  frames: np.ndarray
+  fps: float = 10.0
+  task: str | None = None
+  embodiment: str | None = None
+  view: str | None = None
+  robot_visible: bool | None = None
+  success: bool | None = None
+  source: str = ""
+  episode: int | None = None
+
+  def metadata(self) -> dict[str, Any]:
+    """Everything but the frames, as JSON-able values."""
+    return {
+      f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "frames"
+    }
+
+
+class VideoSet(NamedTuple):
+  """Videos of different lengths in one padded array (a pytree; lives on the device).
+
+  Attributes:
+    frames: uint8 [N, T_max, H, W, 3]; past its length a video repeats its last frame.
+    lengths: int32 [N], number of true frames of each video.
+  """
+
+  frames: Any
+  lengths: Any
+
+
+class Transition(NamedTuple):
+  """What the agent learns from; leaves have a leading batch (or capacity) axis.
+
+  Attributes:
+    observation: float32 [..., O].
+    action: float32 [..., A], each in [-1, 1].
+    reward: float32 [...].
+    discount: float32 [...], 0 where the episode terminated, 1 elsewhere (a time limit is 1).
+    next_observation: float32 [..., O], taken before any automatic reset.
+  """
+
+  observation: Any
+  action: Any
+  reward: Any
+  discount: Any
+  next_observation: Any

@@ -1,0 +1,25 @@
+"""Videos in and out: every format users have becomes uint8 RGB frames `[T, H, W, 3]`.
+
+Reading: `read_video`, `read_videos` (dispatch in `read.py`), `read_image`.
+Writing: `write_video`, `write_videos`, `write_image`.
+Many videos as one padded array: `make_video_set`, with `select` and `require_frames` before it.
+"""
+
+from vipjax.videos.images import fit_square, read_image, resize_frames, write_image
+from vipjax.videos.read import read_video, read_videos
+from vipjax.videos.video_set import make_video_set, require_frames, select
+from vipjax.videos.write import write_video, write_videos
+
+__all__ = [
+  "fit_square",
+  "make_video_set",
+  "read_image",
+  "read_video",
+  "read_videos",
+  "require_frames",
+  "resize_frames",
+  "select",
+  "write_image",
+  "write_video",
+  "write_videos",
+]

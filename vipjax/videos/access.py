@@ -1,0 +1,173 @@
+"""What goes wrong between a path and its contents, said in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import zipfile
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+
+CONTAINER_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".gif", ".mkv")
+ARRAY_SUFFIXES = (".npz", ".npy")
+VIDEO_SUFFIXES = CONTAINER_SUFFIXES + ARRAY_SUFFIXES
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+# What a decoder raises on damaged bytes. Pillow raises SyntaxError on a broken PNG chunk.
+_DECODING_ERRORS = (
+  av.FFmpegError,
+  OSError,
+  EOFError,
+  ValueError,
+  SyntaxError,
+  zipfile.BadZipFile,
+)
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+  """Sort key that puts "2.png" before "10.png"; equal numbers are ordered by the name itself."""
+  # Splitting on a group alternates text and digits, so two keys always compare like with like.
+  parts = re.split(r"(\d+)", name)
+  return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def existing_path(path: str | os.PathLike[str], expected: str) -> pathlib.Path:
+  """The path, once it is known that something is there.
+
+  Args:
+    path: a file or a folder; a leading `~` is expanded.
+    expected: what the caller looks for, such as "a video file or folder".
+
+  Raises:
+    UserError: nothing is there, or a folder on the way may not be entered.
+  """
+  # An empty string would otherwise quietly mean the current folder.
+  if not os.fspath(path):
+    raise UserError(f"expected {expected}, but the path is empty: pass the path of one.")
+  found = pathlib.Path(path).expanduser()
+  try:
+    with permitted(found):
+      found.stat()
+  except OSError as error:
+    raise UserError(f"expected {expected}, but nothing is at {found}: check the path.") from error
+  return found
+
+
+def listed(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The visible entries of a folder in natural order; hidden ones are left out."""
+  with permitted(folder):
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+  return sorted(entries, key=lambda entry: natural_key(entry.name))
+
+
+def with_suffix(entries: list[pathlib.Path], suffixes: tuple[str, ...]) -> list[pathlib.Path]:
+  """Those entries that are files with one of the suffixes, in either case of letters."""
+  fitting = [entry for entry in entries if entry.suffix.lower() in suffixes]
+  found = []
+  for entry in fitting:
+    with permitted(entry):
+      if entry.is_file():
+        found.append(entry)
+  return found
+
+
+@contextlib.contextmanager
+def permitted(path: pathlib.Path) -> Iterator[None]:
+  """Turns a PermissionError into a UserError that names the path."""
+  try:
+    yield
+  except PermissionError as error:
+    raise UserError(
+      f"expected to be allowed to open {path}, but permission was denied: "
+      "change its permissions or use a place that you own."
+    ) from error
+
+
+@contextlib.contextmanager
+def decoding(path: pathlib.Path) -> Iterator[None]:
+  """Turns whatever a decoder raises on the file into one sentence that names the file.
+
+  Raises:
+    UserError: the file is empty, may not be read, or cannot be decoded.
+  """
+  try:
+    with permitted(path):
+      if path.stat().st_size == 0:
+        raise UserError(
+          f"expected a whole file in {path}, but it is empty (0 bytes): copy or encode it again."
+        )
+      yield
+  except UserError:
+    raise
+  except _DECODING_ERRORS as error:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    raise damaged(path, reason) from error
+
+
+def damaged(path: pathlib.Path, reason: str) -> UserError:
+  """The error for a file whose contents end early or make no sense."""
+  reason = " ".join(reason.replace(str(path), "the file").split()).rstrip(".")
+  return UserError(
+    f"expected a whole file in {path}, but it is truncated or corrupt ({reason}): "
+    "copy or encode it again."
+  )
+
+
+@contextlib.contextmanager
+def whole_file(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
+  """Gives a hidden name to write to, and moves it to `path` when the block ends without error.
+
+  Folders on the way are made. So a reader finds a whole file or none.
+
+  Raises:
+    UserError: a file is there and `overwrite` is False, or the place cannot be written.
+  """
+  partial = path.with_name(f".{path.name}.partial")
+  with permitted(path):
+    check_free(path, overwrite)
+    try:
+      path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+      raise UserError(
+        f"expected a folder at {path.parent}, but a file is in the way: use another name."
+      ) from error
+    try:
+      yield partial
+      os.replace(partial, path)
+    finally:
+      partial.unlink(missing_ok=True)
+
+
+def check_free(path: pathlib.Path, overwrite: bool) -> None:
+  """Raises UserError when something is at the path and may not be replaced."""
+  if path.exists() and not overwrite:
+    raise UserError(
+      f"expected no file at {path}, but there is one: pass overwrite=True or another name."
+    )
+
+
+def check_frames(frames: object, name: str) -> np.ndarray:
+  """The frames, once they are known to be uint8 [T, H, W, 3] with at least one frame.
+
+  Args:
+    frames: what should be frames.
+    name: what to call them in the message.
+
+  Raises:
+    UserError: another dtype, rank or number of channels, or an axis of length 0.
+  """
+  # Converting a jax array is fine; converting a list of float images would only hide the dtype.
+  array = np.asarray(frames)
+  shape = list(array.shape)
+  if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
+    raise UserError(
+      f"expected {name} to be uint8 [T, H, W, 3] with at least one frame, "
+      f"but got {array.dtype} {shape}: convert them to RGB values of 0 to 255."
+    )
+  return array

@@ -1,0 +1,55 @@
+"""Frames in NumPy files."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos.access import check_frames, decoding
+
+
+def read_array(path: pathlib.Path, frame_stride: int, max_frames: int | None) -> Video:
+  """Reads uint8 [T, H, W, 3] from an `.npy` or `.npz` file; pickled objects are refused.
+
+  An `.npz` holds its frames under the name `frames`, or as its only array, and may hold a number
+  `fps`; without it the fps is `Video`'s default. Either is divided by `frame_stride`.
+
+  Raises:
+    UserError: no such array, another dtype or shape, or damaged contents.
+  """
+  fps = Video.fps
+  with decoding(path):
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+      frames = loaded
+    else:
+      with loaded:
+        frames = _frames_of(path, loaded)
+        if "fps" in loaded.files:
+          fps = _fps_of(path, loaded["fps"])
+  frames = check_frames(frames, f"the frames in {path}")
+  kept = np.ascontiguousarray(frames[::frame_stride][:max_frames])
+  return Video(frames=kept, fps=fps / frame_stride, source=str(path))
+
+
+def _frames_of(path: pathlib.Path, loaded: np.lib.npyio.NpzFile) -> np.ndarray:
+  if "frames" in loaded.files:
+    return loaded["frames"]
+  others = [name for name in loaded.files if name != "fps"]
+  if len(others) != 1:
+    raise UserError(
+      f"expected an array named 'frames' in {path}, "
+      f"but it holds {', '.join(loaded.files) or 'none'}: rename one."
+    )
+  return loaded[others[0]]
+
+
+def _fps_of(path: pathlib.Path, value: np.ndarray) -> float:
+  if value.size != 1 or value.dtype.kind not in "iuf" or not 0 < float(value.item()) < np.inf:
+    raise UserError(
+      f"expected 'fps' in {path} to be one positive number, but got {value}: correct it."
+    )
+  return float(value.item())

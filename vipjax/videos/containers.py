@@ -1,0 +1,104 @@
+"""Video containers (mp4, webm, avi, mov, gif, mkv), decoded by PyAV."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos.access import damaged, decoding
+
+
+def read_container(path: pathlib.Path, frame_stride: int, max_frames: int | None) -> Video:
+  """Decodes one video file from its start.
+
+  Frames come in presentation order, turned upright by the rotation that the file carries, one for
+  each that the file holds (a variable frame rate is not resampled). Transparent pixels (gif) are
+  laid on white.
+
+  Args:
+    path: the file.
+    frame_stride: keep every n-th frame.
+    max_frames: stop after so many kept frames; None keeps all.
+
+  Returns:
+    The video; its fps is the stream's average rate divided by `frame_stride`, or `Video`'s default
+    where the file states none (a gif of one frame).
+
+  Raises:
+    UserError: no video stream, no frames, truncated or corrupt contents.
+  """
+  with decoding(path), av.open(str(path)) as container:
+    # `best` passes over the cover picture that some files carry beside their video.
+    stream = container.streams.best("video")
+    if stream is None:
+      raise UserError(f"expected a video stream in {path}, but it holds none: pass a video.")
+    _check_whole(path, stream)
+    stream.thread_type = "AUTO"
+    stop = None if max_frames is None else (max_frames - 1) * frame_stride + 1
+    decoded = itertools.islice(container.decode(stream), 0, stop, frame_stride)
+    frames = [_upright_rgb(path, frame) for frame in decoded]
+    rate = stream.average_rate or stream.guessed_rate
+  if not frames:
+    raise UserError(f"expected at least one frame in {path}, but it holds none: record it again.")
+  shapes = {frame.shape for frame in frames}
+  if len(shapes) > 1:
+    sizes = sorted(f"{height}x{width}" for height, width, _ in shapes)
+    raise UserError(
+      f"expected frames of one size in {path}, but they change ({', '.join(sizes)}): "
+      "encode it again at one size."
+    )
+  fps = {"fps": float(rate) / frame_stride} if rate else {}
+  return Video(frames=np.stack(frames), source=str(path), **fps)
+
+
+def _check_whole(path: pathlib.Path, stream: av.VideoStream) -> None:
+  """Raises when the file ends before the last frame that its own index promises.
+
+  A file cut short whose index stands at the start decodes without complaint up to the cut.
+  """
+  size = path.stat().st_size
+  entries = list(stream.index_entries)
+  missing = sum(entry.pos + entry.size > size for entry in entries)
+  if missing:
+    raise damaged(path, f"{missing} of its {len(entries)} frames lie beyond its end")
+
+
+def _upright_rgb(path: pathlib.Path, frame: av.VideoFrame) -> np.ndarray:
+  """One decoded frame as contiguous uint8 [H, W, 3]."""
+  if frame.is_corrupt:
+    raise damaged(path, f"the frame at {frame.time} s is damaged")
+  if any(component.is_alpha for component in frame.format.components):
+    rgba = frame.to_ndarray(format="rgba")
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    image = np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+  else:
+    image = frame.to_ndarray(format="rgb24")
+  for side_data in frame.side_data:
+    if side_data.type == SideDataType.DISPLAYMATRIX:
+      image = _turn(path, image, np.frombuffer(bytes(side_data), np.int32))
+  return np.ascontiguousarray(image)
+
+
+def _turn(path: pathlib.Path, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+  """Applies a display matrix, row-major (a, b, u, c, d, v, x, y, w): x' = ax + cy, y' = bx + dy.
+
+  Only the eight quarter turns and mirror images exist in practice; the offset (x, y) and the scale
+  only place the picture on a canvas and are not applied.
+  """
+  a, b, c, d = (int(matrix[index]) for index in (0, 1, 3, 4))
+  if a == d == 0 and b != 0 and c != 0:
+    image, flip_x, flip_y = image.swapaxes(0, 1), c < 0, b < 0
+  elif b == c == 0 and a != 0 and d != 0:
+    flip_x, flip_y = a < 0, d < 0
+  else:
+    raise UserError(
+      f"expected {path} to be rotated by quarter turns, but its display matrix is "
+      f"[[{a}, {b}], [{c}, {d}]] / 65536: encode it again upright."
+    )
+  return image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]

@@ -1,0 +1,166 @@
+"""Folders: numbered frames, and what `write_videos` recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos.access import decoding, natural_key, permitted
+from vipjax.videos.images import read_image
+
+MANIFEST = "videos.json"
+
+_FIELD_TYPES: dict[str, tuple[type, ...]] = {
+  "fps": (int, float),
+  "task": (str,),
+  "embodiment": (str,),
+  "view": (str,),
+  "robot_visible": (bool,),
+  "success": (bool,),
+  "source": (str,),
+  "episode": (int,),
+}
+
+
+def read_frame_folder(
+  folder: pathlib.Path, images: list[pathlib.Path], frame_stride: int, max_frames: int | None
+) -> Video:
+  """Reads numbered images (VIP's layout: `0.png`, `1.png`, ...) in natural order.
+
+  Image files state no frame rate: the fps is `Video`'s default divided by `frame_stride`.
+
+  Args:
+    folder: where they are, for messages.
+    images: the image files of the folder, at least one.
+    frame_stride: keep every n-th image.
+    max_frames: stop after so many kept images; None keeps all.
+
+  Raises:
+    UserError: names without a number, two sequences in one folder, or differing sizes.
+  """
+  _check_one_sequence(folder, images)
+  kept = images[::frame_stride][:max_frames]
+  frames = [read_image(image) for image in kept]
+  for image, frame in zip(kept, frames, strict=True):
+    if frame.shape != frames[0].shape:
+      raise UserError(
+        f"expected images of one size in {folder}, but {kept[0].name} is {_size(frames[0])} and "
+        f"{image.name} is {_size(frame)}: resize them or keep them apart."
+      )
+  return Video(frames=np.stack(frames), fps=Video.fps / frame_stride, source=str(folder))
+
+
+def read_manifest(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
+  """Reads `videos.json`: a list of `{"file": name, **Video.metadata()}`.
+
+  Every metadata key may be missing or null.
+
+  Returns:
+    For each entry the path of its file, and its metadata that are not null.
+
+  Raises:
+    UserError: not JSON, not such a list, an unknown key, a value of a wrong type, or a file that
+      is not there.
+  """
+  with decoding(path):
+    text = path.read_text(encoding="utf-8")
+  try:
+    entries = json.loads(text)
+  except json.JSONDecodeError as error:
+    raise UserError(
+      f"expected JSON in {path}, but it cannot be parsed ({error}): "
+      "mend it or write the folder again."
+    ) from error
+  if not isinstance(entries, list) or not entries:
+    raise UserError(
+      f"expected a list of at least one video in {path}, but got {type(entries).__name__} "
+      f"{json.dumps(entries)[:60]}: write the folder again."
+    )
+  return [_read_entry(path, index, entry) for index, entry in enumerate(entries)]
+
+
+def _read_entry(path: pathlib.Path, index: int, entry: Any) -> tuple[pathlib.Path, dict[str, Any]]:
+  """One entry of the manifest, checked."""
+  if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+    raise UserError(
+      f'expected entry {index} of {path} to be an object with a "file", '
+      f"but got {json.dumps(entry)[:60]}: name its file."
+    )
+  metadata = {key: value for key, value in entry.items() if key != "file" and value is not None}
+  for key, value in metadata.items():
+    if key not in _FIELD_TYPES:
+      raise UserError(
+        f"expected the keys file, {', '.join(_FIELD_TYPES)} in {path}, "
+        f"but entry {index} has {key!r}: rename or remove it."
+      )
+    # bool is an int to Python, but `"episode": true` is a mistake.
+    mistaken_bool = isinstance(value, bool) and bool not in _FIELD_TYPES[key]
+    if not isinstance(value, _FIELD_TYPES[key]) or mistaken_bool:
+      raise UserError(
+        f"expected {key!r} of entry {index} in {path} to be {_FIELD_TYPES[key][-1].__name__}, "
+        f"but got {json.dumps(value)}: correct it."
+      )
+  if "fps" in metadata and not 0 < metadata["fps"] < float("inf"):
+    raise UserError(
+      f"expected 'fps' of entry {index} in {path} to be positive, "
+      f"but got {metadata['fps']}: correct it."
+    )
+  file = path.parent / entry["file"]
+  try:
+    with permitted(file):
+      file.stat()
+  except OSError as error:
+    raise UserError(
+      f"expected the file {entry['file']!r} that {path} names, but it is missing: "
+      "restore it or remove its entry."
+    ) from error
+  return file, metadata
+
+
+def apply_metadata(video: Video, metadata: Mapping[str, Any], frame_stride: int) -> Video:
+  """The video with what a manifest says of it; where it says nothing, the file's own stays."""
+  metadata = dict(metadata)
+  if "fps" in metadata:
+    metadata["fps"] = metadata["fps"] / frame_stride
+  # An empty source would lose the path that messages need.
+  if not metadata.get("source"):
+    metadata.pop("source", None)
+  return dataclasses.replace(video, **metadata)
+
+
+def _check_one_sequence(folder: pathlib.Path, images: list[pathlib.Path]) -> None:
+  """Raises unless the names differ in their numbers alone, each number once."""
+  for image in images:
+    if not re.search(r"\d", image.stem):
+      raise UserError(
+        f"expected numbered images in {folder}, but {image.name} has no number: "
+        "number it or move it away."
+      )
+  patterns = {re.sub(r"\d+", "#", image.stem): image for image in images}
+  if len(patterns) > 1:
+    first, second = sorted((image.name for image in patterns.values()), key=natural_key)[:2]
+    raise UserError(
+      f"expected one sequence of images in {folder}, but {first} and {second} belong to different "
+      "ones: give each its own folder."
+    )
+  seen: dict[tuple[int, ...], pathlib.Path] = {}
+  for image in images:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", image.stem))
+    if numbers in seen:
+      raise UserError(
+        f"expected each frame number once in {folder}, but {seen[numbers].name} and {image.name} "
+        "share one: remove one of them."
+      )
+    seen[numbers] = image
+
+
+def _size(frame: np.ndarray) -> str:
+  return f"{frame.shape[0]}x{frame.shape[1]}"

@@ -1,0 +1,176 @@
+"""Video files that people can play, and folders of them with their metadata."""
+
+from __future__ import annotations
+
+import fractions
+import json
+import math
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from PIL import Image
+
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos.access import check_frames, check_free, permitted, whole_file
+from vipjax.videos.folders import MANIFEST
+
+# ITU-T H.273 number of BT.709, for primaries, transfer and matrix alike. Stated in the file,
+# because players guess differently when it is not.
+_BT709 = 1
+
+
+def write_video(
+  path: str | os.PathLike[str],
+  frames: np.ndarray,
+  fps: float,
+  *,
+  crf: int = 12,
+  overwrite: bool = False,
+) -> None:
+  """Writes an mp4 (H.264, yuv420p: any browser plays it), or a small gif for a preview.
+
+  The file appears under its name only when it is whole; folders on the way are made. An mp4 keeps
+  every frame and the fps. H.264 in yuv420p needs even sizes: an odd height or width grows by one
+  pixel, a copy of the last row or column. Colour is stored at half the resolution, so a frame that
+  is read back resembles the one written and does not equal it; use an `.npz` where that matters. A
+  gif has 256 colours a frame, times in hundredths of a second, and merges equal neighbours.
+
+  Args:
+    path: a name that ends in `.mp4` or `.gif`.
+    frames: uint8 [T, H, W, 3], T >= 1.
+    fps: frames per second (> 0).
+    crf: constant rate factor of the mp4, 0 (best) to 51 (smallest); 12 is hard to tell from the
+      original.
+    overwrite: whether a file that is there may be replaced.
+
+  Raises:
+    UserError: frames of another dtype or rank, an fps or crf out of range, another suffix, or the
+      file is there already.
+  """
+  path = pathlib.Path(path).expanduser()
+  frames = check_frames(frames, "frames")
+  if not (math.isfinite(fps) and fps > 0):
+    raise UserError(f"expected a finite fps above 0, but got {fps}: pass frames per second.")
+  if not 0 <= crf <= 51:
+    raise UserError(f"expected a crf from 0 (best) to 51 (smallest), but got {crf}: change it.")
+  suffix = path.suffix.lower()
+  if suffix not in (".mp4", ".gif"):
+    raise UserError(f"expected a video name ending in .mp4 or .gif, but got {path}: rename it.")
+  with whole_file(path, overwrite) as partial:
+    if suffix == ".mp4":
+      _write_mp4(partial, frames, fps, crf)
+    else:
+      _write_gif(partial, frames, fps)
+
+
+def write_videos(
+  folder: str | os.PathLike[str],
+  videos: Sequence[Video],
+  *,
+  crf: int = 12,
+  overwrite: bool = False,
+) -> list[pathlib.Path]:
+  """Writes videos as mp4 and, last, the manifest `videos.json` that `read_videos` reads.
+
+  Names say the episode (or `video` and the position where it is unknown), the view, and
+  `robot_free` where the robot was not rendered: `episode000_left_robot_free.mp4`. The manifest is
+  written last and at once, so an interrupted call leaves none. With `overwrite`, files that the
+  new manifest does not name stay.
+
+  Args:
+    folder: made where it is missing.
+    videos: at least one.
+    crf: see `write_video`.
+    overwrite: whether files and a manifest that are there may be replaced.
+
+  Returns:
+    The path of each video's file.
+
+  Raises:
+    UserError: no videos, two that would get one name, or files that are there already.
+  """
+  folder = pathlib.Path(folder).expanduser()
+  if not videos:
+    raise UserError(f"expected at least one video to write to {folder}, but got none: pass some.")
+  paths = [folder / f"{_name(video, index)}.mp4" for index, video in enumerate(videos)]
+  taken: set[pathlib.Path] = set()
+  for path in paths:
+    if path in taken:
+      raise UserError(
+        f"expected videos that differ in episode, view or robot_visible, but two would be "
+        f"{path.name}: number their episodes."
+      )
+    taken.add(path)
+  manifest = folder / MANIFEST
+  # All that can be refused is refused before the first file is written.
+  for index, video in enumerate(videos):
+    check_frames(video.frames, f"the frames of video {index}")
+  entries = [
+    {"file": path.name, **video.metadata()} for path, video in zip(paths, videos, strict=True)
+  ]
+  text = json.dumps(entries, indent=2, default=_plain) + "\n"
+  with permitted(folder):
+    for path in [manifest, *paths]:
+      check_free(path, overwrite)
+    # The old manifest must not speak for files that are about to change.
+    manifest.unlink(missing_ok=True)
+  for path, video in zip(paths, videos, strict=True):
+    write_video(path, video.frames, video.fps, crf=crf, overwrite=overwrite)
+  with whole_file(manifest, overwrite) as partial:
+    partial.write_text(text, encoding="utf-8")
+  return paths
+
+
+def _plain(value: np.generic) -> bool | int | float:
+  """NumPy scalars, such as a success flag out of an array, as JSON knows them."""
+  return value.item()
+
+
+def _name(video: Video, index: int) -> str:
+  """The stem of a video's file; other signs than letters, digits, - and _ become -."""
+  parts = [f"video{index:03d}" if video.episode is None else f"episode{video.episode:03d}"]
+  if video.view:
+    parts.append(re.sub(r"[^\w-]", "-", video.view))
+  if video.robot_visible is not None and not video.robot_visible:
+    parts.append("robot_free")
+  return "_".join(parts)
+
+
+def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> None:
+  height, width = frames.shape[1:3]
+  padded = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+  rate = fractions.Fraction(fps).limit_denominator(1001)
+  # The index goes to the front, so that a browser can start before it has the whole file.
+  options = {"movflags": "+faststart"}
+  with av.open(str(path), "w", format="mp4", options=options) as container:
+    stream = container.add_stream("libx264", rate=rate)
+    stream.height, stream.width = padded.shape[1:3]
+    stream.pix_fmt = "yuv420p"
+    stream.options = {"crf": str(crf)}
+    stream.codec_context.colorspace = _BT709
+    stream.codec_context.color_primaries = _BT709
+    stream.codec_context.color_trc = _BT709
+    stream.codec_context.color_range = ColorRange.MPEG
+    for index, image in enumerate(padded):
+      frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+      )
+      frame.pts, frame.time_base = index, 1 / rate
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def _write_gif(path: pathlib.Path, frames: np.ndarray, fps: float) -> None:
+  images = [Image.fromarray(frame) for frame in frames]
+  images[0].save(
+    path, format="GIF", save_all=True, append_images=images[1:], duration=1000 / fps, loop=0
+  )
