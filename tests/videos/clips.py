@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fractions
 import os
 
+import av
 import numpy as np
+from PIL import Image
 
 
 def moving_picture(length=10, height=48, width=64):
@@ -34,16 +37,53 @@ def psnr(first, second):
 @contextlib.contextmanager
 def without_permission(path):
   """Takes every permission from the path; root, whom permissions do not stop, becomes nobody."""
-  path.chmod(0)
+  modes = {path: path.stat().st_mode}
   user = os.geteuid()
   if user == 0:
     # pytest's folders are open to their owner alone, so the way to the path is opened too.
+    modes |= {folder: folder.stat().st_mode for folder in path.parents}
     for folder in path.parents:
-      if folder != folder.parent and not folder.stat().st_mode & 0o001:
-        folder.chmod(folder.stat().st_mode | 0o011)
-    os.seteuid(65534)
+      if modes[folder] & 0o055 != 0o055:
+        folder.chmod(modes[folder] | 0o055)
+  path.chmod(0)
   try:
+    if user == 0:
+      os.seteuid(65534)
     yield
   finally:
     os.seteuid(user)
-    path.chmod(0o755)
+    for changed, mode in modes.items():
+      if changed.stat().st_mode != mode:
+        changed.chmod(mode)
+
+
+def encode(path, frames, codec, rate=10, rotation=None, pixel_format="yuv420p", pts=None):
+  """Writes a file by PyAV alone, as other people's tools would."""
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream(codec, rate=rate)
+    stream.height, stream.width = frames.shape[1:3]
+    stream.pix_fmt = pixel_format
+    if rotation is not None:
+      stream.set_display_rotation(**rotation)
+    for index, image in enumerate(frames):
+      frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+      frame.pts = index if pts is None else pts[index]
+      frame.time_base = 1 / fractions.Fraction(rate)
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def write_frames(folder, frames, name="{}.png"):
+  """Writes a folder of numbered images."""
+  folder.mkdir(parents=True, exist_ok=True)
+  for index, frame in enumerate(frames):
+    Image.fromarray(frame).save(folder / name.format(index))
+
+
+def assert_one_sentence(error, *parts):
+  """Checks the form that every message has, and what this one must name."""
+  message = str(error.value)
+  for part in parts:
+    assert str(part) in message, message
+  assert message.startswith("expected ") and message.endswith("."), message
+  assert "\n" not in message

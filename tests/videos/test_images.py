@@ -24,7 +24,8 @@ def test_grey_and_transparent_images_are_converted(tmp_path):
   write_image(tmp_path / "grey.png", grey)
   write_image(tmp_path / "channel.png", grey[..., None])
   for name in ("grey.png", "channel.png"):
-    assert Image.open(tmp_path / name).mode == "RGB"
+    with Image.open(tmp_path / name) as image:
+      assert image.mode == "RGB"
     np.testing.assert_array_equal(read_image(tmp_path / name), np.stack([grey] * 3, -1))
   # Opaque, clear and half (128 / 255) clear black on white: 0, 255 and 255 * (1 - 128 / 255).
   write_image(

@@ -1,5 +1,6 @@
 """Encoders: ResNets, preprocessing, the value function and where weights come from."""
 
+from vipjax.encoder.artefact import load_artefact, save
 from vipjax.encoder.preprocess import (
   Preprocessing,
   device_resize,
@@ -8,7 +9,10 @@ from vipjax.encoder.preprocess import (
   random_resized_crop,
   resize_center_crop,
 )
+from vipjax.encoder.registry import load
 from vipjax.encoder.resnet import ResNet, ResNetConfig
+from vipjax.encoder.torch_checkpoint import read_vip_checkpoint
+from vipjax.encoder.torch_export import export_official
 from vipjax.encoder.value import ValueFunction, compute_dtype, embed_function, init_value
 
 __all__ = [
@@ -19,9 +23,14 @@ __all__ = [
   "compute_dtype",
   "device_resize",
   "embed_function",
+  "export_official",
   "init_value",
+  "load",
+  "load_artefact",
   "normalize",
   "normalize_levels",
   "random_resized_crop",
+  "read_vip_checkpoint",
   "resize_center_crop",
+  "save",
 ]

@@ -75,7 +75,9 @@ def normalize_levels(levels: jax.Array) -> jax.Array:
   """Colours 0..255 [..., 3] (any dtype) -> float32, / 255, minus ImageNet's mean, / deviation."""
   mean = 255 * jnp.asarray(IMAGENET_MEAN, jnp.float32)
   std = 255 * jnp.asarray(IMAGENET_STD, jnp.float32)
-  return (jnp.asarray(levels, jnp.float32) - mean) / std
+  levels = jnp.asarray(levels, jnp.float32)
+  axes = (1,) * (levels.ndim - 1) + (3,)
+  return (levels - mean.reshape(axes)) / std.reshape(axes)
 
 
 def normalize(frames: jax.Array) -> jax.Array:
@@ -144,7 +146,7 @@ def resize_weights(size: int, length: int, start, extent) -> jax.Array:
   """
   scale = jnp.asarray(extent, jnp.float32) / size
   center = start + (jnp.arange(size) + 0.5) * scale
-  pixel = jnp.arange(length)
+  pixel = jnp.arange(length)[None]
   weights = 1 - jnp.abs(pixel + 0.5 - center[:, None]) / jnp.maximum(scale, 1.0)
   inside = (pixel >= start) & (pixel < start + extent)
   weights = jnp.where(inside, jnp.maximum(weights, 0.0), 0.0)
@@ -199,8 +201,8 @@ def random_crop_box(
   that fits is taken; if none fits, the largest central box whose aspect ratio is allowed.
   """
   area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
-  area = height * width * jax.random.uniform(
-    area_key, (attempts,), minval=scale[0], maxval=scale[1]
+  area = (
+    height * width * jax.random.uniform(area_key, (attempts,), minval=scale[0], maxval=scale[1])
   )
   aspect = jnp.exp(
     jax.random.uniform(ratio_key, (attempts,), minval=np.log(ratio[0]), maxval=np.log(ratio[1]))

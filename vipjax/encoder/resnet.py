@@ -13,7 +13,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vipjax.encoder.layers import BatchNorm, Conv, GroupNorm, max_pool
 from vipjax.runtime.errors import UserError
 
 STAGE_SIZES = {
@@ -21,8 +23,6 @@ STAGE_SIZES = {
   "resnet34": (3, 4, 6, 3),
   "resnet50": (3, 4, 6, 3),
 }
-EPSILON = 1e-5  # of BatchNorm and GroupNorm, PyTorch's default
-MOMENTUM = 0.1  # weight of the new batch in the running statistics, PyTorch's default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,93 +74,6 @@ class ResNetConfig:
     return self.width * 8 * (4 if self.arch == "resnet50" else 1)
 
 
-class Conv(nn.Module):
-  """Convolution [B, H, W, C_in] -> [B, H', W', C_out] with PyTorch's symmetric padding k // 2."""
-
-  features: int
-  size: int
-  stride: int = 1
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    kernel = self.param(
-      "kernel",
-      nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-      (self.size, self.size, x.shape[-1], self.features),
-    )
-    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-    if self.size == 1:
-      # A matrix product over flat pixels: XLA on a CPU takes 2 to 4 times as long for the 1x1
-      # convolution and its gradients.
-      x = x[:, :: self.stride, :: self.stride]
-      return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], self.features)
-    return jax.lax.conv_general_dilated(
-      x,
-      kernel,
-      (self.stride, self.stride),
-      ((self.size // 2, self.size // 2),) * 2,
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-class BatchNorm(nn.Module):
-  """BatchNorm over [B, H, W] with PyTorch's running statistics.
-
-  In training the batch is normalised by its own mean and *biased* variance, and the running
-  variance receives the *unbiased* one, both with momentum 0.1 (Linen's own BatchNorm stores the
-  biased one). With `axis_name` the statistics are those of the batch over all devices of that
-  axis. Statistics are computed in float32 whatever the dtype.
-  """
-
-  axis_name: str | None = None
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-    channels = (x.shape[-1],)
-    scale = self.param("scale", nn.initializers.ones_init(), channels)
-    bias = self.param("bias", nn.initializers.zeros_init(), channels)
-    running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
-    running_var = self.variable("batch_stats", "var", jnp.ones, channels)
-    if train and not self.is_initializing():
-      mean, var, count = self._batch_statistics(x.astype(jnp.float32), running_mean.value)
-      unbiased = var * (count / jnp.maximum(count - 1, 1))
-      running_mean.value = (1 - MOMENTUM) * running_mean.value + MOMENTUM * mean
-      running_var.value = (1 - MOMENTUM) * running_var.value + MOMENTUM * unbiased
-    else:
-      mean, var = running_mean.value, running_var.value
-    factor = scale * jax.lax.rsqrt(var + EPSILON)
-    return ((x.astype(jnp.float32) - mean) * factor + bias).astype(self.dtype)
-
-  def _batch_statistics(self, x: jax.Array, shift: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
-    """Mean [C], biased variance [C] and number of values per channel, over all devices.
-
-    One pass over x: E[(x - shift)^2] - E[x - shift]^2, exact for any constant shift. The running
-    mean is near the mean, so that the difference of the two squares loses no digits.
-    """
-    count = math.prod(x.shape[:-1])
-    centered = x - shift
-    moments = jnp.stack([jnp.mean(centered, (0, 1, 2)), jnp.mean(jnp.square(centered), (0, 1, 2))])
-    if self.axis_name is not None:
-      moments = jax.lax.pmean(moments, self.axis_name)
-      count = count * jax.lax.psum(1, self.axis_name)
-    var = jnp.maximum(moments[1] - jnp.square(moments[0]), 0.0)
-    return moments[0] + shift, var, count
-
-
-class GroupNorm(nn.Module):
-  """GroupNorm (arXiv:1803.08494) with at most 32 groups of at least 4 channels."""
-
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-    del train  # the same in both modes
-    groups = math.gcd(32, x.shape[-1] // 4)
-    return nn.GroupNorm(groups, epsilon=EPSILON, dtype=self.dtype, name="group")(x)
-
-
 class Block(nn.Module):
   """A residual block: two 3x3 convolutions, or with `bottleneck` 1x1, 3x3 and 1x1."""
 
@@ -194,24 +107,6 @@ class Block(nn.Module):
       x = Conv(layers[-1][0], 1, stride, self.dtype, name="project_conv")(x)
       x = normalise("project_norm", x)
     return nn.relu(x + y)
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-  """3x3 max-pooling, stride 2, padding 1: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), C].
-
-  Written as maxima of shifted slices, rows then columns: the gradient of XLA's reduce_window
-  (select-and-scatter) is slow on a CPU. `x` must be >= 0 (it follows a ReLU), so padding is 0.
-  """
-  for axis in (1, 2):
-    out = (x.shape[axis] + 1) // 2
-    pad = [(0, 0)] * 4
-    pad[axis] = (1, 2 * out - x.shape[axis])
-    padded = jnp.pad(x, pad)
-    shifted = [
-      jax.lax.slice_in_dim(padded, i, i + 2 * out - 1, stride=2, axis=axis) for i in range(3)
-    ]
-    x = jnp.maximum(jnp.maximum(shifted[0], shifted[1]), shifted[2])
-  return x
 
 
 class ResNet(nn.Module):
@@ -280,3 +175,35 @@ class ResNet(nn.Module):
   def head(self, features: jax.Array) -> jax.Array:
     """Last convolutional stage [B, h, w, C] -> embeddings float32 [B, D]."""
     return self.fc(jnp.mean(features.astype(jnp.float32), (1, 2)))
+
+
+def init_variables(key: jax.Array, config: ResNetConfig) -> dict[str, Any]:
+  """Fresh variables, distributed as those of `ResNet(config).init` (torchvision's and PyTorch's).
+
+  All convolutions are cut from one draw: one random operation compiles in a second, one for each
+  of them in a quarter of a minute.
+
+  Args:
+    key: random key, consumed by the weights.
+    config: the architecture.
+  """
+  frames = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)  # no weight depends on their size
+  shapes = jax.eval_shape(ResNet(config).init, jax.random.key(0), frames)
+  leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
+  normal_key, uniform_key = jax.random.split(key)
+  total = sum(math.prod(leaf.shape) for _, leaf in leaves if len(leaf.shape) == 4)
+  normal = np.asarray(jax.random.normal(normal_key, (total,)))
+  filled = []
+  for path, leaf in leaves:
+    name = path[-1].key
+    if len(leaf.shape) == 4:
+      piece, normal = np.split(normal, [math.prod(leaf.shape)])
+      fan_out = leaf.shape[0] * leaf.shape[1] * leaf.shape[3]
+      filled.append(jnp.asarray(piece.reshape(leaf.shape) * np.float32(math.sqrt(2 / fan_out))))
+    elif name == "kernel":
+      bound = 1 / math.sqrt(leaf.shape[0])
+      filled.append(jax.random.uniform(uniform_key, leaf.shape, minval=-bound, maxval=bound))
+    else:  # scales and variances are 1, biases and means 0
+      fill = np.ones if name in ("scale", "var") else np.zeros
+      filled.append(jnp.asarray(fill(leaf.shape, np.float32)))
+  return jax.tree_util.tree_unflatten(structure, filled)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder.preprocess import Preprocessing, check_frames
-from vipjax.encoder.resnet import ResNet, ResNetConfig
+from vipjax.encoder.resnet import ResNet, ResNetConfig, init_variables
 from vipjax.runtime.errors import UserError
 
 # Frames per compiled call. A CPU gains nothing from more than a few; an accelerator does.
@@ -167,8 +167,7 @@ def init_value(
     dtype: dtype of the convolutions; None means `compute_dtype()`.
   """
   preprocessing = preprocessing or Preprocessing()
-  frames = jnp.zeros((1, 32, 32, 3))  # the weights' shapes do not depend on the frame size
-  variables = jax.jit(ResNet(config).init)(key, frames)
+  variables = init_variables(key, config)
   return ValueFunction(config, preprocessing, variables, dict(metadata or {}), dtype)
 
 

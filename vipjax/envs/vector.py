@@ -113,8 +113,11 @@ class FrameVectorEnv:
     arrays = self._memory.arrays
     return arrays["reset_observation"].copy(), arrays["reset_frames"].copy()
 
-  def step_async(self, actions: np.ndarray) -> None:
-    """Sends float32 [N, A] actions to the workers and returns at once."""
+  def step_async(self, actions: np.ndarray, draw: bool = True) -> None:
+    """Sends float32 [N, A] actions to the workers and returns at once.
+
+    With `draw=False` no pictures are taken and those of the step are undefined.
+    """
     actions = np.asarray(actions, np.float32)
     expected = (self.num_envs, *self.action_space.shape)
     if actions.shape != expected:
@@ -122,7 +125,7 @@ class FrameVectorEnv:
     if not np.isfinite(actions).all():
       raise UserError("expected finite actions, got NaN or infinity; the policy has diverged.")
     self._memory.arrays["action"][:] = actions
-    self._send(("step", None))
+    self._send(("step" if draw else "step_blind", None))
 
   def step_wait(self) -> Step:
     """Waits for the workers and returns what they made of the last `step_async`."""
@@ -130,9 +133,9 @@ class FrameVectorEnv:
     arrays = self._memory.arrays
     return Step(*(arrays[field].copy() for field in Step._fields))
 
-  def step(self, actions: np.ndarray) -> Step:
+  def step(self, actions: np.ndarray, draw: bool = True) -> Step:
     """`step_async` and `step_wait`."""
-    self.step_async(actions)
+    self.step_async(actions, draw)
     return self.step_wait()
 
   def close(self) -> None:
@@ -262,6 +265,7 @@ def _advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> N
   arrays["observation"][row] = observation
   arrays["truncated"][row] = truncated
   arrays["success"][row] = info["success"]
+  channels = channels if command == "step" else ()
   _draw(env, channels, arrays["frames"][row])
   if truncated:
     arrays["reset_observation"][row], _ = env.reset()

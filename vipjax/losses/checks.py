@@ -61,7 +61,8 @@ def index_array(
   if not jnp.issubdtype(array.dtype, jnp.integer):
     raise UserError(f"Expected {name} of integers, got {array.dtype}; convert them first.")
   if not isinstance(values, jax.core.Tracer):
-    low, high = int(np.min(values)), int(np.max(values))
+    known = np.asarray(values)
+    low, high = int(known.min()), int(known.max())
     if low < 0 or high >= size:
       raise UserError(
         f"Expected {name} to hold indices from 0 to {size - 1}, got {low} to {high}; "

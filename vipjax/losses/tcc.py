@@ -97,25 +97,9 @@ def tcc_loss(
   else:
     logits, first = _cycle_logits(gram, bias, cycles, starts, jax.nn.softmax), cycles[:, 0]
 
-  log_probabilities = jax.nn.log_softmax(logits)
-  probabilities = jnp.exp(log_probabilities)
-  is_start = jnp.arange(frames)[None, :] == starts[:, None]
-  positions = positions[first]  # [K, N]
-  predicted = jnp.sum(probabilities * positions, axis=-1)
-  error = predicted - jnp.sum(jnp.where(is_start, positions, 0.0), axis=-1)
-
-  if loss == "classification":
-    targets = (1.0 - label_smoothing) * is_start + label_smoothing / (frames - 1)
-    losses = -jnp.sum(targets * log_probabilities, axis=-1)
-  elif loss == "regression_mse":
-    losses = jnp.square(error)
-  elif loss == "regression_huber":
-    losses = _huber(error, huber_delta)
-  else:
-    squares = jnp.square(positions - predicted[:, None])
-    variance = jnp.maximum(jnp.sum(probabilities * squares, axis=-1), _VARIANCE_FLOOR)
-    losses = jnp.square(error) / variance + variance_weight * jnp.log(variance)
-
+  losses, error = _losses(
+    loss, logits, positions[first], starts, variance_weight, huber_delta, label_smoothing
+  )
   value = jnp.mean(losses)
   index_error = jnp.abs(jnp.argmax(logits, axis=-1) - starts)
   metrics = {
@@ -202,9 +186,26 @@ def _all_pairs_logits(gram, bias):
   return logits, np.repeat(first, frames), jnp.tile(jnp.arange(frames), len(first))
 
 
-def _huber(error, delta):
-  size = jnp.abs(error)
-  return jnp.where(size <= delta, 0.5 * jnp.square(error), delta * (size - 0.5 * delta))
+def _losses(loss, logits, positions, starts, variance_weight, huber_delta, label_smoothing):
+  """Loss [K] and error of the position [K] of each cycle, from logits and positions [K, N]."""
+  frames = logits.shape[-1]
+  log_probabilities = jax.nn.log_softmax(logits)
+  probabilities = jnp.exp(log_probabilities)
+  is_start = jnp.arange(frames)[None, :] == starts[:, None]
+  predicted = jnp.sum(probabilities * positions, axis=-1)
+  error = predicted - jnp.sum(jnp.where(is_start, positions, 0.0), axis=-1)
+  if loss == "classification":
+    targets = (1.0 - label_smoothing) * is_start + label_smoothing / (frames - 1)
+    return -jnp.sum(targets * log_probabilities, axis=-1), error
+  if loss == "regression_mse":
+    return jnp.square(error), error
+  if loss == "regression_huber":
+    size = jnp.abs(error)
+    linear = huber_delta * (size - 0.5 * huber_delta)
+    return jnp.where(size <= huber_delta, 0.5 * jnp.square(error), linear), error
+  squares = jnp.square(positions - predicted[:, None])
+  variance = jnp.maximum(jnp.sum(probabilities * squares, axis=-1), _VARIANCE_FLOOR)
+  return jnp.square(error) / variance + variance_weight * jnp.log(variance), error
 
 
 def _check_choice(name, value, options):

@@ -72,7 +72,9 @@ def vip_loss(
     negatives = log_mean_exp_residual(current[shuffles], following[shuffles])
 
   vip = attraction + td + negatives
-  l1_norm = jnp.mean(jnp.sum(jnp.abs(embeddings), axis=-1))
+  # Not jnp.abs, whose gradient at 0 is 1.
+  signs = jax.lax.stop_gradient(jnp.sign(embeddings))
+  l1_norm = jnp.mean(jnp.sum(signs * embeddings, axis=-1))
   l2_norm = jnp.mean(_norm(embeddings))
   metrics = {
     "vip_loss": vip,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import time
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,10 @@ class MetricsWriter:
     self._file = self._path.open("a", encoding="utf-8")
     # TensorBoard hides events at and past purge_step that earlier event files hold.
     self._events = tensorboardX.SummaryWriter(
-      str(workdir / "tensorboard" / name), purge_step=keep_up_to + 1
+      str(workdir / "tensorboard" / name),
+      purge_step=keep_up_to + 1,
+      # Without it a writer opened within the same second overwrites the file of the one before.
+      filename_suffix=f".{time.time_ns()}",
     )
 
   def write(self, step: int, metrics: dict[str, Any]) -> None:

@@ -150,27 +150,33 @@ def progress(
 
 
 def peak_memory_mb() -> float:
-  """Peak resident memory of this process and its children so far, in MiB (an upper bound).
+  """Peak resident memory of this process and its child processes, in MiB (an upper bound).
 
-  The sum of this process's own peak, the peaks of its living children, and the peak of the
-  largest child that has ended. Pages that processes share count once for each of them.
+  Call it while worker processes still live: the kernel's own figure for children that have ended
+  is of no use, because it counts the parent's memory at the moment of the fork. What living ones
+  used is remembered from call to call. Pages that processes share count once for each of them.
   """
+  global _most_of_children
   # Kilobytes on Linux, bytes on macOS.
-  unit = 1024 if sys.platform == "darwin" else 1
+  unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
   own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-  ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
-  living = sum(_peak_kilobytes(process) for process in _living_children())
-  return (own + ended + living) / 1024
+  _most_of_children = max(_most_of_children, _children_kilobytes("self") / 1024)
+  return own + _most_of_children
 
 
-def _living_children() -> list[str]:
-  children = []
-  for path in pathlib.Path("/proc/self/task").glob("*/children"):
+_most_of_children = 0.0
+
+
+def _children_kilobytes(process: str) -> int:
+  """Sum of the peaks of all living processes below this one; 0 where there is no /proc."""
+  total = 0
+  for task in pathlib.Path(f"/proc/{process}/task").glob("*/children"):
     try:
-      children += path.read_text().split()
+      children = task.read_text().split()
     except OSError:  # The thread has ended meanwhile.
       continue
-  return children
+    total += sum(_peak_kilobytes(child) + _children_kilobytes(child) for child in children)
+  return total
 
 
 def _peak_kilobytes(process: str) -> int:

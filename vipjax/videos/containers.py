@@ -31,13 +31,18 @@ def read_container(path: pathlib.Path, frame_stride: int, max_frames: int | None
     where the file states none (a gif of one frame).
 
   Raises:
-    UserError: no video stream, no frames, truncated or corrupt contents.
+    UserError: no video stream, an unknown codec, no frames, truncated or corrupt contents.
   """
   with decoding(path), av.open(str(path)) as container:
     # `best` passes over the cover picture that some files carry beside their video.
     stream = container.streams.best("video")
     if stream is None:
       raise UserError(f"expected a video stream in {path}, but it holds none: pass a video.")
+    if stream.codec_context is None:
+      raise UserError(
+        f"expected a known codec in {path}, but its pictures cannot be decoded: "
+        "encode it again as H.264, or copy it again where it was cut short."
+      )
     _check_whole(path, stream)
     stream.thread_type = "AUTO"
     stop = None if max_frames is None else (max_frames - 1) * frame_stride + 1

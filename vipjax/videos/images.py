@@ -73,7 +73,7 @@ def resize_frames(frames: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
     uint8 [T, size_h, size_w, 3].
   """
   frames = check_frames(frames, "frames")
-  height, width = (size, size) if isinstance(size, int) else size
+  height, width = (size, size) if np.ndim(size) == 0 else size
   if height < 1 or width < 1:
     raise UserError(f"expected a size of at least 1 pixel, but got {height}x{width}: enlarge it.")
   if frames.shape[1:3] == (height, width):

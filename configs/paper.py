@@ -1,0 +1,126 @@
+"""The published experiment: VIP's ResNet-50, four videos at 480x480, 100k steps, SAC for 2M steps.
+
+    python -m launch.pipeline --config=configs/paper.py --workdir=runs/paper
+
+Hardware: one GPU with 16 GB or more; it starts from VIP's released weights (CC BY-NC 4.0), which
+`vipjax.load("vip-resnet50")` downloads or takes from VIPJAX_VIP_CHECKPOINT. Run time: not measured
+yet on a GPU; on a CPU it would take weeks. Expect: a monotone distance curve and a policy that
+opens the window, if the published claims hold; nobody has run this file to its end yet.
+
+Every key of every config is declared here, with its meaning; other configs change values only.
+Where the publication is silent the value is ours and the comment says so.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.seed = 0  # of everything random, with a stream of its own for each stage
+
+  config.env = ConfigDict()
+  config.env.task = "window-open"  # a Meta-World task
+  config.env.robot = "sawyer"
+  config.env.control = "torque"  # or "end_effector"
+  config.env.horizon = 200  # control steps of 12.5 ms in an episode
+  config.env.placement = 0  # seed of the one placement of the window; -1: anew in every episode
+  config.env.joint_noise = 0.02  # radians, uniform, on the arm at reset (ours)
+
+  # Viewpoints by name: a camera of the scene, or a free camera (degrees, metres). Ours: the
+  # publication shows two views and does not say where from.
+  config.views = ConfigDict()
+  config.views.left = _view(azimuth=140.0)
+  config.views.right = _view(azimuth=40.0)
+
+  config.record = ConfigDict()
+  config.record.size = 480  # pixels, height and width
+  config.record.quality = "full"  # "full" as Meta-World draws it, or "fast": see vipjax.scene
+  config.record.episodes = 1  # expert episodes; each gives a video per view and visibility
+  config.record.robot_free = True  # also film every view with the robot's alpha at 0
+  config.record.hold = 5  # steps filmed after success
+  config.record.frame_stride = 1  # control steps from frame to frame
+  config.record.random_episodes = 0  # unlabelled videos of random motion, for background_clips
+
+  config.data = ConfigDict()
+  config.data.path = ""  # videos of your own instead of recorded ones: a file or a folder
+
+  config.encoder = ConfigDict()
+  config.encoder.init = "vip-resnet50"  # "scratch", or anything that vipjax.load takes
+  # Only with init = "scratch":
+  config.encoder.arch = "resnet50"  # resnet18, resnet34, resnet50
+  config.encoder.width = 64  # channels of the first stage
+  config.encoder.embedding_dim = 1024
+  config.encoder.norm = "batch"  # or "group"
+  config.encoder.stem = "imagenet"  # or "small", without pooling
+  config.encoder.size = 224  # pixels of the network's input
+  config.encoder.resize = 256  # the shorter side before the central crop to `size`
+
+  config.finetune = ConfigDict()
+  config.finetune.steps = 100_000
+  config.finetune.batch_size = 4  # clips of four frames
+  config.finetune.learning_rate = 1e-4  # of Adam
+  config.finetune.discount = 0.98  # gamma of the VIP loss
+  config.finetune.num_negatives = 3
+  config.finetune.l1_weight = 0.001
+  config.finetune.l2_weight = 0.001
+  config.finetune.crop_scale = (0.2, 1.0)  # area of the random crop, a share of the frame
+  config.finetune.then_resize = 256  # VIP resizes the crop again; 0: it does not
+  config.finetune.train_batch_norm = True  # as VIP does; False freezes the running statistics
+  config.finetune.background_clips = 0  # further clips per batch from random-motion videos
+  config.finetune.sampler = ConfigDict()
+  config.finetune.sampler.name = "exponential"  # uniform, exponential, beta
+  config.finetune.sampler.rate = 5.0  # of exponential
+  config.finetune.sampler.a = 2.0  # of beta
+  config.finetune.sampler.b = 2.0
+  config.finetune.tcc = ConfigDict()
+  config.finetune.tcc.weight = 1.0  # of TCC beside VIP; 0: no TCC (the publication gives none)
+  config.finetune.tcc.num_cycles = 20  # K; 0: all ordered pairs of videos
+  config.finetune.tcc.videos_per_cycle = 4  # T
+  config.finetune.tcc.frames = 16  # drawn of each video (ours)
+  config.finetune.tcc.loss = "regression_mse"
+  config.finetune.tcc.similarity = "l2"
+  config.finetune.tcc.temperature = 0.1
+  config.finetune.checkpoint_every = 1000  # steps
+
+  config.evaluate = ConfigDict()
+  config.evaluate.unseen_episodes = 8  # expert episodes with placements never recorded
+
+  config.policy = ConfigDict()
+  config.policy.steps = 2_000_000  # environment steps of all environments together
+  config.policy.num_envs = 9
+  config.policy.hidden = (256, 256)
+  config.policy.batch_size = 256
+  config.policy.discount = 0.99
+  config.policy.learning_rate = 3e-4
+  config.policy.target_rate = 0.005
+  config.policy.init_temperature = 0.1
+  config.policy.min_temperature = 0.0  # 0: as published
+  config.policy.target_entropy = -4.0  # nats; minus half the number of actions
+  config.policy.updates_per_step = 9  # updates per step of all environments
+  config.policy.warmup_steps = 5000  # environment steps of random actions first
+  config.policy.replay_capacity = 1_000_000
+  config.policy.view = "left"  # the viewpoint that the reward sees
+  config.policy.eval_every = 20_000  # environment steps
+  config.policy.eval_episodes = 10  # while learning
+  config.policy.final_episodes = 20  # of the policy kept
+  config.policy.checkpoint_every = 50_000  # environment steps
+
+  config.reward = ConfigDict()
+  config.reward.form = "difference"  # V' - V; or "discounted", "value"
+  config.reward.scale = 1.0
+  config.reward.normalise = "none"  # or "first_frame"
+  config.reward.goals = "mean"  # with several goal frames: distance to "mean" or "nearest"
+  config.reward.plain_weight = 1.0  # of the frame as it is
+  config.reward.robot_free_weight = 0.0  # of the same frame drawn without the robot
+  return config
+
+
+def _view(**fields) -> ConfigDict:
+  view = ConfigDict()
+  view.camera = ""  # a camera of the scene by name; "" for a free camera
+  view.lookat = (0.0, 0.68, 0.15)  # metres
+  view.azimuth = 140.0  # degrees
+  view.elevation = -35.0
+  view.distance = 0.95  # metres
+  view.update(fields)
+  return view

@@ -1,0 +1,46 @@
+"""Converts weights between VIP's released format and ours.
+
+    python -m launch.convert_weights --checkpoint=model.pt --out=weights/vip
+
+makes an encoder artefact, a folder that `vipjax.load` takes, of a `model.pt` as VIP released it.
+
+    python -m launch.convert_weights --checkpoint=runs/demo --out=demo.pt
+
+goes the other way: an --out that ends in .pt or .safetensors gets the official layout, for users
+of PyTorch. Nothing is downloaded, no torch is needed, a minute on any machine.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+from vipjax.runtime import launcher
+
+_CHECKPOINT = flags.DEFINE_string(
+  "checkpoint", None, "a model.pt of VIP's released format, or anything else that vipjax.load takes"
+)
+_OUT = flags.DEFINE_string(
+  "out", None, "the artefact's folder, or a file ending in .pt or .safetensors"
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what lies at --out")
+flags.mark_flags_as_required(["checkpoint", "out"])
+
+
+def main(_):
+  from vipjax import encoder  # Here, so that --help answers at once.
+
+  value = encoder.load(_CHECKPOINT.value)
+  out = pathlib.Path(_OUT.value).expanduser()
+  if out.suffix in (".pt", ".safetensors"):
+    encoder.export_official(value, out, overwrite=_OVERWRITE.value)
+  else:
+    encoder.save(out, value, overwrite=_OVERWRITE.value)
+  print(
+    f"wrote {out}: {value.config}; licence of the weights: {value.metadata.get('licence', 'unknown')}"
+  )
+
+
+if __name__ == "__main__":
+  launcher.run(main)

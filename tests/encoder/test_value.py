@@ -1,0 +1,82 @@
+"""Embedding, distance and value."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.encoder.weights import SMALL, assert_one_sentence
+from vipjax.encoder import Preprocessing, init_value
+from vipjax.runtime.errors import UserError
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (11, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def value():
+  return init_value(jax.random.key(0), SMALL, Preprocessing(32, 32), {"name": "test"})
+
+
+def test_embedding_does_not_depend_on_the_chunks(value):
+  whole = value.embed(FRAMES)
+  assert whole.shape == (11, 16)
+  assert whole.dtype == np.float32
+  np.testing.assert_allclose(value.embed(FRAMES[7:10]), whole[7:10], rtol=1e-5, atol=1e-6)
+  assert np.abs(whole[0] - whole[1]).max() > 1e-3
+
+
+def test_the_pure_function_embeds_alike_inside_jit_and_with_any_leading_axes(value):
+  got = jax.jit(value.embed_fn)(value.variables, FRAMES[:6].reshape(2, 3, 32, 32, 3))
+  assert got.shape == (2, 3, 16)
+  np.testing.assert_allclose(got.reshape(6, 16), value.embed(FRAMES[:6]), rtol=1e-4, atol=1e-5)
+
+
+def test_distance_by_hand(value):
+  embeddings = value.embed(FRAMES)
+  wanted = np.sqrt(((embeddings - embeddings[4]) ** 2).sum(-1))
+  got = value.distance(FRAMES, FRAMES[4])
+  assert got.shape == (11,) and got.dtype == np.float32
+  np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(value.value(FRAMES, FRAMES[4]), -got)
+
+  goals = FRAMES[[4, 9]]
+  mean = np.linalg.norm(embeddings - embeddings[[4, 9]].mean(0), axis=-1)
+  np.testing.assert_allclose(value.distance(FRAMES, goals), mean, rtol=1e-4, atol=1e-5)
+  nearest = np.minimum(wanted, np.linalg.norm(embeddings - embeddings[9], axis=-1))
+  got = value.distance(FRAMES, goals, goals="nearest")
+  np.testing.assert_allclose(got, nearest, rtol=1e-4, atol=1e-5)
+
+
+def test_new_variables_give_new_embeddings(value):
+  other = value.replace(variables=jax.tree.map(lambda leaf: leaf * 1.5, value.variables))
+  assert other.metadata == {"name": "test"}
+  assert np.abs(other.embed(FRAMES) - value.embed(FRAMES)).max() > 1e-3
+
+
+def test_a_new_encoder_needs_its_key_alone(value):
+  again = init_value(jax.random.key(0), SMALL)
+  jax.tree.map(np.testing.assert_array_equal, again.variables, value.variables)
+  assert again.preprocessing == Preprocessing(256, 224)
+
+
+@pytest.mark.parametrize(
+  ("frames", "goal", "words"),
+  [
+    (FRAMES[0], FRAMES[0], r"\[T, H, W, 3\]"),
+    (FRAMES / 255, FRAMES[0], "uint8"),
+    (FRAMES[:0], FRAMES[0], "at least one"),
+    (FRAMES[..., :1], FRAMES[0], "three colours"),
+    (FRAMES, FRAMES[0, :16], "32x32 as the frames .*got 16x32.*fit_square"),
+    (FRAMES, FRAMES[0] / 255, "uint8"),
+    (FRAMES, FRAMES[None], r"\[H, W, 3\] or \[G, H, W, 3\]"),
+    (FRAMES, FRAMES[:0], "goal must be at least one"),
+  ],
+)
+def test_wrong_frames_are_refused(value, frames, goal, words):
+  with pytest.raises(UserError, match=words) as error:
+    value.distance(frames, goal)
+  assert_one_sentence(error)
+
+
+def test_wrong_word_for_goals_is_refused(value):
+  with pytest.raises(UserError, match="'mean' or 'nearest', got 'median'"):
+    value.distance(FRAMES, FRAMES[0], goals="median")

@@ -1,0 +1,107 @@
+"""Distance curves of videos, with an encoder whose embeddings are known and with a real one."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from tests.encoder.weights import SMALL
+from vipjax import evaluation
+from vipjax.encoder import Preprocessing, init_value
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+
+
+class Brightness:
+  """Stands in for a value function: a frame's embedding is its mean level, 0 to 255."""
+
+  def distance(self, frames, goal):
+    level = np.asarray(frames, np.float32).mean((-3, -2, -1))
+    return np.abs(level - np.asarray(goal, np.float32).mean())
+
+
+def grey(levels, **kwargs):
+  frames = (
+    np.zeros((len(levels), 4, 6, 3), np.uint8) + np.array(levels, np.uint8)[:, None, None, None]
+  )
+  return Video(frames=frames, **kwargs)
+
+
+def test_distance_curve_by_hand():
+  curve = evaluation.distance_curve(Brightness(), grey([50, 40, 45, 10], fps=20.0, view="left"))
+  np.testing.assert_array_equal(curve.distances, [40, 30, 35, 0])
+  np.testing.assert_allclose(curve.times, [0, 0.05, 0.1, 0.15])
+  assert curve.name == "left"
+  assert curve.rank_correlation == pytest.approx(0.8)
+  assert curve.falling_fraction == pytest.approx(2 / 3)
+  assert curve.largest_rise == pytest.approx(5 / 40)
+
+
+def test_a_goal_of_ones_own():
+  goal = np.full((4, 6, 3), 50, np.uint8)
+  curve = evaluation.distance_curve(Brightness(), grey([50, 40, 10]), goal)
+  np.testing.assert_array_equal(curve.distances, [0, 10, 40])
+  assert curve.rank_correlation == pytest.approx(-1.0)
+  # It rises from 0, so there is nothing to compare the rise with; JSON has no infinity.
+  assert curve.largest_rise == float("inf")
+  assert curve.record()["largest_rise"] is None
+
+
+def test_summary_has_means_and_every_video_and_fits_into_json():
+  videos = [grey([30, 20, 10], episode=3), grey([10, 20, 10], episode=4)]
+  curves = evaluation.distance_curves(Brightness(), videos)
+  made = json.loads(json.dumps(evaluation.summary(curves), allow_nan=False))
+  # The second goes 0, 10, 0: no order with time, one of two steps falls, and no scale for a rise.
+  assert made["mean"] == {
+    "rank_correlation": pytest.approx(0.5),
+    "falling_fraction": pytest.approx(0.75),
+    "largest_rise": None,
+  }
+  assert [video["name"] for video in made["videos"]] == ["episode 3", "episode 4"]
+  assert made["videos"][0]["distances"] == [20.0, 10.0, 0.0]
+  assert made["videos"][0]["times"] == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_the_curve_of_a_real_encoder():
+  value = init_value(jax.random.key(0), SMALL, Preprocessing(32, 32))
+  frames = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
+  curve = evaluation.distance_curve(value, Video(frames))
+  embeddings = value.embed(frames)
+  wanted = np.linalg.norm(embeddings - embeddings[-1], axis=-1)
+  np.testing.assert_allclose(curve.distances, wanted, rtol=1e-4, atol=1e-5)
+  assert curve.distances[-1] < 1e-5 < wanted[0]
+  with pytest.raises(UserError, match="goal must be 32x32"):
+    evaluation.distance_curve(value, Video(frames), frames[0, :16])
+
+
+def test_names_say_what_is_known_and_never_repeat():
+  videos = [
+    grey([1], episode=0, view="left", robot_visible=True),
+    grey([1], episode=0, view="left", robot_visible=False),
+    grey([1]),
+    grey([1]),
+  ]
+  assert evaluation.video_names(videos) == [
+    "episode 0, left",
+    "episode 0, left, robot-free",
+    "video (1)",
+    "video (2)",
+  ]
+
+
+def test_off_path_correlation():
+  progress = np.array([0.0, 0.1, 0.5, 0.9])
+  assert evaluation.off_path_correlation([-8, -4, -2, -1], progress) == pytest.approx(1.0)
+  assert evaluation.off_path_correlation([-8, -2, -4, -1], progress) == pytest.approx(0.8)
+  with pytest.raises(UserError, match="one length"):
+    evaluation.off_path_correlation([-1, -2], progress)
+
+
+def test_refusals():
+  with pytest.raises(UserError, match="at least two frames in the video 'right', but 1 came"):
+    evaluation.distance_curve(Brightness(), grey([5], view="right"))
+  with pytest.raises(UserError, match="at least one video"):
+    evaluation.distance_curves(Brightness(), [])
+  with pytest.raises(UserError, match="at least one curve"):
+    evaluation.summary([])

@@ -1,0 +1,103 @@
+"""Statistics of one curve, against hand-computed numbers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vipjax import evaluation
+from vipjax.runtime.errors import UserError
+
+
+def test_rank_correlation_by_hand():
+  assert evaluation.rank_correlation([9.0, 4.0, 1.0, 0.0]) == pytest.approx(1.0)
+  assert evaluation.rank_correlation([0.0, 1.0, 4.0, 9.0]) == pytest.approx(-1.0)
+  # Ranks of -d: 1, 3, 2, 4 against 1, 2, 3, 4: 1 - 6 * (1 + 1) / (4 * 15) = 0.8.
+  assert evaluation.rank_correlation([5.0, 2.0, 3.0, 0.0]) == pytest.approx(0.8)
+  # Ranks of -d: 1, 2.5, 2.5, 4; covariance 4.5, variances 4.5 and 5.
+  assert evaluation.rank_correlation([5.0, 2.0, 2.0, 0.0]) == pytest.approx(4.5 / np.sqrt(22.5))
+
+
+def test_a_constant_curve_says_nothing():
+  assert evaluation.rank_correlation([2.0, 2.0, 2.0]) == 0.0
+  assert evaluation.falling_fraction([2.0, 2.0, 2.0]) == 0.0
+  assert evaluation.largest_rise([2.0, 2.0, 2.0]) == 0.0
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=12), st.randoms())
+def test_spearman_keeps_its_symmetries(values, random):
+  x, y = np.array(values, float), np.array(random.sample(values, len(values)), float)
+  correlation = evaluation.spearman(x, y)
+  assert -1 <= correlation <= 1
+  assert evaluation.spearman(y, x) == pytest.approx(correlation)
+  assert evaluation.spearman(-x, y) == pytest.approx(-correlation)
+  # Only the order counts.
+  assert evaluation.spearman(np.exp(x), y**3) == pytest.approx(correlation)
+
+
+def test_spearman_matches_scipy():
+  scipy_stats = pytest.importorskip("scipy.stats")
+  rng = np.random.default_rng(0)
+  x, y = rng.integers(0, 9, 50), rng.normal(size=50)
+  wanted = scipy_stats.spearmanr(x, y).statistic
+  assert abs(wanted) > 0.01
+  assert evaluation.spearman(x, y) == pytest.approx(wanted)
+
+
+def test_falling_fraction_by_hand():
+  curve = [4.0, 3.0, 3.5, 3.5, 1.0]
+  assert evaluation.falling_fraction(curve) == pytest.approx(2 / 4)
+  # Two frames on: 3.5 < 4, 3.5 > 3, 1 < 3.5.
+  assert evaluation.falling_fraction(curve, stride=2) == pytest.approx(2 / 3)
+  assert evaluation.falling_fraction(curve, tolerance=1.0) == pytest.approx(1 / 4)
+
+
+def test_largest_rise_by_hand():
+  # From 1 up to 3 in two steps, of a curve that starts at 4.
+  assert evaluation.largest_rise([4.0, 1.0, 2.0, 3.0, 0.0]) == pytest.approx(0.5)
+  assert evaluation.largest_rise([3.0, 2.0, 0.0]) == 0.0
+  assert evaluation.largest_rise([0.0, 1.0]) == float("inf")
+  assert evaluation.largest_rise([0.0, 0.0]) == 0.0
+
+
+def test_normalise_by_hand():
+  np.testing.assert_allclose(evaluation.normalise([4.0, 2.0, 0.0]), [1.0, 0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+  "function",
+  [
+    evaluation.rank_correlation,
+    evaluation.falling_fraction,
+    evaluation.largest_rise,
+    evaluation.normalise,
+  ],
+)
+@pytest.mark.parametrize(
+  ("curve", "words"),
+  [
+    ([], "at least two"),
+    ([1.0], "at least two"),
+    ([[1.0, 2.0]], "shape"),
+    ([1.0, float("nan"), 2.0], "1 of 3"),
+    ([1.0, float("inf")], "finite"),
+    (["near", "far"], "numbers"),
+  ],
+)
+def test_what_is_no_curve_is_refused_in_a_sentence(function, curve, words):
+  with pytest.raises(UserError, match=words) as error:
+    function(curve)
+  assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+def test_other_refusals():
+  with pytest.raises(UserError, match="stride from 1 to 2"):
+    evaluation.falling_fraction([1.0, 2.0, 3.0], stride=3)
+  with pytest.raises(UserError, match="stride"):
+    evaluation.falling_fraction([1.0, 2.0, 3.0], stride=0)
+  with pytest.raises(UserError, match="tolerance"):
+    evaluation.falling_fraction([1.0, 2.0, 3.0], tolerance=-1.0)
+  with pytest.raises(UserError, match="collapsed"):
+    evaluation.normalise([0.0, 1.0])
+  with pytest.raises(UserError, match="2 and 3"):
+    evaluation.spearman([1.0, 2.0], [1.0, 2.0, 3.0])

@@ -1,0 +1,89 @@
+"""Which GL library is chosen, and what is said where there is none."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vipjax.runtime import gl
+from vipjax.runtime.errors import UserError
+
+
+@pytest.fixture
+def machine(monkeypatch):
+  """Pretends a machine: machine("OSMesa", "EGL", nvidia=False)."""
+  # setenv first, so that what the code sets is undone at the end.
+  for name in ("MUJOCO_GL", "LP_NUM_THREADS"):
+    monkeypatch.setenv(name, "")
+    monkeypatch.delenv(name)
+
+  def pretend(*libraries, nvidia=False):
+    monkeypatch.setattr(gl, "can_load", lambda library: library in libraries)
+    monkeypatch.setattr(gl, "has_nvidia_device", lambda: nvidia)
+
+  return pretend
+
+
+@pytest.mark.parametrize(
+  ("libraries", "nvidia", "chosen"),
+  [
+    (["OSMesa", "EGL"], False, "osmesa"),
+    (["OSMesa", "EGL"], True, "egl"),
+    (["OSMesa"], True, "osmesa"),
+    (["EGL"], False, "egl"),
+    ([], True, None),
+  ],
+)
+def test_choice(machine, libraries, nvidia, chosen):
+  machine(*libraries, nvidia=nvidia)
+  assert gl.configure() == chosen
+  assert os.environ.get("MUJOCO_GL") == chosen
+  assert os.environ["LP_NUM_THREADS"] == "0"
+
+
+def test_the_users_own_setting_stays(machine, monkeypatch):
+  machine("OSMesa", "EGL")
+  monkeypatch.setenv("MUJOCO_GL", "EGL")
+  monkeypatch.setenv("LP_NUM_THREADS", "2")
+  assert gl.require() == "egl"
+  assert os.environ["MUJOCO_GL"] == "EGL"
+  assert os.environ["LP_NUM_THREADS"] == "2"
+
+
+def test_no_library_says_what_to_install(machine):
+  machine()
+  with pytest.raises(UserError, match="headless GL library.*apt-get install libosmesa6"):
+    gl.require()
+
+
+def test_the_library_asked_for_is_missing(machine, monkeypatch):
+  machine("EGL")
+  monkeypatch.setenv("MUJOCO_GL", "osmesa")
+  with pytest.raises(UserError, match="MUJOCO_GL=osmesa asks for the library libOSMesa"):
+    gl.require()
+
+
+def test_rendering_switched_off(machine, monkeypatch):
+  machine("EGL")
+  monkeypatch.setenv("MUJOCO_GL", "disable")
+  with pytest.raises(UserError, match="MUJOCO_GL=disable switches rendering off"):
+    gl.require()
+
+
+def test_can_load_tells_libraries_apart(monkeypatch, tmp_path):
+  assert gl.can_load("c")
+  assert not gl.can_load("surely_no_library_is_called_this")
+  broken = tmp_path / "libbroken.so"
+  broken.write_text("no library")
+  monkeypatch.setattr(gl.ctypes.util, "find_library", lambda name: str(broken))
+  assert not gl.can_load("broken")
+
+
+def test_choosing_imports_neither_mujoco_nor_jax():
+  code = (
+    "import sys; from vipjax.runtime import gl; gl.configure(); "
+    "print(sorted({'mujoco', 'jax'} & set(sys.modules)))"
+  )
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert done.stdout.strip() == "[]"

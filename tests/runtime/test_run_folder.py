@@ -1,0 +1,194 @@
+"""Run folders: made, resumed, refused, overwritten; stages; JSON files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+
+
+def make_config(steps=500):
+  return ml_collections.ConfigDict(
+    {"seed": 0, "sizes": (64, 64), "finetune": {"steps": steps, "rate": 1e-4}}
+  )
+
+
+def test_a_new_run_writes_config_and_versions(tmp_path):
+  workdir = run_folder.open_run(tmp_path / "runs" / "a", make_config(), overwrite=False)
+  assert workdir == tmp_path / "runs" / "a"
+  assert json.loads((workdir / "config.json").read_text()) == {
+    "seed": 0,
+    "sizes": [64, 64],
+    "finetune": {"steps": 500, "rate": 1e-4},
+  }
+  versions = run_folder.read_json(workdir / "versions.json")
+  assert set(versions) == {"packages", "python", "platform", "git_commit", "devices", "date"}
+  assert versions["packages"]["jaxlib"]
+  assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
+  assert versions["devices"][0].startswith("cpu")
+
+
+def test_the_same_config_resumes(tmp_path):
+  workdir = run_folder.open_run(tmp_path / "a", make_config())
+  (workdir / "kept").touch()
+  versions = (workdir / "versions.json").read_text()
+  # A list read back from JSON and a tuple are the same config.
+  assert run_folder.open_run(tmp_path / "a", make_config().to_dict()) == workdir
+  assert (workdir / "kept").exists()
+  assert (workdir / "versions.json").read_text() == versions
+
+
+def test_resuming_elsewhere_is_noted_once(tmp_path, monkeypatch):
+  workdir = run_folder.open_run(tmp_path / "a", make_config())
+  first = run_folder.read_json(workdir / "versions.json")
+  monkeypatch.setattr(run_folder, "versions", lambda: {**first, "python": "3.99.0", "date": "x"})
+  for _ in range(2):
+    run_folder.open_run(workdir, make_config())
+  versions = run_folder.read_json(workdir / "versions.json")
+  assert versions["python"] == first["python"]
+  assert [later["python"] for later in versions["resumed"]] == ["3.99.0"]
+
+
+def test_another_config_is_refused_by_name(tmp_path):
+  workdir = run_folder.open_run(tmp_path / "a", make_config())
+  other = make_config(steps=7)
+  other.extra = "new"
+  with pytest.raises(UserError) as caught:
+    run_folder.open_run(workdir, other)
+  message = str(caught.value)
+  assert "finetune.steps (there 500, now 7)" in message
+  assert 'extra (there absent, now "new")' in message
+  assert "--overwrite" in message and "--workdir" in message
+  assert "seed" not in message
+
+
+def test_many_differences_are_counted(tmp_path):
+  workdir = run_folder.open_run(tmp_path / "a", {str(i): 0 for i in range(5)})
+  with pytest.raises(UserError, match=r"2 \(there 0, now 1\) and 2 more"):
+    run_folder.open_run(workdir, {str(i): 1 for i in range(5)})
+
+
+def test_overwrite_starts_over(tmp_path):
+  workdir = run_folder.open_run(tmp_path / "a", make_config())
+  (workdir / "old").touch()
+  run_folder.mark_done(workdir, "record", {}, 1.0)
+  run_folder.open_run(workdir, make_config(steps=7), overwrite=True)
+  assert not (workdir / "old").exists()
+  assert not run_folder.stage_done(workdir, "record")
+  assert run_folder.read_json(workdir / "config.json")["finetune"]["steps"] == 7
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_things_is_never_touched(tmp_path, overwrite):
+  # An encoder artefact has a config.json too.
+  (tmp_path / "config.json").write_text("{}")
+  (tmp_path / "model.safetensors").write_text("precious")
+  with pytest.raises(UserError, match="holds other files.*another --workdir"):
+    run_folder.open_run(tmp_path, make_config(), overwrite)
+  assert (tmp_path / "model.safetensors").read_text() == "precious"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_empty_folder_will_do_and_a_file_will_not(tmp_path, overwrite):
+  assert run_folder.open_run(tmp_path, make_config(), overwrite) == tmp_path
+  with pytest.raises(UserError, match="is a file"):
+    run_folder.open_run(tmp_path / "config.json", make_config(), overwrite)
+
+
+def test_a_run_killed_while_it_was_made_begins_anew(tmp_path):
+  workdir = run_folder.open_run(tmp_path / "a", make_config())
+  (workdir / "config.json").unlink()
+  run_folder.open_run(workdir, make_config(steps=7))
+  assert run_folder.read_json(workdir / "config.json")["finetune"]["steps"] == 7
+
+
+def test_stages(tmp_path):
+  assert not run_folder.stage_done(tmp_path, "record")
+  with pytest.raises(UserError, match="'record' to be finished"):
+    run_folder.stage_result(tmp_path, "record")
+  run_folder.mark_done(tmp_path, "record", {"videos": 4, "length": jnp.float32(0.5)}, 12.5)
+  assert run_folder.stage_done(tmp_path, "record")
+  assert not run_folder.stage_done(tmp_path, "finetune")
+  assert run_folder.stage_result(tmp_path, "record") == {"videos": 4, "length": 0.5}
+  assert run_folder.stage_seconds(tmp_path, "record") == 12.5
+
+
+def test_json_of_what_runs_produce(tmp_path):
+  value = {
+    "array": np.arange(4).reshape(2, 2),
+    "jax": jnp.asarray([1.0, jnp.nan]),
+    "scalar": np.float32(0.25),
+    "infinite": float("inf"),
+    "path": tmp_path,
+    3: (True, None, "text"),
+  }
+  run_folder.write_json(tmp_path / "new" / "value.json", value)
+  assert run_folder.read_json(tmp_path / "new" / "value.json") == {
+    "array": [[0, 1], [2, 3]],
+    "jax": [1.0, None],
+    "scalar": 0.25,
+    "infinite": None,
+    "path": str(tmp_path),
+    "3": [True, None, "text"],
+  }
+  with pytest.raises(TypeError, match="JSON can hold, but set"):
+    run_folder.write_json(tmp_path / "value.json", {"set": {1}})
+
+
+def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
+  path = tmp_path / "value.json"
+  run_folder.write_json(path, {"old": 1})
+
+  def fail(*unused):
+    raise OSError("disk full")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(run_folder.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+      run_folder.write_json(path, {"new": 2})
+  assert run_folder.read_json(path) == {"old": 1}
+  assert os.listdir(tmp_path) == ["value.json"]
+
+
+def test_written_files_have_the_usual_permissions(tmp_path):
+  (tmp_path / "usual").touch()
+  run_folder.write_json(tmp_path / "ours", 1)
+  assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_unreadable_json(tmp_path):
+  with pytest.raises(UserError, match="there is none"):
+    run_folder.read_json(tmp_path / "absent.json")
+  (tmp_path / "broken.json").write_text("{")
+  with pytest.raises(UserError, match="cannot be read"):
+    run_folder.read_json(tmp_path / "broken.json")
+
+
+def test_the_git_commit_is_that_of_the_checkout(tmp_path, monkeypatch):
+  checkout = tmp_path / "checkout"
+  source = checkout / "vipjax" / "runtime" / "run_folder.py"
+  source.parent.mkdir(parents=True)
+  source.touch()
+  monkeypatch.setattr(run_folder, "__file__", str(source))
+  assert run_folder.versions()["git_commit"] is None
+
+  def git(*arguments):
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    command = ["git", "-C", str(checkout), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+  git("init", "-q")
+  assert run_folder.versions()["git_commit"] is None
+  git("add", ".")
+  git("commit", "-q", "-m", "first")
+  commit = git("rev-parse", "HEAD")
+  assert run_folder.versions()["git_commit"] == commit
+  source.write_text("changed")
+  assert run_folder.versions()["git_commit"] == f"{commit}-dirty"

@@ -1,0 +1,173 @@
+"""Folders of frames, of videos, and recorded ones."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.videos.clips import assert_one_sentence, moving_picture, write_frames
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos import read_video, read_videos, write_videos
+
+
+@pytest.mark.parametrize("name", ["{}.png", "{:06d}.png", "frame_{}.PNG", "cam2-{}.5.png"])
+def test_frame_folder_in_natural_order(tmp_path, name):
+  frames = moving_picture(12, 16, 16)
+  write_frames(tmp_path / "0", frames, name)
+  (tmp_path / "0" / "manifest.csv").write_text("Ego4D puts one here")
+  (tmp_path / "0" / "._0.png").write_bytes(b"another system's note")
+  video = read_video(tmp_path / "0")
+  np.testing.assert_array_equal(video.frames, frames)
+  assert video.fps == 10.0 and video.source == str(tmp_path / "0")
+
+
+def test_grey_transparent_deep_and_turned_images_become_rgb(tmp_path):
+  Image.new("L", (8, 8), 100).save(tmp_path / "0.png")
+  Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "1.png")
+  Image.fromarray(np.full((8, 8), 257 * 30, np.uint16)).save(tmp_path / "2.png")
+  turned = Image.new("RGB", (8, 8), (250, 250, 250))
+  turned.paste((0, 0, 0), (0, 0, 8, 4))
+  exif = turned.getexif()
+  exif[0x0112] = 3  # Orientation: half a turn.
+  turned.save(tmp_path / "3.jpg", exif=exif, quality=95)
+  frames = read_video(tmp_path).frames
+  assert frames.shape == (4, 8, 8, 3)
+  assert [np.unique(frame).tolist() for frame in frames[:3]] == [[100], [255], [30]]
+  assert frames[3, 0].min() > 240 and frames[3, -1].max() < 10
+
+
+@pytest.mark.parametrize(
+  ("names", "part"),
+  [
+    (["0.png", "goal.png"], "goal.png has no number"),
+    (["rgb_0.png", "depth_0.png"], "depth_0.png and rgb_0.png belong to different ones"),
+    (["0.png", "00.png"], "0.png and 00.png share one"),
+  ],
+)
+def test_frame_folder_with_confusing_names(tmp_path, names, part):
+  for name in names:
+    Image.new("RGB", (8, 8)).save(tmp_path / name)
+  with pytest.raises(UserError) as error:
+    read_video(tmp_path)
+  assert_one_sentence(error, tmp_path, part)
+
+
+def test_frame_folder_with_differing_sizes(tmp_path):
+  Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+  Image.new("RGB", (9, 8)).save(tmp_path / "1.png")
+  with pytest.raises(UserError) as error:
+    read_video(tmp_path)
+  assert_one_sentence(error, "0.png is 8x8 and 1.png is 8x9")
+
+
+# Folders of videos.
+
+
+def test_folder_of_videos_in_natural_order(tmp_path):
+  for number in (10, 9, 1):
+    np.save(tmp_path / f"clip{number}.npy", moving_picture(number, 8, 8))
+  write_frames(tmp_path / "clip2", moving_picture(2, 8, 8))
+  (tmp_path / "notes.txt").write_text("passed over")
+  (tmp_path / "empty").mkdir()
+  assert [len(video.frames) for video in read_videos(tmp_path)] == [1, 2, 9, 10]
+
+
+def test_one_file_or_one_video_in_a_folder(tmp_path):
+  np.save(tmp_path / "clip.npy", moving_picture(3))
+  (from_file,) = read_videos(tmp_path / "clip.npy")
+  np.testing.assert_array_equal(from_file.frames, read_video(tmp_path).frames)
+  np.save(tmp_path / "other.npy", moving_picture(3))
+  with pytest.raises(UserError) as error:
+    read_video(tmp_path)
+  assert_one_sentence(error, tmp_path, "it holds 2", "use read_videos")
+
+
+def test_videos_and_images_in_one_folder(tmp_path):
+  np.save(tmp_path / "clip.npy", moving_picture(3))
+  write_frames(tmp_path, moving_picture(2))
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, "1 videos and 2 images")
+
+
+def test_folder_without_videos(tmp_path):
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, tmp_path, "it is empty")
+  write_frames(tmp_path / "train" / "0", moving_picture(2))
+  (tmp_path / "notes.txt").write_text("")
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, "notes.txt", "pass one of its folders (train)")
+  assert len(read_videos(tmp_path / "train")) == 1
+
+
+# The recorded folder.
+
+
+def recorded(tmp_path):
+  """A folder as write_videos makes it, and what was written."""
+  videos = [
+    Video(moving_picture(5), 20.0, "window-open", "sawyer", "left", True, True, "seed 3", 0),
+    Video(moving_picture(6), 20.0, "window-open", "sawyer", "left", False, False, "seed 3", 0),
+    Video(moving_picture(7)),
+  ]
+  write_videos(tmp_path, videos, crf=0)
+  return videos
+
+
+def test_metadata_round_trip(tmp_path):
+  written = recorded(tmp_path)
+  read = read_videos(tmp_path)
+  assert [len(video.frames) for video in read] == [5, 6, 7]
+  assert [video.metadata() for video in read[:2]] == [video.metadata() for video in written[:2]]
+  # An unknown source becomes the path.
+  expected = {**written[2].metadata(), "source": str(tmp_path / "video002.mp4")}
+  assert read[2].metadata() == expected
+
+
+def test_manifest_may_be_sparse_and_point_to_any_form(tmp_path):
+  np.savez(tmp_path / "a.npz", frames=moving_picture(4), fps=40)
+  write_frames(tmp_path / "b", moving_picture(4))
+  entries = [{"file": "b", "fps": 5, "view": None}, {"file": "a.npz", "episode": 7}]
+  (tmp_path / "videos.json").write_text(json.dumps(entries))
+  folder, array = read_videos(tmp_path, frame_stride=2)
+  assert (folder.fps, folder.view, folder.source) == (2.5, None, str(tmp_path / "b"))
+  assert (array.fps, array.episode) == (20.0, 7)
+
+
+@pytest.mark.parametrize(
+  ("manifest", "part"),
+  [
+    ("[{", "cannot be parsed"),
+    ("[]", "got list []"),
+    ('{"file": "a.mp4"}', "got dict"),
+    ('["a.mp4"]', "entry 0"),
+    ('[{"file": "gone.mp4"}]', "the file 'gone.mp4' that"),
+    ('[{"file": "video002.mp4", "taks": "a"}]', "entry 0 has 'taks'"),
+    ('[{"file": "video002.mp4", "fps": "fast"}]', "'fps' of entry 0"),
+    ('[{"file": "video002.mp4", "fps": 0}]', "positive, but got 0"),
+    ('[{"file": "video002.mp4", "fps": NaN}]', "positive, but got nan"),
+    ('[{"file": "video002.mp4", "episode": true}]', "to be int, but got true"),
+    ('[{"file": "video002.mp4", "success": 1}]', "to be bool, but got 1"),
+    ("", "it is empty (0 bytes)"),
+  ],
+)
+def test_manifest_that_does_not_hold(tmp_path, manifest, part):
+  recorded(tmp_path)
+  (tmp_path / "videos.json").write_text(manifest)
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, tmp_path / "videos.json", part)
+
+
+def test_manifest_that_names_a_folder_without_images(tmp_path):
+  (tmp_path / "a").mkdir()
+  (tmp_path / "videos.json").write_text('[{"file": "a"}]')
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, tmp_path / "a", "it holds none")

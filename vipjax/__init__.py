@@ -1,0 +1,54 @@
+"""vipjax: a few robot videos become a reward function, and the reward a policy, in JAX."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from vipjax import encoder, envs, evaluation, finetune, losses, reward, sac, sampling, videos
+  from vipjax.encoder import load
+  from vipjax.envs import make_env
+  from vipjax.videos import read_video, read_videos
+
+__version__ = "0.1.0"
+
+# Imported on first use: the environments' worker processes must not pay for JAX, nor those who
+# only train for MuJoCo and a headless GL library.
+_PUBLIC = {
+  "load": "vipjax.encoder",
+  "make_env": "vipjax.envs",
+  "read_video": "vipjax.videos",
+  "read_videos": "vipjax.videos",
+}
+_ROOMS = (
+  "encoder", "envs", "evaluation", "finetune", "losses", "reward", "sac", "sampling", "videos",
+)  # fmt: skip
+
+__all__ = [
+  "encoder",
+  "envs",
+  "evaluation",
+  "finetune",
+  "load",
+  "losses",
+  "make_env",
+  "read_video",
+  "read_videos",
+  "reward",
+  "sac",
+  "sampling",
+  "videos",
+]
+
+
+def __getattr__(name: str) -> Any:
+  if name in _PUBLIC:
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+  if name in _ROOMS:
+    return importlib.import_module(f"vipjax.{name}")
+  raise AttributeError(f"module 'vipjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *_PUBLIC, *_ROOMS])

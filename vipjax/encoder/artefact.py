@@ -1,0 +1,166 @@
+"""An encoder as a folder: `model.safetensors` and `config.json`, nothing pickled."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from vipjax.encoder.preprocess import Preprocessing
+from vipjax.encoder.resnet import ResNet, ResNetConfig
+from vipjax.encoder.torch_layout import LISTED, put
+from vipjax.encoder.value import ValueFunction
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+
+FORMAT = "vipjax-encoder-1"
+TENSORS, CONFIG = "model.safetensors", "config.json"
+_FIELDS = {"format", "architecture", "preprocessing", "metadata"}
+
+
+def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = False) -> pathlib.Path:
+  """Writes an encoder as a folder that `vipjax.load` takes; whole or not at all.
+
+  Args:
+    folder: where; its parents are made.
+    value: the encoder. Its metadata should say "trained_on" and "licence"; both are written as
+      "unknown" where it does not.
+    overwrite: replace an artefact that is there.
+
+  Returns:
+    The folder.
+
+  Raises:
+    UserError: the folder exists (without `overwrite`), or holds something that is no artefact.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists() and not overwrite:
+    raise UserError(
+      f"Expected a new folder for the encoder, found {folder}: choose another or overwrite it."
+    )
+  if folder.exists() and any(folder.iterdir()) and not is_artefact(folder):
+    raise UserError(
+      f"Expected an encoder artefact to overwrite, found another folder at {folder}: choose "
+      "another place."
+    )
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  metadata = {"trained_on": "unknown", "licence": "unknown", **value.metadata}
+  # Beside its place, so that the renaming stays on one file system.
+  with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+    new, old = pathlib.Path(temporary) / "new", pathlib.Path(temporary) / "old"
+    new.mkdir()
+    safetensors.numpy.save_file(_flatten(value.variables), new / TENSORS)
+    config = {
+      "format": FORMAT,
+      "architecture": dataclasses.asdict(value.config),
+      "preprocessing": dataclasses.asdict(value.preprocessing),
+      "metadata": metadata,
+    }
+    run_folder.write_json(new / CONFIG, config)
+    if folder.exists():
+      folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+  return folder
+
+
+def is_artefact(folder: str | os.PathLike) -> bool:
+  """Whether the folder holds both files of an artefact."""
+  folder = pathlib.Path(folder)
+  return (folder / TENSORS).is_file() and (folder / CONFIG).is_file()
+
+
+def load_artefact(folder: str | os.PathLike) -> ValueFunction:
+  """Reads what `save` wrote.
+
+  Raises:
+    UserError: a file is missing or damaged, the config names something unknown, or tensors are
+      missing, unexplained, misshapen, of another dtype or not finite.
+  """
+  folder = pathlib.Path(folder)
+  for name in (TENSORS, CONFIG):
+    if not (folder / name).is_file():
+      raise UserError(
+        f"Expected an encoder artefact with {TENSORS} and {CONFIG}, found no {name} in {folder}: "
+        "check the path."
+      )
+  config, preprocessing, metadata = _read_config(folder / CONFIG)
+  try:
+    tensors = safetensors.numpy.load_file(folder / TENSORS)
+  except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
+    raise UserError(
+      f"Expected a safetensors file, got a damaged one at {folder / TENSORS} "
+      f"({ascii(str(error))[:120]}): write or fetch the artefact again."
+    ) from None
+  frames = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)  # no weight depends on their size
+  shapes = jax.eval_shape(ResNet(config).init, jax.random.key(0), frames)
+  variables = _unflatten(tensors, shapes, folder / TENSORS)
+  return ValueFunction(config, preprocessing, variables, metadata)
+
+
+def _read_config(path: pathlib.Path) -> tuple[ResNetConfig, Preprocessing, dict[str, Any]]:
+  content = run_folder.read_json(path)
+  if not isinstance(content, dict) or content.get("format") != FORMAT or set(content) != _FIELDS:
+    got = content.get("format") if isinstance(content, dict) else type(content).__name__
+    raise UserError(
+      f"Expected an encoder's config of format {FORMAT} with {', '.join(sorted(_FIELDS))}, got "
+      f"{ascii(got)[:60]} in {path}: give the folder of an encoder artefact."
+    )
+  parsed = []
+  for field, kind in (("architecture", ResNetConfig), ("preprocessing", Preprocessing)):
+    names = {each.name for each in dataclasses.fields(kind)}
+    if not isinstance(content[field], dict) or set(content[field]) != names:
+      raise UserError(
+        f"Expected {field} in {path} to have exactly {', '.join(sorted(names))}, got "
+        f"{ascii(content[field])[:120]}: write the artefact again with this version."
+      )
+    parsed.append(kind(**content[field]))
+  if not isinstance(content["metadata"], dict):
+    raise UserError(f"Expected metadata in {path} to be an object: write the artefact again.")
+  return parsed[0], parsed[1], content["metadata"]
+
+
+def _flatten(variables: Any) -> dict[str, np.ndarray]:
+  """Variables -> {"params/conv1/kernel": array}."""
+  leaves = jax.tree_util.tree_leaves_with_path(variables)
+  return {
+    "/".join(step.key for step in path): np.ascontiguousarray(np.asarray(leaf))
+    for path, leaf in leaves
+  }
+
+
+def _unflatten(tensors: dict[str, np.ndarray], shapes: Any, path: pathlib.Path) -> dict[str, Any]:
+  """The tensors as nested variables, if they are exactly those of the network."""
+  expected = {
+    "/".join(step.key for step in place): leaf
+    for place, leaf in jax.tree_util.tree_leaves_with_path(shapes)
+  }
+  problems = [f"missing {key}" for key in expected if key not in tensors]
+  problems += [f"unexpected {ascii(key)[:60]}" for key in tensors if key not in expected]
+  variables: dict[str, Any] = {}
+  for key, wanted in expected.items():
+    tensor = tensors.get(key)
+    if tensor is None:
+      continue
+    if tensor.shape != wanted.shape or tensor.dtype != np.float32:
+      problems.append(
+        f"{key} is {tensor.dtype} {tensor.shape} instead of float32 {tuple(wanted.shape)}"
+      )
+    elif not np.isfinite(tensor).all():
+      problems.append(f"{key} holds values that are not finite")
+    put(variables, tuple(key.split("/")), tensor)
+  if problems:
+    more = f" and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+    raise UserError(
+      f"Expected the tensors that {path.parent / CONFIG} describes, got in {path}: "
+      f"{'; '.join(problems[:LISTED])}{more}: write or fetch the artefact again."
+    )
+  return variables

@@ -1,0 +1,119 @@
+"""Layers that compute as PyTorch's do, written so that XLA is fast on a CPU too."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+EPSILON = 1e-5  # of BatchNorm and GroupNorm, PyTorch's default
+MOMENTUM = 0.1  # weight of the new batch in the running statistics, PyTorch's default
+
+
+class Conv(nn.Module):
+  """Convolution [B, H, W, C_in] -> [B, H', W', C_out] with PyTorch's symmetric padding k // 2."""
+
+  features: int
+  size: int
+  stride: int = 1
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    kernel = self.param(
+      "kernel",
+      nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+      (self.size, self.size, x.shape[-1], self.features),
+    )
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    if self.size == 1:
+      # A matrix product over flat pixels: XLA on a CPU takes 2 to 4 times as long for the 1x1
+      # convolution and its gradients.
+      x = x[:, :: self.stride, :: self.stride]
+      return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], self.features)
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      (self.stride, self.stride),
+      ((self.size // 2, self.size // 2),) * 2,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+class BatchNorm(nn.Module):
+  """BatchNorm over [B, H, W] with PyTorch's running statistics.
+
+  In training the batch is normalised by its own mean and *biased* variance, and the running
+  variance receives the *unbiased* one, both with momentum 0.1 (Linen's own BatchNorm stores the
+  biased one). With `axis_name` the statistics are those of the batch over all devices of that
+  axis. Statistics are computed in float32 whatever the dtype.
+  """
+
+  axis_name: str | None = None
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    channels = (x.shape[-1],)
+    scale = self.param("scale", nn.initializers.ones_init(), channels)
+    bias = self.param("bias", nn.initializers.zeros_init(), channels)
+    running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+    running_var = self.variable("batch_stats", "var", jnp.ones, channels)
+    if train and not self.is_initializing():
+      mean, var, count = self._batch_statistics(x.astype(jnp.float32), running_mean.value)
+      unbiased = var * (count / jnp.maximum(count - 1, 1))
+      running_mean.value = (1 - MOMENTUM) * running_mean.value + MOMENTUM * mean
+      running_var.value = (1 - MOMENTUM) * running_var.value + MOMENTUM * unbiased
+    else:
+      mean, var = running_mean.value, running_var.value
+    factor = scale * jax.lax.rsqrt(var + EPSILON)
+    mean, factor, bias = (jnp.reshape(vector, (1, 1, 1, -1)) for vector in (mean, factor, bias))
+    return ((x.astype(jnp.float32) - mean) * factor + bias).astype(self.dtype)
+
+  def _batch_statistics(self, x: jax.Array, shift: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    """Mean [C], biased variance [C] and number of values per channel, over all devices.
+
+    One pass over x: E[(x - shift)^2] - E[x - shift]^2, exact for any constant shift. The running
+    mean is near the mean, so that the difference of the two squares loses no digits.
+    """
+    count = math.prod(x.shape[:-1])
+    centered = x - jnp.reshape(shift, (1, 1, 1, -1))
+    moments = jnp.stack([jnp.mean(centered, (0, 1, 2)), jnp.mean(jnp.square(centered), (0, 1, 2))])
+    if self.axis_name is not None:
+      moments = jax.lax.pmean(moments, self.axis_name)
+      count = count * jax.lax.psum(1, self.axis_name)
+    var = jnp.maximum(moments[1] - jnp.square(moments[0]), 0.0)
+    return moments[0] + shift, var, count
+
+
+class GroupNorm(nn.Module):
+  """GroupNorm (arXiv:1803.08494) with at most 32 groups of at least 4 channels."""
+
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    del train  # the same in both modes
+    groups = math.gcd(32, x.shape[-1] // 4)
+    return nn.GroupNorm(groups, epsilon=EPSILON, dtype=self.dtype, name="group")(x)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+  """3x3 max-pooling, stride 2, padding 1: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), C].
+
+  Written as maxima of shifted slices, rows then columns: the gradient of XLA's reduce_window
+  (select-and-scatter) is slow on a CPU. `x` must be >= 0 (it follows a ReLU), so padding is 0.
+  """
+  for axis in (1, 2):
+    out = (x.shape[axis] + 1) // 2
+    pad = [(0, 0)] * 4
+    pad[axis] = (1, 2 * out - x.shape[axis])
+    padded = jnp.pad(x, pad)
+    shifted = [
+      jax.lax.slice_in_dim(padded, i, i + 2 * out - 1, stride=2, axis=axis) for i in range(3)
+    ]
+    x = jnp.maximum(jnp.maximum(shifted[0], shifted[1]), shifted[2])
+  return x

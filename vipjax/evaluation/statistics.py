@@ -1,0 +1,152 @@
+"""What one distance curve says about a value function, as numbers.
+
+A curve is the distance of each frame of a video to the goal, float [T], in embedding units. A
+useful one falls all the way: VIP (arXiv:2210.00030) shows such curves as pictures, these are their
+numbers. All functions take one curve and are pure NumPy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vipjax.runtime.errors import UserError
+
+
+def rank_correlation(distances: npt.ArrayLike) -> float:
+  """Spearman correlation of -distance with time.
+
+  Args:
+    distances: float [T], T >= 2.
+
+  Returns:
+    A number in [-1, 1]: 1.0 when every frame is closer to the goal than the one before it, -1.0
+    when every frame is farther. Equal distances share the mean of their ranks. A constant curve
+    has no correlation; 0.0 stands for it, because it says nothing about time.
+
+  Raises:
+    UserError: fewer than two distances, another rank, or values that are not finite.
+  """
+  distances = check_curve("distances", distances)
+  return spearman(-distances, np.arange(len(distances)))
+
+
+def falling_fraction(distances: npt.ArrayLike, stride: int = 1, tolerance: float = 0.0) -> float:
+  """Share of steps that come closer to the goal: d[t + stride] < d[t] - tolerance.
+
+  Args:
+    distances: float [T], T > stride.
+    stride: frames from the start of a step to its end; more than 1 looks past the jitter of
+      single frames.
+    tolerance: least fall that counts, >= 0, in the units of the distances.
+
+  Returns:
+    A number in [0, 1]; a step of equal distances is not falling.
+
+  Raises:
+    UserError: as `rank_correlation`, or a stride or tolerance out of range.
+  """
+  distances = check_curve("distances", distances)
+  if not 1 <= stride < len(distances):
+    raise UserError(
+      f"Expected a stride from 1 to {len(distances) - 1} for {len(distances)} distances, but "
+      f"{stride} came: change it or pass a longer curve."
+    )
+  if not (np.isfinite(tolerance) and tolerance >= 0):
+    raise UserError(f"Expected a tolerance of at least 0, but {tolerance} came: change it.")
+  return float(np.mean(distances[stride:] < distances[:-stride] - tolerance))
+
+
+def largest_rise(distances: npt.ArrayLike) -> float:
+  """The farthest that the curve ever climbs above where it had been, relative to its start.
+
+  max over s <= t of (d[t] - d[s]) / d[0]: the largest negative reward that a stretch of the
+  episode adds up to.
+
+  Args:
+    distances: float [T], T >= 2, d[0] >= 0.
+
+  Returns:
+    A number >= 0; 0.0 when the curve never rises. A curve that starts at distance 0 and rises has
+    no scale: infinity.
+
+  Raises:
+    UserError: as `rank_correlation`.
+  """
+  distances = check_curve("distances", distances)
+  rise = float(np.max(distances - np.minimum.accumulate(distances)))
+  if rise == 0.0:
+    return 0.0
+  return rise / float(distances[0]) if distances[0] > 0 else float("inf")
+
+
+def normalise(distances: npt.ArrayLike) -> np.ndarray:
+  """The curve divided by its first distance, so that curves of different encoders compare.
+
+  Args:
+    distances: float [T], T >= 2, d[0] > 0.
+
+  Returns:
+    float64 [T], 1 at the first frame.
+
+  Raises:
+    UserError: as `rank_correlation`, or the first distance is not above 0.
+  """
+  distances = check_curve("distances", distances)
+  if distances[0] <= 0:
+    raise UserError(
+      f"Expected a first distance above 0 to divide by, but {distances[0]} came: start the video "
+      "away from its goal, or look whether the encoder has collapsed."
+    )
+  return distances / distances[0]
+
+
+def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+  """Spearman's rank correlation of two samples, ties sharing their mean rank.
+
+  Args:
+    x: float [S], S >= 2, finite.
+    y: float [S], finite.
+
+  Returns:
+    A number in [-1, 1]; 0.0 when either sample is constant.
+
+  Raises:
+    UserError: too few values, different lengths, another rank, or values that are not finite.
+  """
+  x, y = check_curve("x", x), check_curve("y", y)
+  if len(x) != len(y):
+    raise UserError(f"Expected samples of one length, but {len(x)} and {len(y)} came: pair them.")
+  ranks = [_ranks(x), _ranks(y)]
+  first, second = (rank - rank.mean() for rank in ranks)
+  scale = np.sqrt(np.sum(first**2) * np.sum(second**2))
+  if scale == 0.0:
+    return 0.0
+  return float(np.clip(np.sum(first * second) / scale, -1.0, 1.0))
+
+
+def check_curve(name: str, values: npt.ArrayLike) -> np.ndarray:
+  """float64 [T] with T >= 2 and finite, or a UserError that calls it `name`."""
+  try:
+    array = np.asarray(values, np.float64)
+  except (TypeError, ValueError) as error:
+    raise UserError(f"Expected numbers [T] for the {name}, but {error}: pass an array.") from error
+  if array.ndim != 1 or len(array) < 2:
+    raise UserError(
+      f"Expected at least two {name} in an array [T], but the shape {list(array.shape)} came: "
+      "pass one value for each frame of a longer video."
+    )
+  broken = int(np.sum(~np.isfinite(array)))
+  if broken:
+    raise UserError(
+      f"Expected finite {name}, but {broken} of {len(array)} are not: look at the encoder that "
+      "made them."
+    )
+  return array
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+  """Ranks 1..S, equal values sharing the mean of theirs."""
+  _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+  last_rank = np.cumsum(counts)
+  return (last_rank - (counts - 1) / 2)[group]

@@ -1,0 +1,188 @@
+"""The fine-tuning run: videos in, an encoder artefact out, resumable in between."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from typing import Any
+
+import jax
+import ml_collections
+
+from vipjax import encoder, sampling
+from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
+from vipjax.finetune.step import Settings, TccSettings, TrainState, init_state, make_train_step
+from vipjax.runtime import run_folder
+from vipjax.runtime.checkpoint import Checkpointer
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.progress import Progress
+from vipjax.types import Video, VideoSet
+from vipjax.videos import make_video_set, read_videos, require_frames
+
+STAGE = "finetune"
+_METRICS_EVERY = 10
+# Streams of the run's seed.
+_INIT_STREAM, _TRAIN_STREAM = 0, 1
+
+
+def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Fine-tunes the configured encoder on the run's videos, or goes on where it stopped.
+
+  Reads `videos/` of the run folder (or config.data.path) and `background/`; writes metrics,
+  checkpoints, the artefact `encoder_before/` as it was before the first step, and `encoder/`.
+
+  Args:
+    config: keys as declared in configs/paper.py.
+    workdir: the run folder, opened by `run_folder.open_run`.
+
+  Returns:
+    JSON-able facts: "steps", "steps_per_second", "loss" (the last), "videos".
+
+  Raises:
+    UserError: no videos, too short ones, fewer than TCC's cycles need, or bad settings.
+  """
+  if run_folder.stage_done(workdir, STAGE):
+    return run_folder.stage_result(workdir, STAGE)
+  started = time.monotonic()
+  settings = make_settings(config.finetune)
+  videos = load_videos(config, workdir)
+  check_cycles(settings.tcc, len(videos))
+  background = _load_background(config, workdir)
+  key = jax.random.key(config.seed)
+  value = make_encoder(config.encoder, jax.random.fold_in(key, _INIT_STREAM))
+  if not (workdir / "encoder_before").exists():
+    encoder.save(workdir / "encoder_before", value)
+  state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings)
+
+  video_set, background = jax.device_put((make_video_set(videos), background))
+  step = jax.jit(make_train_step(value, settings), donate_argnums=0)
+  with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
+    restored = checkpoints.restore_latest(state)
+    if restored:
+      state = restored[1]
+    first = int(state.step)
+    state, metrics, seconds = _run(
+      step, state, (video_set, background), config.finetune, workdir, checkpoints,
+      first if restored else None,
+    )  # fmt: skip
+  variables = {"params": state.params}
+  if state.batch_stats:
+    variables["batch_stats"] = state.batch_stats
+  trained_on = {
+    "trained_on": [video.source for video in videos],
+    "fine_tuned_from": config.encoder.init,
+    "steps": config.finetune.steps,
+  }
+  value = value.replace(
+    variables=jax.device_get(variables), metadata={**value.metadata, **trained_on}
+  )
+  encoder.save(workdir / "encoder", value, overwrite=True)
+  result = {
+    "steps": config.finetune.steps,
+    "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
+    "videos": len(videos),
+    **{name: float(number) for name, number in metrics.items()},
+  }
+  run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
+  return result
+
+
+def _run(step, state: TrainState, data, config, workdir, checkpoints, resume_step):
+  """Steps until config.steps; returns the state, the last metrics and the seconds it took."""
+  videos, background = data
+  metrics, started = {}, time.monotonic()
+  first = resume_step or 0
+  with (
+    MetricsWriter(workdir, STAGE, resume_step) as writer,
+    Progress(config.steps, STAGE, initial=first) as progress,
+  ):
+    for done in range(first + 1, config.steps + 1):
+      state, metrics = step(state, videos, background)
+      progress.update(1, loss=metrics["loss"])
+      if done % _METRICS_EVERY == 0 or done == config.steps:
+        writer.write(done, metrics)
+      if done % config.checkpoint_every == 0 and done < config.steps:
+        checkpoints.save(done, state)
+    jax.block_until_ready(state)
+    if config.steps > first:
+      checkpoints.save(config.steps, state)
+  return state, metrics, time.monotonic() - started
+
+
+def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
+  """The run's videos: config.data.path, else what `record` wrote into the run folder.
+
+  Raises:
+    UserError: there are none, or one has a single frame.
+  """
+  folder = pathlib.Path(workdir) / "videos"
+  if not config.data.path and not folder.exists():
+    raise UserError(
+      f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
+      "config and workdir first, or give --config.data.path=FOLDER."
+    )
+  videos = read_videos(config.data.path or folder)
+  require_frames(videos, minimum=2)
+  return videos
+
+
+def make_settings(config: ml_collections.ConfigDict) -> Settings:
+  """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
+  if config.steps < 1 or config.batch_size < 1:
+    raise UserError(
+      "expected config.finetune.steps and batch_size of at least 1, got "
+      f"{config.steps} and {config.batch_size}."
+    )
+  sampler = config.sampler
+  return Settings(
+    batch_size=config.batch_size,
+    background_clips=config.background_clips,
+    sampler=sampling.make_sampler(sampler.name, rate=sampler.rate, a=sampler.a, b=sampler.b),
+    learning_rate=config.learning_rate,
+    discount=config.discount,
+    num_negatives=config.num_negatives,
+    l1_weight=config.l1_weight,
+    l2_weight=config.l2_weight,
+    crop_scale=tuple(config.crop_scale),
+    then_resize=config.then_resize,
+    train_batch_norm=config.train_batch_norm,
+    tcc=TccSettings(**config.tcc),
+  )
+
+
+def check_cycles(tcc: TccSettings, num_videos: int) -> None:
+  """Raises UserError when TCC's cycles need more videos than there are."""
+  if tcc.weight and tcc.num_cycles:
+    # Draws nothing: it checks the sizes as the step will, before the encoder is compiled.
+    sampling.sample_cycles(jax.random.key(0), num_videos, tcc.num_cycles, tcc.videos_per_cycle)
+
+
+def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunction:
+  """The encoder that fine-tuning starts from: fresh weights, or what `vipjax.load` finds."""
+  if config.init != "scratch":
+    return encoder.load(config.init)
+  architecture = ResNetConfig(
+    arch=config.arch,
+    width=config.width,
+    embedding_dim=config.embedding_dim,
+    norm=config.norm,
+    stem=config.stem,
+  )
+  preprocessing = Preprocessing(resize=config.resize, crop=config.size)
+  return encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
+
+
+def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> VideoSet | None:
+  if not config.finetune.background_clips:
+    return None
+  folder = pathlib.Path(workdir) / "background"
+  if not folder.exists():
+    raise UserError(
+      f"expected videos of random motion in {folder} for finetune.background_clips = "
+      f"{config.finetune.background_clips}, got none; record with record.random_episodes above 0 or "
+      "set background_clips to 0."
+    )
+  videos = read_videos(folder)
+  require_frames(videos, minimum=2)
+  return make_video_set(videos)

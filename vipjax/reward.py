@@ -1,0 +1,158 @@
+"""Rewards from pictures: goals, the potential of a state, and its change over a step.
+
+The potential of a state is minus a weighted sum of embedding distances to goal frames, one per
+channel (a viewpoint, with or without the robot); published is a single channel of weight 1. The
+reward of a step is the change of the potential, V(o', g) - V(o, g).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.encoder import ValueFunction
+from vipjax.runtime.errors import UserError
+
+FORMS = ("difference", "discounted", "value")
+NORMALISATIONS = ("none", "first_frame")
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardSettings:
+  """How distances become rewards.
+
+  Attributes:
+    form: "difference" V' - V (published); "discounted" gamma V' - V, which leaves the optimal
+      policy of any other reward unchanged (Ng et al. 1999); "value" V' itself.
+    discount: gamma of "discounted".
+    scale: fixed factor of the reward; what it is worth depends on the entropy temperature.
+    normalise: "first_frame" divides each channel's distance by that of the first frame of its
+      goal's video, so that channels weigh alike whatever their embedding spans; "none" is
+      published.
+    goals: with several goal frames, distance to their "mean" embedding or to the "nearest".
+  """
+
+  form: str = "difference"
+  discount: float = 0.97
+  scale: float = 1.0
+  normalise: str = "none"
+  goals: str = "mean"
+
+  def __post_init__(self):
+    for name, allowed in (
+      ("form", FORMS), ("normalise", NORMALISATIONS), ("goals", ("mean", "nearest")),
+    ):  # fmt: skip
+      if getattr(self, name) not in allowed:
+        raise UserError(
+          f"expected reward {name} among {', '.join(allowed)}, got {getattr(self, name)!r}; choose "
+          "one of these."
+        )
+    if not (np.isfinite(self.scale) and self.scale > 0):
+      raise UserError(f"expected a reward scale above 0, got {self.scale}.")
+
+
+class EmbeddingReward:
+  """The potential of frames and the reward of steps, for one value function and its goals.
+
+  Attributes:
+    num_channels: C.
+    settings: how distances become rewards.
+  """
+
+  def __init__(
+    self,
+    value: ValueFunction,
+    goals: Sequence[np.ndarray],
+    first_frames: Sequence[np.ndarray],
+    weights: Sequence[float],
+    settings: RewardSettings | None = None,
+  ):
+    """Embeds the goals.
+
+    Args:
+      value: the value function.
+      goals: for each channel its goal frame uint8 [H, W, 3], or several [G, H, W, 3].
+      first_frames: for each channel the frame uint8 [H, W, 3] that `normalise="first_frame"`
+        measures from.
+      weights: for each channel its weight, not negative.
+      settings: None is as published.
+
+    Raises:
+      UserError: lists of different length, no channel, or a first frame that is the goal itself.
+    """
+    self.settings = settings or RewardSettings()
+    if not len(goals) == len(first_frames) == len(weights) > 0:
+      raise UserError(
+        "expected one goal, first frame and weight for each of at least one channel, got "
+        f"{len(goals)}, {len(first_frames)} and {len(weights)}."
+      )
+    self.num_channels = len(goals)
+    factors = np.asarray(weights, np.float32)
+    if not (np.isfinite(factors).all() and (factors >= 0).all() and factors.sum() > 0):
+      raise UserError(f"expected channel weights >= 0 with a sum above 0, got {list(weights)}.")
+    if self.settings.normalise == "first_frame":
+      starts = np.array([
+        value.distance(first[None], goal, self.settings.goals)[0]
+        for first, goal in zip(first_frames, goals, strict=True)
+      ])  # fmt: skip
+      if not (starts > 1e-6).all():
+        raise UserError(
+          f"expected first frames at a distance from their goal, got {starts.tolist()}; the video "
+          "shows nothing that the value function sees, or starts at its goal."
+        )
+      factors = factors / starts
+    embedded = [value.embed(goal if goal.ndim == 4 else goal[None]) for goal in goals]
+    if self.settings.goals == "mean":
+      embedded = [each.mean(axis=0, keepdims=True) for each in embedded]
+    self._goals = [jnp.asarray(each) for each in embedded]
+    self._factors = jnp.asarray(factors, jnp.float32)
+    self._variables = jax.device_put(value.variables)
+    self._compute = jax.jit(self._make_compute(value))
+
+  def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Potential and distances of N states, embedded in one call.
+
+    Args:
+      frames: uint8 [N, C, H, W, 3].
+
+    Returns:
+      float32 [N], minus the weighted sum of distances (times nothing: the scale is the reward's);
+      float32 [N, C], the distances as the encoder has them.
+    """
+    if frames.ndim != 5 or frames.shape[1] != self.num_channels:
+      raise UserError(
+        f"expected frames [N, {self.num_channels}, H, W, 3], one per channel, got {frames.shape}."
+      )
+    potential, distances = self._compute(self._variables, frames)
+    return np.asarray(potential), np.asarray(distances)
+
+  def reward(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
+    """float32 [N], the reward of N steps from potentials before and after them."""
+    settings = self.settings
+    if settings.form == "value":
+      change = next_potential
+    elif settings.form == "discounted":
+      change = settings.discount * next_potential - potential
+    else:
+      change = next_potential - potential
+    return (settings.scale * change).astype(np.float32)
+
+  def _make_compute(self, value: ValueFunction):
+    embed = value.embed_fn
+
+    def compute(variables, frames):
+      embeddings = embed(variables, frames)
+      distances = jnp.stack(
+        [
+          jnp.min(jnp.linalg.norm(embeddings[:, c, None] - goals[None], axis=-1), axis=1)
+          for c, goals in enumerate(self._goals)
+        ],
+        axis=1,
+      )
+      return -jnp.sum(distances * self._factors[None], axis=1), distances
+
+    return compute

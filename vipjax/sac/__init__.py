@@ -1,0 +1,16 @@
+"""Soft actor-critic in pure JAX on the embedding reward."""
+
+from vipjax.sac.agent import SacSettings, SacState, init_agent, make_policy, make_update
+from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, learn
+
+__all__ = [
+  "LoopSettings",
+  "LoopState",
+  "SacSettings",
+  "SacState",
+  "evaluate_policy",
+  "init_agent",
+  "learn",
+  "make_policy",
+  "make_update",
+]

@@ -1,0 +1,201 @@
+"""Soft actor-critic (Haarnoja et al., arXiv:1812.05905): one state, one pure update.
+
+Two critics and the lesser of their targets; the temperature follows a target entropy. The actor
+is a Gaussian squashed by tanh; its log probability is written out here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vipjax.sac import replay as replay_lib
+from vipjax.sac.networks import Actor, Critic
+from vipjax.types import Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class SacSettings:
+  """Hyperparameters.
+
+  Attributes:
+    hidden: widths of the hidden layers of actor and critics.
+    batch_size: transitions per update.
+    discount: gamma.
+    target_rate: share of the critics that moves into their targets at each update.
+    learning_rate: of Adam, for actor, critics and temperature.
+    init_temperature: entropy temperature at the start.
+    min_temperature: it never falls below; 0 is the published algorithm. A temperature that dies
+      early ends exploration before the object was ever moved.
+    target_entropy: nats; None is minus half the number of actions.
+  """
+
+  hidden: tuple[int, ...] = (256, 256)
+  batch_size: int = 256
+  discount: float = 0.97
+  target_rate: float = 0.005
+  learning_rate: float = 3e-4
+  init_temperature: float = 0.1
+  min_temperature: float = 0.0
+  target_entropy: float | None = None
+
+
+class SacState(NamedTuple):
+  """Everything of the agent that learning changes (a pytree).
+
+  Attributes:
+    step: int32 scalar, updates done.
+    key: random key; update i uses fold_in(key, i).
+    actor, critic, target_critic: parameters; both critics' leaves are stacked, [2, ...].
+    log_temperature: float32 scalar.
+    actor_opt, critic_opt, temperature_opt: Adam's states.
+  """
+
+  step: jax.Array
+  key: jax.Array
+  actor: Any
+  critic: Any
+  target_critic: Any
+  log_temperature: jax.Array
+  actor_opt: Any
+  critic_opt: Any
+  temperature_opt: Any
+
+
+def init_agent(
+  key: jax.Array, observation_size: int, num_actions: int, settings: SacSettings
+) -> SacState:
+  """The agent before its first update; `key` is split between the weights and its own stream."""
+  actor_key, critic_key, own_key = jax.random.split(key, 3)
+  observation, action = jnp.zeros(observation_size), jnp.zeros(num_actions)
+  actor = Actor(num_actions, settings.hidden).init(actor_key, observation)
+  critic = jax.vmap(lambda k: Critic(settings.hidden).init(k, observation, action))(
+    jax.random.split(critic_key, 2)
+  )
+  log_temperature = jnp.log(jnp.float32(settings.init_temperature))
+  adam = optax.adam(settings.learning_rate)
+  return SacState(
+    step=jnp.int32(0),
+    key=own_key,
+    actor=actor,
+    critic=critic,
+    target_critic=jax.tree.map(jnp.array, critic),
+    log_temperature=log_temperature,
+    actor_opt=adam.init(actor),
+    critic_opt=adam.init(critic),
+    temperature_opt=adam.init(log_temperature),
+  )
+
+
+def sample_action(
+  key: jax.Array, mean: jax.Array, log_std: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """A tanh-Gaussian action [..., A] in [-1, 1] and its log probability density [...]."""
+  noise = jax.random.normal(key, mean.shape)
+  raw = mean + jnp.exp(log_std) * noise
+  gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * math.log(2.0 * math.pi)
+  # log(1 - tanh(x)^2), in the form that does not cancel for large |x|.
+  log_slope = 2.0 * (math.log(2.0) - raw - jax.nn.softplus(-2.0 * raw))
+  return jnp.tanh(raw), jnp.sum(gaussian - log_slope, axis=-1)
+
+
+def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) -> Callable:
+  """(actor parameters, observations [..., O], key) -> actions [..., A]; the key is ignored when
+  `deterministic` (the tanh of the mean)."""
+  actor = Actor(num_actions, settings.hidden)
+
+  def policy(params, observation, key):
+    mean, log_std = actor.apply(params, observation)
+    return jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]
+
+  return policy
+
+
+def make_update(
+  num_actions: int, settings: SacSettings
+) -> Callable[[SacState, Transition], tuple[SacState, dict[str, jax.Array]]]:
+  """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature."""
+  actor = Actor(num_actions, settings.hidden)
+  critics = jax.vmap(Critic(settings.hidden).apply, in_axes=(0, None, None))
+  adam = optax.adam(settings.learning_rate)
+  target_entropy = settings.target_entropy
+  if target_entropy is None:
+    target_entropy = -num_actions / 2
+
+  def critic_loss(params, state, batch, temperature, key):
+    next_action, log_prob = sample_action(key, *actor.apply(state.actor, batch.next_observation))
+    next_q = critics(state.target_critic, batch.next_observation, next_action).min(axis=0)
+    next_value = next_q - temperature * log_prob
+    target = batch.reward + settings.discount * batch.discount * next_value
+    q = critics(params, batch.observation, batch.action)
+    loss = jnp.mean(jnp.sum(jnp.square(q - jax.lax.stop_gradient(target)[None]), axis=0))
+    return loss, {"critic_loss": loss, "q": jnp.mean(q), "q_max": jnp.max(q)}
+
+  def actor_loss(params, state, batch, temperature, key):
+    action, log_prob = sample_action(key, *actor.apply(params, batch.observation))
+    q = critics(state.critic, batch.observation, action).min(axis=0)
+    loss = jnp.mean(temperature * log_prob - q)
+    return loss, {"actor_loss": loss, "entropy": -jnp.mean(log_prob)}
+
+  def temperature_loss(log_temperature, entropy):
+    return log_temperature * jax.lax.stop_gradient(entropy - target_entropy)
+
+  def update(state: SacState, batch: Transition):
+    critic_key, actor_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    temperature = jnp.exp(state.log_temperature)
+    grads, metrics = jax.grad(critic_loss, has_aux=True)(
+      state.critic, state, batch, temperature, critic_key
+    )
+    updates, critic_opt = adam.update(grads, state.critic_opt)
+    critic = optax.apply_updates(state.critic, updates)
+    state = state._replace(critic=critic, critic_opt=critic_opt)
+
+    grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
+      state.actor, state, batch, temperature, actor_key
+    )
+    updates, actor_opt = adam.update(grads, state.actor_opt)
+    new_actor = optax.apply_updates(state.actor, updates)
+
+    grad = jax.grad(temperature_loss)(state.log_temperature, actor_metrics["entropy"])
+    updates, temperature_opt = adam.update(grad, state.temperature_opt)
+    log_temperature = optax.apply_updates(state.log_temperature, updates)
+    if settings.min_temperature:
+      log_temperature = jnp.maximum(log_temperature, math.log(settings.min_temperature))
+    target_critic = optax.incremental_update(critic, state.target_critic, settings.target_rate)
+    state = state._replace(
+      step=state.step + 1,
+      actor=new_actor,
+      actor_opt=actor_opt,
+      target_critic=target_critic,
+      log_temperature=log_temperature,
+      temperature_opt=temperature_opt,
+    )
+    return state, {**metrics, **actor_metrics, "temperature": temperature}
+
+  return update
+
+
+def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Callable:
+  """(state, replay) -> (state, mean metrics): `count` updates in one dispatch.
+
+  Each draws its own batch from the replay inside the scan; nothing goes through the host.
+  """
+  update = make_update(num_actions, settings)
+
+  def one(state, _, replay):
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 1)
+    return update(state, replay_lib.sample(key, replay, settings.batch_size))
+
+  def update_many(state: SacState, replay: replay_lib.Replay):
+    state, metrics = jax.lax.scan(
+      lambda carry, x: one(carry, x, replay), state, length=count
+    )
+    return state, jax.tree.map(jnp.mean, metrics)
+
+  return update_many

@@ -1,0 +1,185 @@
+"""The learning loop as a generator: act, step, embed, reward, store, update; and evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.envs import FrameVectorEnv
+from vipjax.reward import EmbeddingReward
+from vipjax.sac import replay as replay_lib
+from vipjax.sac.agent import SacSettings, SacState, make_policy, make_update_many
+from vipjax.types import Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopSettings:
+  """How acting and learning alternate.
+
+  Attributes:
+    updates_per_step: updates for one step of all environments together, at least 1.
+    warmup_steps: environment steps with uniformly random actions before the first update.
+  """
+
+  updates_per_step: int = 3
+  warmup_steps: int = 2000
+
+
+class LoopState(NamedTuple):
+  """What a checkpoint holds: with it a run goes on, in new episodes (a pytree).
+
+  Attributes:
+    env_steps: int32 scalar, steps of all environments together.
+    key: random key of acting.
+    agent: the agent.
+    replay: its memory.
+  """
+
+  env_steps: jax.Array
+  key: jax.Array
+  agent: SacState
+  replay: replay_lib.Replay
+
+
+class Tick(NamedTuple):
+  """One step of all environments.
+
+  Attributes:
+    state: the state after it.
+    metrics: scalars of the last updates; {} before the first.
+    episodes: one dict per episode that ended at this step: "return", "distance", "success".
+  """
+
+  state: LoopState
+  metrics: dict[str, Any]
+  episodes: list[dict[str, float]]
+
+
+def learn(
+  env: FrameVectorEnv,
+  reward: EmbeddingReward,
+  state: LoopState,
+  sac: SacSettings,
+  loop: LoopSettings,
+  seed: int,
+) -> Iterator[Tick]:
+  """Runs for ever; the caller logs, saves and stops.
+
+  The workers step and draw while the agent updates on what came before.
+
+  Args:
+    env: the environments, one channel per channel of the reward.
+    reward: computes the rewards.
+    state: where to start; its buffers are donated to the first update.
+    sac: hyperparameters of the agent.
+    loop: how acting and learning alternate.
+    seed: of the environments' episodes.
+  """
+  num_actions = env.action_space.shape[0]
+  act = jax.jit(make_policy(num_actions, sac, deterministic=False))
+  update = jax.jit(
+    make_update_many(num_actions, sac, loop.updates_per_step), donate_argnums=0
+  )
+  add = jax.jit(replay_lib.add, donate_argnums=0)
+  observation, frames = env.reset(seed)
+  potential, _ = reward.potential(frames)
+  returns = np.zeros(env.num_envs)
+  succeeded = np.zeros(env.num_envs, bool)
+  env_steps, agent, replay = int(state.env_steps), state.agent, state.replay
+  metrics = {}
+  while True:
+    key = jax.random.fold_in(state.key, env_steps)
+    if env_steps < loop.warmup_steps:
+      action = jax.random.uniform(key, (env.num_envs, num_actions), minval=-1.0, maxval=1.0)
+    else:
+      action = act(agent.actor, observation, key)
+    action = np.asarray(action)
+    env.step_async(action)
+    if env_steps >= loop.warmup_steps:
+      agent, metrics = update(agent, replay)
+    step = env.step_wait()
+    next_potential, distances = reward.potential(step.frames)
+    rewards = reward.reward(potential, next_potential)
+    replay = add(
+      replay,
+      Transition(
+        observation=observation,
+        action=action,
+        reward=rewards,
+        # Only termination stops bootstrapping, and these episodes end by their time limit alone.
+        discount=np.ones(env.num_envs, np.float32),
+        next_observation=step.observation,
+      ),
+    )
+    returns += rewards
+    succeeded |= step.success
+    episodes = [
+      {
+        "return": float(returns[i]),
+        "distance": float(distances[i].mean()),
+        "success": float(succeeded[i]),
+      }
+      for i in np.flatnonzero(step.truncated)
+    ]
+    returns[step.truncated] = 0.0
+    succeeded[step.truncated] = False
+    potential = next_potential
+    if step.truncated.any():
+      potential, _ = reward.potential(step.reset_frames)
+    observation = step.reset_observation
+    env_steps += env.num_envs
+    yield Tick(LoopState(jnp.int32(env_steps), state.key, agent, replay), metrics, episodes)
+
+
+def evaluate_policy(
+  env: FrameVectorEnv,
+  reward: EmbeddingReward,
+  actor: Any,
+  sac: SacSettings,
+  episodes: int,
+  seed: int,
+) -> dict[str, float]:
+  """Success and embedding return of the deterministic policy.
+
+  Frames are taken at the first and last step only: undiscounted differences telescope.
+
+  Args:
+    env: environments with the reward's channels; they are reset.
+    reward: the reward.
+    actor: the actor's parameters.
+    sac: hyperparameters of the agent.
+    episodes: how many; rounded up to a multiple of the number of environments, of which the
+      surplus is not counted.
+    seed: of the episodes; seeds of training are others.
+
+  Returns:
+    "success": share of episodes that were successful at some step; "final_success": at the last;
+    "return": mean change of the potential times the scale; "steps_to_success": mean over the
+    successful ones (NaN without any).
+  """
+  policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
+  key = jax.random.key(0)
+  rows = []
+  for start in range(0, episodes, env.num_envs):
+    observation, frames = env.reset(seed + start)
+    first, _ = reward.potential(frames)
+    when = np.full(env.num_envs, np.nan)
+    for t in range(env.horizon):
+      last = t == env.horizon - 1
+      step = env.step(np.asarray(policy(actor, observation, key)), draw=last)
+      when = np.where(np.isnan(when) & step.success, t + 1.0, when)
+      observation = step.observation
+    gain = reward.settings.scale * (reward.potential(step.frames)[0] - first)
+    rows += list(zip(~np.isnan(when), step.success, gain, when, strict=True))
+  success, final, gain, when = (np.array(column) for column in zip(*rows[:episodes], strict=True))
+  return {
+    "success": float(success.mean()),
+    "final_success": float(final.mean()),
+    "return": float(gain.mean()),
+    "steps_to_success": float(when[success].mean()) if success.any() else float("nan"),
+  }
