@@ -37,9 +37,8 @@ def main(_):
     encoder.export_official(value, out, overwrite=_OVERWRITE.value)
   else:
     encoder.save(out, value, overwrite=_OVERWRITE.value)
-  print(
-    f"wrote {out}: {value.config}; licence of the weights: {value.metadata.get('licence', 'unknown')}"
-  )
+  licence = value.metadata.get("licence", "unknown")
+  print(f"wrote {out}: {value.config}; licence of the weights: {licence}")
 
 
 if __name__ == "__main__":

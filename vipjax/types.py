@@ -36,9 +36,7 @@ class Video:
 
   def metadata(self) -> dict[str, Any]:
     """Everything but the frames, as JSON-able values."""
-    return {
-      f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "frames"
-    }
+    return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "frames"}
 
 
 class VideoSet(NamedTuple):

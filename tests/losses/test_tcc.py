@@ -91,6 +91,21 @@ def test_all_pairs_are_the_cycles_of_two_videos():
       np.testing.assert_allclose(implied[1][name], listed[1][name], rtol=1e-5)
 
 
+def test_wide_embeddings_go_by_way_of_the_gram_matrix():
+  # With this width its product is the cheaper one; zeros change no distance, the temperature
+  # makes up for the division by D.
+  wide = np.pad(GOLDEN["embeddings"], ((0, 0), (0, 0), (0, 3 * 32)))
+  cycles = (GOLDEN["cycles"], GOLDEN["cycle_start"])
+  np.testing.assert_array_equal(cycle_index_error(wide, *cycles), GOLDEN["cycles/hard_index_error"])
+  settings = dict(loss="classification", similarity="l2", temperature=0.1 / 4)
+  (value, _), gradient = compiled_golden_loss(wide, *cycles, **settings)
+  name = "cycles/classification/l2/T0.1/norm"
+  np.testing.assert_allclose(value, GOLDEN[name], rtol=2e-4)
+  expected = GOLDEN[f"{name}/grad"]
+  scale = 1e-5 * np.abs(expected).max()
+  np.testing.assert_allclose(gradient[..., :32], expected, rtol=2e-3, atol=scale)
+
+
 def walk(embeddings, cycle, start):
   """The hard cycle, frame by frame."""
   frame = start

@@ -63,6 +63,7 @@ def fetch(
       _continue(address, partial, target.name, advice)
       break
     except urllib.error.HTTPError as error:
+      error.close()  # it holds the connection
       reason = f"the server answered {error.code} {error.reason}"
       if error.code == 416:  # more than the file has: what lies here is not part of it
         partial.unlink(missing_ok=True)

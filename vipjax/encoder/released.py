@@ -27,6 +27,7 @@ LICENCE = "CC BY-NC 4.0"
 FILE_LICENCE = f"that of the file's origin; VIP's released weights: {LICENCE}"
 CHECKPOINT_VARIABLE = "VIPJAX_VIP_CHECKPOINT"
 MANIFEST = "manifest.json"
+EXPECTED = ResNetConfig()  # ResNet-50, 64 wide, 1024 outputs
 
 
 def load_released(address: str = ADDRESS, sha256: str | None = None) -> ValueFunction:
@@ -61,7 +62,7 @@ def load_released(address: str = ADDRESS, sha256: str | None = None) -> ValueFun
 def _released_value(path: pathlib.Path) -> ValueFunction:
   """A downloaded model.pt as a value function."""
   config, variables = read_vip_network(path)
-  if config != ResNetConfig():
+  if config != EXPECTED:
     raise UserError(
       f"Expected VIP's ResNet-50 with 1024 outputs at {path}, got {config}: load this file by its "
       "path instead."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickletools
+import warnings
 from typing import Any
 
 from vipjax.runtime.errors import UserError
@@ -79,13 +80,15 @@ def decode(data: bytes) -> Any:
   """
   machine = _Machine()
   try:
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-      if count > MAX_OPCODES:
-        raise UserError(
-          f"Expected a state dict of fewer than {MAX_OPCODES} pickle opcodes, got more: the file "
-          "is not a VIP checkpoint, fetch it again."
-        )
-      machine.step(opcode.name, argument)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")  # genops warns of odd backslashes in names
+      for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if count > MAX_OPCODES:
+          raise UserError(
+            f"Expected a state dict of fewer than {MAX_OPCODES} pickle opcodes, got more: the "
+            "file is not a VIP checkpoint, fetch it again."
+          )
+        machine.step(opcode.name, argument)
   except UserError:
     raise
   except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:

@@ -1,10 +1,13 @@
 """Environments: the Gymnasium environment, many of them with frames, experts, recording."""
 
 from vipjax.envs.expert import Expert
+from vipjax.envs.make import env_options, make_env, register
 from vipjax.envs.metaworld_task import task_names
-from vipjax.envs.record import record_episode
+from vipjax.envs.record import random_motion, record_episode
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.vector import Channel, FrameVectorEnv, Step
+
+register()
 
 __all__ = [
   "Channel",
@@ -12,6 +15,9 @@ __all__ = [
   "FrameVectorEnv",
   "RobotEnv",
   "Step",
+  "env_options",
+  "make_env",
+  "random_motion",
   "record_episode",
   "task_names",
 ]

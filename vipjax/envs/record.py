@@ -79,3 +79,21 @@ def record_episode(
     )
     for name, visible in channels
   ]
+
+
+def random_motion(
+  seed: int, num_actions: int, hold: int = 10
+) -> Callable[[np.ndarray], np.ndarray]:
+  """A policy for `record_episode` that draws a uniform action every `hold` steps."""
+  rng = np.random.default_rng(seed)
+  steps, action = 0, np.zeros(num_actions, np.float32)
+
+  def act(observation: np.ndarray) -> np.ndarray:
+    nonlocal steps, action
+    del observation
+    if steps % hold == 0:
+      action = rng.uniform(-1.0, 1.0, num_actions).astype(np.float32)
+    steps += 1
+    return action
+
+  return act

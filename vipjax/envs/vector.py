@@ -178,9 +178,7 @@ class FrameVectorEnv:
     for process, pipe in self._workers:
       while not pipe.poll(0.5):
         if not process.is_alive():
-          raise RuntimeError(
-            f"the worker of {process.name} died with exit code {process.exitcode}"
-          )
+          raise RuntimeError(f"the worker of {process.name} died with exit code {process.exitcode}")
         if time.monotonic() > deadline:
           raise RuntimeError(f"the worker of {process.name} gave no answer for {seconds:.0f} s")
       try:

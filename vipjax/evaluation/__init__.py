@@ -9,6 +9,7 @@ from vipjax.evaluation.curves import (
   video_name,
   video_names,
 )
+from vipjax.evaluation.run import evaluate
 from vipjax.evaluation.statistics import (
   falling_fraction,
   largest_rise,
@@ -21,6 +22,7 @@ __all__ = [
   "DistanceCurve",
   "distance_curve",
   "distance_curves",
+  "evaluate",
   "falling_fraction",
   "largest_rise",
   "normalise",

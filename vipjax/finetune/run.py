@@ -140,6 +140,7 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
     background_clips=config.background_clips,
     sampler=sampling.make_sampler(sampler.name, rate=sampler.rate, a=sampler.a, b=sampler.b),
     learning_rate=config.learning_rate,
+    head_learning_rate=config.head_learning_rate,
     discount=config.discount,
     num_negatives=config.num_negatives,
     l1_weight=config.l1_weight,

@@ -54,6 +54,9 @@ class Settings:
     sampler: draws the first frame of each clip and the frames for TCC; background clips are drawn
       uniformly.
     learning_rate: of Adam.
+    head_learning_rate: of Adam for the last, dense layer; 0 takes learning_rate (published). A
+      fresh encoder's embeddings span a distance of about 1 and VIP wants about one unit per
+      frame: at a common rate most steps would go into growing that layer.
     discount, num_negatives, l1_weight, l2_weight: as `losses.vip_loss`.
     crop_scale: least and greatest area of the random crop.
     then_resize: resize after the crop, before the central cut (VIP: 256); 0 for none.
@@ -65,6 +68,7 @@ class Settings:
   background_clips: int = 0
   sampler: sampling.Sampler = sampling.Sampler("exponential")
   learning_rate: float = 1e-4
+  head_learning_rate: float = 0.0
   discount: float = 0.98
   num_negatives: int = 3
   l1_weight: float = 0.001
@@ -223,4 +227,12 @@ def _crop(key, frames, settings: Settings, size: int):
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
-  return optax.adam(settings.learning_rate)
+  rates = {
+    "body": settings.learning_rate,
+    "head": settings.head_learning_rate or settings.learning_rate,
+  }
+
+  def labels(params):
+    return {name: "head" if name == "fc" else "body" for name in params}
+
+  return optax.multi_transform({name: optax.adam(rate) for name, rate in rates.items()}, labels)

@@ -2,6 +2,7 @@
 
 from vipjax.sac.agent import SacSettings, SacState, init_agent, make_policy, make_update
 from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, learn
+from vipjax.sac.train import load_actor, make_reward, train_policy
 
 __all__ = [
   "LoopSettings",
@@ -11,6 +12,9 @@ __all__ = [
   "evaluate_policy",
   "init_agent",
   "learn",
+  "load_actor",
   "make_policy",
+  "make_reward",
   "make_update",
+  "train_policy",
 ]

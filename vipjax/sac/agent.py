@@ -193,9 +193,7 @@ def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Cal
     return update(state, replay_lib.sample(key, replay, settings.batch_size))
 
   def update_many(state: SacState, replay: replay_lib.Replay):
-    state, metrics = jax.lax.scan(
-      lambda carry, x: one(carry, x, replay), state, length=count
-    )
+    state, metrics = jax.lax.scan(lambda carry, x: one(carry, x, replay), state, length=count)
     return state, jax.tree.map(jnp.mean, metrics)
 
   return update_many

@@ -82,9 +82,7 @@ def learn(
   """
   num_actions = env.action_space.shape[0]
   act = jax.jit(make_policy(num_actions, sac, deterministic=False))
-  update = jax.jit(
-    make_update_many(num_actions, sac, loop.updates_per_step), donate_argnums=0
-  )
+  update = jax.jit(make_update_many(num_actions, sac, loop.updates_per_step), donate_argnums=0)
   add = jax.jit(replay_lib.add, donate_argnums=0)
   observation, frames = env.reset(seed)
   potential, _ = reward.potential(frames)

@@ -1,0 +1,20 @@
+"""Fine-tunes an encoder on the run's videos (or on --config.data.path); resumes by itself.
+
+python -m launch.finetune --config=configs/demo.py --workdir=runs/demo
+"""
+
+from vipjax.runtime import launcher, run_folder
+
+_FLAGS = launcher.define_flags()
+
+
+def main(_):
+  from vipjax.finetune import finetune
+
+  workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
+  result = finetune(_FLAGS.config, workdir)
+  print(f"{result['steps']} steps on {result['videos']} videos; encoder in {workdir / 'encoder'}")
+
+
+if __name__ == "__main__":
+  launcher.run(main)

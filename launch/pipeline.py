@@ -1,0 +1,30 @@
+"""Videos to a policy to a report: record, finetune, evaluate, train_policy, report in a row.
+
+    python -m launch.pipeline --config=configs/demo.py
+
+Run again, it goes on where it was, or says that it is finished; --overwrite starts over.
+"""
+
+from vipjax.runtime import launcher, run_folder
+
+_FLAGS = launcher.define_flags()
+
+
+def main(_):
+  from vipjax.report import format_results, write_report
+  from vipjax.report.pipeline import STAGES, run_stages
+
+  workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
+  finished = (workdir / "report.html").exists() and run_folder.stage_done(workdir, STAGES[-1])
+  if finished:
+    print(f"{workdir} is finished; --overwrite starts over.")
+  results = run_folder.read_json(workdir / "results.json") if finished else None
+  if results is None:
+    results = run_stages(_FLAGS.config, workdir)
+    write_report(workdir)
+  print(format_results(results))
+  print(f"report: {workdir / 'report.html'}")
+
+
+if __name__ == "__main__":
+  launcher.run(main, renders=True)

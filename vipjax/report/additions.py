@@ -1,0 +1,76 @@
+"""Which additions to the published method a config has on, and why each is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_collections
+
+
+def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
+  """The additions that are on, as {"name", "value", "reason"}; [] for the published method."""
+  reward, policy, finetune = config.reward, config.policy, config.finetune
+  candidates = [
+    (
+      "reward.robot_free_weight",
+      reward.robot_free_weight,
+      0.0,
+      "The plain distance sees the arm and hardly the window: a policy that rests in the goal's "
+      "pose beside a shut window is paid. The same frame drawn without the robot shows the window "
+      "alone.",
+    ),
+    (
+      "reward.normalise",
+      reward.normalise,
+      "none",
+      "Makes the channels weigh alike whatever distances the embedding spans.",
+    ),
+    (
+      "reward.scale",
+      reward.scale,
+      1.0,
+      "The entropy temperature of SAC is in units of the reward; this sets their ratio.",
+    ),
+    (
+      "policy.min_temperature",
+      policy.min_temperature,
+      0.0,
+      "A temperature that dies early ends exploration before the window was ever moved.",
+    ),
+    (
+      "finetune.background_clips",
+      finetune.background_clips,
+      0,
+      "Unlabelled videos of random motion teach the embedding what lies off the expert's path.",
+    ),
+    (
+      "finetune.sampler.name",
+      finetune.sampler.name,
+      "exponential",
+      "The published sampler draws first frames near the end; this one covers the whole video.",
+    ),
+    (
+      "encoder.init",
+      config.encoder.init,
+      "vip-resnet50",
+      "The published encoder is VIP's released ResNet-50 at 224 pixels; this one is smaller, for "
+      "machines without a GPU.",
+    ),
+    (
+      "reward.form",
+      reward.form,
+      "difference",
+      "The published reward is the plain change of the distance.",
+    ),
+    (
+      "finetune.tcc.num_cycles",
+      finetune.tcc.num_cycles,
+      20,
+      "0 takes all ordered pairs of videos from every frame: more correspondences per step.",
+    ),
+  ]
+  return [
+    {"name": name, "value": value, "reason": reason}
+    for name, value, published, reason in candidates
+    if value != published
+  ]

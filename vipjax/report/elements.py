@@ -1,0 +1,117 @@
+"""HTML that escapes by default: text is text unless it was made here."""
+
+from __future__ import annotations
+
+import base64
+import html
+import pathlib
+from collections.abc import Iterable, Sequence
+
+# More would make the page slow to open; a link to the file stands in.
+_LARGEST_VIDEO_BYTES = 16_000_000
+_VOID = ("img", "meta", "source")
+
+
+class Safe(str):
+  """HTML that is already escaped; any other string is escaped on its way into an element."""
+
+
+def element(tag: str, *children: str | None, **attributes: str | bool | None) -> Safe:
+  """One element with its contents.
+
+  Args:
+    tag: its name.
+    *children: `Safe` as it is, other strings escaped, None left out.
+    **attributes: escaped; `class_` is "class", "_" in a name is "-", True stands without value,
+      None and False are left out.
+  """
+  written = ""
+  for name, value in attributes.items():
+    name = name.rstrip("_").replace("_", "-")
+    if value is True:
+      written += f" {name}"
+    elif value is not None and value is not False:
+      written += f' {name}="{html.escape(value)}"'
+  if tag in _VOID:
+    return Safe(f"<{tag}{written}>")
+  return Safe(f"<{tag}{written}>{join(children)}</{tag}>")
+
+
+def join(children: Iterable[str | None]) -> Safe:
+  """Children in a row; escaped as in `element`."""
+  return Safe(
+    "".join(
+      child if isinstance(child, Safe) else html.escape(child)
+      for child in children
+      if child is not None
+    )
+  )
+
+
+def section(title: str, *children: str | None) -> Safe:
+  """A part of the page under its heading, which a link can point to."""
+  return element("section", element("h2", title), *children, id=title.lower().replace(" ", "-"))
+
+
+def not_run(what: str) -> Safe:
+  """Stands where a stage that has not run would show its outcome."""
+  return element("p", element("strong", "not run"), f": {what}", class_="missing")
+
+
+def table(
+  header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()
+) -> Safe:
+  """A table that scrolls sideways on small screens.
+
+  Args:
+    header: column titles; none makes the first column the header of its row.
+    rows: the cells.
+    numbers: positions of the columns to set flush right.
+  """
+
+  def cell(index, content):
+    name = "th" if not header and index == 0 else "td"
+    scope = "row" if name == "th" else None
+    return element(name, content, scope=scope, class_="number" if index in numbers else None)
+
+  head = None
+  if header:
+    titles = [
+      element("th", title, scope="col", class_="number" if index in numbers else None)
+      for index, title in enumerate(header)
+    ]
+    head = element("thead", element("tr", *titles))
+  lines = [element("tr", *(cell(*item) for item in enumerate(row))) for row in rows]
+  return element("div", element("table", head, element("tbody", *lines)), class_="scroll")
+
+
+def picture(light: bytes, dark: bytes, alternative: str, caption: str) -> Safe:
+  """A PNG in the page itself, in the version that suits the reader's colour scheme."""
+  image = element(
+    "picture",
+    element("source", srcset=_data("image/png", dark), media="(prefers-color-scheme: dark)"),
+    element("img", src=_data("image/png", light), alt=alternative),
+  )
+  return element("figure", image, element("figcaption", caption))
+
+
+def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
+  """An mp4 in the page itself; a link to the file where it is too large for that."""
+  if path.stat().st_size > _LARGEST_VIDEO_BYTES:
+    inside = path.is_relative_to(relative_to)
+    link = path.relative_to(relative_to).as_posix() if inside else path.absolute().as_uri()
+    return element("p", f"{caption}: ", element("a", link, href=link), " (too large for the page)")
+  player = element(
+    "video",
+    src=_data("video/mp4", path.read_bytes()),
+    controls=True,
+    loop=True,
+    muted=True,
+    playsinline=True,
+    aria_label=caption,
+  )
+  return element("figure", player, element("figcaption", caption))
+
+
+def _data(kind: str, content: bytes) -> str:
+  return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,54 @@
+"""All stages in a row, and the numbers of a run in one file."""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import sys
+from typing import Any
+
+import ml_collections
+
+from vipjax.evaluation import evaluate
+from vipjax.finetune import finetune
+from vipjax.report.additions import additions
+from vipjax.runtime import run_folder
+from vipjax.runtime.progress import peak_memory_mb
+from vipjax.sac import train_policy
+from vipjax.videos.record import record
+
+# Stage names as in the run folder, in their order; the report is written from their results.
+STAGES = ("record", "finetune", "evaluate", "policy")
+
+
+def run_stages(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Runs every stage that has not finished yet and returns `collect_results`."""
+  stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}
+  for number, (name, stage) in enumerate(stages.items(), 1):
+    if name == "record" and config.data.path:
+      continue  # videos of the user's own
+    done = run_folder.stage_done(workdir, name)
+    print(f"[{number}/{len(stages)}] {name}{': finished before' if done else ''}", flush=True)
+    stage(config, workdir)
+  return collect_results(config, workdir)
+
+
+def collect_results(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Writes `results.json` from the results of the stages that have finished, and returns it."""
+  earlier = workdir / "results.json"
+  peak = run_folder.read_json(earlier).get("peak_memory_mb", 0.0) if earlier.exists() else 0.0
+  results: dict[str, Any] = {}
+  done = [name for name in STAGES if run_folder.stage_done(workdir, name)]
+  for name in done:
+    facts = run_folder.stage_result(workdir, name)
+    # Names like "steps" or "loss" mean something in their stage alone.
+    results |= facts if name in ("evaluate", "policy") else {f"{name}_{k}": facts[k] for k in facts}
+  if "rank_correlation_unseen_before" in results:
+    results["rank_correlation_before"] = results["rank_correlation_unseen_before"]
+  results["seconds"] = {name: run_folder.stage_seconds(workdir, name) for name in done}
+  results["peak_memory_mb"] = max(peak, peak_memory_mb())
+  results["seeds"] = [config.seed]
+  results["additions"] = additions(config)
+  results["command"] = shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]])
+  run_folder.write_json(workdir / "results.json", results)
+  return results

@@ -1,0 +1,116 @@
+"""What a run folder holds for its report; every part may be missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+from vipjax.evaluation import video_names
+from vipjax.report.tables import STAGES
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.metrics import read_metrics
+from vipjax.types import Video
+from vipjax.videos import read_videos
+from vipjax.videos.folders import MANIFEST, read_manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """The contents of a run folder.
+
+  Attributes:
+    workdir: the folder, absolute.
+    config: `config.json`; {} when missing, as the following.
+    versions: `versions.json`.
+    results: `results.json`, its "seconds" completed from the stages that are marked as done.
+    evaluation: `evaluation.json`: {"before": {"recorded": [curve], "unseen": [curve]},
+      "after": ...} with curves as `DistanceCurve.record` makes them.
+    videos: the run's videos by name (`vipjax.evaluation.video_names`): recorded, or the user's own.
+    video_files: those that are mp4 files, which browsers play.
+    finetune: metrics of the stage "finetune", a dict per step.
+    policy: metrics of the stage "policy".
+    policy_video: the film of the final policy; None before there is one.
+  """
+
+  workdir: pathlib.Path
+  config: dict[str, Any]
+  versions: dict[str, Any]
+  results: dict[str, Any]
+  evaluation: dict[str, Any]
+  videos: dict[str, Video]
+  video_files: dict[str, pathlib.Path]
+  finetune: list[dict[str, Any]]
+  policy: list[dict[str, Any]]
+  policy_video: pathlib.Path | None
+
+
+def read_run(workdir: str | os.PathLike) -> Run:
+  """Reads a run folder, finished or not.
+
+  Raises:
+    UserError: there is no such folder, or one of its files is damaged.
+  """
+  workdir = pathlib.Path(workdir).expanduser().absolute()
+  if not workdir.is_dir():
+    raise UserError(
+      f"Expected a run folder to report on, but there is none at {workdir}: run the pipeline "
+      "first, or give another --workdir."
+    )
+  results = _read(workdir / "results.json")
+  seconds = {
+    stage: run_folder.stage_seconds(workdir, stage)
+    for stage in STAGES
+    if run_folder.stage_done(workdir, stage)
+  }
+  config = _read(workdir / "config.json")
+  videos, files = _recorded(workdir / "videos", (config.get("data") or {}).get("path"))
+  film = workdir / "policy" / "final.mp4"
+  return Run(
+    workdir=workdir,
+    config=config,
+    versions=_read(workdir / "versions.json"),
+    results={**results, "seconds": {**seconds, **(results.get("seconds") or {})}},
+    evaluation=_read(workdir / "evaluation.json"),
+    videos=videos,
+    video_files=files,
+    finetune=read_metrics(workdir, "finetune"),
+    policy=read_metrics(workdir, "policy"),
+    policy_video=film if film.is_file() else None,
+  )
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  if not path.is_file():
+    return {}
+  value = run_folder.read_json(path)
+  if not isinstance(value, dict):
+    raise UserError(
+      f"Expected an object of JSON in {path}, but a {type(value).__name__} came: remove the file "
+      "or restore it."
+    )
+  return value
+
+
+def _recorded(
+  folder: pathlib.Path, own: str | None
+) -> tuple[dict[str, Video], dict[str, pathlib.Path]]:
+  """Videos, and the mp4 files among them, by name; the user's own where the config names them."""
+  if own:
+    # They lie outside the run folder, and may be gone by now.
+    videos = read_videos(own) if pathlib.Path(own).expanduser().exists() else []
+    files = [pathlib.Path(video.source) for video in videos]
+  elif (folder / MANIFEST).is_file():  # Recording writes it last.
+    videos = read_videos(folder)
+    files = [path for path, _ in read_manifest(folder / MANIFEST)]
+  else:
+    return {}, {}
+  names = video_names(videos)
+  films = {
+    name: path
+    for name, path in zip(names, files, strict=True)
+    if path.suffix.lower() == ".mp4" and path.is_file()
+  }
+  return dict(zip(names, videos, strict=True)), films

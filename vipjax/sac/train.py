@@ -1,0 +1,289 @@
+"""The policy stage: SAC on the embedding reward of the run's encoder, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from vipjax import encoder
+from vipjax.envs import Channel, FrameVectorEnv, RobotEnv, env_options, record_episode
+from vipjax.finetune import load_videos
+from vipjax.reward import EmbeddingReward, RewardSettings
+from vipjax.runtime import run_folder
+from vipjax.runtime.checkpoint import Checkpointer
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.progress import Progress
+from vipjax.sac import replay
+from vipjax.sac.agent import SacSettings, init_agent, make_policy
+from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, learn
+from vipjax.scene import View, views_from_config
+from vipjax.types import Video
+from vipjax.videos import write_video
+
+STAGE = "policy"
+# Seeds of evaluation episodes, away from those of training and of the unseen expert's.
+_EVAL_SEED, _FINAL_SEED = 2_000_000, 3_000_000
+_FINAL_SIZE = 480
+_AGENT_STREAM, _ACTING_STREAM = 2, 3
+
+
+def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Trains SAC from scratch, or goes on from the last checkpoint (in new episodes).
+
+  The reward is that of `encoder/` in the run folder and the goal frames of its videos. Success is
+  logged and used for nothing: the policy that is kept is the one with the highest evaluation
+  *return*. Writes metrics, checkpoints and `policy/` (final.mp4, actor).
+
+  Args:
+    config: keys as declared in configs/paper.py.
+    workdir: the run folder, after fine-tuning.
+
+  Returns:
+    JSON-able facts: "policy_success" (of the policy kept), "policy_return", "best_step",
+    "last_success", "policy_success_moved_window", "episodes", "env_steps_per_second", ...
+
+  Raises:
+    UserError: no encoder or videos yet, no goal for a channel, or bad settings.
+  """
+  if run_folder.stage_done(workdir, STAGE):
+    return run_folder.stage_result(workdir, STAGE)
+  started = time.monotonic()
+  policy = config.policy
+  if policy.steps < 1 or policy.eval_every < 1 or policy.eval_episodes < 1:
+    raise UserError(
+      "expected config.policy.steps, eval_every and eval_episodes of at least 1, got "
+      f"{policy.steps}, {policy.eval_every} and {policy.eval_episodes}."
+    )
+  value = encoder.load(workdir)
+  reward, channels, size = make_reward(config, value, load_videos(config, workdir))
+  sac = _sac_settings(policy)
+  options = env_options(config.env)
+  with (
+    FrameVectorEnv(options, policy.num_envs, channels, size) as env,
+    FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,
+    Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
+  ):
+    state = _initial_state(config, env, sac)
+    kept, seconds, steps = _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints)
+    final = evaluate_policy(
+      eval_env, reward, kept["actor"], sac, policy.final_episodes, _FINAL_SEED + config.seed * 1000
+    )
+  with FrameVectorEnv({**options, "placement": None}, 10, channels, size) as moved_env:
+    moved = evaluate_policy(
+      moved_env, reward, kept["actor"], sac, policy.final_episodes, _FINAL_SEED
+    )
+  save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
+  _film(config, workdir, kept["actor"], sac)
+  result = {
+    "policy_success": final["success"],
+    "policy_final_success": final["final_success"],
+    "policy_return": final["return"],
+    "policy_steps_to_success": final["steps_to_success"],
+    "policy_success_moved_window": moved["success"],
+    "episodes": policy.final_episodes,
+    "best_step": int(kept["step"]),
+    "last_success": float(kept["last_success"]),
+    "env_steps": policy.steps,
+    "env_steps_per_second": steps / max(seconds, 1e-9),
+  }
+  run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
+  return result
+
+
+def make_reward(
+  config: ml_collections.ConfigDict, value: encoder.ValueFunction, videos: Sequence[Video]
+) -> tuple[EmbeddingReward, list[Channel], int]:
+  """The reward, the pictures that it needs of each step, and their size in pixels.
+
+  Goals are the last frames of all videos of the policy's view (and, where the view of videos is
+  unknown, of those too), separately with and without the robot.
+  """
+  view = _policy_view(config)
+  weights = {True: config.reward.plain_weight, False: config.reward.robot_free_weight}
+  goals, firsts, channels, factors = [], [], [], []
+  for visible, weight in weights.items():
+    if weight == 0:
+      continue
+    chosen = [
+      video
+      for video in videos
+      if video.view in (None, config.policy.view) and (video.robot_visible is not False) == visible
+    ]
+    if not chosen:
+      kind = "with the robot" if visible else "without the robot"
+      raise UserError(
+        f"expected a video {kind} from view {config.policy.view!r} as the goal of the reward, got "
+        "none; record one, choose another config.policy.view or set its weight in config.reward "
+        "to 0."
+      )
+    shapes = {video.frames.shape[1:3] for video in chosen}
+    if len(shapes) > 1 or len(set(*shapes)) > 1:
+      raise UserError(
+        f"expected square goal frames of one size, got {sorted(shapes)}; resize the videos with "
+        "vipjax.videos.fit_square."
+      )
+    goals.append(np.stack([video.frames[-1] for video in chosen]))
+    firsts.append(chosen[0].frames[0])
+    channels.append(Channel(view, visible))
+    factors.append(weight)
+  settings = RewardSettings(
+    form=config.reward.form,
+    discount=config.policy.discount,
+    scale=config.reward.scale,
+    normalise=config.reward.normalise,
+    goals=config.reward.goals,
+  )
+  reward = EmbeddingReward(value, goals, firsts, factors, settings)
+  return reward, channels, goals[0].shape[1]
+
+
+def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: int) -> None:
+  """Writes the actor's parameters and what it takes to run them; `load_actor` reads them."""
+  from safetensors.numpy import save_file
+
+  folder.mkdir(parents=True, exist_ok=True)
+  leaves = jax.tree_util.tree_leaves_with_path(actor)
+  flat = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+  save_file(flat, folder / "actor.safetensors")
+  record = {"num_actions": num_actions, "hidden": list(sac.hidden)}
+  run_folder.write_json(folder / "actor.json", record)
+
+
+def load_actor(workdir: pathlib.Path):
+  """The run's policy: a function from observations float32 [..., O] to actions [..., A].
+
+  Raises:
+    UserError: the run has no trained policy yet.
+  """
+  from safetensors.numpy import load_file
+
+  folder = pathlib.Path(workdir) / "policy"
+  record = run_folder.read_json(folder / "actor.json")
+  sac = SacSettings(hidden=tuple(record["hidden"]))
+  flat = load_file(folder / "actor.safetensors")
+  size = flat["['params']['Mlp_0']['Dense_0']['kernel']"].shape[0]
+  template = init_agent(jax.random.key(0), size, record["num_actions"], sac).actor
+  actor = jax.tree_util.tree_map_with_path(
+    lambda path, leaf: jnp.asarray(flat[jax.tree_util.keystr(path)]), template
+  )
+  policy = jax.jit(make_policy(record["num_actions"], sac, deterministic=True))
+  return lambda observation: np.asarray(policy(actor, observation, jax.random.key(0)))
+
+
+def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
+  """Learns to the end; returns what is kept of the best policy, seconds, and steps done here."""
+  policy = config.policy
+  kept = {
+    "actor": jax.tree.map(jnp.array, state.agent.actor),
+    "return": np.float32(-np.inf),
+    "step": np.int32(0),
+    "last_success": np.float32(0.0),
+  }
+  restored = checkpoints.restore_latest({"loop": state, "kept": kept})
+  if restored:
+    state, kept = restored[1]["loop"], restored[1]["kept"]
+  first = int(state.env_steps)
+  loop = LoopSettings(updates_per_step=policy.updates_per_step, warmup_steps=policy.warmup_steps)
+  # New episodes after a resume: the environments' states are not in the checkpoint.
+  ticks = learn(env, reward, state, sac, loop, seed=config.seed * 100_000 + first)
+  started, episodes = time.monotonic(), []
+  with contextlib.ExitStack() as stack:
+    writer = stack.enter_context(MetricsWriter(workdir, STAGE, first if restored else None))
+    progress = stack.enter_context(Progress(policy.steps, STAGE, initial=first))
+    done = first
+    while done < policy.steps:
+      tick = next(ticks)
+      before, done = done, int(tick.state.env_steps)
+      episodes = (episodes + tick.episodes)[-2 * policy.num_envs :]
+      progress.update(done - before, **_shown(episodes, kept))
+      last = done >= policy.steps
+      if last or done // policy.eval_every > before // policy.eval_every:
+        row = evaluate_policy(
+          eval_env, reward, tick.state.agent.actor, sac, policy.eval_episodes,
+          _EVAL_SEED + config.seed * 1000,
+        )  # fmt: skip
+        kept["last_success"] = np.float32(row["success"])
+        if row["return"] > kept["return"]:
+          actor = jax.tree.map(jnp.array, tick.state.agent.actor)
+          kept |= {"actor": actor, "return": np.float32(row["return"]), "step": np.int32(done)}
+        writer.write(done, {**row, **tick.metrics, **_training(episodes)})
+      if last or done // policy.checkpoint_every > before // policy.checkpoint_every:
+        checkpoints.save(done, {"loop": tick.state, "kept": kept})
+  ticks.close()
+  return kept, time.monotonic() - started, done - first
+
+
+def _training(episodes: list[dict[str, float]]) -> dict[str, float]:
+  if not episodes:
+    return {}
+  return {
+    f"train_{name}": float(np.mean([episode[name] for episode in episodes])) for name in episodes[0]
+  }
+
+
+def _shown(episodes, kept) -> dict[str, float]:
+  shown = {"eval_return": float(kept["return"]), "eval_success": float(kept["last_success"])}
+  if not np.isfinite(kept["return"]):
+    shown = {}
+  if episodes:
+    shown["train_return"] = float(np.mean([episode["return"] for episode in episodes]))
+  return shown
+
+
+def _initial_state(config, env: FrameVectorEnv, sac: SacSettings) -> LoopState:
+  key = jax.random.key(config.seed)
+  observation_size, num_actions = env.observation_space.shape[0], env.action_space.shape[0]
+  # A run never fills more than its own steps: what is not needed is not allocated.
+  capacity = max(min(config.policy.replay_capacity, config.policy.steps), env.num_envs)
+  return LoopState(
+    env_steps=jnp.int32(0),
+    key=jax.random.fold_in(key, _ACTING_STREAM),
+    agent=init_agent(jax.random.fold_in(key, _AGENT_STREAM), observation_size, num_actions, sac),
+    replay=replay.init(capacity, observation_size, num_actions),
+  )
+
+
+def _sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
+  return SacSettings(
+    hidden=tuple(policy.hidden),
+    batch_size=policy.batch_size,
+    discount=policy.discount,
+    target_rate=policy.target_rate,
+    learning_rate=policy.learning_rate,
+    init_temperature=policy.init_temperature,
+    min_temperature=policy.min_temperature,
+    target_entropy=policy.target_entropy,
+  )
+
+
+def _policy_view(config: ml_collections.ConfigDict) -> View:
+  views = views_from_config(config.views)
+  if config.policy.view not in views:
+    raise UserError(
+      f"expected config.policy.view among {', '.join(sorted(views))}, got {config.policy.view!r}; "
+      "choose one of these."
+    )
+  return views[config.policy.view]
+
+
+def _film(config, workdir: pathlib.Path, actor: Any, sac: SacSettings) -> None:
+  """Films one episode of the policy, with the robot, at a size people can look at."""
+  view = {config.policy.view: _policy_view(config)}
+  with RobotEnv(**env_options(config.env), size=_FINAL_SIZE) as env:
+    policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
+    key = jax.random.key(0)
+    videos = record_episode(
+      env, view, _FINAL_SEED + config.seed * 1000, robot_free=False, hold=20,
+      act=lambda observation: np.asarray(policy(actor, observation, key)),
+    )  # fmt: skip
+  path = workdir / "policy" / "final.mp4"
+  write_video(path, videos[0].frames, fps=30.0, crf=23, overwrite=True)

@@ -1,0 +1,99 @@
+"""The record stage: expert episodes of the configured environment as videos in the run folder."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from typing import Any
+
+import ml_collections
+
+from vipjax.envs import RobotEnv, env_options, random_motion, record_episode
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.progress import Progress
+from vipjax.scene import views_from_config
+from vipjax.types import Video
+from vipjax.videos.write import write_videos
+
+STAGE = "record"
+# Episodes that nothing of a run is trained on start at this seed; recorded ones count from
+# config.seed, which stays below it.
+UNSEEN_SEED = 1_000_000
+
+
+def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Records what the config asks for, once.
+
+  Writes `videos/` (the expert's), `unseen/` (the expert at placements never recorded, for
+  evaluation alone) and `background/` (random motion, where asked for).
+
+  Args:
+    config: keys as declared in configs/paper.py.
+    workdir: the run folder.
+
+  Returns:
+    JSON-able facts: "videos", "frames", "expert_success".
+
+  Raises:
+    UserError: the expert fails, no views, or bad settings.
+  """
+  if run_folder.stage_done(workdir, STAGE):
+    return run_folder.stage_result(workdir, STAGE)
+  started = time.monotonic()
+  settings, views = config.record, views_from_config(config.views)
+  if settings.episodes < 1:
+    raise UserError(f"expected at least 1 episode to record, got {settings.episodes}.")
+  options = env_options(config.env)
+  drawing = {"size": settings.size, "quality": settings.quality}
+  shared = {"frame_stride": settings.frame_stride, "robot_free": settings.robot_free}
+  total = settings.episodes + config.evaluate.unseen_episodes + settings.random_episodes
+  with Progress(total, STAGE, unit="episode") as progress:
+    with RobotEnv(**options, **drawing) as env:
+      seen = []
+      for episode in range(settings.episodes):
+        seed = config.seed * 1000 + episode
+        seen += record_episode(env, views, seed, hold=settings.hold, episode=episode, **shared)
+        progress.update()
+      _require_success(seen)
+      write_videos(workdir / "videos", seen, overwrite=True)
+      background = []
+      for episode in range(settings.random_episodes):
+        seed = config.seed * 1000 + settings.episodes + episode
+        act = random_motion(seed, env.action_space.shape[0])
+        background += record_episode(
+          env, views, seed, robot_free=False, frame_stride=settings.frame_stride, act=act,
+          episode=episode,
+        )  # fmt: skip
+        progress.update()
+      if background:
+        write_videos(workdir / "background", background, overwrite=True)
+    unseen = []
+    with RobotEnv(**{**options, "placement": None}, **drawing) as env:
+      for episode in range(config.evaluate.unseen_episodes):
+        unseen += record_episode(
+          env, views, UNSEEN_SEED + episode, hold=settings.hold, episode=episode, **shared
+        )
+        progress.update()
+    if unseen:
+      write_videos(workdir / "unseen", unseen, overwrite=True)
+  result = {
+    "videos": len(seen),
+    "frames": int(sum(len(video.frames) for video in seen)),
+    "expert_success_unseen": _success(unseen),
+  }
+  run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
+  return result
+
+
+def _success(videos: list[Video]) -> float | None:
+  return sum(bool(video.success) for video in videos) / len(videos) if videos else None
+
+
+def _require_success(videos: list[Video]) -> None:
+  failed = sorted({video.source for video in videos if not video.success})
+  if failed:
+    raise UserError(
+      f"expected the scripted expert to succeed, but it failed in {'; '.join(failed)}; choose "
+      "another seed, task or control."
+    )
