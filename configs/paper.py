@@ -60,6 +60,7 @@ def get_config() -> ConfigDict:
   config.finetune.batch_size = 4  # clips of four frames
   config.finetune.learning_rate = 1e-4  # of Adam
   config.finetune.head_learning_rate = 0.0  # of the last layer; 0: learning_rate
+  config.finetune.decay = False  # whether both rates fall to 0 along a cosine
   config.finetune.discount = 0.98  # gamma of the VIP loss
   config.finetune.num_negatives = 3
   config.finetune.l1_weight = 0.001

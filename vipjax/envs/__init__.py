@@ -1,5 +1,6 @@
 """Environments: the Gymnasium environment, many of them with frames, experts, recording."""
 
+import vipjax.scene  # noqa: F401 (first: it chooses the GL library before MuJoCo is imported)
 from vipjax.envs.expert import Expert
 from vipjax.envs.make import env_options, make_env, register
 from vipjax.envs.metaworld_task import task_names

@@ -27,7 +27,7 @@ def record_episode(
   """Films one episode of the expert (or of any policy).
 
   The film ends `hold` steps after the first success, so that its last frame shows the goal
-  reached, or at the time limit.
+  reached, or where the episode is truncated. The last frame is there at any `frame_stride`.
 
   Args:
     env: the environment; it is reset.
@@ -41,9 +41,17 @@ def record_episode(
 
   Returns:
     One video per view and visibility, in the order view 1, view 1 robot-free, view 2, ...
+
+  Raises:
+    UserError: no views, a negative `hold` or a `frame_stride` below 1.
   """
   if not views:
     raise UserError("expected at least one view to record, got none.")
+  if hold < 0 or frame_stride < 1:
+    raise UserError(
+      "expected a hold of at least 0 and a frame_stride of at least 1 step, got "
+      f"{hold} and {frame_stride}."
+    )
   channels = [
     (name, visible) for name in views for visible in ((True, False) if robot_free else (True,))
   ]
@@ -51,15 +59,16 @@ def record_episode(
   observation, _ = env.reset(seed=seed)
   expert = Expert(env)
   expert.reset()
-  left, succeeded, step = None, False, 0
+  left, succeeded, step, truncated = None, False, 0, False
   while True:
-    if step % frame_stride == 0:
+    ends = left == 0 or truncated
+    if ends or step % frame_stride == 0:
       for name, visible in channels:
         frames[name, visible].append(env.frame(views[name], visible))
-    if left == 0 or step >= env.horizon:
+    if ends:
       break
     action = expert.action() if act is None else act(observation)
-    observation, _, _, _, info = env.step(action)
+    observation, _, _, truncated, info = env.step(action)
     step += 1
     if left is not None:
       left -= 1

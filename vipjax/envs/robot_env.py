@@ -11,11 +11,18 @@ import numpy as np
 from vipjax.envs.metaworld_task import make_task
 from vipjax.runtime.errors import UserError
 from vipjax.scene import SceneRenderer, View, get_robot
+from vipjax.scene.rendering import check_drawing
 
 _OBJECT_FEATURES = 14
 _FRAME = 9 + 1 + _OBJECT_FEATURES
 # Radians and metres of a scene of a few metres: nothing in it comes near, so clipping is a guard.
 _LIMIT = 10.0
+_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_DIVERGENCE = (
+  mujoco.mjtWarning.mjWARN_BADQPOS,
+  mujoco.mjtWarning.mjWARN_BADQVEL,
+  mujoco.mjtWarning.mjWARN_BADQACC,
+)
 
 
 class RobotEnv(gymnasium.Env):
@@ -26,7 +33,8 @@ class RobotEnv(gymnasium.Env):
       gripper's force (positive closes).
     end_effector: [4], Meta-World's own: the hand's displacement (x, y, z, 1 cm at 1) and gripper.
 
-  Observation, float32 [51] in [-10, 10] = 2 x 24 + 3 (the published count; this make-up of it is our reading):
+  Observation, float32 [51] in [-10, 10] = 2 x 24 + 3 (the published count; this make-up of it is
+  our reading):
     0..6    positions of the seven arm joints, radians, base to wrist
     7, 8    positions of the right and left finger, metres
     9       gripper opening, 0 (shut) to 1
@@ -38,6 +46,10 @@ class RobotEnv(gymnasium.Env):
   Reward is 0: vipjax computes it from pictures. `info` holds "success" (bool, Meta-World's own
   criterion) and "task_reward" (float, Meta-World's shaped reward) for those who measure; neither
   is used in training. Episodes never terminate; they truncate at the horizon.
+
+  Where the simulation diverges, MuJoCo would go on from a state of its own making. Here the state
+  before that step is restored and the episode truncates, with info["diverged"] True: the last
+  step changes nothing, and long training goes on with the next episode.
 
   The hand is kept inside Meta-World's own limits by invisible walls (torque control).
   """
@@ -69,21 +81,32 @@ class RobotEnv(gymnasium.Env):
       frame_skip: physics steps of 0.0025 s in a control step.
       placement: None places the objects at random in every episode; an integer is the seed of
         one placement that all episodes share.
-      joint_noise: half-width in radians of the uniform noise on the arm's joints at reset.
+      joint_noise: half-width in radians of the uniform noise on the arm's joints at reset (torque
+        control).
       render_mode: "rgb_array" or None.
       size: height and width of frames in pixels.
       view: the viewpoint of `render`.
       quality: "fast" or "full" rendering.
+
+    Raises:
+      UserError: any of these is unknown or out of range.
     """
     if render_mode not in (None, "rgb_array"):
       raise UserError(f"expected render_mode None or 'rgb_array', got {render_mode!r}.")
     if horizon < 1:
       raise UserError(f"expected a horizon of at least 1 step, got {horizon}.")
+    if frame_skip < 1:
+      raise UserError(f"expected a frame_skip of at least 1 physics step, got {frame_skip}.")
+    if placement is not None and placement < 0:
+      raise UserError(f"expected placement None or a seed of at least 0, got {placement}.")
+    check_drawing(size, quality)
     self.robot = get_robot(robot)
     self.task_name, self.control = task, control
     self.horizon, self.placement, self.joint_noise = horizon, placement, joint_noise
     self.task = make_task(task, self.robot, control)
     self.task.frame_skip = frame_skip
+    seconds = self.model.opt.timestep * frame_skip
+    self.metadata = {**self.metadata, "render_fps": round(1.0 / seconds)}
     self.render_mode = render_mode
     self._size, self._quality = size, quality
     self.view = view or View()
@@ -94,6 +117,8 @@ class RobotEnv(gymnasium.Env):
     joints = self.robot.arm_joints + self.robot.finger_joints
     self._joint_addresses = np.array([self.model.joint(name).qposadr[0] for name in joints])
     self._steps = 0
+    self._previous = None
+    self._state = np.zeros(mujoco.mj_stateSize(self.model, _STATE))
 
   @property
   def model(self) -> mujoco.MjModel:
@@ -117,10 +142,13 @@ class RobotEnv(gymnasium.Env):
     self.task._prev_obs = self.task._get_curr_obs_combined_no_goal()
     self._previous = self._frame()
     self._steps = 0
+    mujoco.mj_getState(self.model, self.data, self._state, _STATE)
     return self._observation(), self._info(np.zeros(4, np.float32))
 
   def step(self, action):
     action = self._checked(action)
+    if self._previous is None:
+      raise UserError("expected reset() before the first step(), got step(); reset first.")
     if self.control == "torque":
       self.data.ctrl[:] = action
       task_action = np.array([0, 0, 0, action[-1]], np.float32)
@@ -130,12 +158,13 @@ class RobotEnv(gymnasium.Env):
       task_action = action
     mujoco.mj_step(self.model, self.data, self.task.frame_skip)
     # mj_step leaves positions of the last integration; features and pictures want the present.
+    diverged = self._restore_if_diverged()
     mujoco.mj_kinematics(self.model, self.data)
     self._place_markers()
     self._steps += 1
     observation = self._observation()
-    truncated = self._steps >= self.horizon
-    return observation, 0.0, False, truncated, self._info(task_action)
+    truncated = diverged or self._steps >= self.horizon
+    return observation, 0.0, False, truncated, self._info(task_action, diverged)
 
   def render(self) -> np.ndarray | None:
     """uint8 [size, size, 3] from `view`, upright; None without a render mode."""
@@ -191,11 +220,25 @@ class RobotEnv(gymnasium.Env):
     self._previous = present
     return observation
 
-  def _info(self, action: np.ndarray) -> dict[str, Any]:
+  def _restore_if_diverged(self) -> bool:
+    """Puts back the last good state if MuJoCo gave this one up; else remembers this one."""
+    # MuJoCo answers NaN and huge values by resetting the data and counting a warning.
+    warned = [self.data.warning[warning] for warning in _DIVERGENCE]
+    diverged = any(warning.number for warning in warned)
+    if diverged:
+      mujoco.mj_setState(self.model, self.data, self._state, _STATE)
+      for warning in warned:
+        warning.number = 0
+    else:
+      mujoco.mj_getState(self.model, self.data, self._state, _STATE)
+    return diverged
+
+  def _info(self, action: np.ndarray, diverged: bool = False) -> dict[str, Any]:
     observation = self.scripted_observation()
     reward, info = self.task.evaluate_state(observation, action)
     self.task._prev_obs = observation[:18]
-    return {"success": bool(info["success"]), "task_reward": float(reward)}
+    success = bool(info["success"])
+    return {"success": success, "task_reward": float(reward), "diverged": diverged}
 
   def _place_markers(self) -> None:
     # Success and features read some sites that only the task's own code moves.

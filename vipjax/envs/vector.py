@@ -41,7 +41,8 @@ class Step(NamedTuple):
     frames: uint8 [N, C, H, W, 3], one per channel, before any automatic reset.
     truncated: bool [N], the time limit was reached; the environment has been reset since.
     success: bool [N], at this step.
-    reset_observation: float32 [N, O], after the automatic reset; `observation` where there was none.
+    reset_observation: float32 [N, O], after the automatic reset; `observation` where there was
+      none.
     reset_frames: uint8 [N, C, H, W, 3], likewise.
   """
 
@@ -72,10 +73,18 @@ class FrameVectorEnv:
       channels: the pictures to take at each step; none means no rendering.
       size: height and width of the frames in pixels.
       num_workers: processes; None is one per core, at most one per environment.
+
+    Raises:
+      UserError: bad options, or fewer than 1 environment or worker.
+      RuntimeError: a worker cannot start.
     """
     if num_envs < 1:
       raise UserError(f"expected at least 1 environment, got {num_envs}.")
-    workers = min(num_envs, num_workers or len(os.sched_getaffinity(0)))
+    if num_workers is None:
+      num_workers = len(os.sched_getaffinity(0))
+    if num_workers < 1:
+      raise UserError(f"expected at least 1 worker, got {num_workers}.")
+    workers = min(num_envs, num_workers)
     probe = RobotEnv(**env_options, size=size)
     self.observation_space, self.action_space = probe.observation_space, probe.action_space
     self.horizon = probe.horizon
@@ -85,9 +94,16 @@ class FrameVectorEnv:
                      (len(channels), size, size, 3))  # fmt: skip
     self._memory = _SharedArrays(layout)
     self._pending = False
-    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
-    bounds = np.linspace(0, num_envs, workers + 1).astype(int)
     self._workers = []
+    try:
+      self._start(workers, layout, env_options, channels, size)
+    except BaseException:
+      self.close()
+      raise
+
+  def _start(self, workers: int, layout, env_options, channels, size: int) -> None:
+    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
+    bounds = np.linspace(0, self.num_envs, workers + 1).astype(int)
     for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
       ours, theirs = context.Pipe()
       process = context.Process(
@@ -108,6 +124,8 @@ class FrameVectorEnv:
     Returns:
       float32 [N, O] observations and uint8 [N, C, H, W, 3] frames.
     """
+    if seed < 0:
+      raise UserError(f"expected a seed of at least 0, got {seed}.")
     self._send(("reset", seed))
     self._gather(_STEP_SECONDS)
     arrays = self._memory.arrays
@@ -118,6 +136,7 @@ class FrameVectorEnv:
 
     With `draw=False` no pictures are taken and those of the step are undefined.
     """
+    self._require_open()
     actions = np.asarray(actions, np.float32)
     expected = (self.num_envs, *self.action_space.shape)
     if actions.shape != expected:
@@ -129,6 +148,8 @@ class FrameVectorEnv:
 
   def step_wait(self) -> Step:
     """Waits for the workers and returns what they made of the last `step_async`."""
+    if not self._pending:
+      raise RuntimeError("expected step_async before step_wait")
     self._gather(_STEP_SECONDS)
     arrays = self._memory.arrays
     return Step(*(arrays[field].copy() for field in Step._fields))
@@ -140,17 +161,18 @@ class FrameVectorEnv:
 
   def close(self) -> None:
     """Ends the workers and frees the shared memory; further calls do nothing."""
-    for process, pipe in self._workers:
+    for _, pipe in self._workers:
       try:
         pipe.send(("close", None))
       except OSError:  # it has died already
         pass
-      pipe.close()
-    for process, _ in self._workers:
+    for process, pipe in self._workers:
       process.join(timeout=10)
       if process.is_alive():
         process.terminate()
         process.join()
+      # Not before: one in the middle of a step still answers.
+      pipe.close()
     self._workers = []
     if self._memory is not None:
       self._memory.close(unlink=True)
@@ -162,7 +184,12 @@ class FrameVectorEnv:
   def __exit__(self, *unused):
     self.close()
 
+  def _require_open(self) -> None:
+    if self._memory is None:
+      raise RuntimeError("these environments are closed")
+
   def _send(self, message) -> None:
+    self._require_open()
     if self._pending:
       raise RuntimeError("the last step was not waited for")
     for process, pipe in self._workers:
@@ -187,7 +214,9 @@ class FrameVectorEnv:
         raise RuntimeError(f"the worker of {process.name} has died") from error
       if failure is not None:
         kind, text = failure
-        raise (UserError if kind == "user" else RuntimeError)(text)
+        if kind == "user":
+          raise UserError(text)
+        raise RuntimeError(f"the worker of {process.name} failed:\n{text}")
 
 
 def _layout(num_envs, action, observation, frames) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -224,8 +253,6 @@ class _SharedArrays:
 
 def _work(pipe, name, layout, rows, env_options, channels, size) -> None:
   """A worker's life: one environment per row, drawn by one renderer each."""
-  # One software-rendering thread per process; the processes are the parallelism.
-  os.environ.setdefault("LP_NUM_THREADS", "0")
   memory, envs = None, []
   try:
     memory = _SharedArrays(layout, name)

@@ -82,7 +82,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     "steps": config.finetune.steps,
     "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
     "videos": len(videos),
-    **{name: float(number) for name, number in metrics.items()},
+    **({"loss": float(metrics["loss"])} if metrics else {}),
   }
   run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
   return result
@@ -141,6 +141,7 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
     sampler=sampling.make_sampler(sampler.name, rate=sampler.rate, a=sampler.a, b=sampler.b),
     learning_rate=config.learning_rate,
     head_learning_rate=config.head_learning_rate,
+    decay_steps=config.steps if config.decay else 0,
     discount=config.discount,
     num_negatives=config.num_negatives,
     l1_weight=config.l1_weight,

@@ -57,6 +57,7 @@ class Settings:
     head_learning_rate: of Adam for the last, dense layer; 0 takes learning_rate (published). A
       fresh encoder's embeddings span a distance of about 1 and VIP wants about one unit per
       frame: at a common rate most steps would go into growing that layer.
+    decay_steps: updates over which both rates fall to 0 along a cosine; 0 keeps them (published).
     discount, num_negatives, l1_weight, l2_weight: as `losses.vip_loss`.
     crop_scale: least and greatest area of the random crop.
     then_resize: resize after the crop, before the central cut (VIP: 256); 0 for none.
@@ -69,6 +70,7 @@ class Settings:
   sampler: sampling.Sampler = sampling.Sampler("exponential")
   learning_rate: float = 1e-4
   head_learning_rate: float = 0.0
+  decay_steps: int = 0
   discount: float = 0.98
   num_negatives: int = 3
   l1_weight: float = 0.001
@@ -235,4 +237,8 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
   def labels(params):
     return {name: "head" if name == "fc" else "body" for name in params}
 
+  if settings.decay_steps:
+    rates = {
+      name: optax.cosine_decay_schedule(rate, settings.decay_steps) for name, rate in rates.items()
+    }
   return optax.multi_transform({name: optax.adam(rate) for name, rate in rates.items()}, labels)

@@ -44,6 +44,19 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "Unlabelled videos of random motion teach the embedding what lies off the expert's path.",
     ),
     (
+      "finetune.head_learning_rate",
+      finetune.head_learning_rate,
+      0.0,
+      "VIP wants about one unit of distance per frame and fresh embeddings span about one in all: "
+      "the last layer has to grow, and does so faster with a rate of its own.",
+    ),
+    (
+      "finetune.decay",
+      finetune.decay,
+      False,
+      "A short run ends in the noise of its last batches unless the learning rate falls.",
+    ),
+    (
       "finetune.sampler.name",
       finetune.sampler.name,
       "exponential",

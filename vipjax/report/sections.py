@@ -102,8 +102,8 @@ def header(run: Run) -> Safe:
     element("h1", title(run)),
     element(
       "p",
-      "A value function was fine-tuned on the recorded videos. The change of its distance to the "
-      "goal is the reward that the policy learned from.",
+      "A value function is fine-tuned on a few videos. The distance to the goal that it measures "
+      "is all that the policy is rewarded by.",
     ),
     element("p", " · ".join(facts), class_="sub"),
     *(element("div", element("p", note), class_="note") for note in notes(results)),

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
 from vipjax.runtime import cache, gl
@@ -117,6 +117,9 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False) -> None:
   """
 
   def guarded(argv):
+    # Orbax tells of every save at the level of information: progress bars drown in it.
+    if not flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)
     try:
       if argv[1:]:
         raise UserError(f"Expected flags only, but '{argv[1]}' came: did you mean --config=...?")

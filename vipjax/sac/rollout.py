@@ -157,7 +157,8 @@ def evaluate_policy(
 
   Returns:
     "success": share of episodes that were successful at some step; "final_success": at the last;
-    "return": mean change of the potential times the scale; "steps_to_success": mean over the
+    "return": mean change of the potential times the scale; "distance": at the last step, in
+    embedding units, mean over the channels; "steps_to_success": mean over the
     successful ones (NaN without any).
   """
   policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
@@ -172,12 +173,17 @@ def evaluate_policy(
       step = env.step(np.asarray(policy(actor, observation, key)), draw=last)
       when = np.where(np.isnan(when) & step.success, t + 1.0, when)
       observation = step.observation
-    gain = reward.settings.scale * (reward.potential(step.frames)[0] - first)
-    rows += list(zip(~np.isnan(when), step.success, gain, when, strict=True))
-  success, final, gain, when = (np.array(column) for column in zip(*rows[:episodes], strict=True))
+    last_potential, distances = reward.potential(step.frames)
+    gain = reward.settings.scale * (last_potential - first)
+    rows += list(
+      zip(~np.isnan(when), step.success, gain, distances.mean(axis=1), when, strict=True)
+    )
+  columns = (np.array(column) for column in zip(*rows[:episodes], strict=True))
+  success, final, gain, distance, when = columns
   return {
     "success": float(success.mean()),
     "final_success": float(final.mean()),
     "return": float(gain.mean()),
+    "distance": float(distance.mean()),
     "steps_to_success": float(when[success].mean()) if success.any() else float("nan"),
   }

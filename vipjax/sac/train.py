@@ -66,7 +66,8 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   value = encoder.load(workdir)
   reward, channels, size = make_reward(config, value, load_videos(config, workdir))
   sac = _sac_settings(policy)
-  options = env_options(config.env)
+  # The agent's frames are drawn as the videos were.
+  options = {**env_options(config.env), "quality": config.record.quality}
   with (
     FrameVectorEnv(options, policy.num_envs, channels, size) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,

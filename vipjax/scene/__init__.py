@@ -1,8 +1,19 @@
 """Scenes as MjSpec edits: robots, torque control, robot removal, fast rendering. No XML copies."""
 
-from vipjax.scene.rendering import SceneRenderer, View, views_from_config
-from vipjax.scene.robots import ROBOTS, Robot, get_robot
-from vipjax.scene.torque import bound_workspace, use_joint_torques
+from vipjax.runtime import gl
+
+# MuJoCo reads MUJOCO_GL when it is imported, so this comes before everything that imports it.
+gl.configure()
+
+try:
+  from vipjax.scene.rendering import SceneRenderer, View, views_from_config
+except (ImportError, AttributeError):
+  # What PyOpenGL raises inside `import mujoco` where MUJOCO_GL names a library that is not here:
+  # this says so in one sentence.
+  gl.require()
+  raise
+from vipjax.scene.robots import ROBOTS, Robot, get_robot  # noqa: E402
+from vipjax.scene.torque import bound_workspace, use_joint_torques  # noqa: E402
 
 __all__ = [
   "ROBOTS",

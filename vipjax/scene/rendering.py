@@ -14,11 +14,12 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
+from vipjax.runtime import gl
 from vipjax.runtime.errors import UserError
 from vipjax.scene.robots import Robot
 
 # Cameras that Meta-World mounts upside down: rotated by 180 degrees, not mirrored.
-_ROTATED_CAMERAS = ("corner", "corner2", "corner3")
+_ROTATED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
 # Below this share of its faces a mesh shows holes; the pedestal shows them at any share.
 _KEEP_FACES = 0.15
 _KEEP_WHOLE = ("pedestal",)
@@ -64,6 +65,14 @@ def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
   return result
 
 
+def check_drawing(size: int, quality: str) -> None:
+  """Raises UserError for a size or quality that no SceneRenderer can have."""
+  if size < 1:
+    raise UserError(f"expected frames of at least 1 pixel, got size {size}; make it larger.")
+  if quality not in ("fast", "full"):
+    raise UserError(f"expected rendering quality 'fast' or 'full', got {quality!r}; choose one.")
+
+
 class SceneRenderer:
   """Draws the state of a physics model, offscreen.
 
@@ -79,9 +88,12 @@ class SceneRenderer:
       robot: the arm that can be removed.
       size: height and width of the frames in pixels.
       quality: "fast" (decimated, no shadows) or "full" (as Meta-World draws it).
+
+    Raises:
+      UserError: a size below 1, another quality, or no GL library to draw with.
     """
-    if quality not in ("fast", "full"):
-      raise UserError(f"expected rendering quality 'fast' or 'full', got {quality!r}; choose one.")
+    check_drawing(size, quality)
+    gl.require()
     self.size = size
     self._fast = quality == "fast"
     self._model = _drawing_model(spec, size, self._fast)
@@ -113,6 +125,9 @@ class SceneRenderer:
 
     Returns:
       uint8 [size, size, 3], RGB, upright.
+
+    Raises:
+      UserError: the scene has no camera of that name.
     """
     self._synchronise(model, data)
     self._model.geom_rgba[self._robot, 3] = self._alpha if robot_visible else 0.0

@@ -33,7 +33,8 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     workdir: the run folder.
 
   Returns:
-    JSON-able facts: "videos", "frames", "expert_success".
+    JSON-able facts: "videos" and "frames" (those in `videos/`), "expert_success_unseen" (share of
+    the unseen episodes, None without any).
 
   Raises:
     UserError: the expert fails, no views, or bad settings.
@@ -71,9 +72,11 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     unseen = []
     with RobotEnv(**{**options, "placement": None}, **drawing) as env:
       for episode in range(config.evaluate.unseen_episodes):
+        # Without the robot nothing moves until the window does: those say little over time.
         unseen += record_episode(
-          env, views, UNSEEN_SEED + episode, hold=settings.hold, episode=episode, **shared
-        )
+          env, views, UNSEEN_SEED + episode, hold=settings.hold, episode=episode,
+          robot_free=False, frame_stride=settings.frame_stride,
+        )  # fmt: skip
         progress.update()
     if unseen:
       write_videos(workdir / "unseen", unseen, overwrite=True)

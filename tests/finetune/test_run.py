@@ -1,0 +1,123 @@
+"""The fine-tuning run: artefacts, resume, and what it says to bad input."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import demo
+from vipjax import encoder
+from vipjax.finetune import finetune
+from vipjax.finetune import run as run_lib
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos import write_videos
+
+LENGTH = 8
+
+
+def config_of(**overrides):
+  config = demo.get_config()
+  config.update_from_flattened_dict({
+    "encoder.width": 8, "encoder.embedding_dim": 8, "encoder.size": 16, "encoder.resize": 16,
+    "finetune.steps": 4, "finetune.batch_size": 2, "finetune.checkpoint_every": 2,
+    **overrides,
+  })  # fmt: skip
+  return config
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  """A run folder with the four videos that `record` makes, of a square that moves."""
+  videos = []
+  for view in ("left", "right"):
+    for visible in (True, False):
+      frames = np.full((LENGTH, 24, 24, 3), 40, np.uint8)
+      for t in range(LENGTH):
+        frames[t, 8:16, 2 * t : 2 * t + 6] = 220 if visible else 120
+      videos.append(
+        Video(frames, 10.0, view=view, robot_visible=visible, episode=0, source=f"test {view}")
+      )
+  write_videos(tmp_path / "videos", videos)
+  return tmp_path
+
+
+def tensors(workdir):
+  return (workdir / "encoder" / "model.safetensors").read_bytes()
+
+
+def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, tmp_path, monkeypatch):
+  config = config_of()
+  whole = tmp_path / "whole"
+  whole.mkdir()
+  (whole / "videos").symlink_to(workdir / "videos")
+  finetune(config, whole)
+
+  # Ctrl-C after three steps: the third is after the last checkpoint and is lost.
+  class Bar(run_lib.Progress):
+    def update(self, items=1, **metrics):
+      super().update(items, **metrics)
+      if self.count == 3:
+        raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(run_lib, "Progress", Bar)
+    with pytest.raises(KeyboardInterrupt):
+      finetune(config, workdir)
+  result = finetune(config, workdir)
+  assert result["steps"] == 4
+  assert tensors(workdir) == tensors(whole)
+  rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+  assert [row["step"] for row in rows] == [4]
+
+
+def test_it_writes_artefacts_before_and_after_and_does_nothing_twice(workdir):
+  config = config_of()
+  result = finetune(config, workdir)
+  assert result["videos"] == 4 and np.isfinite(result["loss"])
+  before = encoder.load(workdir / "encoder_before")
+  after = encoder.load(workdir)
+  assert after.metadata["trained_on"] == ["test left", "test left", "test right", "test right"]
+  frames = np.zeros((1, 24, 24, 3), np.uint8)
+  assert not np.array_equal(before.embed(frames), after.embed(frames))
+  written = tensors(workdir)
+  assert finetune(config, workdir) == result
+  assert tensors(workdir) == written
+
+
+def test_it_starts_from_an_artefact(workdir, tmp_path):
+  finetune(config_of(), workdir)
+  second = tmp_path / "second"
+  second.mkdir()
+  (second / "videos").symlink_to(workdir / "videos")
+  finetune(config_of(**{"encoder.init": str(workdir)}), second)
+  frames = np.full((1, 24, 24, 3), 99, np.uint8)
+  started = encoder.load(second / "encoder_before").embed(frames)
+  np.testing.assert_array_equal(started, encoder.load(workdir).embed(frames))
+
+
+@pytest.mark.parametrize(
+  ("overrides", "sentence"),
+  [
+    (
+      {"finetune.tcc.videos_per_cycle": 5},
+      "T=5 videos need at least 5 videos, got 4",
+    ),
+    ({"finetune.background_clips": 2}, "random motion"),
+    ({"finetune.steps": 0}, "at least 1"),
+    ({"encoder.norm": "layer"}, "batch, group"),
+    ({"encoder.init": "nowhere"}, "nowhere"),
+  ],
+)
+def test_bad_settings_are_one_sentence(workdir, overrides, sentence):
+  with pytest.raises(UserError, match=sentence):
+    finetune(config_of(**overrides), workdir)
+
+
+def test_no_videos_and_one_frame_are_one_sentence(tmp_path):
+  with pytest.raises(UserError, match="run launch.record"):
+    finetune(config_of(), tmp_path)
+  frame = np.zeros((1, 24, 24, 3), np.uint8)
+  write_videos(tmp_path / "videos", [Video(frame, 10.0, view=str(i)) for i in range(4)])
+  with pytest.raises(UserError, match="2 frames"):
+    finetune(config_of(), tmp_path)

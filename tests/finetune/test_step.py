@@ -1,0 +1,126 @@
+"""The fine-tuning step: what it depends on, what it leaves alone, that it learns."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vipjax import sampling
+from vipjax.encoder import Preprocessing, ResNetConfig, init_value
+from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
+from vipjax.runtime.errors import UserError
+from vipjax.types import VideoSet
+
+SETTINGS = Settings(
+  batch_size=3,
+  learning_rate=1e-3,
+  sampler=sampling.make_sampler("exponential"),
+  tcc=TccSettings(num_cycles=5, videos_per_cycle=3, frames=4),
+)
+
+
+@pytest.fixture(scope="module")
+def value():
+  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
+  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
+
+
+@pytest.fixture(scope="module")
+def videos():
+  """Three videos of 6, 5 and 2 frames in which a bright square moves to the right."""
+  frames = np.full((3, 6, 24, 24, 3), 40, np.uint8)
+  for t in range(6):
+    frames[:, t, 8:16, 3 * t : 3 * t + 6] = 220
+  return VideoSet(jnp.asarray(frames), jnp.array([6, 5, 2], jnp.int32))
+
+
+@pytest.fixture(scope="module")
+def step(value):
+  return jax.jit(make_train_step(value, SETTINGS))
+
+
+def leaves_equal(a, b):
+  return all(
+    np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  )
+
+
+def test_step_changes_parameters_and_statistics_and_counts(value, videos, step):
+  state = init_state(jax.random.key(1), value, SETTINGS)
+  after, metrics = step(state, videos, None)
+  assert int(after.step) == 1
+  assert not leaves_equal(after.params, state.params)
+  assert not leaves_equal(after.batch_stats, state.batch_stats)
+  assert {"loss", "vip_loss", "tcc_loss", "gradient_norm"} <= set(metrics)
+  assert all(np.isfinite(float(metric)) for metric in metrics.values())
+
+
+def test_same_key_same_step_and_another_key_another_step(value, videos, step):
+  runs = [step(init_state(jax.random.key(k), value, SETTINGS), videos, None)[0] for k in (1, 1, 2)]
+  assert leaves_equal(runs[0].params, runs[1].params)
+  assert not leaves_equal(runs[0].params, runs[2].params)
+
+
+def test_frames_past_the_end_of_a_video_are_never_used(value, videos, step):
+  garbage = np.array(videos.frames)
+  garbage[1, 5:], garbage[2, 2:] = 255, 255
+  state = init_state(jax.random.key(1), value, SETTINGS)
+  clean, _ = step(state, videos, None)
+  dirty, _ = step(state, VideoSet(jnp.asarray(garbage), videos.lengths), None)
+  assert leaves_equal(clean.params, dirty.params)
+
+
+def test_total_is_vip_and_norms_and_weighted_tcc(value, videos, step):
+  _, metrics = step(init_state(jax.random.key(1), value, SETTINGS), videos, None)
+  norms = 0.001 * (metrics["l1_norm"] + metrics["l2_norm"])
+  np.testing.assert_allclose(
+    metrics["loss"], metrics["vip_loss"] + norms + metrics["tcc_loss"], rtol=1e-5
+  )
+
+
+def test_frozen_batch_norm_keeps_statistics_and_no_tcc_has_no_tcc_metrics(value, videos):
+  settings = dataclasses.replace(SETTINGS, train_batch_norm=False, tcc=TccSettings(weight=0.0))
+  state = init_state(jax.random.key(1), value, settings)
+  after, metrics = jax.jit(make_train_step(value, settings))(state, videos, None)
+  assert leaves_equal(after.batch_stats, state.batch_stats)
+  assert not leaves_equal(after.params, state.params)
+  assert "tcc_loss" not in metrics
+
+
+def test_background_videos_and_head_learning_rate_matter(value, videos):
+  settings = dataclasses.replace(SETTINGS, background_clips=2, head_learning_rate=1e-2)
+  state = init_state(jax.random.key(1), value, settings)
+  step = jax.jit(make_train_step(value, settings))
+  dark = VideoSet(jnp.zeros_like(videos.frames), videos.lengths)
+  with_dark, _ = step(state, videos, dark)
+  with_same, _ = step(state, videos, videos)
+  assert not leaves_equal(with_dark.params, with_same.params)
+  moved = {
+    name: max(
+      np.abs(np.subtract(new, old)).max()
+      for new, old in zip(
+        jax.tree.leaves(with_dark.params[name]), jax.tree.leaves(state.params[name]), strict=True
+      )
+    )
+    for name in ("fc", "conv1")
+  }
+  # Adam's first step is its learning rate in every coordinate with a gradient.
+  np.testing.assert_allclose(moved["fc"], 1e-2, rtol=1e-2)
+  np.testing.assert_allclose(moved["conv1"], 1e-3, rtol=1e-2)
+
+
+def test_it_learns(value, videos, step):
+  state, first = init_state(jax.random.key(1), value, SETTINGS), []
+  for _ in range(60):
+    state, metrics = step(state, videos, None)
+    first.append(float(metrics["vip_loss"]))
+  assert np.mean(first[-15:]) < np.mean(first[:15]) - 0.05
+
+
+def test_longer_cycles_than_videos_is_one_sentence(value, videos):
+  settings = dataclasses.replace(SETTINGS, tcc=TccSettings(videos_per_cycle=4))
+  state = init_state(jax.random.key(1), value, settings)
+  with pytest.raises(UserError, match="T=4 videos need at least 4 videos, got 3"):
+    make_train_step(value, settings)(state, videos, None)

@@ -1,0 +1,162 @@
+"""The real launchers: the published config with small numbers, and the pipeline as a whole."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vipjax.videos import read_videos
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL_ENCODER = {
+  "encoder.init": "scratch",
+  "encoder.arch": "resnet18",
+  "encoder.width": 8,
+  "encoder.embedding_dim": 16,
+  "encoder.size": 32,
+  "encoder.resize": 32,
+}
+SMALL_COUNTS = {
+  "finetune.steps": 2,
+  "evaluate.unseen_episodes": 0,
+  "policy.steps": 27,
+  "policy.warmup_steps": 9,
+  "policy.eval_every": 18,
+  "policy.eval_episodes": 2,
+  "policy.final_episodes": 2,
+}
+
+
+def launch(name, config, workdir, overrides=None, *flags):
+  command = [sys.executable, "-m", f"launch.{name}", f"--config={config}", f"--workdir={workdir}"]
+  command += [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
+  # One device, as users have: compiling for the fake ones of other tests takes longer.
+  environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+  return subprocess.run(
+    [*command, *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
+  )
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+  """A run of configs/paper.py, launcher by launcher, with step counts and encoder made small."""
+  workdir = tmp_path_factory.mktemp("paper") / "run"
+  outputs = {}
+  for name in ("record", "finetune", "evaluate", "train_policy", "report"):
+    done = launch(name, "configs/paper.py", workdir, {**SMALL_ENCODER, **SMALL_COUNTS})
+    assert done.returncode == 0, f"{name}: {done.stderr[-3000:]}"
+    outputs[name] = done.stdout
+  return workdir, outputs
+
+
+def test_published_settings_stand_in_the_config():
+  from configs import paper
+
+  config = paper.get_config()
+  assert config.record.size == 480
+  assert len(config.views) == 2 and config.record.robot_free and config.record.episodes == 1
+  assert config.finetune.steps == 100_000
+  assert config.finetune.batch_size == 4
+  assert config.finetune.learning_rate == 1e-4
+  assert (config.finetune.sampler.name, config.finetune.sampler.rate) == ("exponential", 5.0)
+  assert config.finetune.tcc.num_cycles == 20 and config.finetune.tcc.videos_per_cycle == 4
+  assert config.policy.steps == 2_000_000 and config.policy.num_envs == 9
+  assert (config.reward.form, config.reward.scale) == ("difference", 1.0)
+  assert config.encoder.init == "vip-resnet50"
+  # Additions to the published method are off.
+  from vipjax.report.additions import additions
+
+  assert additions(config) == []
+
+
+def test_record_writes_four_videos_that_can_be_read(published):
+  videos = read_videos(published[0] / "videos")
+  assert [(video.view, video.robot_visible) for video in videos] == [
+    ("left", True), ("left", False), ("right", True), ("right", False),
+  ]  # fmt: skip
+  assert all(video.frames.shape[1:] == (480, 480, 3) and video.success for video in videos)
+  with_robot, without = videos[0].frames.astype(int), videos[1].frames.astype(int)
+  # The robot is red: it is in one and not in the other.
+  red = lambda x: (x[..., 0] - x[..., 1] > 90).mean()  # noqa: E731
+  assert red(with_robot) > 0.02 > 0.002 > red(without)
+
+
+def test_each_stage_leaves_what_the_next_one_reads(published):
+  workdir, outputs = published
+  assert (workdir / "encoder" / "model.safetensors").is_file()
+  curves = json.loads((workdir / "evaluation.json").read_text())
+  assert len(curves["after"]["recorded"]) == 4
+  assert "rank_correlation_recorded" in outputs["evaluate"]
+  assert (workdir / "policy" / "final.mp4").is_file()
+  assert "of 2 evaluation episodes" in outputs["train_policy"]
+  assert (workdir / "report.html").stat().st_size > 100_000
+
+
+def test_a_saved_policy_acts(published):
+  from vipjax.sac import load_actor
+
+  actions = load_actor(published[0])(np.zeros((3, 51), np.float32))
+  assert actions.shape == (3, 8) and np.abs(actions).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("demo") / "run"
+  overrides = {
+    **SMALL_ENCODER, **SMALL_COUNTS, "evaluate.unseen_episodes": 1, "record.size": 32,
+    "finetune.batch_size": 2, "env.horizon": 100,
+  }  # fmt: skip
+  return workdir, overrides, launch("pipeline", "configs/demo.py", workdir, overrides)
+
+
+def test_pipeline_ends_in_results_and_a_report(demo):
+  workdir, _, done = demo
+  assert done.returncode == 0, done.stderr[-3000:]
+  results = json.loads((workdir / "results.json").read_text())
+  assert {
+    "policy_success", "rank_correlation_unseen", "rank_correlation_before", "peak_memory_mb",
+    "seeds", "additions", "command",
+  } <= set(results)  # fmt: skip
+  assert set(results["seconds"]) == {"record", "finetune", "evaluate", "policy"}
+  assert any(addition["name"] == "reward.robot_free_weight" for addition in results["additions"])
+  assert "policy success" in done.stdout and str(workdir / "report.html") in done.stdout
+  rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+  assert {row["stage"] for row in rows} == {"finetune", "policy"}
+
+
+def test_pipeline_again_says_that_it_is_finished(demo):
+  workdir, overrides, _ = demo
+  before = (workdir / "report.html").stat().st_mtime_ns
+  again = launch("pipeline", "configs/demo.py", workdir, overrides)
+  assert again.returncode == 0 and "is finished" in again.stdout
+  assert (workdir / "report.html").stat().st_mtime_ns == before
+
+
+def test_another_config_in_the_same_folder_is_refused(demo):
+  workdir, overrides, _ = demo
+  other = launch("pipeline", "configs/demo.py", workdir, {**overrides, "finetune.steps": 3})
+  assert other.returncode == 1
+  assert "finetune.steps" in other.stderr and "Traceback" not in other.stderr
+
+
+@pytest.mark.parametrize(
+  ("overrides", "sentence"),
+  [
+    ({"finetune.stepz": 5}, "finetune.stepz"),
+    ({"finetune.tcc.videos_per_cycle": 6, "finetune.tcc.num_cycles": 20}, "need at least 6 videos"),
+    ({"finetune.sampler.name": "normal"}, "uniform, exponential, beta, got 'normal'"),
+    ({"data.path": "nowhere"}, "nowhere"),
+  ],
+)
+def test_bad_input_is_one_sentence(tmp_path, demo, overrides, sentence):
+  workdir, small, _ = demo
+  overrides = {**small, "data.path": workdir / "videos", **overrides}
+  done = launch("finetune", "configs/demo.py", tmp_path / "run", overrides)
+  assert done.returncode == 1
+  lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+  assert len(lines) == 1 and sentence in lines[0]
+  assert "Traceback" not in done.stderr

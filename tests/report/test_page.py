@@ -1,0 +1,173 @@
+"""The page: everything of a run in one file, nothing that breaks or leaves it."""
+
+import html.parser
+import re
+
+import pytest
+
+from tests.report.runs import HOSTILE, RESULTS, write_finished_run
+from vipjax import report
+from vipjax.report import elements
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+
+
+class Page(html.parser.HTMLParser):
+  """Parses a page strictly: every element that opens closes, in order."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.open, self.tags, self.texts = [], [], []
+    self.feed(text)
+    self.close()
+    assert self.open == []
+    self.text = " ".join(" ".join(self.texts).split())
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+    if tag not in ("img", "meta", "source"):
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.texts.append(data)
+
+  def all(self, tag):
+    return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  workdir = write_finished_run(tmp_path_factory.mktemp("run"))
+  assert report.write_report(workdir) == workdir / "report.html"
+  return workdir
+
+
+@pytest.fixture(scope="module")
+def page(workdir):
+  return Page((workdir / "report.html").read_text(encoding="utf-8"))
+
+
+def test_it_tells_what_the_run_came_to(page):
+  for words in (
+    "window-open: from 2 videos to a policy",
+    "of 20 evaluation episodes",
+    "90%",
+    "0.981 (0.412 before fine-tuning)",
+    "reward.scale 10",
+    "2 h 04 min",
+    "3.0 GiB",
+    "3.11.1",
+    "jax 0.10.2",
+    "gone not installed",
+    "recorded mean 0.500 → 1.000 50% → 100%",
+    "unseen episode 7, left 0.250 → 0.750 50% → 100%",
+  ):
+    assert words in page.text, words
+  assert "not run" not in page.text
+
+
+def test_pictures_and_films_are_in_the_page_itself(page, workdir):
+  images, films = page.all("img"), page.all("video")
+  assert len(images) == len(page.all("source")) == 4
+  assert all(image["src"].startswith("data:image/png;base64,iVBOR") for image in images)
+  assert all(image["alt"] for image in images)
+  # Two recorded videos and the policy's.
+  assert len(films) == 3
+  assert all(film["src"].startswith("data:video/mp4;base64,") for film in films)
+  drawn = {path.name for path in (workdir / "pictures").iterdir()}
+  names = ("curves", "frames", "learning", "losses")
+  assert drawn == {f"{name}{dark}.png" for name in names for dark in ("", "_dark")}
+
+
+def test_nothing_is_fetched_and_nothing_runs(page, workdir):
+  text = (workdir / "report.html").read_text(encoding="utf-8")
+  assert page.all("script") == page.all("link") == page.all("iframe") == []
+  assert not re.search(r"""(src|href|srcset)=["'](?!data:)""", text)
+  assert "http://" not in text and "https://" not in text and "url(" not in text
+
+
+def test_everything_is_escaped(page):
+  # In the settings, results (name and value), command, reason of the addition, note, commit.
+  assert page.text.count(HOSTILE) == 7
+
+
+def test_it_can_be_written_again_and_says_the_same(workdir, page):
+  report.write_report(workdir)
+  assert Page((workdir / "report.html").read_text(encoding="utf-8")).text == page.text
+
+
+def test_an_empty_run_folder_has_a_page_that_says_so(tmp_path):
+  page = Page(report.write_report(tmp_path).read_text(encoding="utf-8"))
+  for section in (
+    "Additions to the published method not run",
+    "Settings not run",
+    "Distance to the goal not run",
+    "The videos not run",
+    "Fine-tuning not run",
+    "The policy not run",
+    "Do it again not run",
+    "Versions not run",
+    "policy success not run",
+    "peak memory not run",
+    "seeds not run",
+  ):
+    assert section in page.text, section
+  assert page.all("img") == page.all("video") == []
+  assert list((tmp_path / "pictures").iterdir()) == []
+
+
+def test_a_run_that_was_stopped_after_fine_tuning(tmp_path):
+  workdir = write_finished_run(tmp_path)
+  for name in ("evaluation.json", "results.json", "policy/final.mp4"):
+    (workdir / name).unlink()
+  run_folder.mark_done(workdir, "record", {}, 100.0)
+  page = Page(report.write_report(workdir).read_text(encoding="utf-8"))
+  assert "record 1 min 40 s" in page.text and "evaluate not run" in page.text
+  assert "Distance to the goal not run" in page.text
+  assert "no film of the final policy" in page.text
+  assert len(page.all("img")) == 3
+
+
+def test_no_additions_is_the_published_method(tmp_path):
+  run_folder.write_json(tmp_path / "results.json", {**RESULTS, "additions": [], "notes": "one"})
+  page = Page(report.write_report(tmp_path).read_text(encoding="utf-8"))
+  assert "None: the method as published." in page.text
+  assert [div for div in page.all("div") if div.get("class") == "note"] == [{"class": "note"}]
+
+
+def test_videos_of_ones_own_lie_elsewhere(tmp_path):
+  elsewhere = write_finished_run(tmp_path / "other") / "videos"
+  workdir = tmp_path / "run"
+  run_folder.write_json(workdir / "config.json", {"data": {"path": str(elsewhere)}})
+  page = Page(report.write_report(workdir).read_text(encoding="utf-8"))
+  assert "run: from 2 videos to a policy" in page.text
+  run_folder.write_json(workdir / "config.json", {"data": {"path": str(elsewhere / "gone")}})
+  assert "The videos not run" in Page(report.write_report(workdir).read_text()).text
+
+
+def test_a_film_too_large_for_the_page_is_a_link(tmp_path, monkeypatch):
+  monkeypatch.setattr(elements, "_LARGEST_VIDEO_BYTES", 10)
+  page = Page(report.write_report(write_finished_run(tmp_path)).read_text(encoding="utf-8"))
+  assert page.all("video") == []
+  links = {link["href"] for link in page.all("a")}
+  assert "policy/final.mp4" in links and len(links) == 3
+
+
+def test_damage_and_a_missing_folder_are_told_in_a_sentence(tmp_path):
+  with pytest.raises(UserError, match="run folder to report on"):
+    report.write_report(tmp_path / "nowhere")
+  (tmp_path / "results.json").write_text("[1]")
+  with pytest.raises(UserError, match="object of JSON in .*results.json, but a list"):
+    report.write_report(tmp_path)
+  (tmp_path / "results.json").write_text("{")
+  with pytest.raises(UserError, match="results.json"):
+    report.write_report(tmp_path)
+
+
+def test_elements_escape_by_default():
+  made = elements.element("p", "<b>", elements.element("i", "&"), None, title='"', class_="x")
+  assert made == '<p title="&quot;" class="x">&lt;b&gt;<i>&amp;</i></p>'
+  assert elements.element("img", src="a", hidden=True, alt=None) == '<img src="a" hidden>'

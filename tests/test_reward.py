@@ -1,0 +1,93 @@
+"""The reward: potentials of channels, their scale, and what difference it makes of them."""
+
+import jax
+import numpy as np
+import pytest
+
+from vipjax.encoder import Preprocessing, ResNetConfig, init_value
+from vipjax.reward import EmbeddingReward, RewardSettings
+from vipjax.runtime.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def value():
+  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
+  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
+
+
+@pytest.fixture(scope="module")
+def frames():
+  return np.random.default_rng(0).integers(0, 256, (5, 2, 16, 16, 3), np.uint8)
+
+
+def test_potential_is_minus_the_weighted_distance(value, frames):
+  goals, firsts = [frames[0, 0], frames[1, 1]], [frames[2, 0], frames[2, 1]]
+  reward = EmbeddingReward(value, goals, firsts, [1.0, 2.0])
+  potential, distances = reward.potential(frames)
+  for channel in range(2):
+    expected = value.distance(frames[:, channel], goals[channel])
+    np.testing.assert_allclose(distances[:, channel], expected, rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(potential, -(distances[:, 0] + 2 * distances[:, 1]), rtol=1e-5)
+  assert distances[0, 0] < 1e-4 and distances[1, 1] < 1e-4
+
+
+def test_normalised_by_the_first_frame_starts_at_minus_the_weights(value, frames):
+  settings = RewardSettings(normalise="first_frame")
+  goals, firsts = [frames[0, 0], frames[0, 1]], [frames[2, 0], frames[2, 1]]
+  reward = EmbeddingReward(value, goals, firsts, [1.0, 2.0], settings)
+  potential, _ = reward.potential(frames[[2, 0]])
+  np.testing.assert_allclose(potential, [-3.0, 0.0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  ("form", "expected"),
+  [("difference", [2.0, -4.0]), ("discounted", [2.2, -3.0]), ("value", [-2.0, -10.0])],
+)
+def test_forms(value, frames, form, expected):
+  settings = RewardSettings(form=form, discount=0.9, scale=2.0)
+  reward = EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [1.0], settings)
+  before, after = np.array([-2.0, -3.0]), np.array([-1.0, -5.0])
+  np.testing.assert_allclose(reward.reward(before, after), expected, rtol=1e-6)
+
+
+def test_differences_telescope(value, frames):
+  reward = EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [1.0])
+  potential, _ = reward.potential(frames[:, :1])
+  steps = reward.reward(potential[:-1], potential[1:])
+  np.testing.assert_allclose(steps.sum(), potential[-1] - potential[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("goals", ["mean", "nearest"])
+def test_several_goals(value, frames, goals):
+  stack = frames[:3, 0]
+  reward = EmbeddingReward(value, [stack], [frames[4, 0]], [1.0], RewardSettings(goals=goals))
+  potential, _ = reward.potential(frames[:, :1])
+  expected = value.distance(frames[:, 0], stack, goals)
+  np.testing.assert_allclose(-potential, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("settings", "sentence"),
+  [
+    ({"form": "delta"}, "form among difference, discounted, value, got 'delta'"),
+    ({"goals": "best"}, "goals among mean, nearest, got 'best'"),
+    ({"normalise": "max"}, "normalise among none, first_frame, got 'max'"),
+    ({"scale": 0.0}, "scale above 0, got 0.0"),
+  ],
+)
+def test_bad_settings_are_one_sentence(settings, sentence):
+  with pytest.raises(UserError, match=sentence):
+    RewardSettings(**settings)
+
+
+def test_bad_channels_are_one_sentence(value, frames):
+  with pytest.raises(UserError, match="at least one channel, got 0, 0 and 0"):
+    EmbeddingReward(value, [], [], [])
+  with pytest.raises(UserError, match="weights >= 0"):
+    EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [-1.0])
+  same = RewardSettings(normalise="first_frame")
+  with pytest.raises(UserError, match="at a distance from their goal"):
+    EmbeddingReward(value, [frames[0, 0]], [frames[0, 0]], [1.0], same)
+  reward = EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [1.0])
+  with pytest.raises(UserError, match=r"frames \[N, 1, H, W, 3\]"):
+    reward.potential(frames)
