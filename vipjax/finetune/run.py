@@ -182,8 +182,8 @@ def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   if not folder.exists():
     raise UserError(
       f"expected videos of random motion in {folder} for finetune.background_clips = "
-      f"{config.finetune.background_clips}, got none; record with record.random_episodes above 0 or "
-      "set background_clips to 0."
+      f"{config.finetune.background_clips}, got none; record with record.random_episodes above 0 "
+      "or set background_clips to 0."
     )
   videos = read_videos(folder)
   require_frames(videos, minimum=2)

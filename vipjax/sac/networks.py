@@ -13,7 +13,7 @@ LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
 class Mlp(nn.Module):
-  """Dense layers with ReLU, optionally each followed by layer normalisation: [..., I] -> [..., H]."""
+  """Dense layers with ReLU, optionally with layer normalisation: [..., I] -> [..., H]."""
 
   hidden: Sequence[int]
   layer_norm: bool = False

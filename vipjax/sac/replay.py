@@ -53,7 +53,8 @@ def add(replay: Replay, batch: Transition) -> Replay:
   count = batch.reward.shape[0]
   if count > capacity:
     raise UserError(
-      f"expected a replay capacity of at least {count}, the transitions of one step, got {capacity}."
+      f"expected a replay capacity of at least {count}, the transitions of one step, got "
+      f"{capacity}; raise it."
     )
   rows = (replay.position + jnp.arange(count)) % capacity
   transitions = jax.tree.map(
