@@ -29,8 +29,8 @@ def get_config() -> ConfigDict:
   # Viewpoints by name: a camera of the scene, or a free camera (degrees, metres). Ours: the
   # publication shows two views and does not say where from.
   config.views = ConfigDict()
-  config.views.left = _view(azimuth=140.0)
-  config.views.right = _view(azimuth=40.0)
+  config.views.front = _view(azimuth=140.0, elevation=-35.0)
+  config.views.above = _view(azimuth=155.0, elevation=-60.0)
 
   config.record = ConfigDict()
   config.record.size = 480  # pixels, height and width
@@ -51,6 +51,7 @@ def get_config() -> ConfigDict:
   config.encoder.width = 64  # channels of the first stage
   config.encoder.embedding_dim = 1024
   config.encoder.norm = "batch"  # or "group"
+  config.encoder.init_scale = 1.0  # factor on the last layer's fresh weights
   config.encoder.stem = "imagenet"  # or "small", without pooling
   config.encoder.size = 224  # pixels of the network's input
   config.encoder.resize = 256  # the shorter side before the central crop to `size`
@@ -101,7 +102,7 @@ def get_config() -> ConfigDict:
   config.policy.updates_per_step = 9  # updates per step of all environments
   config.policy.warmup_steps = 5000  # environment steps of random actions first
   config.policy.replay_capacity = 1_000_000
-  config.policy.view = "left"  # the viewpoint that the reward sees
+  config.policy.view = "front"  # the viewpoint that the reward sees
   config.policy.eval_every = 20_000  # environment steps
   config.policy.eval_episodes = 10  # while learning
   config.policy.final_episodes = 20  # of the policy kept
@@ -120,9 +121,9 @@ def get_config() -> ConfigDict:
 def _view(**fields) -> ConfigDict:
   view = ConfigDict()
   view.camera = ""  # a camera of the scene by name; "" for a free camera
-  view.lookat = (0.0, 0.68, 0.15)  # metres
+  view.lookat = (0.0, 0.68, 0.18)  # metres
   view.azimuth = 140.0  # degrees
   view.elevation = -35.0
-  view.distance = 0.95  # metres
+  view.distance = 1.05  # metres
   view.update(fields)
   return view

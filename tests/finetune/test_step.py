@@ -10,6 +10,7 @@ import pytest
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
+from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 from vipjax.types import VideoSet
 
@@ -38,7 +39,7 @@ def videos():
 
 @pytest.fixture(scope="module")
 def step(value):
-  return jax.jit(make_train_step(value, SETTINGS))
+  return jax.jit(make_train_step(value, SETTINGS, num_task=3))
 
 
 def leaves_equal(a, b):
@@ -49,7 +50,7 @@ def leaves_equal(a, b):
 
 def test_step_changes_parameters_and_statistics_and_counts(value, videos, step):
   state = init_state(jax.random.key(1), value, SETTINGS)
-  after, metrics = step(state, videos, None)
+  after, metrics = step(state, videos)
   assert int(after.step) == 1
   assert not leaves_equal(after.params, state.params)
   assert not leaves_equal(after.batch_stats, state.batch_stats)
@@ -58,7 +59,7 @@ def test_step_changes_parameters_and_statistics_and_counts(value, videos, step):
 
 
 def test_same_key_same_step_and_another_key_another_step(value, videos, step):
-  runs = [step(init_state(jax.random.key(k), value, SETTINGS), videos, None)[0] for k in (1, 1, 2)]
+  runs = [step(init_state(jax.random.key(k), value, SETTINGS), videos)[0] for k in (1, 1, 2)]
   assert leaves_equal(runs[0].params, runs[1].params)
   assert not leaves_equal(runs[0].params, runs[2].params)
 
@@ -67,13 +68,13 @@ def test_frames_past_the_end_of_a_video_are_never_used(value, videos, step):
   garbage = np.array(videos.frames)
   garbage[1, 5:], garbage[2, 2:] = 255, 255
   state = init_state(jax.random.key(1), value, SETTINGS)
-  clean, _ = step(state, videos, None)
-  dirty, _ = step(state, VideoSet(jnp.asarray(garbage), videos.lengths), None)
+  clean, _ = step(state, videos)
+  dirty, _ = step(state, VideoSet(jnp.asarray(garbage), videos.lengths))
   assert leaves_equal(clean.params, dirty.params)
 
 
 def test_total_is_vip_and_norms_and_weighted_tcc(value, videos, step):
-  _, metrics = step(init_state(jax.random.key(1), value, SETTINGS), videos, None)
+  _, metrics = step(init_state(jax.random.key(1), value, SETTINGS), videos)
   norms = 0.001 * (metrics["l1_norm"] + metrics["l2_norm"])
   np.testing.assert_allclose(
     metrics["loss"], metrics["vip_loss"] + norms + metrics["tcc_loss"], rtol=1e-5
@@ -83,7 +84,7 @@ def test_total_is_vip_and_norms_and_weighted_tcc(value, videos, step):
 def test_frozen_batch_norm_keeps_statistics_and_no_tcc_has_no_tcc_metrics(value, videos):
   settings = dataclasses.replace(SETTINGS, train_batch_norm=False, tcc=TccSettings(weight=0.0))
   state = init_state(jax.random.key(1), value, settings)
-  after, metrics = jax.jit(make_train_step(value, settings))(state, videos, None)
+  after, metrics = jax.jit(make_train_step(value, settings, 3))(state, videos)
   assert leaves_equal(after.batch_stats, state.batch_stats)
   assert not leaves_equal(after.params, state.params)
   assert "tcc_loss" not in metrics
@@ -92,16 +93,20 @@ def test_frozen_batch_norm_keeps_statistics_and_no_tcc_has_no_tcc_metrics(value,
 def test_background_videos_and_head_learning_rate_matter(value, videos):
   settings = dataclasses.replace(SETTINGS, background_clips=2, head_learning_rate=1e-2)
   state = init_state(jax.random.key(1), value, settings)
-  step = jax.jit(make_train_step(value, settings))
-  dark = VideoSet(jnp.zeros_like(videos.frames), videos.lengths)
-  with_dark, _ = step(state, videos, dark)
-  with_same, _ = step(state, videos, videos)
-  assert not leaves_equal(with_dark.params, with_same.params)
+  step = jax.jit(make_train_step(value, settings, num_task=3))
+
+  def with_background(frames):
+    both = VideoSet(jnp.concatenate([videos.frames, frames]), jnp.concatenate([videos.lengths] * 2))
+    return step(state, both)[0]
+
+  dark = with_background(jnp.zeros_like(videos.frames))
+  same = with_background(videos.frames)
+  assert not leaves_equal(dark.params, same.params)
   moved = {
     name: max(
       np.abs(np.subtract(new, old)).max()
       for new, old in zip(
-        jax.tree.leaves(with_dark.params[name]), jax.tree.leaves(state.params[name]), strict=True
+        jax.tree.leaves(dark.params[name]), jax.tree.leaves(state.params[name]), strict=True
       )
     )
     for name in ("fc", "conv1")
@@ -111,10 +116,57 @@ def test_background_videos_and_head_learning_rate_matter(value, videos):
   np.testing.assert_allclose(moved["conv1"], 1e-3, rtol=1e-2)
 
 
+def test_decay_ends_at_zero(value, videos):
+  settings = dataclasses.replace(SETTINGS, decay_steps=2)
+  step = jax.jit(make_train_step(value, settings, num_task=3))
+  state = init_state(jax.random.key(1), value, settings)
+  for _ in range(2):
+    state, _ = step(state, videos)
+  after, _ = step(state, videos)
+  assert leaves_equal(after.params, state.params)
+
+
+@pytest.mark.parametrize("num_devices", [2, 4])
+@pytest.mark.parametrize("train_batch_norm", [True, False])
+def test_many_devices_give_the_numbers_of_one(value, videos, num_devices, train_batch_norm):
+  settings = dataclasses.replace(
+    SETTINGS,
+    batch_size=1,
+    background_clips=1,
+    train_batch_norm=train_batch_norm,
+    learning_rate=1e-4,
+    tcc=TccSettings(num_cycles=5, videos_per_cycle=2, frames=4),
+  )
+  results = []
+  for devices in (jax.devices()[:1], jax.devices()[:num_devices]):
+    step = make_train_step(value, settings, 2, len(devices))
+    step = parallel.compile_step(step, devices)
+    state = parallel.replicate(init_state(jax.random.key(1), value, settings), devices)
+    data = parallel.replicate(videos, devices)
+    losses = []
+    for _ in range(2):
+      state, metrics = step(state, data)
+      losses.append({name: float(metric) for name, metric in metrics.items()})
+    assert parallel.replicas_agree(state)
+    results.append((state, losses))
+  (one, losses_one), (many, losses_many) = results
+  for a, b in zip(losses_one, losses_many, strict=True):
+    assert a.keys() == b.keys()
+    for name in a:
+      np.testing.assert_allclose(b[name], a[name], rtol=2e-3, atol=1e-5, err_msg=name)
+  for a, b in zip(jax.tree.leaves(one.batch_stats), jax.tree.leaves(many.batch_stats), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_frames_that_do_not_divide_are_one_sentence(value):
+  with pytest.raises(UserError, match="among 7 devices, got 24; .* 21 and 28"):
+    make_train_step(value, SETTINGS, num_task=3, num_devices=7)
+
+
 def test_it_learns(value, videos, step):
   state, first = init_state(jax.random.key(1), value, SETTINGS), []
   for _ in range(60):
-    state, metrics = step(state, videos, None)
+    state, metrics = step(state, videos)
     first.append(float(metrics["vip_loss"]))
   assert np.mean(first[-15:]) < np.mean(first[:15]) - 0.05
 
@@ -123,4 +175,4 @@ def test_longer_cycles_than_videos_is_one_sentence(value, videos):
   settings = dataclasses.replace(SETTINGS, tcc=TccSettings(videos_per_cycle=4))
   state = init_state(jax.random.key(1), value, settings)
   with pytest.raises(UserError, match="T=4 videos need at least 4 videos, got 3"):
-    make_train_step(value, settings)(state, videos, None)
+    make_train_step(value, settings, 3)(state, videos)

@@ -234,7 +234,7 @@ def random_resized_crop(
   CenterCrop 224. The paper's follow-up is had with `then_resize=256`.
 
   Args:
-    key: random key, consumed by the boxes.
+    key: random key, consumed by the boxes; or keys [B], one per clip (equal keys, equal boxes).
     frames: uint8 [B, T, H, W, 3].
     size: side of the output in pixels.
     scale: least and greatest area of the box as a fraction of the frame's.
@@ -268,7 +268,8 @@ def random_resized_crop(
       rows, columns = again @ rows, again @ columns
     return _resample(clip, rows, columns, rounding=False)
 
-  return jax.vmap(crop)(jax.random.split(key, frames.shape[0]), frames)
+  keys = key if key.ndim else jax.random.split(key, frames.shape[0])
+  return jax.vmap(crop)(keys, frames)
 
 
 def center_crop_rows(weights: jax.Array, size: int) -> jax.Array:

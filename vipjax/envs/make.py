@@ -6,13 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
 from vipjax.envs.robot_env import RobotEnv
 
+_ENTRY_POINT = "vipjax.envs:RobotEnv"
+
+
+def _id(task: str, robot: str, control: str) -> str:
+  return f"vipjax/{task}-{control}-{robot}-v0"
+
+
 # Registered ids: task, robot and control of each.
 IDS = {
-  "vipjax/window-open-torque-sawyer-v0": ("window-open", "sawyer", "torque"),
-  "vipjax/window-open-end_effector-sawyer-v0": ("window-open", "sawyer", "end_effector"),
+  _id(*names): names
+  for names in (("window-open", "sawyer", "torque"), ("window-open", "sawyer", "end_effector"))
 }
 
 
@@ -33,7 +41,11 @@ def make_env(
   Raises:
     UserError: an unknown task, robot, control or option value.
   """
-  return RobotEnv(task, robot, control, **options)
+  kwargs = {"task": task, "robot": robot, "control": control, **options}
+  env = RobotEnv(**kwargs)
+  # As `gymnasium.make` does, so that wrappers and checkers can make another one like it.
+  env.spec = EnvSpec(_id(task, robot, control), entry_point=_ENTRY_POINT, kwargs=kwargs)
+  return env
 
 
 def register() -> None:
@@ -42,7 +54,7 @@ def register() -> None:
     if name not in gymnasium.registry:
       gymnasium.register(
         name,
-        entry_point="vipjax.envs:RobotEnv",
+        entry_point=_ENTRY_POINT,
         kwargs={"task": task, "robot": robot, "control": control},
       )
 

@@ -11,13 +11,20 @@ import ml_collections
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
-from vipjax.finetune.step import Settings, TccSettings, TrainState, init_state, make_train_step
-from vipjax.runtime import run_folder
+from vipjax.finetune.step import (
+  Settings,
+  TccSettings,
+  TrainState,
+  frames_per_step,
+  init_state,
+  make_train_step,
+)
+from vipjax.runtime import parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.progress import Progress
-from vipjax.types import Video, VideoSet
+from vipjax.types import Video
 from vipjax.videos import make_video_set, read_videos, require_frames
 
 STAGE = "finetune"
@@ -55,15 +62,17 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     encoder.save(workdir / "encoder_before", value)
   state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings)
 
-  video_set, background = jax.device_put((make_video_set(videos), background))
-  step = jax.jit(make_train_step(value, settings), donate_argnums=0)
+  devices = _devices(frames_per_step(settings, len(videos)))
+  step = make_train_step(value, settings, len(videos), len(devices))
+  step = parallel.compile_step(step, devices)
+  data = parallel.replicate(make_video_set([*videos, *background]), devices)
   with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
     restored = checkpoints.restore_latest(state)
     if restored:
       state = restored[1]
     first = int(state.step)
     state, metrics, seconds = _run(
-      step, state, (video_set, background), config.finetune, workdir, checkpoints,
+      step, parallel.replicate(state, devices), data, config.finetune, workdir, checkpoints,
       first if restored else None,
     )  # fmt: skip
   variables = {"params": state.params}
@@ -90,7 +99,6 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
 
 def _run(step, state: TrainState, data, config, workdir, checkpoints, resume_step):
   """Steps until config.steps; returns the state, the last metrics and the seconds it took."""
-  videos, background = data
   metrics, started = {}, time.monotonic()
   first = resume_step or 0
   with (
@@ -98,7 +106,7 @@ def _run(step, state: TrainState, data, config, workdir, checkpoints, resume_ste
     Progress(config.steps, STAGE, initial=first) as progress,
   ):
     for done in range(first + 1, config.steps + 1):
-      state, metrics = step(state, videos, background)
+      state, metrics = step(state, data)
       progress.update(1, loss=metrics["loss"])
       if done % _METRICS_EVERY == 0 or done == config.steps:
         writer.write(done, metrics)
@@ -172,12 +180,26 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
     stem=config.stem,
   )
   preprocessing = Preprocessing(resize=config.resize, crop=config.size)
-  return encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
+  value = encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
+  params = dict(value.variables["params"])
+  head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
+  return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
 
 
-def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> VideoSet | None:
+def _devices(frames: int) -> list[jax.Device]:
+  """The devices that share a batch of so many frames: all of them.
+
+  A CPU's devices are its cores, which the launcher makes so; there we take as many as divide.
+  """
+  devices = jax.local_devices()
+  if devices[0].platform != "cpu":
+    return devices
+  return devices[: max(n for n in range(1, len(devices) + 1) if frames % n == 0)]
+
+
+def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
   if not config.finetune.background_clips:
-    return None
+    return []
   folder = pathlib.Path(workdir) / "background"
   if not folder.exists():
     raise UserError(
@@ -187,4 +209,4 @@ def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     )
   videos = read_videos(folder)
   require_frames(videos, minimum=2)
-  return make_video_set(videos)
+  return videos

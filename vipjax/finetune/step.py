@@ -17,6 +17,8 @@ import optax
 
 from vipjax import losses, sampling
 from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
+from vipjax.finetune.batch import sample_batch
+from vipjax.runtime import parallel
 from vipjax.types import VideoSet
 
 
@@ -108,124 +110,103 @@ def init_state(key: jax.Array, value: ValueFunction, settings: Settings) -> Trai
   return TrainState(jnp.int32(0), key, params, variables.get("batch_stats", {}), opt_state)
 
 
+def frames_per_step(settings: Settings, num_task: int) -> int:
+  """How many frames a step embeds: 4 per clip, and TCC's of each of the task's videos."""
+  clips = settings.batch_size + settings.background_clips
+  return 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
+
+
 def make_train_step(
-  value: ValueFunction, settings: Settings
-) -> Callable[[TrainState, VideoSet, VideoSet | None], tuple[TrainState, dict[str, jax.Array]]]:
-  """The pure training step (state, videos, background) -> (state, metrics); jit it.
+  value: ValueFunction, settings: Settings, num_task: int, num_devices: int = 1
+) -> Callable[[TrainState, VideoSet], tuple[TrainState, dict[str, jax.Array]]]:
+  """The pure training step (state, videos) -> (state, metrics).
+
+  Compile it with `runtime.parallel.compile_step`. All devices draw the same batch; each gathers,
+  crops and embeds its share of the frames, and the losses are those of the whole batch.
 
   Args:
     value: gives the architecture and the input size; its variables are not used.
     settings: what the step does.
+    num_task: how many of the videos, the first ones, are of the task; the others are background.
+    num_devices: how many devices share the frames.
 
   Returns:
-    The step. `videos` are those of the task; `background` is None unless
-    `settings.background_clips` asks for it. Metrics are scalars.
-  """
-  module = value.module()
-  size = value.preprocessing.crop
-  optimizer = _optimizer(settings)
+    The step; its metrics are scalars.
 
-  def loss_fn(params, batch_stats, batch):
-    clips, subsets = batch.clips, batch.tcc_frames
-    frames = clips.reshape((-1, *clips.shape[2:]))
-    if subsets is not None:
-      frames = jnp.concatenate([frames, subsets.reshape((-1, *subsets.shape[2:]))])
+  Raises:
+    UserError: the frames of a batch do not divide among the devices.
+  """
+  module = value.module(parallel.AXIS if num_devices > 1 else None)
+  size, tcc = value.preprocessing.crop, settings.tcc
+  optimizer = _optimizer(settings)
+  clips = settings.batch_size + settings.background_clips
+  tcc_frames = tcc.frames if tcc.weight else 0
+  parallel.check_divisible(
+    frames_per_step(settings, num_task), num_devices, "the frames of a batch (4 per clip and TCC's)"
+  )
+
+  def embed(params, batch_stats, frames, videos):
+    """Embeddings [F, D] of all frames, and BatchNorm's new statistics."""
+    mine = parallel.shard(frames, num_devices)
+    pixels = videos.frames[mine.video, mine.index][:, None]
+    pixels = random_resized_crop(
+      mine.crop, pixels, size, scale=settings.crop_scale, then_resize=settings.then_resize or None
+    )[:, 0]
     variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
     train = settings.train_batch_norm
     embeddings, updated = module.apply(
-      variables, normalize_levels(frames), train=train, mutable=["batch_stats"] if train else []
+      variables, normalize_levels(pixels), train=train, mutable=["batch_stats"] if train else []
     )
-    count = clips.shape[0] * 4
-    vip, metrics = losses.vip_loss(
-      embeddings[:count].reshape((clips.shape[0], 4, -1)),
-      -jnp.ones(clips.shape[0]),
+    return parallel.gather(embeddings, num_devices), updated.get("batch_stats", batch_stats)
+
+  def loss_fn(params, batch_stats, batch, videos):
+    embeddings, batch_stats = embed(params, batch_stats, batch.frames, videos)
+    total, metrics = losses.vip_loss(
+      embeddings[: 4 * clips].reshape((clips, 4, -1)),
+      -jnp.ones(clips),
       batch.permutations,
       discount=settings.discount,
       l1_weight=settings.l1_weight,
       l2_weight=settings.l2_weight,
     )
-    total = vip
-    if subsets is not None:
-      tcc, tcc_metrics = losses.tcc_loss(
-        embeddings[count:].reshape((*subsets.shape[:2], -1)),
+    if tcc_frames:
+      cycle_loss, tcc_metrics = losses.tcc_loss(
+        embeddings[4 * clips :].reshape((num_task, tcc_frames, -1)),
         batch.tcc_indices,
-        batch.tcc_lengths,
+        videos.lengths[:num_task],
         cycles=batch.cycles,
         starts=batch.starts,
-        loss=settings.tcc.loss,
-        similarity=settings.tcc.similarity,
-        temperature=settings.tcc.temperature,
+        loss=tcc.loss,
+        similarity=tcc.similarity,
+        temperature=tcc.temperature,
       )
-      total = vip + settings.tcc.weight * tcc
+      total = total + tcc.weight * cycle_loss
       metrics = {**metrics, **tcc_metrics}
-    return total, ({"loss": total, **metrics}, updated.get("batch_stats", batch_stats))
+    return total, ({"loss": total, **metrics}, batch_stats)
 
-  def step(state, videos, background=None):
-    batch = _sample_batch(
-      jax.random.fold_in(state.key, state.step), videos, background, settings, size
+  def step(state, videos):
+    batch = sample_batch(
+      jax.random.fold_in(state.key, state.step),
+      videos,
+      num_task,
+      settings.sampler,
+      settings.batch_size,
+      settings.background_clips,
+      settings.num_negatives,
+      tcc_frames,
+      tcc.num_cycles,
+      tcc.videos_per_cycle,
     )
     grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, batch
+      state.params, state.batch_stats, batch, videos
     )
+    grads = parallel.mean(grads, num_devices)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.global_norm(grads)
     return TrainState(state.step + 1, state.key, params, batch_stats, opt_state), metrics
 
   return step
-
-
-class _Batch(NamedTuple):
-  clips: jax.Array  # [B, 4, size, size, 3], levels 0..255
-  permutations: jax.Array  # int32 [M, B]
-  tcc_frames: jax.Array | None  # [V, N, size, size, 3]
-  tcc_indices: jax.Array | None
-  tcc_lengths: jax.Array | None
-  cycles: jax.Array | None
-  starts: jax.Array | None
-
-
-def _sample_batch(key, videos, background, settings: Settings, size: int) -> _Batch:
-  keys = jax.random.split(key, 6)
-  clips = _sample_clips(keys[0], videos, settings.batch_size, settings.sampler, settings, size)
-  if settings.background_clips:
-    uniform = sampling.make_sampler("uniform")
-    more = _sample_clips(keys[1], background, settings.background_clips, uniform, settings, size)
-    clips = jnp.concatenate([clips, more])
-  count = clips.shape[0]
-  permutations = jax.vmap(lambda k: jax.random.permutation(k, count))(
-    jax.random.split(keys[2], settings.num_negatives)
-  ) if settings.num_negatives else jnp.zeros((0, count), jnp.int32)  # fmt: skip
-  tcc = settings.tcc
-  if not tcc.weight:
-    return _Batch(clips, permutations, None, None, None, None, None)
-  frames = videos.frames
-  indices = sampling.frame_subset(
-    keys[3], settings.sampler, videos.lengths, tcc.frames, frames.shape[1]
-  )
-  chosen = frames[jnp.arange(frames.shape[0])[:, None], indices]
-  chosen = _crop(keys[4], chosen, settings, size)
-  cycles = starts = None
-  if tcc.num_cycles:
-    cycle_key, start_key = jax.random.split(keys[5])
-    cycles = sampling.sample_cycles(
-      cycle_key, frames.shape[0], tcc.num_cycles, tcc.videos_per_cycle
-    )
-    starts = sampling.sample_starts(start_key, tcc.num_cycles, tcc.frames)
-  return _Batch(clips, permutations, chosen, indices, videos.lengths, cycles, starts)
-
-
-def _sample_clips(key, videos, count, sampler, settings, size):
-  video_key, index_key, crop_key = jax.random.split(key, 3)
-  ids = sampling.sample_videos(video_key, videos.frames.shape[0], count)
-  indices = sampling.clip_indices(index_key, sampler, videos.lengths[ids])
-  return _crop(crop_key, videos.frames[ids[:, None], indices], settings, size)
-
-
-def _crop(key, frames, settings: Settings, size: int):
-  return random_resized_crop(
-    key, frames, size, scale=settings.crop_scale, then_resize=settings.then_resize or None
-  )
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:

@@ -44,6 +44,12 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "Unlabelled videos of random motion teach the embedding what lies off the expert's path.",
     ),
     (
+      "encoder.init_scale",
+      config.encoder.init_scale,
+      1.0,
+      "VIP wants about one unit of distance per frame and fresh embeddings span about one in all.",
+    ),
+    (
       "finetune.head_learning_rate",
       finetune.head_learning_rate,
       0.0,

@@ -29,9 +29,23 @@ from ml_collections import config_dict, config_flags
 from vipjax.runtime import cache, gl
 from vipjax.runtime.errors import UserError
 
+
+def _use_all_cores() -> None:
+  """Makes every core a device of its own, before JAX is imported; a GPU's devices are not touched.
+
+  XLA gains little from more than one core for a network of small convolutions, and data
+  parallelism uses them all.
+  """
+  name = "--xla_force_host_platform_device_count"
+  if name not in os.environ.get("XLA_FLAGS", ""):
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {name}={cores}".strip()
+
+
 # Flags defined here belong to the launcher that asks for them, so its --help shows them.
 flags.disclaim_key_flags()
 gl.configure()
+_use_all_cores()
 
 _OVERRIDE = re.compile(r"--?(no)?config\.(?P<key>[^=]+)(=|$)")
 _CONFIG = re.compile(r"--?config(=(?P<file>.*))?$", re.DOTALL)

@@ -18,8 +18,9 @@ from vipjax.videos.write import write_videos
 
 STAGE = "record"
 # Episodes that nothing of a run is trained on start at this seed; recorded ones count from
-# config.seed, which stays below it.
+# config.seed times the second number, which stays below it.
 UNSEEN_SEED = 1_000_000
+_SEEDS = 1000
 
 
 def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     the unseen episodes, None without any).
 
   Raises:
-    UserError: the expert fails, no views, or bad settings.
+    UserError: the expert fails, no views, or bad settings (config.seed goes up to 999).
   """
   if run_folder.stage_done(workdir, STAGE):
     return run_folder.stage_result(workdir, STAGE)
@@ -45,6 +46,11 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
   settings, views = config.record, views_from_config(config.views)
   if settings.episodes < 1:
     raise UserError(f"expected at least 1 episode to record, got {settings.episodes}.")
+  if not 0 <= config.seed < UNSEEN_SEED // _SEEDS:
+    # Else an episode that is recorded could be one of those that must stay unseen.
+    raise UserError(
+      f"expected config.seed from 0 to {UNSEEN_SEED // _SEEDS - 1}, got {config.seed}."
+    )
   options = env_options(config.env)
   drawing = {"size": settings.size, "quality": settings.quality}
   shared = {"frame_stride": settings.frame_stride, "robot_free": settings.robot_free}
@@ -53,14 +59,14 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     with RobotEnv(**options, **drawing) as env:
       seen = []
       for episode in range(settings.episodes):
-        seed = config.seed * 1000 + episode
+        seed = config.seed * _SEEDS + episode
         seen += record_episode(env, views, seed, hold=settings.hold, episode=episode, **shared)
         progress.update()
       _require_success(seen)
       write_videos(workdir / "videos", seen, overwrite=True)
       background = []
       for episode in range(settings.random_episodes):
-        seed = config.seed * 1000 + settings.episodes + episode
+        seed = config.seed * _SEEDS + settings.episodes + episode
         act = random_motion(seed, env.action_space.shape[0])
         background += record_episode(
           env, views, seed, robot_free=False, frame_stride=settings.frame_stride, act=act,

@@ -1,0 +1,151 @@
+"""Filming one episode: lengths, what is noted of it, with and without the robot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vipjax.envs import Expert, RobotEnv, random_motion, record_episode
+from vipjax.runtime.errors import UserError
+from vipjax.scene import View
+
+VIEWS = {"left": View(), "right": View(azimuth=40.0)}
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def env():
+  with RobotEnv(size=24) as env:
+    yield env
+
+
+@pytest.fixture(scope="module")
+def film(env):
+  return record_episode(env, VIEWS, SEED, hold=5, episode=2)
+
+
+@pytest.fixture(scope="module")
+def steps(env):
+  """How many steps the expert takes to its first success."""
+  env.reset(seed=SEED)
+  expert = Expert(env)
+  expert.reset()
+  for step in range(1, env.horizon + 1):
+    if env.step(expert.action())[-1]["success"]:
+      return step
+  raise AssertionError("the expert fails")
+
+
+def test_two_views_with_and_without_the_robot(film):
+  assert [(video.view, video.robot_visible) for video in film] == [
+    ("left", True),
+    ("left", False),
+    ("right", True),
+    ("right", False),
+  ]
+  for video in film:
+    assert video.metadata() | {"view": "", "robot_visible": None} == {
+      "fps": 80,
+      "task": "window-open",
+      "embodiment": "sawyer",
+      "view": "",
+      "robot_visible": None,
+      "success": True,
+      "source": "window-open, sawyer, seed 3",
+      "episode": 2,
+    }
+
+
+def test_it_ends_some_steps_after_success(env, film, steps):
+  # The state at reset, one frame per step, and the steps held.
+  assert {video.frames.shape for video in film} == {(1 + steps + 5, 24, 24, 3)}
+  assert all(video.frames.dtype == np.uint8 for video in film)
+  (short,) = record_episode(env, {"left": View()}, SEED, hold=0, robot_free=False)
+  assert len(short.frames) == 1 + steps
+  np.testing.assert_array_equal(short.frames, film[0].frames[: 1 + steps])
+
+
+def test_the_first_frame_is_the_state_at_reset(env, film):
+  env.reset(seed=SEED)
+  for video in film:
+    frame = env.frame(VIEWS[video.view], video.robot_visible)
+    np.testing.assert_array_equal(video.frames[0], frame)
+
+
+def test_pairs_differ_by_the_robot_alone(film):
+  for plain, free in (film[:2], film[2:]):
+    covered = (plain.frames != free.frames).any(axis=-1).mean(axis=(1, 2))
+    assert (covered > 0).all() and (covered < 0.7).all()
+    # Without the robot nothing moves until the window does.
+    assert (plain.frames[0] != plain.frames[10]).any()
+    np.testing.assert_array_equal(free.frames[0], free.frames[10])
+    assert (free.frames[0] != free.frames[-1]).any()
+
+
+def test_a_stride_keeps_the_last_frame(env, film):
+  (video,) = record_episode(env, {"left": View()}, SEED, frame_stride=10, robot_free=False)
+  whole = film[0].frames
+  assert (len(whole) - 1) % 10 != 0, "this seed's film ends on the stride: take another"
+  np.testing.assert_array_equal(video.frames[:-1], whole[::10])
+  np.testing.assert_array_equal(video.frames[-1], whole[-1])
+  assert video.fps == 8
+
+
+def test_a_policy_that_fails_is_filmed_to_the_time_limit():
+  seen = []
+
+  def act(observation):
+    seen.append(observation)
+    return np.zeros(8)
+
+  with RobotEnv(size=16, horizon=12) as env:
+    (video,) = record_episode(env, {"left": View()}, 0, robot_free=False, act=act)
+    reference, _ = env.reset(seed=0)
+  assert len(video.frames) == 13 and video.success is False
+  assert len(seen) == 12
+  np.testing.assert_array_equal(seen[0], reference)
+
+
+def test_success_in_the_last_steps_is_filmed_to_the_time_limit(steps):
+  with RobotEnv(size=16, horizon=steps + 2) as env:
+    (video,) = record_episode(env, {"left": View()}, SEED, robot_free=False, hold=50)
+  assert len(video.frames) == 1 + steps + 2 and video.success is True
+
+
+def test_a_diverged_episode_ends(env, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)  # MuJoCo writes its log to the current folder
+  count = 0
+
+  def act(observation):
+    nonlocal count
+    count += 1
+    if count == 4:
+      env.data.qvel[:] = 1e12
+    return np.zeros(8)
+
+  (video,) = record_episode(env, {"left": View()}, 0, robot_free=False, act=act)
+  assert len(video.frames) == 5
+  np.testing.assert_array_equal(video.frames[4], video.frames[3])
+
+
+def test_random_motion():
+  act, again, other = random_motion(0, 8, hold=3), random_motion(0, 8, hold=3), random_motion(1, 8)
+  actions = np.stack([act(None) for _ in range(9)])
+  np.testing.assert_array_equal(actions, [again(None) for _ in range(9)])
+  np.testing.assert_array_equal(actions[0], actions[2])
+  assert len(np.unique(actions, axis=0)) == 3
+  assert (actions[0] != other(None)).any()
+  assert actions.dtype == np.float32 and np.abs(actions).max() <= 1
+
+
+@pytest.mark.parametrize(
+  ("options", "words"),
+  [
+    ({"views": {}}, "expected at least one view to record, got none"),
+    ({"hold": -1}, "expected a hold of at least 0 .* got -1 and 1"),
+    ({"frame_stride": 0}, "a frame_stride of at least 1 step, got 5 and 0"),
+  ],
+)
+def test_bad_options(env, options, words):
+  with pytest.raises(UserError, match=words):
+    record_episode(env, **({"views": VIEWS, "seed": 0} | options))

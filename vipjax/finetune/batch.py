@@ -1,0 +1,111 @@
+"""What one training step looks at: which frames, cropped how, in which negatives and cycles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vipjax import sampling
+from vipjax.types import VideoSet
+
+# Background clips have no hard part to skew towards.
+_UNIFORM = sampling.make_sampler("uniform")
+
+
+class Frames(NamedTuple):
+  """Frames by reference; leaves have the same leading axis, so that devices can share them.
+
+  Attributes:
+    video: int32 [F], row in the VideoSet.
+    index: int32 [F], position in that video.
+    crop: random keys [F]; frames of one clip share theirs, so they share their crop.
+  """
+
+  video: jax.Array
+  index: jax.Array
+  crop: jax.Array
+
+
+class Batch(NamedTuple):
+  """A step's frames and the draws of its losses.
+
+  Attributes:
+    frames: 4 B frames of B clips in the order o_0, g, o_t, o_t+1 of each, then the V N of TCC.
+    permutations: int32 [M, B], of VIP's negatives.
+    tcc_indices: int32 [V, N]; None without TCC.
+    cycles: int32 [K, T]; None for all ordered pairs.
+    starts: int32 [K]; None for all ordered pairs.
+  """
+
+  frames: Frames
+  permutations: jax.Array
+  tcc_indices: jax.Array | None
+  cycles: jax.Array | None
+  starts: jax.Array | None
+
+
+def sample_batch(
+  key: jax.Array,
+  videos: VideoSet,
+  num_task: int,
+  sampler: sampling.Sampler,
+  batch_size: int,
+  background_clips: int,
+  num_negatives: int,
+  tcc_frames: int,
+  num_cycles: int,
+  videos_per_cycle: int,
+) -> Batch:
+  """Draws a batch; jittable. Nothing of a frame but its position is touched.
+
+  Args:
+    key: a random key, used up.
+    videos: the task's videos first, then the background's.
+    num_task: V, how many are the task's.
+    sampler: draws first frames of the task's clips, and TCC's frames.
+    batch_size: clips from the task's videos.
+    background_clips: clips from the background's.
+    num_negatives: M permutations.
+    tcc_frames: N frames of each of the task's videos for TCC; 0 without TCC.
+    num_cycles: K cycles; 0 for all ordered pairs.
+    videos_per_cycle: T.
+  """
+  keys = jax.random.split(key, 6)
+  clips = _clips(keys[0], videos.lengths[:num_task], 0, batch_size, sampler)
+  if background_clips:
+    more = _clips(keys[1], videos.lengths[num_task:], num_task, background_clips, _UNIFORM)
+    clips = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), clips, more)
+  count = batch_size + background_clips
+  permutations = jnp.zeros((0, count), jnp.int32)
+  if num_negatives:
+    permutation_keys = jax.random.split(keys[2], num_negatives)
+    permutations = jax.vmap(lambda k: jax.random.permutation(k, count))(permutation_keys)
+  if not tcc_frames:
+    return Batch(clips, permutations, None, None, None)
+  lengths = videos.lengths[:num_task]
+  indices = sampling.frame_subset(keys[3], sampler, lengths, tcc_frames, videos.frames.shape[1])
+  subsets = Frames(
+    jnp.repeat(jnp.arange(num_task, dtype=jnp.int32), tcc_frames),
+    indices.reshape(-1),
+    jnp.repeat(jax.random.split(keys[4], num_task), tcc_frames),
+  )
+  frames = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), clips, subsets)
+  cycles = starts = None
+  if num_cycles:
+    cycle_key, start_key = jax.random.split(keys[5])
+    cycles = sampling.sample_cycles(cycle_key, num_task, num_cycles, videos_per_cycle)
+    starts = sampling.sample_starts(start_key, num_cycles, tcc_frames)
+  return Batch(frames, permutations, indices, cycles, starts)
+
+
+def _clips(key, lengths, offset: int, count: int, sampler) -> Frames:
+  video_key, index_key, crop_key = jax.random.split(key, 3)
+  video = sampling.sample_videos(video_key, lengths.shape[0], count)
+  indices = sampling.clip_indices(index_key, sampler, lengths[video])
+  return Frames(
+    jnp.repeat(video + offset, 4),
+    indices.reshape(-1),
+    jnp.repeat(jax.random.split(crop_key, count), 4),
+  )

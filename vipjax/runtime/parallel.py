@@ -1,0 +1,115 @@
+"""Data parallelism over devices. This module alone knows pmap.
+
+A step that couples its whole batch (VIP's log mean exp, its negatives, TCC) cannot average losses
+of shards: each device embeds its share, all gather the embeddings, compute the same global loss,
+and average gradients. With N devices the numbers are those of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from vipjax.runtime.errors import UserError
+
+AXIS = "devices"
+
+
+def shard(items: Any, num_devices: int) -> Any:
+  """This device's share of arrays whose leading axis is the whole batch; call inside the step.
+
+  Args:
+    items: a pytree of arrays [N, ...] that all devices hold alike, N divisible by `num_devices`.
+    num_devices: how many devices the step runs on; 1 returns the items.
+
+  Returns:
+    The pytree with arrays [N / num_devices, ...].
+  """
+  if num_devices == 1:
+    return items
+  index = jax.lax.axis_index(AXIS)
+
+  def slice_of(array):
+    size = array.shape[0] // num_devices
+    return jax.lax.dynamic_slice_in_dim(array, index * size, size)
+
+  return jax.tree.map(slice_of, items)
+
+
+def gather(array: jax.Array, num_devices: int) -> jax.Array:
+  """The whole batch [N, ...] from each device's share [N / num_devices, ...], in order."""
+  return array if num_devices == 1 else jax.lax.all_gather(array, AXIS, tiled=True)
+
+
+def mean(tree: Any, num_devices: int) -> Any:
+  """Averages a pytree over the devices.
+
+  Of gradients of a global loss that every device computes from gathered values this is the
+  gradient: each device's is that of the sum of N equal losses with respect to its own replica.
+  """
+  return tree if num_devices == 1 else jax.lax.pmean(tree, AXIS)
+
+
+def compile_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
+  """Compiles a step (state, data) -> (state, metrics) for the devices; the state is donated.
+
+  Args:
+    step: uses `shard`, `gather` and `mean` with as many devices; its results must be the same on
+      all of them.
+    devices: one or more.
+
+  Returns:
+    The compiled step; its arguments must come from `replicate`, its results are replicated.
+  """
+  if len(devices) == 1:
+    return jax.jit(step, donate_argnums=0)
+  # Replicated arguments need no stacked copies, but pmap wants one argument to map over.
+  ranks = jax.device_put(
+    np.arange(len(devices)), NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+  )
+  mapped = jax.pmap(
+    lambda state, data, rank: step(state, data),
+    axis_name=AXIS,
+    in_axes=(None, None, 0),
+    out_axes=None,
+    devices=list(devices),
+    donate_argnums=0,
+  )
+  return lambda state, data: mapped(state, data, ranks)
+
+
+def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
+  """Puts a pytree on all devices alike."""
+  if len(devices) == 1:
+    return jax.device_put(tree, devices[0])
+  sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+  return jax.device_put(tree, sharding)
+
+
+def check_divisible(count: int, num_devices: int, what: str) -> None:
+  """Raises UserError, naming the nearest counts that do, when devices cannot share `count`."""
+  if count % num_devices:
+    below = count // num_devices * num_devices
+    nearest = [str(n) for n in (below, below + num_devices) if n]
+    raise UserError(
+      f"expected {what} to divide among {num_devices} devices, got {count}; the nearest that do "
+      f"are {' and '.join(nearest)}."
+    )
+
+
+def replicas_agree(tree: Any) -> bool:
+  """Whether every device holds the same bits of each array of a replicated pytree."""
+  for array in jax.tree.leaves(tree):
+    if not isinstance(array, jax.Array):
+      continue
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+      array = jax.random.key_data(array)
+    first, *others = [np.asarray(piece.data) for piece in array.addressable_shards]
+    if any(first.tobytes() != other.tobytes() for other in others):
+      return False
+  return True
