@@ -102,7 +102,7 @@ def get_config() -> ConfigDict:
   config.policy.updates_per_step = 9  # updates per step of all environments
   config.policy.warmup_steps = 5000  # environment steps of random actions first
   config.policy.replay_capacity = 1_000_000
-  config.policy.view = "front"  # the viewpoint that the reward sees
+  config.policy.views = ("front",)  # the viewpoints that the reward sees
   config.policy.eval_every = 20_000  # environment steps
   config.policy.eval_episodes = 10  # while learning
   config.policy.final_episodes = 20  # of the policy kept

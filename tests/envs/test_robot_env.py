@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
-import vipjax
 from vipjax.envs import RobotEnv
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
@@ -42,34 +39,6 @@ def episode(env, actions, seed):
     observations.append(observation)
     infos.append(info)
   return np.stack(observations), infos
-
-
-# Gymnasium's checker; any warning of it fails the test.
-
-
-@pytest.mark.parametrize(("control", "actions"), ACTIONS.items())
-def test_the_checker_passes_through_make(control, actions):
-  env = gymnasium.make(f"vipjax/window-open-{control}-sawyer-v0", size=16)
-  assert env.action_space.shape == (actions,)
-  assert env.unwrapped.control == control
-  check_env(env.unwrapped)
-  env.close()
-
-
-@pytest.mark.parametrize("task", ["window-open", "drawer-close"])
-def test_the_checker_passes_for_make_env(task):
-  env = vipjax.make_env(task, size=16)
-  check_env(env)
-  env.close()
-
-
-def test_an_episode_through_make():
-  env = gymnasium.make("vipjax/window-open-torque-sawyer-v0", size=16, horizon=3)
-  env.reset(seed=0)
-  assert env.render().shape == (16, 16, 3)
-  ends = [env.step(env.action_space.sample())[2:4] for _ in range(3)]
-  assert ends == [(False, False), (False, False), (False, True)]
-  env.close()
 
 
 # The 51 numbers.
@@ -270,25 +239,6 @@ def test_actions_are_clipped(either):
 def test_a_step_before_the_first_reset():
   with pytest.raises(UserError, match=r"expected reset\(\) before the first step\(\)"):
     RobotEnv(size=16).step(np.zeros(8))
-
-
-@pytest.mark.parametrize(
-  ("options", "words"),
-  [
-    ({"task": "open-window"}, "expected a Meta-World task .* got 'open-window'.*window-open"),
-    ({"robot": "ur5"}, "expected a robot among .*sawyer.*'ur5'"),
-    ({"control": "velocity"}, "expected control among torque, end_effector, got 'velocity'"),
-    ({"render_mode": "human"}, "expected render_mode None or 'rgb_array', got 'human'"),
-    ({"horizon": 0}, "expected a horizon of at least 1 step, got 0"),
-    ({"frame_skip": 0}, "expected a frame_skip of at least 1 physics step, got 0"),
-    ({"placement": -1}, "expected placement None or a seed of at least 0, got -1"),
-    ({"size": 0}, "expected frames of at least 1 pixel, got size 0"),
-    ({"quality": "best"}, "expected rendering quality 'fast' or 'full', got 'best'"),
-  ],
-)
-def test_unknown_options(options, words):
-  with pytest.raises(UserError, match=f"^{words}[^\n]*$"):
-    RobotEnv(**options)
 
 
 # Frames.

@@ -124,7 +124,7 @@ def test_the_robot_is_removed_under_end_effector_control():
 
 
 def test_a_robot_with_materials_is_removed_too():
-  # The Sawyer has none; the alpha of a material would win over that of its geom.
+  # The Sawyer has none, other arms do.
   spec = mujoco.MjSpec.from_string("""
     <mujoco>
       <asset><material name="paint" rgba="1 0 0 1"/></asset>

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from configs import demo
 from vipjax.envs import RobotEnv, env_options, record_episode
 from vipjax.runtime.errors import UserError
-from vipjax.scene import views_from_config
+from vipjax.scene import View, views_from_config
 from vipjax.videos import read_videos, record
 
 SIZE = 32
+VIEW = dataclasses.asdict(View())
 
 
 def tiny():
@@ -25,6 +29,9 @@ def tiny():
   config.record.random_episodes = 1
   config.evaluate.unseen_episodes = 1
   config.env.horizon = 120
+  # These two, whatever the demo's are.
+  del config.views
+  config.views = ConfigDict({"left": VIEW, "right": VIEW | {"azimuth": 40.0}})
   return config
 
 

@@ -32,6 +32,12 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "The entropy temperature of SAC is in units of the reward; this sets their ratio.",
     ),
     (
+      "policy.views",
+      tuple(policy.views),
+      ("front",),
+      "One view's distance has bumps that a policy rests on; those of two views differ.",
+    ),
+    (
       "policy.min_temperature",
       policy.min_temperature,
       0.0,

@@ -105,37 +105,27 @@ def make_reward(
 ) -> tuple[EmbeddingReward, list[Channel], int]:
   """The reward, the pictures that it needs of each step, and their size in pixels.
 
-  Goals are the last frames of all videos of the policy's view (and, where the view of videos is
-  unknown, of those too), separately with and without the robot.
+  Goals are the last frames of all videos of a view (and, where the view of videos is unknown, of
+  those too), separately with and without the robot.
   """
-  view = _policy_view(config)
-  weights = {True: config.reward.plain_weight, False: config.reward.robot_free_weight}
   goals, firsts, channels, factors = [], [], [], []
-  for visible, weight in weights.items():
-    if weight == 0:
-      continue
-    chosen = [
-      video
-      for video in videos
-      if video.view in (None, config.policy.view) and (video.robot_visible is not False) == visible
-    ]
-    if not chosen:
-      kind = "with the robot" if visible else "without the robot"
-      raise UserError(
-        f"expected a video {kind} from view {config.policy.view!r} as the goal of the reward, got "
-        "none; record one, choose another config.policy.view or set its weight in config.reward "
-        "to 0."
-      )
-    shapes = {video.frames.shape[1:3] for video in chosen}
-    if len(shapes) > 1 or len(set(*shapes)) > 1:
-      raise UserError(
-        f"expected square goal frames of one size, got {sorted(shapes)}; resize the videos with "
-        "vipjax.videos.fit_square."
-      )
-    goals.append(np.stack([video.frames[-1] for video in chosen]))
-    firsts.append(chosen[0].frames[0])
-    channels.append(Channel(view, visible))
-    factors.append(weight)
+  for name, view in _policy_views(config).items():
+    for visible, weight in (
+      (True, config.reward.plain_weight), (False, config.reward.robot_free_weight),
+    ):  # fmt: skip
+      if weight == 0:
+        continue
+      chosen = _goal_videos(videos, name, visible)
+      goals.append(np.stack([video.frames[-1] for video in chosen]))
+      firsts.append(chosen[0].frames[0])
+      channels.append(Channel(view, visible))
+      # Views share the weight: the reward's range does not depend on how many there are.
+      factors.append(weight / len(config.policy.views))
+  if len({goal.shape[1:] for goal in goals}) > 1:
+    raise UserError(
+      f"expected goal frames of one size, got {[goal.shape[1:3] for goal in goals]}; resize the "
+      "videos with vipjax.videos.fit_square."
+    )
   settings = RewardSettings(
     form=config.reward.form,
     discount=config.policy.discount,
@@ -266,24 +256,47 @@ def _sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
   )
 
 
-def _policy_view(config: ml_collections.ConfigDict) -> View:
+def _policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:
   views = views_from_config(config.views)
-  if config.policy.view not in views:
+  missing = [name for name in config.policy.views if name not in views]
+  if missing or not config.policy.views:
     raise UserError(
-      f"expected config.policy.view among {', '.join(sorted(views))}, got {config.policy.view!r}; "
-      "choose one of these."
+      f"expected config.policy.views among {', '.join(sorted(views))}, got "
+      f"{list(config.policy.views)}; choose one or more of these."
     )
-  return views[config.policy.view]
+  return {name: views[name] for name in config.policy.views}
+
+
+def _goal_videos(videos: Sequence[Video], view: str, visible: bool) -> list[Video]:
+  """Videos whose last frames are goals of a channel, checked."""
+  chosen = [
+    video
+    for video in videos
+    if video.view in (None, view) and (video.robot_visible is not False) == visible
+  ]
+  if not chosen:
+    kind = "with the robot" if visible else "without the robot"
+    raise UserError(
+      f"expected a video {kind} from view {view!r} as the goal of the reward, got none; record "
+      "one, choose other config.policy.views or set its weight in config.reward to 0."
+    )
+  shapes = {video.frames.shape[1:3] for video in chosen}
+  if len(shapes) > 1 or any(height != width for height, width in shapes):
+    raise UserError(
+      f"expected square goal frames of one size, got {sorted(shapes)}; resize the videos with "
+      "vipjax.videos.fit_square."
+    )
+  return chosen
 
 
 def _film(config, workdir: pathlib.Path, actor: Any, sac: SacSettings) -> None:
   """Films one episode of the policy, with the robot, at a size people can look at."""
-  view = {config.policy.view: _policy_view(config)}
+  name, view = next(iter(_policy_views(config).items()))
   with RobotEnv(**env_options(config.env), size=_FINAL_SIZE) as env:
     policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
     key = jax.random.key(0)
     videos = record_episode(
-      env, view, _FINAL_SEED + config.seed * 1000, robot_free=False, hold=20,
+      env, {name: view}, _FINAL_SEED + config.seed * 1000, robot_free=False, hold=20,
       act=lambda observation: np.asarray(policy(actor, observation, key)),
     )  # fmt: skip
   path = workdir / "policy" / "final.mp4"

@@ -1,0 +1,114 @@
+"""The policy stage on a tiny run: what it keeps, resume, goals, and bad input."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import demo
+from vipjax import encoder
+from vipjax.runtime.errors import UserError
+from vipjax.sac import train as train_lib
+from vipjax.sac import train_policy
+from vipjax.videos import read_videos
+from vipjax.videos.record import record
+
+
+def config_of(**overrides):
+  config = demo.get_config()
+  config.update_from_flattened_dict({
+    "record.size": 24, "evaluate.unseen_episodes": 0, "env.horizon": 30,
+    "policy.steps": 24, "policy.num_envs": 2, "policy.warmup_steps": 4, "policy.hidden": (16, 16),
+    "policy.batch_size": 8, "policy.eval_every": 8, "policy.eval_episodes": 2,
+    "policy.final_episodes": 2, "policy.checkpoint_every": 8,
+    **overrides,
+  })  # fmt: skip
+  return config
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  """A run folder with the four videos and a fresh encoder."""
+  workdir = tmp_path_factory.mktemp("run")
+  record(config_of(**{"env.horizon": 150}), workdir)
+  config = encoder.ResNetConfig("resnet18", width=8, embedding_dim=8)
+  value = encoder.init_value(jax.random.key(0), config, encoder.Preprocessing(16, 16))
+  encoder.save(workdir / "encoder", value)
+  return workdir
+
+
+@pytest.fixture
+def workdir(prepared, tmp_path):
+  for name in ("videos", "encoder"):
+    (tmp_path / name).symlink_to(prepared / name)
+  return tmp_path
+
+
+def policy_rows(workdir):
+  rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+  return [row for row in rows if row["stage"] == "policy"]
+
+
+def test_interrupted_it_goes_on_from_its_checkpoint(workdir, monkeypatch):
+  config = config_of()
+
+  class Bar(train_lib.Progress):
+    def update(self, items=1, **metrics):
+      super().update(items, **metrics)
+      if self.count == 14:
+        raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(train_lib, "Progress", Bar)
+    with pytest.raises(KeyboardInterrupt):
+      train_policy(config, workdir)
+  assert [row["step"] for row in policy_rows(workdir)] == [8]
+  result = train_policy(config, workdir)
+  assert [row["step"] for row in policy_rows(workdir)] == [8, 16, 24]
+  assert result["best_step"] in (8, 16, 24)
+  assert 0.0 <= result["policy_success"] <= 1.0
+  # The policy that is kept is the one of the highest return, whatever its success.
+  best = max(policy_rows(workdir), key=lambda row: row["return"])
+  assert best["step"] == result["best_step"]
+  assert train_policy(config, workdir) == result
+
+
+def test_goals_are_the_last_frames_of_the_policys_view(prepared):
+  value, videos = encoder.load(prepared), read_videos(prepared / "videos")
+  reward, channels, size = train_lib.make_reward(config_of(), value, videos)
+  assert size == 24
+  assert [channel.robot_visible for channel in channels] == [True, False]
+  lasts = np.stack([videos[0].frames[-1], videos[1].frames[-1]])
+  potential, distances = reward.potential(lasts[None])
+  np.testing.assert_allclose(distances, 0.0, atol=1e-3)
+  firsts = np.stack([videos[0].frames[0], videos[1].frames[0]])
+  potential, _ = reward.potential(firsts[None])
+  np.testing.assert_allclose(potential, -3.0, rtol=1e-3)  # weights 1 and 2, normalised
+
+
+@pytest.mark.parametrize(
+  ("overrides", "sentence"),
+  [
+    ({"policy.views": ("below",)}, r"among above, front, got \['below'\]"),
+    ({"policy.steps": 0}, "at least 1, got 0"),
+    ({"reward.form": "delta"}, "got 'delta'"),
+    ({"env.task": "window-opne"}, "got 'window-opne'"),
+  ],
+)
+def test_bad_settings_are_one_sentence(workdir, overrides, sentence):
+  with pytest.raises(UserError, match=sentence):
+    train_policy(config_of(**overrides), workdir)
+
+
+def test_a_goal_without_its_video_is_one_sentence(prepared):
+  value, videos = encoder.load(prepared), read_videos(prepared / "videos")
+  visible = [video for video in videos if video.robot_visible]
+  with pytest.raises(UserError, match="without the robot from view 'front'"):
+    train_lib.make_reward(config_of(), value, visible)
+
+
+def test_no_encoder_yet_is_one_sentence(tmp_path, prepared):
+  (tmp_path / "videos").symlink_to(prepared / "videos")
+  with pytest.raises(UserError, match="encoder"):
+    train_policy(config_of(), tmp_path)
