@@ -29,23 +29,23 @@ def get_config() -> ConfigDict:
   config.encoder.size = 64
   config.encoder.resize = 64
 
-  config.finetune.steps = 1200
+  config.finetune.steps = 1500
   config.finetune.batch_size = 16
   config.finetune.learning_rate = 1e-3
   config.finetune.head_learning_rate = 2e-2
-  config.finetune.decay = True
   config.finetune.then_resize = 0
   config.finetune.sampler.name = "uniform"
   config.finetune.tcc.weight = 3.0
+  config.finetune.tcc.num_cycles = 0
   config.finetune.tcc.frames = 8
   config.finetune.checkpoint_every = 200
 
-  config.policy.steps = 36_000
+  config.policy.steps = 27_000
   config.policy.discount = 0.97
   config.policy.updates_per_step = 3
   config.policy.warmup_steps = 1800
-  config.policy.min_temperature = 0.01
-  config.policy.eval_every = 4500
+  config.policy.min_temperature = 0.02
+  config.policy.eval_every = 2700
   config.policy.checkpoint_every = 9000
 
   config.reward.scale = 10.0

@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
   # publication shows two views and does not say where from.
   config.views = ConfigDict()
   config.views.front = _view(azimuth=140.0, elevation=-35.0)
-  config.views.above = _view(azimuth=155.0, elevation=-60.0)
+  config.views.above = _view(azimuth=155.0, elevation=-60.0, distance=1.05)
 
   config.record = ConfigDict()
   config.record.size = 480  # pixels, height and width
@@ -121,9 +121,9 @@ def get_config() -> ConfigDict:
 def _view(**fields) -> ConfigDict:
   view = ConfigDict()
   view.camera = ""  # a camera of the scene by name; "" for a free camera
-  view.lookat = (0.0, 0.68, 0.18)  # metres
+  view.lookat = (0.0, 0.68, 0.15)  # metres
   view.azimuth = 140.0  # degrees
   view.elevation = -35.0
-  view.distance = 1.05  # metres
+  view.distance = 0.95  # metres
   view.update(fields)
   return view

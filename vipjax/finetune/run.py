@@ -29,6 +29,7 @@ from vipjax.videos import make_video_set, read_videos, require_frames
 
 STAGE = "finetune"
 _METRICS_EVERY = 10
+_NAMED_VIDEOS = 20
 # Streams of the run's seed.
 _INIT_STREAM, _TRAIN_STREAM = 0, 1
 
@@ -79,7 +80,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   if state.batch_stats:
     variables["batch_stats"] = state.batch_stats
   trained_on = {
-    "trained_on": [video.source for video in videos],
+    "trained_on": _named(videos),
     "fine_tuned_from": config.encoder.init,
     "steps": config.finetune.steps,
   }
@@ -130,9 +131,20 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
       f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
       "config and workdir first, or give --config.data.path=FOLDER."
     )
-  videos = read_videos(config.data.path or folder)
+  # A corpus has a folder for each task.
+  parts = sorted(file.parent for file in folder.glob("*/videos.json"))
+  if config.data.path or not parts:
+    parts = [config.data.path or folder]
+  videos = [video for part in parts for video in read_videos(part)]
   require_frames(videos, minimum=2)
   return videos
+
+
+def _named(videos: list[Video]) -> list[str]:
+  """What an encoder was trained on: the source of each video, or the tasks where there are many."""
+  if len(videos) <= _NAMED_VIDEOS:
+    return [video.source for video in videos]
+  return sorted({video.task or video.source for video in videos})
 
 
 def make_settings(config: ml_collections.ConfigDict) -> Settings:

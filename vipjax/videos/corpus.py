@@ -1,0 +1,188 @@
+"""The pretraining corpus: many tasks, random viewpoints, experts good and bad, random motion."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import time
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from vipjax.envs import Expert, RobotEnv, random_motion, record_episode, task_names
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.progress import Progress
+from vipjax.scene import View
+from vipjax.types import Video
+from vipjax.videos.write import write_videos
+
+STAGE = "corpus"
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusSettings:
+  """What is recorded of each task.
+
+  Attributes:
+    expert_episodes: of the scripted expert, with action noise drawn from `noise`.
+    noisy_episodes: of the expert with `heavy_noise`, most of which fail.
+    random_episodes: of random motion.
+    noise: deviations of the Gaussian noise on the expert's actions.
+    heavy_noise: that of the noisy episodes.
+    size: pixels.
+    frame_stride: control steps from frame to frame.
+    max_frames: failed episodes are cut to so many.
+    azimuth, elevation: range of viewpoints, degrees.
+    distance: range, metres.
+  """
+
+  expert_episodes: int
+  noisy_episodes: int
+  random_episodes: int
+  noise: tuple[float, ...]
+  heavy_noise: float
+  size: int
+  frame_stride: int
+  max_frames: int
+  azimuth: tuple[float, float]
+  elevation: tuple[float, float]
+  distance: tuple[float, float]
+
+
+def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Records every task that is not held out, one process per core; finished tasks are kept.
+
+  Writes `videos/<task>/`. Successful expert episodes are also filmed without the robot; failed,
+  noisy and random ones are kept and marked by `success`.
+
+  Args:
+    config: `config.corpus` and `config.seed`, as declared in configs/pretrain.py.
+    workdir: the run folder.
+
+  Returns:
+    "tasks", "videos", "frames", "expert_success" (mean over the tasks), "frames_per_second".
+
+  Raises:
+    UserError: a held-out task that there is not.
+  """
+  if run_folder.stage_done(workdir, STAGE):
+    return run_folder.stage_result(workdir, STAGE)
+  started = time.monotonic()
+  options = dict(config.corpus)
+  held_out, only = set(options.pop("held_out")), set(options.pop("only"))
+  unknown = (held_out | only) - set(task_names())
+  if unknown:
+    raise UserError(
+      f"expected names of Meta-World tasks in config.corpus, got {sorted(unknown)}; the tasks are "
+      f"{', '.join(task_names())}."
+    )
+  tasks = [name for name in task_names() if name not in held_out and (not only or name in only)]
+  settings = CorpusSettings(**options)
+  jobs = [(name, settings, config.seed, str(workdir / "videos" / name)) for name in tasks]
+  facts = []
+  context = multiprocessing.get_context("spawn")
+  with (
+    context.Pool(len(os.sched_getaffinity(0)), maxtasksperchild=4) as pool,
+    Progress(len(jobs), STAGE, unit="task") as progress,
+  ):
+    for fact in pool.imap_unordered(_record_task, jobs):
+      facts.append(fact)
+      progress.update(1, frames=sum(each["frames"] for each in facts))
+  seconds = time.monotonic() - started
+  frames = sum(fact["frames"] for fact in facts)
+  result = {
+    "tasks": len(facts),
+    "videos": sum(fact["videos"] for fact in facts),
+    "frames": frames,
+    "expert_success": {fact["task"]: fact["expert_success"] for fact in facts},
+    "frames_per_second": frames / seconds,
+  }
+  run_folder.mark_done(workdir, STAGE, result, seconds)
+  return result
+
+
+def _record_task(job) -> dict[str, Any]:
+  """One task in a worker process: records it, or finds that an earlier run has."""
+  task, settings, seed, folder = job
+  facts_file = pathlib.Path(folder) / "facts.json"
+  if facts_file.exists():
+    return run_folder.read_json(facts_file)
+  videos, successes = [], []
+  kinds = (
+    ["expert"] * settings.expert_episodes
+    + ["noisy"] * settings.noisy_episodes
+    + ["random"] * settings.random_episodes
+  )
+  # The same numbers for a task whichever other tasks are recorded beside it.
+  number = task_names().index(task)
+  with RobotEnv(task, placement=None, joint_noise=0.05, size=settings.size) as env:
+    for episode, kind in enumerate(kinds):
+      rng = np.random.default_rng([seed, number, episode])
+      made = _record_episode(env, kind, episode, rng, settings)
+      if kind == "expert":
+        successes.append(bool(made[0].success))
+      videos += made
+  write_videos(folder, videos, crf=18, overwrite=True)
+  facts = {
+    "task": task,
+    "videos": len(videos),
+    "frames": sum(len(video.frames) for video in videos),
+    "expert_success": float(np.mean(successes)) if successes else None,
+  }
+  run_folder.write_json(facts_file, facts)
+  return facts
+
+
+def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> list[Video]:
+  seed = int(rng.integers(2**31))
+  env.reset(seed=seed)
+  view = _random_view(env, rng, settings)
+  if kind == "random":
+    act = random_motion(seed, env.action_space.shape[0])
+  else:
+    noise = settings.heavy_noise if kind == "noisy" else float(rng.choice(settings.noise))
+    act = _noisy_expert(env, noise, rng)
+  videos = record_episode(
+    env, {kind: view}, seed, robot_free=kind == "expert", hold=6,
+    frame_stride=settings.frame_stride, act=act, episode=episode,
+  )  # fmt: skip
+  if videos[0].success:
+    return videos
+  # Failed and random episodes say nothing of a goal: their first part, with the robot, will do.
+  frames = videos[0].frames[: settings.max_frames]
+  return [dataclasses.replace(videos[0], frames=frames)]
+
+
+def _noisy_expert(env: RobotEnv, noise: float, rng):
+  expert, started = Expert(env), False
+
+  def act(observation: np.ndarray) -> np.ndarray:
+    nonlocal started
+    del observation
+    if not started:  # record_episode has reset the environment since
+      expert.reset()
+      started = True
+    action = expert.action() + noise * rng.normal(size=env.action_space.shape)
+    return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+  return act
+
+
+def _random_view(env: RobotEnv, rng, settings) -> View:
+  """A viewpoint around the first object of the present placement."""
+  position = env.task._get_pos_objects()[:3]
+  lookat = (
+    float(np.clip(0.5 * position[0] + rng.uniform(-0.05, 0.05), -0.3, 0.3)),
+    float(np.clip(position[1], 0.55, 0.8)),
+    0.15 + float(rng.uniform(-0.03, 0.05)),
+  )
+  return View(
+    lookat=lookat,
+    azimuth=float(rng.uniform(*settings.azimuth)),
+    elevation=float(rng.uniform(*settings.elevation)),
+    distance=float(rng.uniform(*settings.distance)),
+  )
