@@ -16,6 +16,11 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
+  # Least values in results.json that a run should reach; the report says which it missed.
+  config.expect = ConfigDict()
+  config.expect.policy_success = 0.8
+  config.expect.rank_correlation_unseen = 0.95
+
   config.seed = 0  # of everything random, with a stream of its own for each stage
 
   config.env = ConfigDict()
@@ -51,7 +56,6 @@ def get_config() -> ConfigDict:
   config.encoder.width = 64  # channels of the first stage
   config.encoder.embedding_dim = 1024
   config.encoder.norm = "batch"  # or "group"
-  config.encoder.init_scale = 1.0  # factor on the last layer's fresh weights
   config.encoder.stem = "imagenet"  # or "small", without pooling
   config.encoder.size = 224  # pixels of the network's input
   config.encoder.resize = 256  # the shorter side before the central crop to `size`
@@ -91,6 +95,7 @@ def get_config() -> ConfigDict:
   config.policy = ConfigDict()
   config.policy.steps = 2_000_000  # environment steps of all environments together
   config.policy.num_envs = 9
+  config.policy.action_repeat = 1  # control steps for which an action is held
   config.policy.hidden = (256, 256)
   config.policy.batch_size = 256
   config.policy.discount = 0.99

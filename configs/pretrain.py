@@ -40,13 +40,12 @@ def get_config() -> ConfigDict:
   config.encoder.embedding_dim = 128
   config.encoder.size = 64
   config.encoder.resize = 64
-  # VIP wants about one unit of distance per frame; fresh embeddings span about one in all.
-  config.encoder.init_scale = 10.0
 
   config.finetune.steps = 4000
   config.finetune.batch_size = 24
   config.finetune.learning_rate = 1e-3
-  config.finetune.head_learning_rate = 5e-3
+  # VIP wants about one unit of distance per frame; fresh embeddings span about one in all.
+  config.finetune.head_learning_rate = 1e-2
   config.finetune.decay = True
   config.finetune.crop_scale = (0.3, 1.0)
   config.finetune.then_resize = 0

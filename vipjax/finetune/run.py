@@ -192,10 +192,7 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
     stem=config.stem,
   )
   preprocessing = Preprocessing(resize=config.resize, crop=config.size)
-  value = encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
-  params = dict(value.variables["params"])
-  head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
-  return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
+  return encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
 
 
 def _devices(frames: int) -> list[jax.Device]:

@@ -38,6 +38,12 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "One view's distance has bumps that a policy rests on; those of two views differ.",
     ),
     (
+      "policy.action_repeat",
+      policy.action_repeat,
+      1,
+      "At 80 Hz random torques cancel out; held, they explore. It saves frames, too.",
+    ),
+    (
       "policy.min_temperature",
       policy.min_temperature,
       0.0,
@@ -48,12 +54,6 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       finetune.background_clips,
       0,
       "Unlabelled videos of random motion teach the embedding what lies off the expert's path.",
-    ),
-    (
-      "encoder.init_scale",
-      config.encoder.init_scale,
-      1.0,
-      "VIP wants about one unit of distance per frame and fresh embeddings span about one in all.",
     ),
     (
       "finetune.head_learning_rate",

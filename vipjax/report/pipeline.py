@@ -49,6 +49,16 @@ def collect_results(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
   results["peak_memory_mb"] = max(peak, peak_memory_mb())
   results["seeds"] = [config.seed]
   results["additions"] = additions(config)
+  results["notes"] = _missed(config.expect, results)
   results["command"] = shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]])
   run_folder.write_json(workdir / "results.json", results)
   return results
+
+
+def _missed(expected: ml_collections.ConfigDict, results: dict[str, Any]) -> list[str]:
+  """A sentence for each number of the results that is below what the config expects."""
+  return [
+    f"{name} is {results[name]:.3g}, below the {least:.3g} that this config should reach."
+    for name, least in expected.items()
+    if name in results and results[name] < least
+  ]

@@ -1,8 +1,10 @@
 """Soft actor-critic in pure JAX on the embedding reward."""
 
+from vipjax.sac.actor_file import load_actor
 from vipjax.sac.agent import SacSettings, SacState, init_agent, make_policy, make_update
+from vipjax.sac.goals import make_reward
 from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, learn
-from vipjax.sac.train import load_actor, make_reward, train_policy
+from vipjax.sac.train import train_policy
 
 __all__ = [
   "LoopSettings",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import pathlib
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,19 +14,18 @@ import ml_collections
 import numpy as np
 
 from vipjax import encoder
-from vipjax.envs import Channel, FrameVectorEnv, RobotEnv, env_options, record_episode
+from vipjax.envs import FrameVectorEnv, RobotEnv, env_options, record_episode
 from vipjax.finetune import load_videos
-from vipjax.reward import EmbeddingReward, RewardSettings
 from vipjax.runtime import run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.progress import Progress
 from vipjax.sac import replay
+from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
+from vipjax.sac.goals import make_reward, policy_views
 from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, learn
-from vipjax.scene import View, views_from_config
-from vipjax.types import Video
 from vipjax.videos import write_video
 
 STAGE = "policy"
@@ -66,8 +65,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   value = encoder.load(workdir)
   reward, channels, size = make_reward(config, value, load_videos(config, workdir))
   sac = _sac_settings(policy)
-  # The agent's frames are drawn as the videos were.
-  options = {**env_options(config.env), "quality": config.record.quality}
+  options = _agent_options(config)
   with (
     FrameVectorEnv(options, policy.num_envs, channels, size) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,
@@ -98,76 +96,6 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   }
   run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
   return result
-
-
-def make_reward(
-  config: ml_collections.ConfigDict, value: encoder.ValueFunction, videos: Sequence[Video]
-) -> tuple[EmbeddingReward, list[Channel], int]:
-  """The reward, the pictures that it needs of each step, and their size in pixels.
-
-  Goals are the last frames of all videos of a view (and, where the view of videos is unknown, of
-  those too), separately with and without the robot.
-  """
-  goals, firsts, channels, factors = [], [], [], []
-  for name, view in _policy_views(config).items():
-    for visible, weight in (
-      (True, config.reward.plain_weight), (False, config.reward.robot_free_weight),
-    ):  # fmt: skip
-      if weight == 0:
-        continue
-      chosen = _goal_videos(videos, name, visible)
-      goals.append(np.stack([video.frames[-1] for video in chosen]))
-      firsts.append(chosen[0].frames[0])
-      channels.append(Channel(view, visible))
-      # Views share the weight: the reward's range does not depend on how many there are.
-      factors.append(weight / len(config.policy.views))
-  if len({goal.shape[1:] for goal in goals}) > 1:
-    raise UserError(
-      f"expected goal frames of one size, got {[goal.shape[1:3] for goal in goals]}; resize the "
-      "videos with vipjax.videos.fit_square."
-    )
-  settings = RewardSettings(
-    form=config.reward.form,
-    discount=config.policy.discount,
-    scale=config.reward.scale,
-    normalise=config.reward.normalise,
-    goals=config.reward.goals,
-  )
-  reward = EmbeddingReward(value, goals, firsts, factors, settings)
-  return reward, channels, goals[0].shape[1]
-
-
-def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: int) -> None:
-  """Writes the actor's parameters and what it takes to run them; `load_actor` reads them."""
-  from safetensors.numpy import save_file
-
-  folder.mkdir(parents=True, exist_ok=True)
-  leaves = jax.tree_util.tree_leaves_with_path(actor)
-  flat = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-  save_file(flat, folder / "actor.safetensors")
-  record = {"num_actions": num_actions, "hidden": list(sac.hidden)}
-  run_folder.write_json(folder / "actor.json", record)
-
-
-def load_actor(workdir: pathlib.Path):
-  """The run's policy: a function from observations float32 [..., O] to actions [..., A].
-
-  Raises:
-    UserError: the run has no trained policy yet.
-  """
-  from safetensors.numpy import load_file
-
-  folder = pathlib.Path(workdir) / "policy"
-  record = run_folder.read_json(folder / "actor.json")
-  sac = SacSettings(hidden=tuple(record["hidden"]))
-  flat = load_file(folder / "actor.safetensors")
-  size = flat["['params']['Mlp_0']['Dense_0']['kernel']"].shape[0]
-  template = init_agent(jax.random.key(0), size, record["num_actions"], sac).actor
-  actor = jax.tree_util.tree_map_with_path(
-    lambda path, leaf: jnp.asarray(flat[jax.tree_util.keystr(path)]), template
-  )
-  policy = jax.jit(make_policy(record["num_actions"], sac, deterministic=True))
-  return lambda observation: np.asarray(policy(actor, observation, jax.random.key(0)))
 
 
 def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
@@ -256,43 +184,26 @@ def _sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
   )
 
 
-def _policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:
-  views = views_from_config(config.views)
-  missing = [name for name in config.policy.views if name not in views]
-  if missing or not config.policy.views:
-    raise UserError(
-      f"expected config.policy.views among {', '.join(sorted(views))}, got "
-      f"{list(config.policy.views)}; choose one or more of these."
-    )
-  return {name: views[name] for name in config.policy.views}
+def _agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """RobotEnv's options for the agent: frames drawn as the videos were, actions held.
 
-
-def _goal_videos(videos: Sequence[Video], view: str, visible: bool) -> list[Video]:
-  """Videos whose last frames are goals of a channel, checked."""
-  chosen = [
-    video
-    for video in videos
-    if video.view in (None, view) and (video.robot_visible is not False) == visible
-  ]
-  if not chosen:
-    kind = "with the robot" if visible else "without the robot"
+  Holding an action makes exploring torques add up instead of cancelling, and saves frames.
+  """
+  options = {**env_options(config.env), "quality": config.record.quality}
+  repeat = config.policy.action_repeat
+  if not 1 <= repeat <= config.env.horizon:
     raise UserError(
-      f"expected a video {kind} from view {view!r} as the goal of the reward, got none; record "
-      "one, choose other config.policy.views or set its weight in config.reward to 0."
+      f"expected config.policy.action_repeat from 1 to the horizon {config.env.horizon}, got "
+      f"{repeat}."
     )
-  shapes = {video.frames.shape[1:3] for video in chosen}
-  if len(shapes) > 1 or any(height != width for height, width in shapes):
-    raise UserError(
-      f"expected square goal frames of one size, got {sorted(shapes)}; resize the videos with "
-      "vipjax.videos.fit_square."
-    )
-  return chosen
+  control_step = inspect.signature(RobotEnv).parameters["frame_skip"].default
+  return options | {"frame_skip": control_step * repeat, "horizon": config.env.horizon // repeat}
 
 
 def _film(config, workdir: pathlib.Path, actor: Any, sac: SacSettings) -> None:
   """Films one episode of the policy, with the robot, at a size people can look at."""
-  name, view = next(iter(_policy_views(config).items()))
-  with RobotEnv(**env_options(config.env), size=_FINAL_SIZE) as env:
+  name, view = next(iter(policy_views(config).items()))
+  with RobotEnv(**_agent_options(config), size=_FINAL_SIZE) as env:
     policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
     key = jax.random.key(0)
     videos = record_episode(

@@ -1,0 +1,46 @@
+"""A policy as files: `actor.safetensors` and `actor.json`."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.runtime import run_folder
+from vipjax.sac.agent import SacSettings, init_agent, make_policy
+
+
+def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: int) -> None:
+  """Writes the actor's parameters and what it takes to run them; `load_actor` reads them."""
+  from safetensors.numpy import save_file
+
+  folder.mkdir(parents=True, exist_ok=True)
+  leaves = jax.tree_util.tree_leaves_with_path(actor)
+  flat = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+  save_file(flat, folder / "actor.safetensors")
+  record = {"num_actions": num_actions, "hidden": list(sac.hidden)}
+  run_folder.write_json(folder / "actor.json", record)
+
+
+def load_actor(workdir: pathlib.Path):
+  """The run's policy: a function from observations float32 [..., O] to actions [..., A].
+
+  Raises:
+    UserError: the run has no trained policy yet.
+  """
+  from safetensors.numpy import load_file
+
+  folder = pathlib.Path(workdir) / "policy"
+  record = run_folder.read_json(folder / "actor.json")
+  sac = SacSettings(hidden=tuple(record["hidden"]))
+  flat = load_file(folder / "actor.safetensors")
+  size = flat["['params']['Mlp_0']['Dense_0']['kernel']"].shape[0]
+  template = init_agent(jax.random.key(0), size, record["num_actions"], sac).actor
+  actor = jax.tree_util.tree_map_with_path(
+    lambda path, leaf: jnp.asarray(flat[jax.tree_util.keystr(path)]), template
+  )
+  policy = jax.jit(make_policy(record["num_actions"], sac, deterministic=True))
+  return lambda observation: np.asarray(policy(actor, observation, jax.random.key(0)))
