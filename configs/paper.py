@@ -56,6 +56,7 @@ def get_config() -> ConfigDict:
   config.encoder.width = 64  # channels of the first stage
   config.encoder.embedding_dim = 1024
   config.encoder.norm = "batch"  # or "group"
+  config.encoder.init_scale = 1.0  # factor on the last layer's fresh weights
   config.encoder.stem = "imagenet"  # or "small", without pooling
   config.encoder.size = 224  # pixels of the network's input
   config.encoder.resize = 256  # the shorter side before the central crop to `size`

@@ -192,7 +192,10 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
     stem=config.stem,
   )
   preprocessing = Preprocessing(resize=config.resize, crop=config.size)
-  return encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
+  value = encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
+  params = value.variables["params"]
+  head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
+  return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
 
 
 def _devices(frames: int) -> list[jax.Device]:

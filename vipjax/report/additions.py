@@ -38,6 +38,12 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "One view's distance has bumps that a policy rests on; those of two views differ.",
     ),
     (
+      "record.frame_stride",
+      config.record.frame_stride,
+      1,
+      "Between frames 12.5 ms apart little moves: VIP's steps drown in the noise of the crops.",
+    ),
+    (
       "policy.action_repeat",
       policy.action_repeat,
       1,
@@ -54,6 +60,12 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       finetune.background_clips,
       0,
       "Unlabelled videos of random motion teach the embedding what lies off the expert's path.",
+    ),
+    (
+      "encoder.init_scale",
+      config.encoder.init_scale,
+      1.0,
+      "VIP wants about one unit of distance per frame and fresh embeddings span about one in all.",
     ),
     (
       "finetune.head_learning_rate",
