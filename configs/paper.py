@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
   # publication shows two views and does not say where from.
   config.views = ConfigDict()
   config.views.front = _view(azimuth=140.0, elevation=-35.0)
-  config.views.above = _view(azimuth=155.0, elevation=-60.0, distance=1.05)
+  config.views.side = _view(azimuth=165.0, elevation=-35.0, distance=1.05)
 
   config.record = ConfigDict()
   config.record.size = 480  # pixels, height and width
@@ -94,7 +94,7 @@ def get_config() -> ConfigDict:
   config.evaluate.unseen_episodes = 8  # expert episodes with placements never recorded
 
   config.policy = ConfigDict()
-  config.policy.steps = 2_000_000  # environment steps of all environments together
+  config.policy.steps = 2_000_000  # actions of all environments together
   config.policy.num_envs = 9
   config.policy.action_repeat = 1  # control steps for which an action is held
   config.policy.hidden = (256, 256)

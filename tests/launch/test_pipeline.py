@@ -76,7 +76,7 @@ def test_published_settings_stand_in_the_config():
 def test_record_writes_four_videos_that_can_be_read(published):
   videos = read_videos(published[0] / "videos")
   assert [(video.view, video.robot_visible) for video in videos] == [
-    ("front", True), ("front", False), ("above", True), ("above", False),
+    ("front", True), ("front", False), ("side", True), ("side", False),
   ]  # fmt: skip
   assert all(video.frames.shape[1:] == (480, 480, 3) and video.success for video in videos)
   with_robot, without = videos[0].frames.astype(int), videos[1].frames.astype(int)

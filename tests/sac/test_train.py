@@ -90,7 +90,7 @@ def test_goals_are_the_last_frames_of_the_policys_view(prepared):
 @pytest.mark.parametrize(
   ("overrides", "sentence"),
   [
-    ({"policy.views": ("below",)}, r"among above, front, got \['below'\]"),
+    ({"policy.views": ("below",)}, r"among front, side, got \['below'\]"),
     ({"policy.steps": 0}, "at least 1, got 0"),
     ({"reward.form": "delta"}, "got 'delta'"),
     ({"env.task": "window-opne"}, "got 'window-opne'"),
