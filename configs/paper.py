@@ -69,6 +69,7 @@ def get_config() -> ConfigDict:
   config.finetune.decay = False  # whether both rates fall to 0 along a cosine
   config.finetune.discount = 0.98  # gamma of the VIP loss
   config.finetune.num_negatives = 3
+  config.finetune.last_goal = 0.0  # share of clips whose goal is their video's last frame
   config.finetune.l1_weight = 0.001
   config.finetune.l2_weight = 0.001
   config.finetune.crop_scale = (0.2, 1.0)  # area of the random crop, a share of the frame

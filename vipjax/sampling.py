@@ -87,7 +87,9 @@ def sample_positions(key: jax.Array, sampler: Sampler, shape: tuple[int, ...]) -
   return jnp.clip(positions, 0.0, _BELOW_ONE)
 
 
-def clip_indices(key: jax.Array, sampler: Sampler, lengths: jax.Array) -> jax.Array:
+def clip_indices(
+  key: jax.Array, sampler: Sampler, lengths: jax.Array, last_goal: float = 0.0
+) -> jax.Array:
   """Draws the four frames of VIP from each video.
 
   In a video of L frames, o_0 is drawn by the sampler from [0, L - 2), the goal g uniformly from
@@ -99,6 +101,7 @@ def clip_indices(key: jax.Array, sampler: Sampler, lengths: jax.Array) -> jax.Ar
     key: a random key, used up.
     sampler: distribution of o_0 alone.
     lengths: integers [B], L >= 2 each.
+    last_goal: share of clips, 0 to 1, whose goal is the video's last frame instead; 0 is official.
 
   Returns:
     int32 [B, 4], the frames o_0, g, o_t, o_t+1; o_0 <= o_t < o_t+1 <= g < L.
@@ -111,6 +114,9 @@ def clip_indices(key: jax.Array, sampler: Sampler, lengths: jax.Array) -> jax.Ar
   positions = sample_positions(start_key, sampler, lengths.shape)
   start = _place(positions, jnp.maximum(lengths - 2, 1))
   goal = jax.random.randint(goal_key, lengths.shape, start + 1, lengths)
+  if last_goal:
+    is_last = jax.random.bernoulli(jax.random.fold_in(goal_key, 1), last_goal, lengths.shape)
+    goal = jnp.where(is_last, lengths - 1, goal)
   current = jax.random.randint(current_key, lengths.shape, start, goal)
   return jnp.stack([start, goal, current, current + 1], axis=-1)
 

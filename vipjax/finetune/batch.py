@@ -57,6 +57,7 @@ def sample_batch(
   tcc_frames: int,
   num_cycles: int,
   videos_per_cycle: int,
+  last_goal: float = 0.0,
 ) -> Batch:
   """Draws a batch; jittable. Nothing of a frame but its position is touched.
 
@@ -71,9 +72,10 @@ def sample_batch(
     tcc_frames: N frames of each of the task's videos for TCC; 0 without TCC.
     num_cycles: K cycles; 0 for all ordered pairs.
     videos_per_cycle: T.
+    last_goal: share of the task's clips whose goal is the last frame of their video.
   """
   keys = jax.random.split(key, 6)
-  clips = _clips(keys[0], videos.lengths[:num_task], 0, batch_size, sampler)
+  clips = _clips(keys[0], videos.lengths[:num_task], 0, batch_size, sampler, last_goal)
   if background_clips:
     more = _clips(keys[1], videos.lengths[num_task:], num_task, background_clips, _UNIFORM)
     clips = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), clips, more)
@@ -100,10 +102,10 @@ def sample_batch(
   return Batch(frames, permutations, indices, cycles, starts)
 
 
-def _clips(key, lengths, offset: int, count: int, sampler) -> Frames:
+def _clips(key, lengths, offset: int, count: int, sampler, last_goal: float = 0.0) -> Frames:
   video_key, index_key, crop_key = jax.random.split(key, 3)
   video = sampling.sample_videos(video_key, lengths.shape[0], count)
-  indices = sampling.clip_indices(index_key, sampler, lengths[video])
+  indices = sampling.clip_indices(index_key, sampler, lengths[video], last_goal)
   return Frames(
     jnp.repeat(video + offset, 4),
     indices.reshape(-1),

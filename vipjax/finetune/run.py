@@ -162,6 +162,7 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
     learning_rate=config.learning_rate,
     head_learning_rate=config.head_learning_rate,
     decay_steps=config.steps if config.decay else 0,
+    last_goal=config.last_goal,
     discount=config.discount,
     num_negatives=config.num_negatives,
     l1_weight=config.l1_weight,

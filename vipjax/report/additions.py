@@ -75,6 +75,13 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "the last layer has to grow, and does so faster with a rate of its own.",
     ),
     (
+      "finetune.last_goal",
+      finetune.last_goal,
+      0.0,
+      "The reward asks for the distance to the last frame alone; goals drawn uniformly teach it "
+      "slowly.",
+    ),
+    (
       "finetune.decay",
       finetune.decay,
       False,
