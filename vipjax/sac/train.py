@@ -95,7 +95,8 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     "env_steps_per_second": steps / max(seconds, 1e-9),
   }
   run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
-  return result
+  # As it is read back, so that a later call returns the same (NaN is None in JSON).
+  return run_folder.stage_result(workdir, STAGE)
 
 
 def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
