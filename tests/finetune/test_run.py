@@ -100,7 +100,7 @@ def test_it_starts_from_an_artefact(workdir, tmp_path):
   ("overrides", "sentence"),
   [
     (
-      {"finetune.tcc.videos_per_cycle": 5},
+      {"finetune.tcc.num_cycles": 20, "finetune.tcc.videos_per_cycle": 5},
       "T=5 videos need at least 5 videos, got 4",
     ),
     ({"finetune.background_clips": 2}, "random motion"),

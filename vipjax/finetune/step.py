@@ -207,7 +207,7 @@ def make_train_step(
     grads = parallel.mean(grads, num_devices)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics["gradient_norm"] = optax.global_norm(grads)
+    metrics["gradient_norm"] = optax.tree.norm(grads)
     return TrainState(state.step + 1, state.key, params, batch_stats, opt_state), metrics
 
   return step
