@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
 
   config.encoder.init_scale = 10.0
 
-  config.finetune.steps = 1000
+  config.finetune.steps = 1500
   config.finetune.batch_size = 16
   config.finetune.learning_rate = 1e-3
   config.finetune.head_learning_rate = 5e-3
@@ -49,14 +49,14 @@ def get_config() -> ConfigDict:
   config.finetune.tcc.frames = 8
   config.finetune.checkpoint_every = 200
 
-  config.policy.steps = 27_000
+  config.policy.steps = 45_000
   config.policy.action_repeat = 3
   config.policy.discount = 0.97
   config.policy.updates_per_step = 3
   config.policy.warmup_steps = 1800
   config.policy.min_temperature = 0.02
-  config.policy.eval_every = 2700
-  config.policy.checkpoint_every = 5000
+  config.policy.eval_every = 1350
+  config.policy.checkpoint_every = 9000
 
   config.reward.scale = 10.0
   config.reward.normalise = "first_frame"
