@@ -82,6 +82,12 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "slowly.",
     ),
     (
+      "finetune.crop_scale",
+      tuple(finetune.crop_scale),
+      (0.2, 1.0),
+      "A fifth of the frame, drawn in 64 pixels, often shows neither hand nor handle.",
+    ),
+    (
       "finetune.decay",
       finetune.decay,
       False,
