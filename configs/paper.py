@@ -49,6 +49,8 @@ def get_config() -> ConfigDict:
   config.data = ConfigDict()
   config.data.path = ""  # videos of your own instead of recorded ones: a file or a folder
 
+  config.data.size = 0  # pixels of the square they are brought to; 0 leaves them, if all are alike
+
   config.encoder = ConfigDict()
   config.encoder.init = "vip-resnet50"  # "scratch", or anything that vipjax.load takes
   # Only with init = "scratch":

@@ -121,3 +121,11 @@ def test_no_videos_and_one_frame_are_one_sentence(tmp_path):
   write_videos(tmp_path / "videos", [Video(frame, 10.0, view=str(i)) for i in range(4)])
   with pytest.raises(UserError, match="2 frames"):
     finetune(config_of(), tmp_path)
+
+
+def test_videos_of_ones_own_are_brought_to_one_size(workdir, tmp_path):
+  frames = np.zeros((3, 30, 40, 3), np.uint8)
+  write_videos(tmp_path / "own", [Video(frames, 10.0, view="a")])
+  config = config_of(**{"data.path": str(tmp_path / "own"), "data.size": 20})
+  videos = run_lib.load_videos(config, tmp_path)
+  assert [video.frames.shape for video in videos] == [(3, 20, 20, 3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import time
 from typing import Any
@@ -25,7 +26,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
-from vipjax.videos import make_video_set, read_videos, require_frames
+from vipjax.videos import fit_square, make_video_set, read_videos, require_frames
 
 STAGE = "finetune"
 _METRICS_EVERY = 10
@@ -137,6 +138,9 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
     parts = [config.data.path or folder]
   videos = [video for part in parts for video in read_videos(part)]
   require_frames(videos, minimum=2)
+  if config.data.path and config.data.size:
+    size = config.data.size
+    videos = [dataclasses.replace(v, frames=fit_square(v.frames, size)) for v in videos]
   return videos
 
 
