@@ -20,7 +20,7 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
-from vipjax.runtime.progress import Progress
+from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.sac import replay
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
@@ -76,6 +76,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     final = evaluate_policy(
       eval_env, reward, kept["actor"], sac, policy.final_episodes, _FINAL_SEED + config.seed * 1000
     )
+    peak_memory_mb()  # it remembers the most seen: asked for at the end, the workers are gone
   with FrameVectorEnv({**options, "placement": None}, 10, channels, size) as moved_env:
     moved = evaluate_policy(
       moved_env, reward, kept["actor"], sac, policy.final_episodes, _FINAL_SEED
