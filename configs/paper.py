@@ -7,7 +7,8 @@ Hardware: one GPU with 16 GB or more; it starts from VIP's released weights (CC 
 yet on a GPU; on a CPU it would take weeks. Expect: a monotone distance curve and a policy that
 opens the window, if the published claims hold; nobody has run this file to its end yet.
 
-Every key of every config is declared here, with its meaning; other configs change values only.
+Every key is declared here, with its meaning; other configs change values (configs/pretrain.py also
+declares its corpus).
 Where the publication is silent the value is ours and the comment says so.
 """
 
@@ -107,7 +108,7 @@ def get_config() -> ConfigDict:
   config.policy.target_rate = 0.005
   config.policy.init_temperature = 0.1
   config.policy.min_temperature = 0.0  # 0: as published
-  config.policy.target_entropy = -4.0  # nats; minus half the number of actions
+  config.policy.target_entropy = -4.0  # nats; minus half the number of torque actions
   config.policy.updates_per_step = 9  # updates per step of all environments
   config.policy.warmup_steps = 5000  # environment steps of random actions first
   config.policy.replay_capacity = 1_000_000

@@ -5,6 +5,8 @@
 Run again, it goes on where it was, or says that it is finished; --overwrite starts over.
 """
 
+import time
+
 from vipjax.runtime import launcher, run_folder
 
 _FLAGS = launcher.define_flags()
@@ -12,16 +14,17 @@ _FLAGS = launcher.define_flags()
 
 def main(_):
   from vipjax.report import format_results, write_report
-  from vipjax.report.pipeline import STAGES, run_stages
+  from vipjax.report.pipeline import run_stages
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
-  finished = (workdir / "report.html").exists() and run_folder.stage_done(workdir, STAGES[-1])
-  if finished:
+  if run_folder.stage_done(workdir, "report"):
     print(f"{workdir} is finished; --overwrite starts over.")
-  results = run_folder.read_json(workdir / "results.json") if finished else None
-  if results is None:
+    results = run_folder.read_json(workdir / "results.json")
+  else:
     results = run_stages(_FLAGS.config, workdir)
+    started = time.monotonic()
     write_report(workdir)
+    run_folder.mark_done(workdir, "report", {}, time.monotonic() - started)
   print(format_results(results))
   print(f"report: {workdir / 'report.html'}")
 

@@ -1,16 +1,25 @@
 """Writes report.html of a run folder: one page that opens from disk.
 
-python -m launch.report --workdir=runs/demo
+    python -m launch.report --workdir=runs/demo
+
+With --config it first collects results.json from the stages that have finished, for runs made
+launcher by launcher.
 """
 
-from vipjax.runtime import launcher
+from absl import flags
+
+from vipjax.runtime import launcher, run_folder
 
 _FLAGS = launcher.define_flags()
 
 
 def main(_):
   from vipjax.report import write_report
+  from vipjax.report.pipeline import collect_results
 
+  if flags.FLAGS.config is not None:
+    workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config)
+    collect_results(_FLAGS.config, workdir)
   print(write_report(_FLAGS.workdir))
 
 

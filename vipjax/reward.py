@@ -120,7 +120,7 @@ class EmbeddingReward:
       frames: uint8 [N, C, H, W, 3].
 
     Returns:
-      float32 [N], minus the weighted sum of distances (times nothing: the scale is the reward's);
+      float32 [N], minus the weighted sum of distances (unscaled: the scale is the reward's);
       float32 [N, C], the distances as the encoder has them.
     """
     if frames.ndim != 5 or frames.shape[1] != self.num_channels:

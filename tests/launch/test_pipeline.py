@@ -34,7 +34,7 @@ SMALL_COUNTS = {
 def launch(name, config, workdir, overrides=None, *flags):
   command = [sys.executable, "-m", f"launch.{name}", f"--config={config}", f"--workdir={workdir}"]
   command += [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
-  # One device, as users have: compiling for the fake ones of other tests takes longer.
+  # As many devices as users have, one per core, instead of the fake ones of other tests.
   environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
   return subprocess.run(
     [*command, *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900

@@ -1,16 +1,20 @@
 """The policy stage on a tiny run: what it keeps, resume, goals, and bad input."""
 
+import dataclasses
 import json
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
 
 from configs import demo
 from vipjax import encoder
+from vipjax.envs import Step
+from vipjax.reward import RewardSettings
 from vipjax.runtime.errors import UserError
+from vipjax.sac import SacSettings, evaluate_policy, init_agent, train_policy
 from vipjax.sac import train as train_lib
-from vipjax.sac import train_policy
 from vipjax.videos import read_videos
 from vipjax.videos.record import record
 
@@ -91,7 +95,10 @@ def test_goals_are_the_last_frames_of_the_policys_view(prepared):
   ("overrides", "sentence"),
   [
     ({"policy.views": ("below",)}, r"among front, side, got \['below'\]"),
-    ({"policy.steps": 0}, "at least 1, got 0"),
+    ({"policy.steps": 0}, "policy.steps of at least 1, got 0"),
+    ({"policy.final_episodes": 0}, "policy.final_episodes of at least 1, got 0"),
+    ({"policy.checkpoint_every": 0}, "policy.checkpoint_every of at least 1, got 0"),
+    ({"policy.warmup_steps": 0}, "warmup_steps of at least 1, got 3 and 0"),
     ({"reward.form": "delta"}, "got 'delta'"),
     ({"env.task": "window-opne"}, "got 'window-opne'"),
   ],
@@ -106,6 +113,51 @@ def test_a_goal_without_its_video_is_one_sentence(prepared):
   visible = [video for video in videos if video.robot_visible]
   with pytest.raises(UserError, match="without the robot from view 'front'"):
     train_lib.make_reward(config_of(), value, visible)
+
+
+def test_a_failed_video_is_no_goal(prepared):
+  value, videos = encoder.load(prepared), read_videos(prepared / "videos")
+  failed = [dataclasses.replace(video, success=False) for video in videos]
+  with pytest.raises(UserError, match="with the robot from view 'front'"):
+    train_lib.make_reward(config_of(), value, failed)
+
+
+class DivergingEnv:
+  """Three environments; the second ends at its first step, and its next episode succeeds."""
+
+  num_envs, horizon = 3, 3
+  action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+  def reset(self, seed):
+    self.t = 0
+    return np.zeros((3, 5), np.float32), np.zeros((3, 1, 4, 4, 3), np.uint8)
+
+  def step(self, action, draw):
+    self.t += 1
+    truncated = np.array([False, self.t == 1, False]) | (self.t == self.horizon)
+    success = np.array([self.t == 3, self.t > 1, False])
+    frames = np.zeros((3, 1, 4, 4, 3), np.uint8)
+    observation = np.zeros((3, 5), np.float32)
+    return Step(observation, frames, truncated, success, observation, frames)
+
+
+class SteadyReward:
+  settings = RewardSettings(scale=2.0)
+  calls = 0
+
+  def potential(self, frames):
+    self.calls += 1
+    return np.full(3, float(self.calls), np.float32), np.ones((3, 1), np.float32)
+
+
+def test_an_episode_that_diverged_ends_there():
+  sac = SacSettings(hidden=(4,))
+  actor = init_agent(jax.random.key(0), 5, 2, sac).actor
+  result = evaluate_policy(DivergingEnv(), SteadyReward(), actor, sac, 3, seed=0)
+  assert result["success"] == pytest.approx(1 / 3)
+  assert result["final_success"] == pytest.approx(1 / 3)
+  assert result["steps_to_success"] == 3
+  assert result["return"] == pytest.approx(2 * (2.0 - 1.0) * 2 / 3)
 
 
 def test_no_encoder_yet_is_one_sentence(tmp_path, prepared):

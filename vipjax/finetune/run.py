@@ -127,6 +127,11 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
     UserError: there are none, or one has a single frame.
   """
   folder = pathlib.Path(workdir) / "videos"
+  if config.data.size and not config.data.path:
+    raise UserError(
+      f"expected config.data.path with config.data.size = {config.data.size}, got none; recorded "
+      "videos take their size from config.record.size."
+    )
   if not config.data.path and not folder.exists():
     raise UserError(
       f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
@@ -153,11 +158,9 @@ def _named(videos: list[Video]) -> list[str]:
 
 def make_settings(config: ml_collections.ConfigDict) -> Settings:
   """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
-  if config.steps < 1 or config.batch_size < 1:
-    raise UserError(
-      "expected config.finetune.steps and batch_size of at least 1, got "
-      f"{config.steps} and {config.batch_size}."
-    )
+  for name in ("steps", "batch_size", "checkpoint_every"):
+    if config[name] < 1:
+      raise UserError(f"expected config.finetune.{name} of at least 1, got {config[name]}.")
   sampler = config.sampler
   return Settings(
     batch_size=config.batch_size,

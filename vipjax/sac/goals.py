@@ -69,7 +69,9 @@ def _goal_videos(videos: Sequence[Video], view: str, visible: bool) -> list[Vide
   chosen = [
     video
     for video in videos
-    if video.view in (None, view) and (video.robot_visible is not False) == visible
+    if video.view in (None, view)
+    and (video.robot_visible is not False) == visible
+    and video.success is not False
   ]
   if not chosen:
     kind = "with the robot" if visible else "without the robot"

@@ -12,6 +12,7 @@ import numpy as np
 
 from vipjax.envs import FrameVectorEnv
 from vipjax.reward import EmbeddingReward
+from vipjax.runtime.errors import UserError
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, make_policy, make_update_many
 from vipjax.types import Transition
@@ -23,11 +24,23 @@ class LoopSettings:
 
   Attributes:
     updates_per_step: updates for one step of all environments together, at least 1.
-    warmup_steps: environment steps with uniformly random actions before the first update.
+    warmup_steps: environment steps with uniformly random actions before the first update, at
+      least 1.
+
+  Raises:
+    UserError: one of them is below 1.
   """
 
   updates_per_step: int = 3
   warmup_steps: int = 2000
+
+  def __post_init__(self):
+    # Without warm-up the first update would draw from an empty replay.
+    if self.updates_per_step < 1 or self.warmup_steps < 1:
+      raise UserError(
+        "expected config.policy.updates_per_step and warmup_steps of at least 1, got "
+        f"{self.updates_per_step} and {self.warmup_steps}."
+      )
 
 
 class LoopState(NamedTuple):
@@ -144,7 +157,8 @@ def evaluate_policy(
 ) -> dict[str, float]:
   """Success and embedding return of the deterministic policy.
 
-  Frames are taken at the first and last step only: undiscounted differences telescope.
+  Frames are taken at the first and last step only: undiscounted differences telescope. An episode
+  whose simulation diverged ends there, with a return of 0.
 
   Args:
     env: environments with the reward's channels; they are reset.
@@ -168,16 +182,18 @@ def evaluate_policy(
     observation, frames = env.reset(seed + start)
     first, _ = reward.potential(frames)
     when = np.full(env.num_envs, np.nan)
+    diverged = np.zeros(env.num_envs, bool)  # ended before its time; another episode has begun
     for t in range(env.horizon):
       last = t == env.horizon - 1
       step = env.step(np.asarray(policy(actor, observation, key)), draw=last)
-      when = np.where(np.isnan(when) & step.success, t + 1.0, when)
-      observation = step.observation
+      when = np.where(np.isnan(when) & step.success & ~diverged, t + 1.0, when)
+      if not last:
+        diverged |= step.truncated
+      observation = step.reset_observation
     last_potential, distances = reward.potential(step.frames)
-    gain = reward.settings.scale * (last_potential - first)
-    rows += list(
-      zip(~np.isnan(when), step.success, gain, distances.mean(axis=1), when, strict=True)
-    )
+    gain = np.where(diverged, np.float32(0), reward.settings.scale * (last_potential - first))
+    final = step.success & ~diverged
+    rows += list(zip(~np.isnan(when), final, gain, distances.mean(axis=1), when, strict=True))
   columns = (np.array(column) for column in zip(*rows[:episodes], strict=True))
   success, final, gain, distance, when = columns
   return {

@@ -57,11 +57,10 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
   policy = config.policy
-  if policy.steps < 1 or policy.eval_every < 1 or policy.eval_episodes < 1:
-    raise UserError(
-      "expected config.policy.steps, eval_every and eval_episodes of at least 1, got "
-      f"{policy.steps}, {policy.eval_every} and {policy.eval_episodes}."
-    )
+  counts = ("steps", "eval_every", "eval_episodes", "final_episodes", "checkpoint_every")
+  for name in counts:
+    if policy[name] < 1:
+      raise UserError(f"expected config.policy.{name} of at least 1, got {policy[name]}.")
   value = encoder.load(workdir)
   reward, channels, size = make_reward(config, value, load_videos(config, workdir))
   sac = _sac_settings(policy)
@@ -136,7 +135,9 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
         if row["return"] > kept["return"]:
           actor = jax.tree.map(jnp.array, tick.state.agent.actor)
           kept |= {"actor": actor, "return": np.float32(row["return"]), "step": np.int32(done)}
-        writer.write(done, {**row, **tick.metrics, **_training(episodes)})
+        # Steps to success are NaN without any.
+        known = {name: number for name, number in row.items() if np.isfinite(number)}
+        writer.write(done, {**known, **tick.metrics, **_training(episodes)})
       if last or done // policy.checkpoint_every > before // policy.checkpoint_every:
         checkpoints.save(done, {"loop": tick.state, "kept": kept})
   ticks.close()
@@ -213,4 +214,4 @@ def _film(config, workdir: pathlib.Path, actor: Any, sac: SacSettings) -> None:
       act=lambda observation: np.asarray(policy(actor, observation, key)),
     )  # fmt: skip
   path = workdir / "policy" / "final.mp4"
-  write_video(path, videos[0].frames, fps=30.0, crf=23, overwrite=True)
+  write_video(path, videos[0].frames, fps=videos[0].fps, crf=23, overwrite=True)

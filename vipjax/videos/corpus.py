@@ -64,10 +64,10 @@ def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
     workdir: the run folder.
 
   Returns:
-    "tasks", "videos", "frames", "expert_success" (mean over the tasks), "frames_per_second".
+    "tasks", "videos", "frames", "expert_success" (of each task), "frames_per_second".
 
   Raises:
-    UserError: a held-out task that there is not.
+    UserError: held_out or only names a task that there is not.
   """
   if run_folder.stage_done(workdir, STAGE):
     return run_folder.stage_result(workdir, STAGE)
