@@ -22,7 +22,8 @@ def get_config() -> ConfigDict:
     "plate-slide-back", "handle-pull-side",
   )  # fmt: skip
   config.corpus.only = ()  # if any are named, only these are recorded
-  config.corpus.expert_episodes = 7  # of each task, from a random viewpoint each
+  config.corpus.controls = ("torque", "end_effector")  # in turns
+  config.corpus.expert_episodes = 8  # of each task, from a random viewpoint each
   config.corpus.noisy_episodes = 2
   config.corpus.random_episodes = 1
   config.corpus.noise = (0.0, 0.0, 0.1, 0.2, 0.3)  # deviation on the expert's actions
@@ -30,7 +31,7 @@ def get_config() -> ConfigDict:
   config.corpus.size = 96  # pixels
   config.corpus.frame_stride = 2
   config.corpus.max_frames = 60  # kept of an episode that failed
-  config.corpus.azimuth = (20.0, 160.0)  # degrees
+  config.corpus.azimuth = (15.0, 165.0)  # degrees
   config.corpus.elevation = (-60.0, -20.0)
   config.corpus.distance = (0.85, 1.4)  # metres
 

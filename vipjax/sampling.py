@@ -110,12 +110,12 @@ def clip_indices(
     UserError: lengths are not integers [B], or (where known) a video is too short.
   """
   lengths = _check_lengths(lengths, 2)
-  start_key, goal_key, current_key = jax.random.split(key, 3)
+  start_key, goal_key, current_key, last_key = jax.random.split(key, 4)
   positions = sample_positions(start_key, sampler, lengths.shape)
   start = _place(positions, jnp.maximum(lengths - 2, 1))
   goal = jax.random.randint(goal_key, lengths.shape, start + 1, lengths)
   if last_goal:
-    is_last = jax.random.bernoulli(jax.random.fold_in(goal_key, 1), last_goal, lengths.shape)
+    is_last = jax.random.bernoulli(last_key, last_goal, lengths.shape)
     goal = jnp.where(is_last, lengths - 1, goal)
   current = jax.random.randint(current_key, lengths.shape, start, goal)
   return jnp.stack([start, goal, current, current + 1], axis=-1)

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import demo
-from vipjax.envs import RobotEnv, env_options, record_episode
+from vipjax.envs import RobotEnv, Stream, env_options, episode_seed, record_episode
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View, views_from_config
 from vipjax.videos import read_videos, record
@@ -70,7 +70,8 @@ def test_the_videos_are_the_configured_episode(run):
   config = tiny()
   views = views_from_config(config.views)
   with RobotEnv(**env_options(config.env), size=SIZE) as env:
-    film = record_episode(env, views, config.seed * 1000, hold=config.record.hold)
+    seed = episode_seed(Stream.RECORDED, config.seed, 0)
+    film = record_episode(env, views, seed, hold=config.record.hold)
   for ours, reference in zip(read_videos(run[0] / "videos"), film, strict=True):
     assert len(ours.frames) == len(reference.frames)
     # H.264 keeps colour at half the resolution.
@@ -82,7 +83,7 @@ def test_unseen_episodes_move_the_window(run):
   unseen = read_videos(workdir / "unseen")
   assert [(video.view, video.success) for video in unseen] == [("left", True), ("right", True)]
   assert result["expert_success_unseen"] == 1.0
-  assert f"seed {record.UNSEEN_SEED}" in unseen[0].source
+  assert f"seed {episode_seed(Stream.UNSEEN, 0, 0)}" in unseen[0].source
   recorded = read_videos(workdir / "videos")
   # The half of the picture that the arm does not reach at reset shows another window.
   half = np.s_[0, :, SIZE // 2 :]
@@ -125,7 +126,7 @@ def test_nothing_but_what_is_asked_for(tmp_path):
   ("key", "value", "words"),
   [
     ("record.episodes", 0, "expected at least 1 episode to record, got 0"),
-    ("seed", 1000, "expected config.seed from 0 to 999, got 1000"),
+    ("seed", -1, "expected config.seed of at least 0, got -1"),
     ("views", None, "expected at least one view, got none"),
     ("env.horizon", 20, "expected the scripted expert to succeed, but it failed in window-open"),
     ("env.robot", "ur5", "expected a robot among"),

@@ -6,6 +6,7 @@ from vipjax.envs.make import env_options, make_env, register
 from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.record import random_motion, record_episode
 from vipjax.envs.robot_env import RobotEnv
+from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.envs.vector import Channel, FrameVectorEnv, Step
 
 register()
@@ -16,7 +17,9 @@ __all__ = [
   "FrameVectorEnv",
   "RobotEnv",
   "Step",
+  "Stream",
   "env_options",
+  "episode_seed",
   "make_env",
   "random_motion",
   "record_episode",

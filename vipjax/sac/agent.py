@@ -189,7 +189,8 @@ def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Cal
   update = make_update(num_actions, settings)
 
   def one(state, _, replay):
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 1)
+    # The update's own keys are split from the same parent, as numbers 0 and 1 of it.
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2)
     return update(state, replay_lib.sample(key, replay, settings.batch_size))
 
   def update_many(state: SacState, replay: replay_lib.Replay):

@@ -14,7 +14,14 @@ import ml_collections
 import numpy as np
 
 from vipjax import encoder
-from vipjax.envs import FrameVectorEnv, RobotEnv, env_options, record_episode
+from vipjax.envs import (
+  FrameVectorEnv,
+  RobotEnv,
+  Stream,
+  env_options,
+  episode_seed,
+  record_episode,
+)
 from vipjax.finetune import load_videos
 from vipjax.runtime import run_folder
 from vipjax.runtime.checkpoint import Checkpointer
@@ -29,8 +36,6 @@ from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, learn
 from vipjax.videos import write_video
 
 STAGE = "policy"
-# Seeds of evaluation episodes, away from those of training and of the unseen expert's.
-_EVAL_SEED, _FINAL_SEED = 2_000_000, 3_000_000
 _FINAL_SIZE = 480
 _AGENT_STREAM, _ACTING_STREAM = 2, 3
 
@@ -65,20 +70,23 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   reward, channels, size = make_reward(config, value, load_videos(config, workdir))
   sac = _sac_settings(policy)
   options = _agent_options(config)
+  final_seed = episode_seed(Stream.FINAL, config.seed)
   with (
     FrameVectorEnv(options, policy.num_envs, channels, size) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
   ):
     state = _initial_state(config, env, sac)
-    kept, seconds, steps = _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints)
+    kept, seconds, env_steps, steps = _learn(
+      config, workdir, env, eval_env, reward, sac, state, checkpoints
+    )
     final = evaluate_policy(
-      eval_env, reward, kept["actor"], sac, policy.final_episodes, _FINAL_SEED + config.seed * 1000
+      eval_env, reward, kept["actor"], sac, policy.final_episodes, final_seed
     )
     peak_memory_mb()  # it remembers the most seen: asked for at the end, the workers are gone
   with FrameVectorEnv({**options, "placement": None}, 10, channels, size) as moved_env:
     moved = evaluate_policy(
-      moved_env, reward, kept["actor"], sac, policy.final_episodes, _FINAL_SEED
+      moved_env, reward, kept["actor"], sac, policy.final_episodes, final_seed
     )
   save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
   _film(config, workdir, kept["actor"], sac)
@@ -91,7 +99,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     "episodes": policy.final_episodes,
     "best_step": int(kept["step"]),
     "last_success": float(kept["last_success"]),
-    "env_steps": policy.steps,
+    "env_steps": env_steps,
     "env_steps_per_second": steps / max(seconds, 1e-9),
   }
   run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
@@ -100,7 +108,8 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
 
 
 def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
-  """Learns to the end; returns what is kept of the best policy, seconds, and steps done here."""
+  """Learns to the end; returns what is kept of the best policy, seconds, steps, and those done
+  here."""
   policy = config.policy
   kept = {
     "actor": jax.tree.map(jnp.array, state.agent.actor),
@@ -114,7 +123,7 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
   first = int(state.env_steps)
   loop = LoopSettings(updates_per_step=policy.updates_per_step, warmup_steps=policy.warmup_steps)
   # New episodes after a resume: the environments' states are not in the checkpoint.
-  ticks = learn(env, reward, state, sac, loop, seed=config.seed * 100_000 + first)
+  ticks = learn(env, reward, state, sac, loop, seed=episode_seed(Stream.TRAINING, config.seed, first))
   started, episodes = time.monotonic(), []
   with contextlib.ExitStack() as stack:
     writer = stack.enter_context(MetricsWriter(workdir, STAGE, first if restored else None))
@@ -129,7 +138,7 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
       if last or done // policy.eval_every > before // policy.eval_every:
         row = evaluate_policy(
           eval_env, reward, tick.state.agent.actor, sac, policy.eval_episodes,
-          _EVAL_SEED + config.seed * 1000,
+          episode_seed(Stream.EVALUATION, config.seed),
         )  # fmt: skip
         kept["last_success"] = np.float32(row["success"])
         if row["return"] > kept["return"]:
@@ -141,7 +150,7 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
       if last or done // policy.checkpoint_every > before // policy.checkpoint_every:
         checkpoints.save(done, {"loop": tick.state, "kept": kept})
   ticks.close()
-  return kept, time.monotonic() - started, done - first
+  return kept, time.monotonic() - started, done, done - first
 
 
 def _training(episodes: list[dict[str, float]]) -> dict[str, float]:
@@ -210,7 +219,7 @@ def _film(config, workdir: pathlib.Path, actor: Any, sac: SacSettings) -> None:
     policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
     key = jax.random.key(0)
     videos = record_episode(
-      env, {name: view}, _FINAL_SEED + config.seed * 1000, robot_free=False, hold=20,
+      env, {name: view}, episode_seed(Stream.FINAL, config.seed), robot_free=False, hold=20,
       act=lambda observation: np.asarray(policy(actor, observation, key)),
     )  # fmt: skip
   path = workdir / "policy" / "final.mp4"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -28,6 +29,7 @@ class CorpusSettings:
   """What is recorded of each task.
 
   Attributes:
+    controls: the episodes take turns among these, "torque" and "end_effector".
     expert_episodes: of the scripted expert, with action noise drawn from `noise`.
     noisy_episodes: of the expert with `heavy_noise`, most of which fail.
     random_episodes: of random motion.
@@ -40,6 +42,7 @@ class CorpusSettings:
     distance: range, metres.
   """
 
+  controls: tuple[str, ...]
   expert_episodes: int
   noisy_episodes: int
   random_episodes: int
@@ -64,7 +67,7 @@ def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
     workdir: the run folder.
 
   Returns:
-    "tasks", "videos", "frames", "expert_success" (of each task), "frames_per_second".
+    "tasks", "videos", "frames", "expert_success" (of each control of each task), "frames_per_second".
 
   Raises:
     UserError: held_out or only names a task that there is not.
@@ -111,7 +114,7 @@ def _record_task(job) -> dict[str, Any]:
   facts_file = pathlib.Path(folder) / "facts.json"
   if facts_file.exists():
     return run_folder.read_json(facts_file)
-  videos, successes = [], []
+  videos, successes = [], {control: [] for control in settings.controls}
   kinds = (
     ["expert"] * settings.expert_episodes
     + ["noisy"] * settings.noisy_episodes
@@ -119,19 +122,28 @@ def _record_task(job) -> dict[str, Any]:
   )
   # The same numbers for a task whichever other tasks are recorded beside it.
   number = task_names().index(task)
-  with RobotEnv(task, placement=None, joint_noise=0.05, size=settings.size) as env:
+  with contextlib.ExitStack() as stack:
+    envs = [
+      stack.enter_context(
+        RobotEnv(task, control=control, placement=None, joint_noise=0.05, size=settings.size)
+      )
+      for control in settings.controls
+    ]
     for episode, kind in enumerate(kinds):
       rng = np.random.default_rng([seed, number, episode])
+      env = envs[episode % len(envs)]
       made = _record_episode(env, kind, episode, rng, settings)
       if kind == "expert":
-        successes.append(bool(made[0].success))
+        successes[env.control].append(bool(made[0].success))
       videos += made
   write_videos(folder, videos, crf=18, overwrite=True)
   facts = {
     "task": task,
     "videos": len(videos),
     "frames": sum(len(video.frames) for video in videos),
-    "expert_success": float(np.mean(successes)) if successes else None,
+    "expert_success": {
+      control: float(np.mean(seen)) if seen else None for control, seen in successes.items()
+    },
   }
   run_folder.write_json(facts_file, facts)
   return facts

@@ -8,7 +8,14 @@ from typing import Any
 
 import ml_collections
 
-from vipjax.envs import RobotEnv, env_options, random_motion, record_episode
+from vipjax.envs import (
+  RobotEnv,
+  Stream,
+  env_options,
+  episode_seed,
+  random_motion,
+  record_episode,
+)
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
@@ -17,10 +24,8 @@ from vipjax.types import Video
 from vipjax.videos.write import write_videos
 
 STAGE = "record"
-# Episodes that nothing of a run is trained on start at this seed; recorded ones count from
-# config.seed times the second number, which stays below it.
-UNSEEN_SEED = 1_000_000
-_SEEDS = 1000
+# Unseen episodes are the same ones in every run, so that runs compare.
+_UNSEEN_RUN = 0
 
 
 def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -38,7 +43,7 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     the unseen episodes, None without any).
 
   Raises:
-    UserError: the expert fails, no views, or bad settings (config.seed goes up to 999).
+    UserError: the expert fails, no views, or bad settings.
   """
   if run_folder.stage_done(workdir, STAGE):
     return run_folder.stage_result(workdir, STAGE)
@@ -46,11 +51,6 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
   settings, views = config.record, views_from_config(config.views)
   if settings.episodes < 1:
     raise UserError(f"expected at least 1 episode to record, got {settings.episodes}.")
-  if not 0 <= config.seed < UNSEEN_SEED // _SEEDS:
-    # Else an episode that is recorded could be one of those that must stay unseen.
-    raise UserError(
-      f"expected config.seed from 0 to {UNSEEN_SEED // _SEEDS - 1}, got {config.seed}."
-    )
   options = env_options(config.env)
   drawing = {"size": settings.size, "quality": settings.quality}
   shared = {"frame_stride": settings.frame_stride, "robot_free": settings.robot_free}
@@ -59,14 +59,14 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     with RobotEnv(**options, **drawing) as env:
       seen = []
       for episode in range(settings.episodes):
-        seed = config.seed * _SEEDS + episode
+        seed = episode_seed(Stream.RECORDED, config.seed, episode)
         seen += record_episode(env, views, seed, hold=settings.hold, episode=episode, **shared)
         progress.update()
       _require_success(seen)
       write_videos(workdir / "videos", seen, overwrite=True)
       background = []
       for episode in range(settings.random_episodes):
-        seed = config.seed * _SEEDS + settings.episodes + episode
+        seed = episode_seed(Stream.BACKGROUND, config.seed, episode)
         act = random_motion(seed, env.action_space.shape[0])
         background += record_episode(
           env, views, seed, robot_free=False, frame_stride=settings.frame_stride, act=act,
@@ -79,9 +79,10 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     with RobotEnv(**{**options, "placement": None}, **drawing) as env:
       for episode in range(config.evaluate.unseen_episodes):
         # Without the robot nothing moves until the window does: those say little over time.
+        seed = episode_seed(Stream.UNSEEN, _UNSEEN_RUN, episode)
         unseen += record_episode(
-          env, views, UNSEEN_SEED + episode, hold=settings.hold, episode=episode,
-          robot_free=False, frame_stride=settings.frame_stride,
+          env, views, seed, hold=settings.hold, episode=episode, robot_free=False,
+          frame_stride=settings.frame_stride,
         )  # fmt: skip
         progress.update()
     if unseen:
