@@ -80,9 +80,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     kept, seconds, env_steps, steps = _learn(
       config, workdir, env, eval_env, reward, sac, state, checkpoints
     )
-    final = evaluate_policy(
-      eval_env, reward, kept["actor"], sac, policy.final_episodes, final_seed
-    )
+    final = evaluate_policy(eval_env, reward, kept["actor"], sac, policy.final_episodes, final_seed)
     peak_memory_mb()  # it remembers the most seen: asked for at the end, the workers are gone
   with FrameVectorEnv({**options, "placement": None}, 10, channels, size) as moved_env:
     moved = evaluate_policy(
@@ -123,7 +121,8 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
   first = int(state.env_steps)
   loop = LoopSettings(updates_per_step=policy.updates_per_step, warmup_steps=policy.warmup_steps)
   # New episodes after a resume: the environments' states are not in the checkpoint.
-  ticks = learn(env, reward, state, sac, loop, seed=episode_seed(Stream.TRAINING, config.seed, first))
+  seed = episode_seed(Stream.TRAINING, config.seed, first)
+  ticks = learn(env, reward, state, sac, loop, seed)
   started, episodes = time.monotonic(), []
   with contextlib.ExitStack() as stack:
     writer = stack.enter_context(MetricsWriter(workdir, STAGE, first if restored else None))

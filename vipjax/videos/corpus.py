@@ -67,7 +67,8 @@ def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
     workdir: the run folder.
 
   Returns:
-    "tasks", "videos", "frames", "expert_success" (of each control of each task), "frames_per_second".
+    "tasks", "videos", "frames", "expert_success" (of each control of each task) and
+    "frames_per_second".
 
   Raises:
     UserError: held_out or only names a task that there is not.
