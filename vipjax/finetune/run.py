@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 import time
 from typing import Any
@@ -12,6 +13,7 @@ import ml_collections
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
+from vipjax.finetune.feed import feed, padded_megabytes
 from vipjax.finetune.step import (
   Settings,
   TccSettings,
@@ -68,15 +70,20 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   devices = _devices(frames_per_step(settings, len(videos)))
   step = make_train_step(value, settings, len(videos), len(devices))
   step = parallel.compile_step(step, devices)
-  data = parallel.replicate(make_video_set([*videos, *background]), devices)
+  everything = [*videos, *background]
   with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
     restored = checkpoints.restore_latest(state)
     if restored:
       state = restored[1]
     first, earlier = int(state.step), restored[2] if restored else {"seconds": 0.0, "loss": None}
+    if padded_megabytes(everything) <= config.data.resident_mb:
+      batches = itertools.repeat(parallel.replicate(make_video_set(everything), devices))
+    else:
+      fed = feed(state.key, everything, settings, len(videos), first, config.finetune.steps)
+      batches = (parallel.replicate(batch, devices) for batch in fed)
     preparing = time.monotonic() - started
     state, facts = _run(
-      step, parallel.replicate(state, devices), data, config.finetune, workdir, checkpoints,
+      step, parallel.replicate(state, devices), batches, config.finetune, workdir, checkpoints,
       first if restored else None, earlier,
     )  # fmt: skip
     seconds = facts["seconds"] - earlier["seconds"]
@@ -102,7 +109,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   return result
 
 
-def _run(step, state: TrainState, data, config, workdir, checkpoints, resume_step, earlier):
+def _run(step, state: TrainState, batches, config, workdir, checkpoints, resume_step, earlier):
   """Steps until config.steps; returns the state and {"seconds", "loss"}, seconds of every leg."""
   started, facts = time.monotonic(), earlier
   first = resume_step or 0
@@ -112,7 +119,7 @@ def _run(step, state: TrainState, data, config, workdir, checkpoints, resume_ste
     Preemption() as preemption,
   ):
     for done in range(first + 1, config.steps + 1):
-      state, metrics = step(state, data)
+      state, metrics = step(state, next(batches))
       progress.update(1, loss=metrics["loss"])
       last = done == config.steps
       if done % _METRICS_EVERY == 0 or last:
