@@ -156,10 +156,14 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
     parts = [config.data.path or folder]
   videos = [video for part in parts for video in read_videos(part)]
   require_frames(videos, minimum=2)
-  if config.data.path and config.data.size:
-    size = config.data.size
-    videos = [dataclasses.replace(v, frames=fit_square(v.frames, size)) for v in videos]
-  return videos
+  return _sized(videos, config)
+
+
+def _sized(videos: list[Video], config: ml_collections.ConfigDict) -> list[Video]:
+  if not (config.data.path and config.data.size):
+    return videos
+  size = config.data.size
+  return [dataclasses.replace(v, frames=fit_square(v.frames, size)) for v in videos]
 
 
 def _named(videos: list[Video]) -> list[str]:
@@ -242,4 +246,4 @@ def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     )
   videos = read_videos(folder)
   require_frames(videos, minimum=2)
-  return videos
+  return _sized(videos, config)
