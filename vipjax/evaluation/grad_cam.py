@@ -54,7 +54,10 @@ def grad_cam(
     part = frames[start : start + _CHUNK]
     padded = np.pad(part, [(0, _CHUNK - len(part))] + [(0, 0)] * 3)
     maps.append(np.asarray(compute(variables, padded, goal_embedding))[: len(part)])
-  return np.concatenate(maps)
+  result = np.concatenate(maps)
+  # There the distance is 0 but for rounding, and its gradient the direction of that rounding.
+  result[[len(goal) == 1 and np.array_equal(frame, goal[0]) for frame in frames]] = 0.0
+  return result
 
 
 def fine_stage(value: ValueFunction, cells: int = 7) -> int:
@@ -71,16 +74,23 @@ def fine_stage(value: ValueFunction, cells: int = 7) -> int:
   return 1
 
 
-def network_view(preprocessing: Preprocessing, frames: np.ndarray) -> np.ndarray:
+def network_view(
+  preprocessing: Preprocessing, frames: np.ndarray, full_size: bool = False
+) -> np.ndarray:
   """Frames as the network sees them, before colours are normalised.
 
   Args:
     preprocessing: of the value function.
     frames: uint8 [T, H, W, 3].
+    full_size: the same part of the frames at their own resolution, if that is finer: for people.
 
   Returns:
-    uint8 [T, crop, crop, 3].
+    uint8 [T, crop, crop, 3]; more pixels with `full_size`.
   """
+  finer = min(frames.shape[1:3]) / preprocessing.resize
+  if full_size and finer > 1:
+    size = round(preprocessing.crop * finer)
+    preprocessing = Preprocessing(min(frames.shape[1:3]), size)
   levels = [
     np.asarray(preprocessing.levels(frames[start : start + _CHUNK]))
     for start in range(0, len(frames), _CHUNK)

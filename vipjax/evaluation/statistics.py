@@ -145,8 +145,8 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     UserError: too few values, different lengths, another rank, or values that are not finite.
   """
   x, y = _check_pair(x, y)
-  ranks = [_ranks(x), _ranks(y)]
-  first, second = (rank - rank.mean() for rank in ranks)
+  both = [ranks(x), ranks(y)]
+  first, second = (rank - rank.mean() for rank in both)
   scale = np.sqrt(np.sum(first**2) * np.sum(second**2))
   if scale == 0.0:
     return 0.0
@@ -199,7 +199,7 @@ def _check_pair(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[np.ndarray, np.ndar
   return x, y
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
   """Ranks 1..S, equal values sharing the mean of theirs."""
   _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
   last_rank = np.cumsum(counts)
