@@ -10,6 +10,7 @@ REQUIREMENTS = [
   "chex",
   "fast-simplification",
   "flax",
+  "grain",
   "gymnasium",
   # tensorflow-datasets imports it without declaring it.
   "importlib_resources",

@@ -49,7 +49,8 @@ def get_config() -> ConfigDict:
 
   config.data = ConfigDict()
   config.data.path = ""  # videos of your own instead of recorded ones: a file or a folder
-
+  # Videos that take more than so many MiB stay in the host's memory, and grain feeds each step.
+  config.data.resident_mb = 2048
   config.data.size = 0  # pixels of the square they are brought to; 0 leaves them, if all are alike
 
   config.encoder = ConfigDict()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import safetensors
 
 from configs import demo
 from vipjax import encoder
@@ -69,6 +70,35 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, tmp_path, m
   assert tensors(workdir) == tensors(whole)
   rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
   assert [row["step"] for row in rows] == [4]
+
+
+def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, tmp_path, monkeypatch):
+  finetune(config_of(), workdir)
+  fed = tmp_path / "fed"
+  fed.mkdir()
+  (fed / "videos").symlink_to(workdir / "videos")
+  config = config_of(**{"data.resident_mb": 0})
+
+  class Bar(run_lib.Progress):
+    def update(self, items=1, **metrics):
+      super().update(items, **metrics)
+      if self.count == 3:
+        raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(run_lib, "Progress", Bar)
+    patch.setattr(run_lib, "make_video_set", None)  # it must not be needed
+    with pytest.raises(KeyboardInterrupt):
+      finetune(config, fed)
+    patch.setattr(run_lib, "Progress", Bar.__base__)
+    finetune(config, fed)
+  with safetensors.safe_open(workdir / "encoder" / "model.safetensors", "np") as resident:
+    with safetensors.safe_open(fed / "encoder" / "model.safetensors", "np") as streamed:
+      for name in resident.keys():
+        # Two programs: XLA may fuse them differently, and Adam divides by small numbers.
+        np.testing.assert_allclose(
+          resident.get_tensor(name), streamed.get_tensor(name), rtol=1e-4, atol=1e-5, err_msg=name
+        )
 
 
 def test_it_writes_artefacts_before_and_after_and_does_nothing_twice(workdir):

@@ -10,9 +10,10 @@ import pytest
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
+from vipjax.finetune.feed import feed
 from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
-from vipjax.types import VideoSet
+from vipjax.types import Video, VideoSet
 
 SETTINGS = Settings(
   batch_size=3,
@@ -46,6 +47,24 @@ def leaves_equal(a, b):
   return all(
     np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
   )
+
+
+def test_a_batch_fed_by_the_host_is_the_one_that_the_device_draws(value, videos, step):
+  state = init_state(jax.random.key(1), value, SETTINGS)
+  clips = [np.asarray(clip[:n]) for clip, n in zip(*videos, strict=True)]
+  batches = feed(state.key, [Video(clip) for clip in clips], SETTINGS, 3, first=0, steps=3)
+  fed_state = state
+  for batch in batches:
+    state, metrics = step(state, videos)
+    fed_state, fed_metrics = step(fed_state, batch)
+    for name in metrics:
+      np.testing.assert_allclose(fed_metrics[name], metrics[name], rtol=1e-3, atol=1e-4)
+  assert int(fed_state.step) == 3
+  # Where a restored run goes on.
+  third = next(feed(state.key, [Video(clip) for clip in clips], SETTINGS, 3, first=2, steps=3))
+  np.testing.assert_array_equal(third.pixels, batch.pixels)
+  rows, places = third.batch.frames.video, third.batch.frames.index
+  np.testing.assert_array_equal(third.pixels, np.asarray(videos.frames)[rows, places])
 
 
 def test_step_changes_parameters_and_statistics_and_counts(value, videos, step):

@@ -7,12 +7,13 @@ from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.record import abandoned_expert, noisy_expert, random_motion, record_episode
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
-from vipjax.envs.vector import Channel, FrameVectorEnv, Step
+from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Step
 
 register()
 
 __all__ = [
   "Channel",
+  "Episodes",
   "Expert",
   "FrameVectorEnv",
   "RobotEnv",

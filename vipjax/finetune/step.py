@@ -17,7 +17,7 @@ import optax
 
 from vipjax import losses, sampling
 from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
-from vipjax.finetune.batch import sample_batch
+from vipjax.finetune.batch import Batch, sample_batch
 from vipjax.runtime import parallel
 from vipjax.types import VideoSet
 
@@ -104,6 +104,20 @@ class TrainState(NamedTuple):
   opt_state: Any
 
 
+class Fed(NamedTuple):
+  """A batch whose frames come from the host, where the videos do not fit the device (a pytree).
+
+  Attributes:
+    batch: drawn by `make_draw` for this step.
+    pixels: uint8 [F, H, W, 3], its frames.
+    lengths: int32 [N], of all videos.
+  """
+
+  batch: Batch
+  pixels: Any
+  lengths: Any
+
+
 def init_state(key: jax.Array, value: ValueFunction, settings: Settings) -> TrainState:
   """The state before the first update; `key` is kept in it."""
   # Copies: the training step donates its state, and the caller keeps its value function.
@@ -119,13 +133,42 @@ def frames_per_step(settings: Settings, num_task: int) -> int:
   return 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
 
 
+def make_draw(
+  settings: Settings, num_task: int, max_length: int
+) -> Callable[[jax.Array, jax.Array, jax.Array], Batch]:
+  """(the run's key, step, lengths [N]) -> the batch of that step; jittable.
+
+  It is the same on the device and on the host, so that a run is the same wherever its videos lie.
+  """
+  tcc = settings.tcc
+
+  def draw(key, step, lengths):
+    return sample_batch(
+      jax.random.fold_in(key, step),
+      lengths,
+      max_length,
+      num_task,
+      settings.sampler,
+      settings.batch_size,
+      settings.background_clips,
+      settings.num_negatives,
+      tcc.frames if tcc.weight else 0,
+      tcc.num_cycles,
+      tcc.videos_per_cycle,
+      settings.last_goal,
+    )
+
+  return draw
+
+
 def make_train_step(
   value: ValueFunction, settings: Settings, num_task: int, num_devices: int = 1
-) -> Callable[[TrainState, VideoSet], tuple[TrainState, dict[str, jax.Array]]]:
-  """The pure training step (state, videos) -> (state, metrics).
+) -> Callable[[TrainState, VideoSet | Fed], tuple[TrainState, dict[str, jax.Array]]]:
+  """The pure training step (state, data) -> (state, metrics).
 
-  Compile it with `runtime.parallel.compile_step`. All devices draw the same batch; each gathers,
-  crops and embeds its share of the frames, and the losses are those of the whole batch.
+  Compile it with `runtime.parallel.compile_step`. The data are all videos, or the `Fed` batch of
+  the step. All devices draw the same batch; each gathers, crops and embeds its share of the
+  frames, and the losses are those of the whole batch.
 
   Args:
     value: gives the architecture and the input size; its variables are not used.
@@ -148,13 +191,12 @@ def make_train_step(
     frames_per_step(settings, num_task), num_devices, "the frames of a batch (4 per clip and TCC's)"
   )
 
-  def embed(params, batch_stats, frames, videos):
-    """Embeddings [F, D] of all frames, and BatchNorm's new statistics."""
-    mine = parallel.shard(frames, num_devices)
-    pixels = videos.frames[mine.video, mine.index][:, None]
+  def embed(params, batch_stats, crop, pixels):
+    """Embeddings [F, D] of all frames, and BatchNorm's new statistics; from a share's pixels."""
     pixels = random_resized_crop(
-      mine.crop, pixels, size, scale=settings.crop_scale, then_resize=settings.then_resize or None
-    )[:, 0]
+      crop, pixels[:, None], size, scale=settings.crop_scale,
+      then_resize=settings.then_resize or None,
+    )[:, 0]  # fmt: skip
     variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
     train = settings.train_batch_norm
     embeddings, updated = module.apply(
@@ -162,8 +204,8 @@ def make_train_step(
     )
     return parallel.gather(embeddings, num_devices), updated.get("batch_stats", batch_stats)
 
-  def loss_fn(params, batch_stats, batch, videos):
-    embeddings, batch_stats = embed(params, batch_stats, batch.frames, videos)
+  def loss_fn(params, batch_stats, batch, crop, pixels, lengths):
+    embeddings, batch_stats = embed(params, batch_stats, crop, pixels)
     total, metrics = losses.vip_loss(
       embeddings[: 4 * clips].reshape((clips, 4, -1)),
       -jnp.ones(clips),
@@ -176,7 +218,7 @@ def make_train_step(
       cycle_loss, tcc_metrics = losses.tcc_loss(
         embeddings[4 * clips :].reshape((num_task, tcc_frames, -1)),
         batch.tcc_indices,
-        videos.lengths[:num_task],
+        lengths[:num_task],
         cycles=batch.cycles,
         starts=batch.starts,
         loss=tcc.loss,
@@ -187,22 +229,19 @@ def make_train_step(
       metrics = {**metrics, **tcc_metrics}
     return total, ({"loss": total, **metrics}, batch_stats)
 
-  def step(state, videos):
-    batch = sample_batch(
-      jax.random.fold_in(state.key, state.step),
-      videos,
-      num_task,
-      settings.sampler,
-      settings.batch_size,
-      settings.background_clips,
-      settings.num_negatives,
-      tcc_frames,
-      tcc.num_cycles,
-      tcc.videos_per_cycle,
-      settings.last_goal,
-    )
+  def share(state, data):
+    """The batch, and the crops and pixels of this device's share of its frames."""
+    if isinstance(data, Fed):
+      crop, pixels = parallel.shard((data.batch.frames.crop, data.pixels), num_devices)
+      return data.batch, crop, pixels
+    batch = make_draw(settings, num_task, data.frames.shape[1])(state.key, state.step, data.lengths)
+    mine = parallel.shard(batch.frames, num_devices)
+    return batch, mine.crop, data.frames[mine.video, mine.index]
+
+  def step(state, data):
+    batch, crop, pixels = share(state, data)
     grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, batch, videos
+      state.params, state.batch_stats, batch, crop, pixels, data.lengths
     )
     grads = parallel.mean(grads, num_devices)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
