@@ -96,6 +96,18 @@ def test_each_stage_leaves_what_the_next_one_reads(published):
   assert (workdir / "report.html").stat().st_size > 100_000
 
 
+def test_a_run_is_measured_by_its_own_config(published):
+  workdir, outputs = published
+  command = [sys.executable, "-m", "launch.evaluate", f"--workdir={workdir}"]
+  again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+  assert again.returncode == 0, again.stderr[-3000:]
+  assert again.stdout == outputs["evaluate"]
+  nowhere = subprocess.run(
+    [*command[:-1], f"--workdir={workdir / 'videos'}"], cwd=ROOT, capture_output=True, text=True
+  )
+  assert nowhere.returncode == 1 and "Expected a run folder" in nowhere.stderr
+
+
 def test_a_saved_policy_acts(published):
   from vipjax.sac import load_actor
 

@@ -27,7 +27,10 @@ class Run:
     versions: `versions.json`.
     results: `results.json`, its "seconds" completed from the stages that are marked as done.
     evaluation: `evaluation.json`: {"before": {"recorded": [curve], "unseen": [curve]},
-      "after": ...} with curves as `DistanceCurve.record` makes them.
+      "after": ..., "alignment": {"after": {group: `align`}}} with curves as `DistanceCurve.record`
+      makes them.
+    attention: `attention/attention.json`, as `measure_attention` writes it.
+    off_path: `off_path/off_path.json`, as `measure_off_path` writes it.
     videos: the run's videos by name (`vipjax.evaluation.video_names`): recorded, or the user's own.
     video_files: those that are mp4 files, which browsers play.
     finetune: metrics of the stage "finetune", a dict per step.
@@ -40,6 +43,8 @@ class Run:
   versions: dict[str, Any]
   results: dict[str, Any]
   evaluation: dict[str, Any]
+  attention: dict[str, Any]
+  off_path: dict[str, Any]
   videos: dict[str, Video]
   video_files: dict[str, pathlib.Path]
   finetune: list[dict[str, Any]]
@@ -74,6 +79,8 @@ def read_run(workdir: str | os.PathLike) -> Run:
     versions=_read(workdir / "versions.json"),
     results={**results, "seconds": {**seconds, **(results.get("seconds") or {})}},
     evaluation=_read(workdir / "evaluation.json"),
+    attention=_read(workdir / "attention" / "attention.json"),
+    off_path=_read(workdir / "off_path" / "off_path.json"),
     videos=videos,
     video_files=files,
     finetune=read_metrics(workdir, "finetune"),

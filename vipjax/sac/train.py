@@ -69,7 +69,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   value = encoder.load(workdir)
   reward, channels, size = make_reward(config, value, load_videos(config, workdir))
   sac = _sac_settings(policy)
-  options = _agent_options(config)
+  options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)
   with (
     FrameVectorEnv(options, policy.num_envs, channels, size) as env,
@@ -205,7 +205,7 @@ def _sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
   )
 
 
-def _agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """RobotEnv's options for the agent: frames drawn as the videos were, actions held.
 
   Holding an action makes exploring torques add up instead of cancelling, and saves frames.
@@ -224,7 +224,7 @@ def _agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def _film(config, workdir: pathlib.Path, actor: Any, sac: SacSettings) -> None:
   """Films one episode of the policy, with the robot, at a size people can look at."""
   name, view = next(iter(policy_views(config).items()))
-  with RobotEnv(**_agent_options(config), size=_FINAL_SIZE) as env:
+  with RobotEnv(**agent_options(config), size=_FINAL_SIZE) as env:
     policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
     key = jax.random.key(0)
     videos = record_episode(
