@@ -2,6 +2,7 @@
 
 from vipjax.evaluation.curves import (
   DistanceCurve,
+  curve_of_distances,
   distance_curve,
   distance_curves,
   off_path_correlation,
@@ -20,6 +21,7 @@ from vipjax.evaluation.statistics import (
 
 __all__ = [
   "DistanceCurve",
+  "curve_of_distances",
   "distance_curve",
   "distance_curves",
   "evaluate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,11 +73,15 @@ def distance_curve(
       "a longer one."
     )
   goal = video.frames[-1] if goal is None else goal
-  distances = value.distance(video.frames, goal)
+  return curve_of_distances(name, value.distance(video.frames, goal), video.fps)
+
+
+def curve_of_distances(name: str, distances: np.ndarray, fps: float) -> DistanceCurve:
+  """The curve of distances that are known, float [T], T >= 2, at a rate in frames per second."""
   return DistanceCurve(
     name=name,
     distances=distances,
-    times=np.arange(len(distances)) / video.fps,
+    times=np.arange(len(distances)) / fps,
     rank_correlation=statistics.rank_correlation(distances),
     falling_fraction=statistics.falling_fraction(distances),
     largest_rise=statistics.largest_rise(distances),
@@ -143,11 +148,14 @@ def off_path_correlation(potential: npt.ArrayLike, progress: npt.ArrayLike) -> f
 
 
 def video_name(video: Video) -> str:
-  """Which video it is, in words, from what is known of it: "episode 0, left, robot-free"."""
+  """Which video it is, in words, from what is known of it: "episode 0, left, robot-free".
+
+  Where nothing is known, the name of its file.
+  """
   words = [] if video.episode is None else [f"episode {video.episode}"]
   words += [word for word in (video.view,) if word]
   words += ["robot-free"] if video.robot_visible is False else []
-  return ", ".join(words) or "video"
+  return ", ".join(words) or pathlib.PurePath(video.source).name or "video"
 
 
 def video_names(videos: Sequence[Video]) -> list[str]:

@@ -7,9 +7,8 @@ import pathlib
 
 from vipjax.report import plots, sections
 from vipjax.report.canvas import DARK, LIGHT
-from vipjax.report.elements import Safe, element, join, picture
+from vipjax.report.elements import Safe, document, picture
 from vipjax.report.run import Run, read_run
-from vipjax.report.style import STYLE
 from vipjax.runtime import run_folder
 
 _PICTURES = "pictures"
@@ -34,8 +33,8 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """
   run = read_run(workdir)
   pictures = _draw(run)
-  body = element(
-    "main",
+  page = document(
+    sections.title(run),
     sections.header(run),
     sections.results(run),
     sections.what_was_run(run),
@@ -47,22 +46,8 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     sections.repeat(run),
     sections.versions(run),
   )
-  head = element(
-    "head",
-    element("meta", charset="utf-8"),
-    element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-    # Nothing is ever fetched, whatever the contents of the run folder were.
-    element(
-      "meta",
-      http_equiv="Content-Security-Policy",
-      content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'",
-    ),
-    element("title", f"{sections.title(run)} · vipjax"),
-    element("style", Safe(STYLE)),
-  )
-  page = join([Safe("<!doctype html>\n"), element("html", head, element("body", body), lang="en")])
   path = run.workdir / "report.html"
-  run_folder.write_text(path, page + "\n")
+  run_folder.write_text(path, page)
   return path
 
 
