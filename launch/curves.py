@@ -22,7 +22,7 @@ _VIDEOS = flags.DEFINE_string(
 _ENCODER = flags.DEFINE_string(
   "encoder", "mini", "'mini', 'vip-resnet50', a run folder, an artefact: what vipjax.load takes"
 )
-_OUT = flags.DEFINE_string("out", None, "where to write (default: curves/NAME of the videos)")
+_OUT = flags.DEFINE_string("out", None, "where to write (default: runs/curves_NAME)")
 _GOAL = flags.DEFINE_string("goal", "last", "last, frame=N, all-last, or image files, with commas")
 _GOALS = flags.DEFINE_enum(
   "goals", "mean", ["mean", "nearest"], "with several goal frames, distance to which of them"
@@ -45,7 +45,7 @@ def main(_):
 
   started = time.monotonic()
   name = pathlib.Path(_VIDEOS.value).absolute().name
-  out = pathlib.Path(_OUT.value or f"curves/{name}").expanduser()
+  out = pathlib.Path(_OUT.value or f"runs/curves_{name}").expanduser()
   own_videos.check_out(out, _OVERWRITE.value)
   value = encoder.load(_ENCODER.value)
   episodes = _EPISODES.value and whole_numbers("--episodes", _EPISODES.value)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
+from vipjax.videos import lerobot, rlds, robomimic
 from vipjax.videos.access import (
   IMAGE_SUFFIXES,
   VIDEO_SUFFIXES,
@@ -75,6 +76,11 @@ def read_videos(
   - a file: mp4, webm, avi, mov, gif or mkv; npz or npy with uint8 frames [T, H, W, 3];
   - a folder with `videos.json`, as `write_videos` makes it: the videos that it lists, in its
     order, with the metadata that it gives (its fps wins over the file's);
+  - a robomimic HDF5 file (hdf5, h5): every camera of every demonstration is a video;
+  - a LeRobot data set (v2.1, v3) in a local folder;
+  - a TFDS data set (array_record, parquet or TFRecord; RLDS as in Open X-Embodiment, or any other
+    with sequences of images) in the folder of its version, or the only one in a folder; or a single
+    TFRecord file. Every camera of every episode is a video; depth is left out;
   - a folder with `manifest.csv`, as VIP and R3M list their folders of Ego4D frames;
   - a folder of numbered png or jpg images: one video (VIP's layout);
   - a folder of video files and of such image folders: those videos in natural order. Other files
@@ -135,7 +141,7 @@ def _open(path, selection: Selection, cache, frame_stride, max_frames, fps) -> l
   _check_limits(frame_stride, max_frames, fps)
   path = existing_path(path, "a video file or folder")
   found = find_sources(path, selection)
-  kept = [source for source in found if selection.keeps(source.metadata)]
+  kept = [source for source in found if source.fits(selection)]
   if not kept:
     raise selection.nothing_found(path, [source.metadata for source in found])
   return [LazyVideo(source, cache, frame_stride, max_frames, fps) for source in kept]
@@ -147,11 +153,13 @@ def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
   The selection spares looking at episodes that are not wanted; it is not fully applied.
   """
   if path.is_file():
-    return [file_source(path, {})]
+    return _in_file(path, selection)
   entries = listed(path)
   names = {entry.name for entry in entries}
   if MANIFEST in names:
     return [file_source(file, metadata) for file, metadata in read_manifest(path / MANIFEST)]
+  if (path / lerobot.INFO).is_file():
+    return lerobot.lerobot_sources(path, selection)
   images = with_suffix(entries, IMAGE_SUFFIXES)
   videos = with_suffix(entries, VIDEO_SUFFIXES)
   if images and videos:
@@ -163,10 +171,23 @@ def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
     return [file_source(path, {})]
   if TABLE in names:
     return [file_source(folder, metadata) for folder, metadata in read_table(path / TABLE)]
+  dataset = rlds.find_dataset(path)
+  if dataset is not None:
+    return rlds.dataset_sources(dataset, selection)
+  videos += with_suffix(entries, robomimic.SUFFIXES)
   found = [entry for entry in entries if entry in videos or _is_frame_folder(entry)]
   if not found:
     raise UserError(_no_videos(path, entries))
-  return [file_source(entry, {}) for entry in found]
+  return [source for entry in found for source in _in_file(entry, selection)]
+
+
+def _in_file(path: pathlib.Path, selection: Selection) -> list[Source]:
+  """The videos in a file or a folder of images."""
+  if ".tfrecord" in path.name:
+    return rlds.tfrecord_sources(path, selection)
+  if path.suffix.lower() in robomimic.SUFFIXES:
+    return robomimic.demo_sources(path, selection)
+  return [file_source(path, {})]
 
 
 def _check_limits(frame_stride: int, max_frames: int | None, fps: float | None) -> None:

@@ -17,7 +17,7 @@ class Selection:
   """What a video has to be; None asks for nothing. An unknown value fits no demand.
 
   Attributes:
-    view: the camera's name.
+    view: the camera's name; the long name that a data set has for it ends in it.
     episodes: numbers of episodes.
     task: the task's name or text.
     success: how the episode ended.
@@ -34,7 +34,14 @@ class Selection:
 
   def wants_view(self, view: str | None) -> bool:
     """Whether a camera is wanted."""
-    return self.view is None or view == self.view
+    if self.view is None or view == self.view:
+      return True
+    return view is not None and self.view.endswith((f".{view}", f"/{view}"))
+
+  @property
+  def needs_contents(self) -> bool:
+    """Whether more than the numbers of episodes and the names of cameras matters."""
+    return self.task is not None or self.success is not None
 
   def keeps(self, metadata: Mapping[str, Any]) -> bool:
     """Whether a video of these metadata is wanted."""

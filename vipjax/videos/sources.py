@@ -24,6 +24,7 @@ from vipjax.videos.arrays import read_array
 from vipjax.videos.containers import read_container
 from vipjax.videos.folders import apply_metadata, check_one_sequence, read_images
 from vipjax.videos.random_access import VideoFile
+from vipjax.videos.selection import Selection
 
 
 class Source(abc.ABC):
@@ -51,6 +52,10 @@ class Source(abc.ABC):
   @abc.abstractmethod
   def fps(self) -> float:
     """Frames per second: as the metadata say, else as the frames do."""
+
+  def fits(self, selection: Selection) -> bool:
+    """Whether it is wanted."""
+    return selection.keeps(self.metadata)
 
   def video(self, frames: np.ndarray, fps: float) -> Video:
     """Frames with what is known of them."""
