@@ -10,7 +10,14 @@ import pytest
 from tests.videos.clips import assert_one_sentence, moving_picture, write_frames
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos import read_video, read_videos, write_videos
+from vipjax.videos import (
+  fit_square,
+  open_videos,
+  read_video,
+  read_videos,
+  reading_options,
+  write_videos,
+)
 
 
 @pytest.fixture
@@ -92,3 +99,23 @@ def test_ego4d_manifest_that_does_not_hold(tmp_path, text, part):
   with pytest.raises(UserError) as error:
     read_videos(tmp_path)
   assert_one_sentence(error, tmp_path / "manifest.csv", part)
+
+
+def test_a_configs_empty_values_mean_all():
+  from configs import paper
+
+  data = paper.get_config().data
+  assert reading_options(data) == {"frame_stride": 1} == reading_options({"path": "x"})
+  data.update(view="top", episodes="1,3-4", success=True, fps=5.0, frame_stride=2)
+  assert reading_options(data) == {
+    "view": "top", "episodes": [1, 3, 4], "success": True, "fps": 5.0, "frame_stride": 2,
+  }  # fmt: skip
+
+
+def test_squares_without_the_whole_video_at_its_size(tmp_path):
+  frames = moving_picture(70, 12, 16)
+  np.savez(tmp_path / "a.npz", frames=frames, fps=7.0)
+  (lazy,) = open_videos(tmp_path / "a.npz", frame_stride=1)
+  video = lazy.fitted(8)
+  np.testing.assert_array_equal(video.frames, fit_square(frames, 8))
+  assert video.fps == 7.0

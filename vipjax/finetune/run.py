@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import time
 from typing import Any
@@ -26,7 +25,13 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
-from vipjax.videos import fit_square, make_video_set, read_videos, require_frames
+from vipjax.videos import (
+  make_video_set,
+  open_videos,
+  read_videos,
+  reading_options,
+  require_frames,
+)
 
 STAGE = "finetune"
 _METRICS_EVERY = 10
@@ -137,15 +142,15 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
       f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
       "config and workdir first, or give --config.data.path=FOLDER."
     )
-  # A corpus has a folder for each task.
-  parts = sorted(file.parent for file in folder.glob("*/videos.json"))
-  if config.data.path or not parts:
-    parts = [config.data.path or folder]
-  videos = [video for part in parts for video in read_videos(part)]
-  require_frames(videos, minimum=2)
-  if config.data.path and config.data.size:
+  if config.data.path:
+    found = open_videos(config.data.path, **reading_options(config.data))
     size = config.data.size
-    videos = [dataclasses.replace(v, frames=fit_square(v.frames, size)) for v in videos]
+    videos = [video.fitted(size) if size else video.read() for video in found]
+  else:
+    # A corpus has a folder for each task.
+    parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
+    videos = [video for part in parts for video in read_videos(part)]
+  require_frames(videos, minimum=2)
   return videos
 
 

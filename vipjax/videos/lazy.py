@@ -11,9 +11,11 @@ import numpy as np
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
+from vipjax.videos.images import fit_square
 from vipjax.videos.sources import Source
 
 CACHE_BYTES = 256 * 2**20
+_DECODED_AT_ONCE = 64
 
 
 class FrameCache:
@@ -112,6 +114,14 @@ class LazyVideo:
     if self._rate is None:
       return self._source.read(*self._limits)
     return self._source.video(self._source.take(self.positions), self.fps)
+
+  def fitted(self, size: int) -> Video:
+    """All of it brought to squares by `fit_square`, with few frames at their own size at a time."""
+    parts = [
+      fit_square(self._source.take(self.positions[start : start + _DECODED_AT_ONCE]), size)
+      for start in range(0, len(self), _DECODED_AT_ONCE)
+    ]
+    return self._source.video(np.concatenate(parts), self.fps)
 
   def _take(self, positions: np.ndarray) -> np.ndarray:
     frames = {p: self._cache.get((self._source, p)) for p in set(positions.tolist())}
