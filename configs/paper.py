@@ -48,7 +48,15 @@ def get_config() -> ConfigDict:
   config.record.random_episodes = 0  # unlabelled videos of random motion, for background_clips
 
   config.data = ConfigDict()
-  config.data.path = ""  # videos of your own instead of recorded ones: a file or a folder
+  # Videos of your own instead of recorded ones: a file, a folder or a data set that
+  # vipjax.read_videos takes. What follows holds for them alone.
+  config.data.path = ""
+  config.data.view = ""  # this camera alone
+  config.data.episodes = ""  # these episodes alone, such as "0,2,5-7"
+  config.data.task = ""  # episodes of this task alone
+  config.data.success = False  # True: only episodes that are known to have ended in success
+  config.data.fps = 0.0  # frames per second to take; 0: all that there are
+  config.data.frame_stride = 1  # and of those every n-th
   # Videos that take more than so many MiB stay in the host's memory, and grain feeds each step.
   config.data.resident_mb = 2048
   config.data.size = 0  # pixels of the square they are brought to; 0 leaves them, if all are alike

@@ -85,8 +85,9 @@ def test_an_update_that_is_not_finite_changes_nothing_and_counts():
   update = jax.jit(make_update(1, SETTINGS))
   good = rollout(jax.random.key(1), 64, 0.0)
   bad = good._replace(reward=good.reward.at[5].set(jnp.nan))
+  after = agent
   for count in (1, 2):
-    after, metrics = update(agent if count == 1 else after, bad)
+    after, metrics = update(after, bad)
     assert np.isnan(float(metrics["critic_loss"]))
     assert after.skipped.tolist() == [count, count] and int(after.step) == count
   unchanged = after._replace(step=agent.step, skipped=agent.skipped)

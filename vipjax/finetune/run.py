@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import pathlib
 import time
@@ -29,7 +28,13 @@ from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
-from vipjax.videos import fit_square, make_video_set, read_videos, require_frames
+from vipjax.videos import (
+  make_video_set,
+  open_videos,
+  read_videos,
+  reading_options,
+  require_frames,
+)
 
 STAGE = "finetune"
 _METRICS_EVERY = 10
@@ -150,20 +155,16 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
       f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
       "config and workdir first, or give --config.data.path=FOLDER."
     )
-  # A corpus has a folder for each task.
-  parts = sorted(file.parent for file in folder.glob("*/videos.json"))
-  if config.data.path or not parts:
-    parts = [config.data.path or folder]
-  videos = [video for part in parts for video in read_videos(part)]
+  if config.data.path:
+    found = open_videos(config.data.path, **reading_options(config.data))
+    size = config.data.size
+    videos = [video.fitted(size) if size else video.read() for video in found]
+  else:
+    # A corpus has a folder for each task.
+    parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
+    videos = [video for part in parts for video in read_videos(part)]
   require_frames(videos, minimum=2)
-  return _sized(videos, config)
-
-
-def _sized(videos: list[Video], config: ml_collections.ConfigDict) -> list[Video]:
-  if not (config.data.path and config.data.size):
-    return videos
-  size = config.data.size
-  return [dataclasses.replace(v, frames=fit_square(v.frames, size)) for v in videos]
+  return videos
 
 
 def _named(videos: list[Video]) -> list[str]:
@@ -246,4 +247,4 @@ def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     )
   videos = read_videos(folder)
   require_frames(videos, minimum=2)
-  return _sized(videos, config)
+  return videos
