@@ -91,7 +91,7 @@ def test_pictures_and_films(page, workdir):
   # Two recorded, the policy's, one beside its curve (the other curve has too few points), one map.
   assert len(page.all("video")) == 5
   made = read_video(workdir / "pictures" / "curve0.mp4")
-  assert made.frames.shape == (6, 256, 640, 3)
+  assert made.frames.shape == (6, 256, 790, 3)
 
 
 def test_a_run_without_evidence_has_no_such_sections(tmp_path):

@@ -129,7 +129,7 @@ def _curve_films(run: Run) -> list[Safe]:
     path = run.workdir / _PICTURES / f"curve{number}.mp4"
     film = curve_film(
       recorded.frames, np.array(curve["distances"]), np.array(curve["times"]),
-      goals=recorded.frames[-1:],
+      goals=list(recorded.frames[-1:]),
     )  # fmt: skip
     write_video(path, film, recorded.fps, overwrite=True)
     films.append(video(path, curve["name"], run.workdir))
