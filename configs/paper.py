@@ -64,6 +64,8 @@ def get_config() -> ConfigDict:
   config.encoder = ConfigDict()
   config.encoder.init = "vip-resnet50"  # "scratch", or anything that vipjax.load takes
   # Only with init = "scratch":
+  config.encoder.name = "scratch"  # noted in the artefact, like the licence of what comes out
+  config.encoder.licence = "unknown"
   config.encoder.arch = "resnet50"  # resnet18, resnet34, resnet50
   config.encoder.width = 64  # channels of the first stage
   config.encoder.embedding_dim = 1024

@@ -218,7 +218,8 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
     stem=config.stem,
   )
   preprocessing = Preprocessing(resize=config.resize, crop=config.size)
-  value = encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
+  metadata = {"name": config.name, "licence": config.licence}
+  value = encoder.init_value(key, architecture, preprocessing, metadata)
   params = value.variables["params"]
   head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
