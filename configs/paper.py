@@ -104,6 +104,7 @@ def get_config() -> ConfigDict:
   config.finetune.tcc.similarity = "l2"
   config.finetune.tcc.temperature = 0.1
   config.finetune.checkpoint_every = 1000  # steps
+  config.finetune.max_skipped = 10  # updates in a row that are not finite before it stops
 
   config.evaluate = ConfigDict()
   config.evaluate.unseen_episodes = 8  # expert episodes with placements never recorded
@@ -134,6 +135,7 @@ def get_config() -> ConfigDict:
   config.policy.eval_episodes = 10  # while learning
   config.policy.final_episodes = 20  # of the policy kept
   config.policy.checkpoint_every = 50_000  # environment steps
+  config.policy.max_skipped = 1000  # updates in a row that are not finite before it stops
 
   config.reward = ConfigDict()
   config.reward.form = "difference"  # V' - V; or "discounted", "value"

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
@@ -129,6 +130,7 @@ def _run(step, state: TrainState, batches, config, workdir, checkpoints, resume_
       last = done == config.steps
       if done % _METRICS_EVERY == 0 or last:
         writer.write(done, metrics)
+        _require_finite(metrics, config.max_skipped, done)
       if done % config.checkpoint_every == 0 or last or preemption.requested:
         loss = float(metrics["loss"])  # waits for the device
         facts = {"seconds": earlier["seconds"] + time.monotonic() - started, "loss": loss}
@@ -136,6 +138,18 @@ def _run(step, state: TrainState, batches, config, workdir, checkpoints, resume_
       if preemption.requested and not last:
         preemption.exit(STAGE, done)
   return state, facts
+
+
+def _require_finite(metrics: dict[str, Any], most: int, step: int) -> None:
+  in_a_row = int(metrics["skipped_in_a_row"])
+  if in_a_row < most:
+    return
+  broken = [name for name, number in metrics.items() if not np.isfinite(number)]
+  raise UserError(
+    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step {step} had "
+    f"none and were skipped (not finite: {', '.join(broken)}); the last checkpoint is from before: "
+    "lower config.finetune.learning_rate or look at the encoder and the videos."
+  )
 
 
 def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
@@ -176,7 +190,7 @@ def _named(videos: list[Video]) -> list[str]:
 
 def make_settings(config: ml_collections.ConfigDict) -> Settings:
   """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
-  for name in ("steps", "batch_size", "checkpoint_every"):
+  for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
     if config[name] < 1:
       raise UserError(f"expected config.finetune.{name} of at least 1, got {config[name]}.")
   sampler = config.sampler
