@@ -45,6 +45,8 @@ def get_config() -> ConfigDict:
   config.record.robot_free = True  # also film every view with the robot's alpha at 0
   config.record.hold = 5  # steps filmed after success
   config.record.frame_stride = 1  # control steps from frame to frame
+  # "mp4", in videos/; "frames", "tfds" or "lerobot" write the same also to dataset/, for others.
+  config.record.format = "mp4"
   config.record.random_episodes = 0  # unlabelled videos of random motion, for background_clips
 
   config.data = ConfigDict()

@@ -5,6 +5,7 @@ Writing: `write_video`, `write_videos`, `write_image`.
 Many videos as one padded array: `make_video_set`, with `select` and `require_frames` before it.
 """
 
+from vipjax.videos.export import write_dataset
 from vipjax.videos.images import fit_square, read_image, resize_frames, write_image
 from vipjax.videos.lazy import LazyVideo
 from vipjax.videos.read import open_videos, read_video, read_videos
@@ -25,6 +26,7 @@ __all__ = [
   "require_frames",
   "resize_frames",
   "select",
+  "write_dataset",
   "write_image",
   "write_video",
   "write_videos",

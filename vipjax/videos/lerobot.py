@@ -20,7 +20,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.videos.access import damaged, decoding, existing_path
 from vipjax.videos.images import decode_images
 from vipjax.videos.random_access import VideoFile
-from vipjax.videos.selection import Selection
+from vipjax.videos.selection import ROBOT_FREE, Selection
 from vipjax.videos.sources import EvenSource, Source
 
 INFO = "meta/info.json"
@@ -98,15 +98,16 @@ class _LeRobotSource(EvenSource):
   def __init__(self, dataset: LeRobotDataset, episode: Mapping[str, Any], camera: str):
     self._dataset, self._episode, self._camera = dataset, episode, camera
     self.length = episode["length"]
-    view = camera.removeprefix(_CAMERA_PREFIX)
+    view = _view(camera)
     number = episode["episode_index"]
     self.metadata = {
       "fps": dataset.fps,
       "task": "; ".join(episode["tasks"]) or None,
       "embodiment": dataset.info.get("robot_type"),
       "view": view,
+      "robot_visible": False if camera.endswith(ROBOT_FREE) else None,
       "success": dataset.success(episode),
-      "source": f"{dataset.root}, episode {number}, {view}",
+      "source": f"{dataset.root}, episode {number}, {camera.removeprefix(_CAMERA_PREFIX)}",
       "episode": number,
     }
 
@@ -161,8 +162,7 @@ def lerobot_sources(root: pathlib.Path, selection: Selection) -> list[Source]:
     (episode, camera)
     for episode in dataset.episodes
     for camera in dataset.cameras
-    if selection.wants_episode(episode["episode_index"])
-    and selection.wants_view(camera.removeprefix(_CAMERA_PREFIX))
+    if selection.wants_episode(episode["episode_index"]) and selection.wants_view(_view(camera))
   ]
   # Nothing left: of all of them the message tells what there is.
   wanted = wanted or [(each, camera) for each in dataset.episodes for camera in dataset.cameras]
@@ -170,6 +170,10 @@ def lerobot_sources(root: pathlib.Path, selection: Selection) -> list[Source]:
     (_FilmSource if is_film[camera] else _ImageSource)(dataset, episode, camera)
     for episode, camera in wanted
   ]
+
+
+def _view(camera: str) -> str:
+  return camera.removeprefix(_CAMERA_PREFIX).removesuffix(ROBOT_FREE)
 
 
 def _episodes_v3(root: pathlib.Path) -> list[dict[str, Any]]:

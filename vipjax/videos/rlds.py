@@ -18,11 +18,10 @@ from vipjax.runtime.errors import UserError
 from vipjax.videos import tf_example
 from vipjax.videos.access import decoding, listed, natural_key
 from vipjax.videos.images import decode_images
-from vipjax.videos.selection import Selection
+from vipjax.videos.selection import ROBOT_FREE, Selection
 from vipjax.videos.sources import EvenSource, Source
 
 INFO = "dataset_info.json"
-ROBOT_FREE = "_robot_free"  # ends the name of a view that was filmed without the robot
 
 _IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8")  # png, jpg
 _TASKS = ("language_instruction", "natural_language_instruction", "instruction", "task", "language")

@@ -10,6 +10,9 @@ from typing import Any
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import whole_numbers
 
+# Ends the name of a camera whose frames were drawn without the robot.
+ROBOT_FREE = "_robot_free"
+
 _SHOWN = 6
 
 
