@@ -10,6 +10,7 @@ REQUIREMENTS = [
   "chex",
   "fast-simplification",
   "flax",
+  "grain",
   "gymnasium",
   # tensorflow-datasets imports it without declaring it.
   "importlib_resources",
@@ -26,6 +27,8 @@ REQUIREMENTS = [
   "packaging",
   "pillow",
   "platformdirs",
+  # LeRobot's tables; tensorflow-datasets needs it as well.
+  "pyarrow",
   "safetensors",
   "tensorboardX",
   "tensorflow-datasets",
@@ -34,7 +37,9 @@ REQUIREMENTS = [
 ]
 
 EXTRAS = {
-  "test": ["hypothesis", "pytest", "ruff"],
+  # robomimic's HDF5 files.
+  "robomimic": ["h5py"],
+  "test": ["h5py", "hypothesis", "pytest", "ruff"],
   # Other people's implementations, for second opinions and for timing against; vipjax itself
   # never imports them.
   "peers": ["sbx-rl", "stable-baselines3", "torch"],

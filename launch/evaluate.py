@@ -1,20 +1,54 @@
-"""Distance curves of the recorded and of unseen episodes, before and after fine-tuning.
+"""Measures a run's encoder: distance curves, alignment, attention, states off the expert's path.
 
-python -m launch.evaluate --config=configs/demo.py --workdir=runs/demo
+    python -m launch.evaluate --config=configs/demo.py --workdir=runs/demo
+    python -m launch.evaluate --workdir=runs/demo --again --attention=4 --off_path=10
+
+Without --config the run's own is taken. --again measures anew what has been measured, such as after
+the policy stage: what a policy visits is then part of it. `launch.report` shows all of it.
 """
+
+from __future__ import annotations
+
+from absl import flags
 
 from vipjax.runtime import launcher, run_folder
 
 _FLAGS = launcher.define_flags()
+_AGAIN = flags.DEFINE_bool("again", False, "measure anew what has been measured")
+# These change nothing that was trained, so a run may be measured with other numbers than its own.
+_NUMBERS = {
+  "attention_episodes": flags.DEFINE_integer(
+    "attention", None, "expert episodes for Grad-CAM (default: as config.evaluate)", lower_bound=0
+  ),
+  "off_path_episodes": flags.DEFINE_integer(
+    "off_path", None, "rollouts of each kind off the path (likewise)", lower_bound=0
+  ),
+  "view_shift": flags.DEFINE_float(
+    "view_shift", None, "degrees by which cameras are turned for unseen viewpoints (likewise)"
+  ),
+}
 
 
 def main(_):
+  from configs import paper
   from vipjax.evaluation import evaluate
+  from vipjax.report.tables import flatten, value_text
 
-  workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
-  result = evaluate(_FLAGS.config, workdir)
-  for name, number in result.items():
-    print(f"{name}: {number:.3f}")
+  if flags.FLAGS.config is None:
+    config = run_folder.run_config(_FLAGS.workdir, paper.get_config())
+    workdir = _FLAGS.workdir.absolute()
+  else:
+    config = _FLAGS.config
+    workdir = run_folder.open_run(_FLAGS.workdir, config, _FLAGS.overwrite)
+  for key, flag in _NUMBERS.items():
+    if flag.value is not None:
+      config.evaluate[key] = flag.value
+  result = evaluate(config, workdir, again=_AGAIN.value)
+  collected = workdir / "results.json"
+  if collected.exists():  # of a pipeline that has finished
+    run_folder.write_json(collected, {**run_folder.read_json(collected), **result})
+  for name, number in flatten(result).items():
+    print(f"{name}: {value_text(number)}")
 
 
 if __name__ == "__main__":

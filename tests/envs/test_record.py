@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vipjax.envs import Expert, RobotEnv, random_motion, record_episode
+from vipjax.envs import (
+  Expert,
+  RobotEnv,
+  abandoned_expert,
+  noisy_expert,
+  random_motion,
+  record_episode,
+)
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 
@@ -149,3 +156,38 @@ def test_random_motion():
 def test_bad_options(env, options, words):
   with pytest.raises(UserError, match=words):
     record_episode(env, **({"views": VIEWS, "seed": 0} | options))
+
+
+def test_the_state_is_noted_at_every_frame(env):
+  noted = []
+  (video,) = record_episode(
+    env, {"left": View()}, SEED, robot_free=False, frame_stride=4,
+    at_frame=lambda: noted.append(env.distances()),
+  )  # fmt: skip
+  hand, target = np.array(noted).T
+  assert len(noted) == len(video.frames)
+  assert hand[0] > 0.2 and target[0] > 0.2
+  # The expert has opened the window.
+  assert target[-1] <= 0.05 and hand[-1] < hand[0]
+
+
+def test_an_abandoned_expert_is_the_expert_first(env):
+  expert = Expert(env)
+  observation, _ = env.reset(seed=SEED)
+  act = abandoned_expert(env, 5, seed=1)
+  expert.reset()
+  for step in range(8):
+    action, wanted = act(observation), expert.action()
+    assert np.allclose(action, wanted) == (step < 5)
+    observation, *_ = env.step(action)
+
+
+def test_noise_is_of_the_generator(env):
+  actions = []
+  for _ in range(2):
+    env.reset(seed=SEED)
+    actions.append(noisy_expert(env, 0.3, np.random.default_rng(4))(None))
+  env.reset(seed=SEED)
+  quiet = noisy_expert(env, 0.0, np.random.default_rng(4))(None)
+  np.testing.assert_array_equal(actions[0], actions[1])
+  assert (actions[0] != quiet).any() and np.abs(actions[0]).max() <= 1

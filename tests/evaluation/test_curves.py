@@ -55,8 +55,11 @@ def test_summary_has_means_and_every_video_and_fits_into_json():
   # The second goes 0, 10, 0: no order with time, one of two steps falls, and no scale for a rise.
   assert made["mean"] == {
     "rank_correlation": pytest.approx(0.5),
+    "kendall_correlation": pytest.approx(0.5),
     "falling_fraction": pytest.approx(0.75),
     "largest_rise": None,
+    # One is straight, one goes up by 10 and down by 10.
+    "smoothness": pytest.approx((1 + 0.5) / 2),
   }
   assert [video["name"] for video in made["videos"]] == ["episode 3", "episode 4"]
   assert made["videos"][0]["distances"] == [20.0, 10.0, 0.0]

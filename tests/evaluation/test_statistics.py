@@ -44,6 +44,35 @@ def test_spearman_matches_scipy():
   assert evaluation.spearman(x, y) == pytest.approx(wanted)
 
 
+def test_kendall_by_hand():
+  assert evaluation.kendall_correlation([9.0, 4.0, 1.0, 0.0]) == pytest.approx(1.0)
+  # Of six pairs of frames one (2, then 3) goes the wrong way: (5 - 1) / 6.
+  assert evaluation.kendall_correlation([5.0, 2.0, 3.0, 0.0]) == pytest.approx(4 / 6)
+  # One tie: 5 of 6 pairs concordant, and the tie-corrected scale is sqrt(5 * 6).
+  assert evaluation.kendall_correlation([5.0, 2.0, 2.0, 0.0]) == pytest.approx(5 / np.sqrt(30))
+  assert evaluation.kendall_correlation([2.0, 2.0]) == 0.0
+  with pytest.raises(UserError, match="one length"):
+    evaluation.kendall([1, 2], [1, 2, 3])
+
+
+def test_kendall_matches_scipy():
+  scipy_stats = pytest.importorskip("scipy.stats")
+  rng = np.random.default_rng(1)
+  x, y = rng.integers(0, 9, 40), rng.normal(size=40)
+  wanted = scipy_stats.kendalltau(x, y).statistic
+  assert abs(wanted) > 0.01
+  assert evaluation.kendall(x, y) == pytest.approx(wanted)
+
+
+def test_smoothness_by_hand():
+  assert evaluation.smoothness([3.0, 2.0, 1.0]) == pytest.approx(1.0)
+  assert evaluation.smoothness([1.0, 1.0]) == 1.0
+  # Steps -1, 1, -1: they change by 2 twice, 4 / (2 * 3).
+  assert evaluation.smoothness([1.0, 0.0, 1.0, 0.0]) == pytest.approx(1 / 3)
+  # All the way in one step of three: 2 / (2 * 1).
+  assert evaluation.smoothness([2.0, 2.0, 1.0, 1.0]) == pytest.approx(0.0)
+
+
 def test_falling_fraction_by_hand():
   curve = [4.0, 3.0, 3.5, 3.5, 1.0]
   assert evaluation.falling_fraction(curve) == pytest.approx(2 / 4)

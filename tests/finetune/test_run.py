@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import safetensors
 
 from configs import demo
 from vipjax import encoder
@@ -71,6 +72,35 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, tmp_path, m
   assert [row["step"] for row in rows] == [4]
 
 
+def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, tmp_path, monkeypatch):
+  finetune(config_of(), workdir)
+  fed = tmp_path / "fed"
+  fed.mkdir()
+  (fed / "videos").symlink_to(workdir / "videos")
+  config = config_of(**{"data.resident_mb": 0})
+
+  class Bar(run_lib.Progress):
+    def update(self, items=1, **metrics):
+      super().update(items, **metrics)
+      if self.count == 3:
+        raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(run_lib, "Progress", Bar)
+    patch.setattr(run_lib, "make_video_set", None)  # it must not be needed
+    with pytest.raises(KeyboardInterrupt):
+      finetune(config, fed)
+    patch.setattr(run_lib, "Progress", Bar.__base__)
+    finetune(config, fed)
+  with safetensors.safe_open(workdir / "encoder" / "model.safetensors", "np") as resident:
+    with safetensors.safe_open(fed / "encoder" / "model.safetensors", "np") as streamed:
+      for name in resident.keys():
+        # Two programs: XLA may fuse them differently, and Adam divides by small numbers.
+        np.testing.assert_allclose(
+          resident.get_tensor(name), streamed.get_tensor(name), rtol=1e-4, atol=1e-5, err_msg=name
+        )
+
+
 def test_it_writes_artefacts_before_and_after_and_does_nothing_twice(workdir):
   config = config_of()
   result = finetune(config, workdir)
@@ -129,3 +159,12 @@ def test_videos_of_ones_own_are_brought_to_one_size(workdir, tmp_path):
   config = config_of(**{"data.path": str(tmp_path / "own"), "data.size": 20})
   videos = run_lib.load_videos(config, tmp_path)
   assert [video.frames.shape for video in videos] == [(3, 20, 20, 3)]
+
+
+def test_too_many_updates_that_are_not_finite_end_the_run_with_their_losses(workdir):
+  config = config_of(**{
+    "finetune.steps": 40, "finetune.learning_rate": 1e30, "finetune.max_skipped": 3,
+  })  # fmt: skip
+  with pytest.raises(UserError, match="updates in a row up to step [0-9]+ .*not finite: .*loss"):
+    finetune(config, workdir)
+  assert not (workdir / "encoder").exists()

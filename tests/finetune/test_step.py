@@ -10,9 +10,10 @@ import pytest
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
+from vipjax.finetune.feed import feed
 from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
-from vipjax.types import VideoSet
+from vipjax.types import Video, VideoSet
 
 SETTINGS = Settings(
   batch_size=3,
@@ -46,6 +47,24 @@ def leaves_equal(a, b):
   return all(
     np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
   )
+
+
+def test_a_batch_fed_by_the_host_is_the_one_that_the_device_draws(value, videos, step):
+  state = init_state(jax.random.key(1), value, SETTINGS)
+  clips = [np.asarray(clip[:n]) for clip, n in zip(*videos, strict=True)]
+  batches = feed(state.key, [Video(clip) for clip in clips], SETTINGS, 3, first=0, steps=3)
+  fed_state = state
+  for batch in batches:
+    state, metrics = step(state, videos)
+    fed_state, fed_metrics = step(fed_state, batch)
+    for name in metrics:
+      np.testing.assert_allclose(fed_metrics[name], metrics[name], rtol=1e-3, atol=1e-4)
+  assert int(fed_state.step) == 3
+  # Where a restored run goes on.
+  third = next(feed(state.key, [Video(clip) for clip in clips], SETTINGS, 3, first=2, steps=3))
+  np.testing.assert_array_equal(third.pixels, batch.pixels)
+  rows, places = third.batch.frames.video, third.batch.frames.index
+  np.testing.assert_array_equal(third.pixels, np.asarray(videos.frames)[rows, places])
 
 
 def test_step_changes_parameters_and_statistics_and_counts(value, videos, step):
@@ -114,6 +133,28 @@ def test_background_videos_and_head_learning_rate_matter(value, videos):
   # Adam's first step is its learning rate in every coordinate with a gradient.
   np.testing.assert_allclose(moved["fc"], 1e-2, rtol=1e-2)
   np.testing.assert_allclose(moved["conv1"], 1e-3, rtol=1e-2)
+
+
+def test_an_update_that_is_not_finite_changes_nothing_and_counts(value, videos, step):
+  state = init_state(jax.random.key(1), value, SETTINGS)
+  params = jax.tree.map(lambda leaf: leaf.at[(0,) * leaf.ndim].set(jnp.nan), state.params)
+  broken = state._replace(params=params)
+  for count in (1, 2):
+    after, metrics = step(broken, videos)
+    assert not np.isfinite(float(metrics["loss"]))
+    assert int(metrics["skipped"]) == int(metrics["skipped_in_a_row"]) == count
+    for name in ("params", "batch_stats", "opt_state"):
+      assert jax.tree.all(
+        jax.tree.map(
+          lambda a, b: np.array_equal(a, b, equal_nan=True),
+          getattr(after, name), getattr(broken, name),
+        )
+      )  # fmt: skip
+    assert int(after.step) == count
+    broken = after
+  healthy, metrics = step(after._replace(params=state.params), videos)
+  assert healthy.skipped.tolist() == [2, 0]
+  assert not leaves_equal(healthy.params, state.params)
 
 
 def test_decay_ends_at_zero(value, videos):

@@ -34,10 +34,14 @@ SMALL_COUNTS = {
 def launch(name, config, workdir, overrides=None, *flags):
   command = [sys.executable, "-m", f"launch.{name}", f"--config={config}", f"--workdir={workdir}"]
   command += [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
+  return run([*command, *flags])
+
+
+def run(command):
   # As many devices as users have, one per core, instead of the fake ones of other tests.
   environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
   return subprocess.run(
-    [*command, *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
+    command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
   )
 
 
@@ -96,6 +100,18 @@ def test_each_stage_leaves_what_the_next_one_reads(published):
   assert (workdir / "report.html").stat().st_size > 100_000
 
 
+def test_a_run_is_measured_by_its_own_config(published):
+  workdir, outputs = published
+  command = [sys.executable, "-m", "launch.evaluate", f"--workdir={workdir}"]
+  again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+  assert again.returncode == 0, again.stderr[-3000:]
+  assert again.stdout == outputs["evaluate"]
+  nowhere = subprocess.run(
+    [*command[:-1], f"--workdir={workdir / 'videos'}"], cwd=ROOT, capture_output=True, text=True
+  )
+  assert nowhere.returncode == 1 and "Expected a run folder" in nowhere.stderr
+
+
 def test_a_saved_policy_acts(published):
   from vipjax.sac import load_actor
 
@@ -134,6 +150,23 @@ def test_pipeline_again_says_that_it_is_finished(demo):
   again = launch("pipeline", "configs/demo.py", workdir, overrides)
   assert again.returncode == 0 and "is finished" in again.stdout
   assert (workdir / "report.html").stat().st_mtime_ns == before
+
+
+def test_a_run_repeats_to_the_same_numbers_from_its_own_folder(demo, tmp_path):
+  workdir, _, _ = demo
+  command = [sys.executable, "-m", "launch.repeat", f"--workdir={workdir}", f"--out={tmp_path}/run"]
+  same = run(command)
+  assert same.returncode == 0, same.stdout + same.stderr[-3000:]
+  assert "gave the same numbers" in same.stdout
+  # Beyond the numbers: the same weights, films and actor, bit for bit.
+  for made in ("encoder/model.safetensors", "policy/actor.safetensors", "metrics.jsonl"):
+    assert (tmp_path / "run" / made).read_bytes() == (workdir / made).read_bytes(), made
+  results = json.loads((tmp_path / "run" / "results.json").read_text())
+  (tmp_path / "run" / "results.json").write_text(json.dumps({**results, "policy_return": 1e9}))
+  command[3:] = [f"--workdir={tmp_path}/run", f"--out={workdir}"]
+  other = run(command)
+  assert other.returncode == 2 and "results: policy_return was 1000000000.0, is" in other.stdout
+  assert run([*command[:3], f"--workdir={workdir}"]).returncode == 1
 
 
 def test_another_config_in_the_same_folder_is_refused(demo):

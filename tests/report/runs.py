@@ -74,7 +74,7 @@ RESULTS = {
   "rank_correlation_before": 0.412,
   "rank_correlation_unseen_before": 0.412,
   "episodes": 20,
-  "off_path": {"slide": 0.5, HOSTILE: HOSTILE},
+  "other": {"slide": 0.5, HOSTILE: HOSTILE},
   "seconds": {"record": 12.34, "finetune": 65.0, "evaluate": 1.0, "policy": 7384.0},
   "peak_memory_mb": 3072.0,
   "seeds": [3],

@@ -192,3 +192,20 @@ def test_the_git_commit_is_that_of_the_checkout(tmp_path, monkeypatch):
   assert run_folder.versions()["git_commit"] == commit
   source.write_text("changed")
   assert run_folder.versions()["git_commit"] == f"{commit}-dirty"
+
+
+def test_a_runs_own_config_is_completed_with_new_keys(tmp_path):
+  made = ml_collections.ConfigDict({"seed": 3, "data": {"path": "x"}, "old": 1})
+  workdir = run_folder.open_run(tmp_path / "run", made)
+  declared = ml_collections.ConfigDict(
+    {"seed": 0, "data": {"path": "", "size": 0}, "evaluate": {"n": 2}}
+  )
+  config = run_folder.run_config(workdir, declared)
+  assert config.to_dict() == {
+    "seed": 3,
+    "data": {"path": "x", "size": 0},
+    "evaluate": {"n": 2},
+    "old": 1,
+  }
+  with pytest.raises(UserError, match="Expected a run folder"):
+    run_folder.run_config(tmp_path, declared)

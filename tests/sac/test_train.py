@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 
 import gymnasium
 import jax
@@ -54,28 +55,82 @@ def policy_rows(workdir):
   return [row for row in rows if row["stage"] == "policy"]
 
 
-def test_interrupted_it_goes_on_from_its_checkpoint(workdir, monkeypatch):
-  config = config_of()
+def stopping(at: int, act):
+  """A progress bar that acts when it is at some step."""
 
   class Bar(train_lib.Progress):
     def update(self, items=1, **metrics):
       super().update(items, **metrics)
-      if self.count == 14:
-        raise KeyboardInterrupt
+      if self.count == at:
+        act()
 
+  return Bar
+
+
+def interrupt():
+  raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("uninterrupted")
+  for name in ("videos", "encoder"):
+    (workdir / name).symlink_to(prepared / name)
+  return workdir, train_policy(config_of(), workdir)
+
+
+def assert_same_run(workdir, reference):
+  """Every metric, the policy kept, and all of the state at the end, bit for bit."""
+  assert policy_rows(workdir) == policy_rows(reference)
+  states = []
+  for folder in (workdir, reference):
+    assert (folder / "policy" / "actor.safetensors").exists()
+    newest = max((folder / "checkpoints" / "policy").iterdir(), key=lambda path: int(path.name))
+    record = json.loads((newest / "record" / "metadata").read_text())
+    states.append((newest.name, record["checksums"], record["metadata"]["episodes"]))
+  assert states[0] == states[1]
+  actors = [
+    (folder / "policy" / "actor.safetensors").read_bytes() for folder in (workdir, reference)
+  ]
+  assert actors[0] == actors[1]
+
+
+# In the middle of an episode of 10 actions, after updates, before and after evaluations.
+@pytest.mark.parametrize("at", [10, 14, 22])
+def test_interrupted_it_goes_on_as_if_nothing_had_happened(workdir, uninterrupted, monkeypatch, at):
   with monkeypatch.context() as patch:
-    patch.setattr(train_lib, "Progress", Bar)
+    patch.setattr(train_lib, "Progress", stopping(at, interrupt))
     with pytest.raises(KeyboardInterrupt):
-      train_policy(config, workdir)
-  assert [row["step"] for row in policy_rows(workdir)] == [8]
-  result = train_policy(config, workdir)
-  assert [row["step"] for row in policy_rows(workdir)] == [8, 16, 24]
+      train_policy(config_of(), workdir)
+  assert [row["step"] for row in policy_rows(workdir)] == [8, 16, 24][: at // 8]
+  result = train_policy(config_of(), workdir)
+  assert_same_run(workdir, uninterrupted[0])
+  different = ("env_steps_per_second",)
+  assert {k: v for k, v in result.items() if k not in different} == {
+    k: v for k, v in uninterrupted[1].items() if k not in different
+  }
+  assert train_policy(config_of(), workdir) == result
+
+
+def test_sigterm_saves_at_once_and_exits_with_its_status(workdir, uninterrupted, monkeypatch):
+  with monkeypatch.context() as patch:
+    patch.setattr(train_lib, "Progress", stopping(12, lambda: signal.raise_signal(signal.SIGTERM)))
+    with pytest.raises(SystemExit) as stopped:
+      train_policy(config_of(), workdir)
+  assert stopped.value.code == 143
+  assert (workdir / "checkpoints" / "policy" / "12").exists()
+  train_policy(config_of(), workdir)
+  assert_same_run(workdir, uninterrupted[0])
+
+
+def test_what_it_kept_and_says(uninterrupted):
+  workdir, result = uninterrupted
   assert result["best_step"] in (8, 16, 24)
+  assert result["env_steps"] == 24
   assert 0.0 <= result["policy_success"] <= 1.0
   # The policy that is kept is the one of the highest return, whatever its success.
   best = max(policy_rows(workdir), key=lambda row: row["return"])
   assert best["step"] == result["best_step"]
-  assert train_policy(config, workdir) == result
 
 
 def test_goals_are_the_last_frames_of_the_policys_view(prepared):

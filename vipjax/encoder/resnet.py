@@ -163,18 +163,23 @@ class ResNet(nn.Module):
     """Normalised frames [B, H, W, 3] -> embeddings float32 [B, D]."""
     return self.head(self.features(x, train))
 
-  def features(self, x: jax.Array, train: bool = False) -> jax.Array:
-    """Normalised frames [B, H, W, 3] -> last convolutional stage [B, H/32, W/32, C]."""
+  def features(self, x: jax.Array, train: bool = False, stages: int = 4) -> jax.Array:
+    """Normalised frames [B, H, W, 3] -> a convolutional stage, the last one [B, H/32, W/32, C]."""
     x = nn.relu(self.norm1(self.conv1(x), train))
     if self.config.stem == "imagenet":
       x = max_pool(x)
-    for name in self.block_names:
-      x = getattr(self, name)(x, train)
-    return x
+    return self._stages(x, train, range(1, stages + 1))
 
-  def head(self, features: jax.Array) -> jax.Array:
-    """Last convolutional stage [B, h, w, C] -> embeddings float32 [B, D]."""
-    return self.fc(jnp.mean(features.astype(jnp.float32), (1, 2)))
+  def head(self, features: jax.Array, train: bool = False, stages: int = 4) -> jax.Array:
+    """What `features` gives with as many `stages`, [B, h, w, C] -> embeddings float32 [B, D]."""
+    x = self._stages(features, train, range(stages + 1, 5))
+    return self.fc(jnp.mean(x.astype(jnp.float32), (1, 2)))
+
+  def _stages(self, x: jax.Array, train: bool, numbers: range) -> jax.Array:
+    for name in self.block_names:
+      if int(name.removeprefix("layer").split("_")[0]) in numbers:
+        x = getattr(self, name)(x, train)
+    return x
 
 
 def init_variables(key: jax.Array, config: ResNetConfig) -> dict[str, Any]:

@@ -4,23 +4,26 @@ import vipjax.scene  # noqa: F401 (first: it chooses the GL library before MuJoC
 from vipjax.envs.expert import Expert
 from vipjax.envs.make import env_options, make_env, register
 from vipjax.envs.metaworld_task import task_names
-from vipjax.envs.record import random_motion, record_episode
+from vipjax.envs.record import abandoned_expert, noisy_expert, random_motion, record_episode
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
-from vipjax.envs.vector import Channel, FrameVectorEnv, Step
+from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Step
 
 register()
 
 __all__ = [
   "Channel",
+  "Episodes",
   "Expert",
   "FrameVectorEnv",
   "RobotEnv",
   "Step",
   "Stream",
+  "abandoned_expert",
   "env_options",
   "episode_seed",
   "make_env",
+  "noisy_expert",
   "random_motion",
   "record_episode",
   "task_names",

@@ -23,6 +23,7 @@ def record_episode(
   frame_stride: int = 1,
   act: Callable[[np.ndarray], np.ndarray] | None = None,
   episode: int = 0,
+  at_frame: Callable[[], None] | None = None,
 ) -> list[Video]:
   """Films one episode of the expert (or of any policy).
 
@@ -38,6 +39,7 @@ def record_episode(
     frame_stride: control steps from one frame to the next.
     act: observation float32 [51] -> action; None is the scripted expert.
     episode: number noted in the videos.
+    at_frame: called whenever the environment is filmed, to note more of its state.
 
   Returns:
     One video per view and visibility, in the order view 1, view 1 robot-free, view 2, ...
@@ -65,6 +67,8 @@ def record_episode(
     if ends or step % frame_stride == 0:
       for name, visible in channels:
         frames[name, visible].append(env.frame(views[name], visible))
+      if at_frame is not None:
+        at_frame()
     if ends:
       break
     action = expert.action() if act is None else act(observation)
@@ -104,5 +108,40 @@ def random_motion(
       action = rng.uniform(-1.0, 1.0, num_actions).astype(np.float32)
     steps += 1
     return action
+
+  return act
+
+
+def noisy_expert(
+  env: RobotEnv, noise: float, rng: np.random.Generator
+) -> Callable[[np.ndarray], np.ndarray]:
+  """A policy for `record_episode`: the expert with normal noise of that deviation on its actions.
+
+  It is for one episode; an expert disturbed strongly enough fails.
+  """
+  expert, started = Expert(env), False
+
+  def act(observation: np.ndarray) -> np.ndarray:
+    nonlocal started
+    del observation
+    if not started:  # record_episode has reset the environment since
+      expert.reset()
+      started = True
+    action = expert.action() + noise * rng.normal(size=env.action_space.shape)
+    return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+  return act
+
+
+def abandoned_expert(env: RobotEnv, steps: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+  """A policy for one `record_episode`: the expert for so many steps, then random motion."""
+  rng = np.random.default_rng(seed)
+  expert = noisy_expert(env, 0.0, rng)
+  wander, done = random_motion(seed, env.action_space.shape[0]), 0
+
+  def act(observation: np.ndarray) -> np.ndarray:
+    nonlocal done
+    done += 1
+    return expert(observation) if done <= steps else wander(observation)
 
   return act

@@ -174,6 +174,19 @@ class RobotEnv(gymnasium.Env):
     """uint8 [size, size, 3] of the present state from a viewpoint, with or without the robot."""
     return self._scene_renderer().render(self.model, self.data, view, robot_visible, out)
 
+  def labels(self, view: View, robot_visible: bool = True) -> np.ndarray:
+    """uint8 [size, size], what each pixel of `frame` shows: see `SceneRenderer.labels`."""
+    return self._scene_renderer().labels(self.model, self.data, view, robot_visible)
+
+  def distances(self) -> tuple[float, float]:
+    """Metres from the hand to the object and of the object to its target, in the present state.
+
+    The second is Meta-World's own measure; for window-open it is what is left of the slide.
+    """
+    hand = np.linalg.norm(self.task.tcp_center - self.task._get_pos_objects()[:3])
+    _, info = self.task.evaluate_state(self.scripted_observation(), np.zeros(4, np.float32))
+    return float(hand), float(info["obj_to_target"])
+
   def share_renderer(self, other: RobotEnv) -> None:
     """Draws with the renderer of `other`, an environment of the same scene; that one closes it."""
     self._lender = other

@@ -18,6 +18,7 @@ class Stream(enum.IntEnum):
   TRAINING = 3
   EVALUATION = 4
   FINAL = 5
+  OFF_PATH = 6
 
 
 def episode_seed(stream: Stream, run_seed: int, number: int = 0) -> int:

@@ -7,18 +7,16 @@ learner computes: send actions with `step_async`, take the results with `step_wa
 from __future__ import annotations
 
 import dataclasses
-import math
 import multiprocessing
 import os
 import time
-import traceback
 from collections.abc import Mapping, Sequence
-from multiprocessing import shared_memory
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vipjax.envs.robot_env import RobotEnv
+from vipjax.envs.worker import SharedArrays, layout, work
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 
@@ -52,6 +50,22 @@ class Step(NamedTuple):
   success: np.ndarray
   reset_observation: np.ndarray
   reset_frames: np.ndarray
+
+
+class Episodes(NamedTuple):
+  """Where N environments are: how each one's episode began and what was done in it (a pytree).
+
+  Physics is deterministic, so this is enough to get there again, bit for bit, in any task.
+
+  Attributes:
+    generator: uint64 [N, 6], state of the environment's PCG64 generator before its last reset.
+    actions: float32 [N, horizon, A], since then; zeros past `steps`.
+    steps: int32 [N], how many there were.
+  """
+
+  generator: np.ndarray
+  actions: np.ndarray
+  steps: np.ndarray
 
 
 class FrameVectorEnv:
@@ -90,25 +104,27 @@ class FrameVectorEnv:
     self.horizon = probe.horizon
     probe.close()
     self.num_envs = num_envs
-    layout = _layout(num_envs, self.action_space.shape, self.observation_space.shape,
-                     (len(channels), size, size, 3))  # fmt: skip
-    self._memory = _SharedArrays(layout)
+    shared = layout(
+      num_envs, self.horizon, self.action_space.shape, self.observation_space.shape,
+      (len(channels), size, size, 3),
+    )  # fmt: skip
+    self._memory = SharedArrays(shared)
     self._pending = False
     self._workers = []
     try:
-      self._start(workers, layout, env_options, channels, size)
+      self._start(workers, shared, env_options, channels, size)
     except BaseException:
       self.close()
       raise
 
-  def _start(self, workers: int, layout, env_options, channels, size: int) -> None:
+  def _start(self, workers: int, shared, env_options, channels, size: int) -> None:
     context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
     bounds = np.linspace(0, self.num_envs, workers + 1).astype(int)
     for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
       ours, theirs = context.Pipe()
       process = context.Process(
-        target=_work,
-        args=(theirs, self._memory.name, layout, range(start, stop), dict(env_options),
+        target=work,
+        args=(theirs, self._memory.name, shared, range(start, stop), dict(env_options),
               tuple(channels), size),
         daemon=True,
         name=f"environments {start} to {stop - 1}",
@@ -128,6 +144,35 @@ class FrameVectorEnv:
       raise UserError(f"expected a seed of at least 0, got {seed}.")
     self._send(("reset", seed))
     self._gather(_STEP_SECONDS)
+    arrays = self._memory.arrays
+    return arrays["reset_observation"].copy(), arrays["reset_frames"].copy()
+
+  def episodes(self) -> Episodes:
+    """Where the environments are now, for `restore`; not between step_async and step_wait."""
+    self._require_open()
+    if self._pending:
+      raise RuntimeError("the last step was not waited for")
+    arrays = self._memory.arrays
+    done = np.arange(self.horizon) < arrays["steps"][:, None]
+    actions = np.where(done[..., None], arrays["actions"], np.float32(0))
+    return Episodes(arrays["generator"].copy(), actions, arrays["steps"].copy())
+
+  def restore(self, episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
+    """Brings the environments, of the same options, to where `episodes` was taken.
+
+    Returns:
+      The observations and frames there, as `reset` does.
+    """
+    for name, values in episodes._asdict().items():
+      shape = self._memory.arrays[name].shape
+      if values.shape != shape:
+        raise UserError(
+          f"expected {name} of shape {shape} to restore environments, got {values.shape}; restore "
+          "them with the number of environments and the horizon that they had."
+        )
+      self._memory.arrays[name][:] = values
+    self._send(("restore", None))
+    self._gather(_START_SECONDS)
     arrays = self._memory.arrays
     return arrays["reset_observation"].copy(), arrays["reset_frames"].copy()
 
@@ -217,89 +262,3 @@ class FrameVectorEnv:
         if kind == "user":
           raise UserError(text)
         raise RuntimeError(f"the worker of {process.name} failed:\n{text}")
-
-
-def _layout(num_envs, action, observation, frames) -> dict[str, tuple[tuple[int, ...], str]]:
-  return {
-    "action": ((num_envs, *action), "float32"),
-    "observation": ((num_envs, *observation), "float32"),
-    "frames": ((num_envs, *frames), "uint8"),
-    "truncated": ((num_envs,), "bool"),
-    "success": ((num_envs,), "bool"),
-    "reset_observation": ((num_envs, *observation), "float32"),
-    "reset_frames": ((num_envs, *frames), "uint8"),
-  }
-
-
-class _SharedArrays:
-  """Named arrays in one block of shared memory."""
-
-  def __init__(self, layout, name: str | None = None):
-    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in layout.values()]
-    starts = np.cumsum([0] + [-(-size // 64) * 64 for size in sizes])
-    self._block = shared_memory.SharedMemory(name, create=name is None, size=int(starts[-1]))
-    self.name = self._block.name
-    self.arrays = {
-      key: np.ndarray(shape, dtype, buffer=self._block.buf, offset=int(start))
-      for (key, (shape, dtype)), start in zip(layout.items(), starts[:-1], strict=True)
-    }
-
-  def close(self, unlink: bool) -> None:
-    self.arrays = {}
-    self._block.close()
-    if unlink:
-      self._block.unlink()
-
-
-def _work(pipe, name, layout, rows, env_options, channels, size) -> None:
-  """A worker's life: one environment per row, drawn by one renderer each."""
-  memory, envs = None, []
-  try:
-    memory = _SharedArrays(layout, name)
-    envs = [RobotEnv(**env_options, size=size) for _ in rows]
-    # All environments share one scene, so they can share its renderer too.
-    for env in envs[1:]:
-      env.share_renderer(envs[0])
-    pipe.send(None)
-    while True:
-      command, seed = pipe.recv()
-      if command == "close":
-        return
-      for row, env in zip(rows, envs, strict=True):
-        _advance(memory.arrays, row, env, channels, seed, command)
-      pipe.send(None)
-  except (EOFError, KeyboardInterrupt):
-    pass  # the learner has ended
-  except UserError as error:
-    pipe.send(("user", str(error)))
-  except BaseException:
-    pipe.send(("failure", traceback.format_exc()))
-  finally:
-    for env in envs:
-      env.close()
-    if memory is not None:
-      memory.close(unlink=False)
-
-
-def _advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> None:
-  if command == "reset":
-    arrays["reset_observation"][row], _ = env.reset(seed=seed + row)
-    _draw(env, channels, arrays["reset_frames"][row])
-    return
-  observation, _, _, truncated, info = env.step(arrays["action"][row])
-  arrays["observation"][row] = observation
-  arrays["truncated"][row] = truncated
-  arrays["success"][row] = info["success"]
-  channels = channels if command == "step" else ()
-  _draw(env, channels, arrays["frames"][row])
-  if truncated:
-    arrays["reset_observation"][row], _ = env.reset()
-    _draw(env, channels, arrays["reset_frames"][row])
-  else:
-    arrays["reset_observation"][row] = observation
-    arrays["reset_frames"][row] = arrays["frames"][row]
-
-
-def _draw(env: RobotEnv, channels, out) -> None:
-  for index, channel in enumerate(channels):
-    env.frame(channel.view, channel.robot_visible, out[index])

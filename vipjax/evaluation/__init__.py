@@ -1,33 +1,75 @@
-"""How good a value function is: distance curves of videos and their statistics."""
+"""How good a value function is: curves, alignment, attention, and what lies off the path."""
 
+from vipjax.evaluation.alignment import align, alignment_tau, cycle_errors, nearest_frames
+from vipjax.evaluation.attention import (
+  Attention,
+  agreement,
+  attention,
+  occlusion,
+  paint_over,
+  see_labels,
+)
 from vipjax.evaluation.curves import (
   DistanceCurve,
   distance_curve,
   distance_curves,
+  make_curve,
   off_path_correlation,
   summary,
   video_name,
   video_names,
 )
-from vipjax.evaluation.run import evaluate
+from vipjax.evaluation.grad_cam import enlarge, fine_stage, grad_cam, network_view, overlay
+from vipjax.evaluation.measure_attention import measure_attention
+from vipjax.evaluation.measure_off_path import measure_off_path
+from vipjax.evaluation.off_path import States, correlations, reward_hacks
+from vipjax.evaluation.run import evaluate, measure
 from vipjax.evaluation.statistics import (
   falling_fraction,
+  kendall,
+  kendall_correlation,
   largest_rise,
   normalise,
   rank_correlation,
+  smoothness,
   spearman,
 )
 
 __all__ = [
+  "Attention",
   "DistanceCurve",
+  "States",
+  "agreement",
+  "align",
+  "alignment_tau",
+  "attention",
+  "correlations",
+  "cycle_errors",
   "distance_curve",
   "distance_curves",
+  "enlarge",
   "evaluate",
   "falling_fraction",
+  "fine_stage",
+  "grad_cam",
+  "kendall",
+  "kendall_correlation",
   "largest_rise",
+  "make_curve",
+  "measure",
+  "measure_attention",
+  "measure_off_path",
+  "nearest_frames",
+  "network_view",
   "normalise",
+  "occlusion",
   "off_path_correlation",
+  "overlay",
+  "paint_over",
   "rank_correlation",
+  "reward_hacks",
+  "see_labels",
+  "smoothness",
   "spearman",
   "summary",
   "video_name",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ from vipjax.evaluation import statistics
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
-STATISTICS = ("rank_correlation", "falling_fraction", "largest_rise")
+STATISTICS = (
+  "rank_correlation", "kendall_correlation", "falling_fraction", "largest_rise", "smoothness",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,28 +28,27 @@ class DistanceCurve:
     name: which video, such as "episode 0, left, robot-free".
     distances: float32 [T], T >= 2, distance of each frame to the goal, in embedding units.
     times: float64 [T], episode time of each frame in s, from 0.
-    rank_correlation: see `statistics.rank_correlation`.
+    rank_correlation, kendall_correlation, largest_rise, smoothness: see `statistics`.
     falling_fraction: see `statistics.falling_fraction`, of single frames.
-    largest_rise: see `statistics.largest_rise`.
   """
 
   name: str
   distances: np.ndarray
   times: np.ndarray
   rank_correlation: float
+  kendall_correlation: float
   falling_fraction: float
   largest_rise: float
+  smoothness: float
 
   def record(self) -> dict[str, Any]:
     """All of it as values that JSON can hold; an infinite largest rise is None."""
-    rise = self.largest_rise
+    numbers = {key: getattr(self, key) for key in STATISTICS}
     return {
       "name": self.name,
       "distances": [float(distance) for distance in self.distances],
       "times": [float(time) for time in self.times],
-      "rank_correlation": self.rank_correlation,
-      "falling_fraction": self.falling_fraction,
-      "largest_rise": rise if np.isfinite(rise) else None,
+      **{key: number if np.isfinite(number) else None for key, number in numbers.items()},
     }
 
 
@@ -72,14 +74,16 @@ def distance_curve(
       "a longer one."
     )
   goal = video.frames[-1] if goal is None else goal
-  distances = value.distance(video.frames, goal)
+  return make_curve(value.distance(video.frames, goal), video.fps, name)
+
+
+def make_curve(distances: np.ndarray, fps: float, name: str) -> DistanceCurve:
+  """The curve of distances [T], T >= 2, that are known already, with its statistics."""
   return DistanceCurve(
     name=name,
     distances=distances,
-    times=np.arange(len(distances)) / video.fps,
-    rank_correlation=statistics.rank_correlation(distances),
-    falling_fraction=statistics.falling_fraction(distances),
-    largest_rise=statistics.largest_rise(distances),
+    times=np.arange(len(distances)) / fps,
+    **{key: getattr(statistics, key)(distances) for key in STATISTICS},
   )
 
 
@@ -108,8 +112,8 @@ def summary(curves: Sequence[DistanceCurve]) -> dict[str, Any]:
     curves: at least one.
 
   Returns:
-    {"mean": {"rank_correlation", "falling_fraction", "largest_rise"}, "videos": [record, ...]}
-    with `DistanceCurve.record`; a mean that is infinite is None.
+    {"mean": {statistic: number}, "videos": [record, ...]} with the names in `STATISTICS` and
+    `DistanceCurve.record`; a mean that is infinite is None.
 
   Raises:
     UserError: no curves.
@@ -143,11 +147,14 @@ def off_path_correlation(potential: npt.ArrayLike, progress: npt.ArrayLike) -> f
 
 
 def video_name(video: Video) -> str:
-  """Which video it is, in words, from what is known of it: "episode 0, left, robot-free"."""
+  """Which video it is, in words, from what is known of it: "episode 0, left, robot-free".
+
+  Where nothing is known, the name of its file.
+  """
   words = [] if video.episode is None else [f"episode {video.episode}"]
   words += [word for word in (video.view,) if word]
   words += ["robot-free"] if video.robot_visible is False else []
-  return ", ".join(words) or "video"
+  return ", ".join(words) or pathlib.PurePath(video.source).name or "video"
 
 
 def video_names(videos: Sequence[Video]) -> list[str]:

@@ -80,6 +80,36 @@ def largest_rise(distances: npt.ArrayLike) -> float:
   return rise / float(distances[0]) if distances[0] > 0 else float("inf")
 
 
+def kendall_correlation(distances: npt.ArrayLike) -> float:
+  """Kendall's tau-b of -distance with time; what `rank_correlation` is to Spearman.
+
+  Without ties, (1 + tau) / 2 is the share of pairs of frames whose order the distance gets right.
+  Arguments, range and errors as `rank_correlation`.
+  """
+  distances = check_curve("distances", distances)
+  return kendall(-distances, np.arange(len(distances)))
+
+
+def smoothness(distances: npt.ArrayLike) -> float:
+  """How alike successive steps of the curve are: 1 - sum |s[t+1] - s[t]| / (2 sum |s[t]|).
+
+  s are the steps d[t+1] - d[t]. The reward of a step is -s: a smooth curve pays evenly.
+
+  Args:
+    distances: float [T], T >= 2.
+
+  Returns:
+    A number in [0, 1]: 1.0 for a straight line (and a constant), 0.0 for one that reverses at every
+    step or goes all its way in a single one of many.
+
+  Raises:
+    UserError: as `rank_correlation`.
+  """
+  steps = np.diff(check_curve("distances", distances))
+  length = np.sum(np.abs(steps))
+  return 1.0 if length == 0.0 else float(1.0 - np.sum(np.abs(np.diff(steps))) / (2.0 * length))
+
+
 def normalise(distances: npt.ArrayLike) -> np.ndarray:
   """The curve divided by its first distance, so that curves of different encoders compare.
 
@@ -114,15 +144,32 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
   Raises:
     UserError: too few values, different lengths, another rank, or values that are not finite.
   """
-  x, y = check_curve("x", x), check_curve("y", y)
-  if len(x) != len(y):
-    raise UserError(f"Expected samples of one length, but {len(x)} and {len(y)} came: pair them.")
-  ranks = [_ranks(x), _ranks(y)]
-  first, second = (rank - rank.mean() for rank in ranks)
+  x, y = _check_pair(x, y)
+  both = [ranks(x), ranks(y)]
+  first, second = (rank - rank.mean() for rank in both)
   scale = np.sqrt(np.sum(first**2) * np.sum(second**2))
   if scale == 0.0:
     return 0.0
   return float(np.clip(np.sum(first * second) / scale, -1.0, 1.0))
+
+
+def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+  """Kendall's tau-b of two samples: concordant minus discordant pairs, corrected for ties.
+
+  Args:
+    x: float [S], S >= 2, finite; memory grows with S^2.
+    y: float [S], finite.
+
+  Returns:
+    A number in [-1, 1]; 0.0 when either sample is constant.
+
+  Raises:
+    UserError: as `spearman`.
+  """
+  x, y = _check_pair(x, y)
+  first, second = (np.sign(each[:, None] - each) for each in (x, y))
+  scale = np.sqrt(np.sum(first**2) * np.sum(second**2))
+  return 0.0 if scale == 0.0 else float(np.sum(first * second) / scale)
 
 
 def check_curve(name: str, values: npt.ArrayLike) -> np.ndarray:
@@ -145,7 +192,14 @@ def check_curve(name: str, values: npt.ArrayLike) -> np.ndarray:
   return array
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def _check_pair(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+  x, y = check_curve("x", x), check_curve("y", y)
+  if len(x) != len(y):
+    raise UserError(f"Expected samples of one length, but {len(x)} and {len(y)} came: pair them.")
+  return x, y
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
   """Ranks 1..S, equal values sharing the mean of theirs."""
   _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
   last_rank = np.cumsum(counts)

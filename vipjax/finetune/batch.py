@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from vipjax import sampling
-from vipjax.types import VideoSet
 
 # Background clips have no hard part to skew towards.
 _UNIFORM = sampling.make_sampler("uniform")
@@ -48,7 +47,8 @@ class Batch(NamedTuple):
 
 def sample_batch(
   key: jax.Array,
-  videos: VideoSet,
+  lengths: jax.Array,
+  max_length: int,
   num_task: int,
   sampler: sampling.Sampler,
   batch_size: int,
@@ -59,11 +59,12 @@ def sample_batch(
   videos_per_cycle: int,
   last_goal: float = 0.0,
 ) -> Batch:
-  """Draws a batch; jittable. Nothing of a frame but its position is touched.
+  """Draws a batch; jittable. It needs the lengths of the videos and none of their frames.
 
   Args:
     key: a random key, used up.
-    videos: the task's videos first, then the background's.
+    lengths: int32 [N], of the task's videos first, then of the background's.
+    max_length: the longest that there can be.
     num_task: V, how many are the task's.
     sampler: draws first frames of the task's clips, and TCC's frames.
     batch_size: clips from the task's videos.
@@ -75,9 +76,9 @@ def sample_batch(
     last_goal: share of the task's clips whose goal is the last frame of their video.
   """
   keys = jax.random.split(key, 6)
-  clips = _clips(keys[0], videos.lengths[:num_task], 0, batch_size, sampler, last_goal)
+  clips = _clips(keys[0], lengths[:num_task], 0, batch_size, sampler, last_goal)
   if background_clips:
-    more = _clips(keys[1], videos.lengths[num_task:], num_task, background_clips, _UNIFORM)
+    more = _clips(keys[1], lengths[num_task:], num_task, background_clips, _UNIFORM)
     clips = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), clips, more)
   count = batch_size + background_clips
   permutations = jnp.zeros((0, count), jnp.int32)
@@ -86,8 +87,7 @@ def sample_batch(
     permutations = jax.vmap(lambda k: jax.random.permutation(k, count))(permutation_keys)
   if not tcc_frames:
     return Batch(clips, permutations, None, None, None)
-  lengths = videos.lengths[:num_task]
-  indices = sampling.frame_subset(keys[3], sampler, lengths, tcc_frames, videos.frames.shape[1])
+  indices = sampling.frame_subset(keys[3], sampler, lengths[:num_task], tcc_frames, max_length)
   subsets = Frames(
     jnp.repeat(jnp.arange(num_task, dtype=jnp.int32), tcc_frames),
     indices.reshape(-1),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import pathlib
 import time
 from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
+from vipjax.finetune.feed import feed, padded_megabytes
 from vipjax.finetune.step import (
   Settings,
   TccSettings,
@@ -24,9 +26,16 @@ from vipjax.runtime import parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
-from vipjax.videos import fit_square, make_video_set, read_videos, require_frames
+from vipjax.videos import (
+  make_video_set,
+  open_videos,
+  read_videos,
+  reading_options,
+  require_frames,
+)
 
 STAGE = "finetune"
 _METRICS_EVERY = 10
@@ -67,16 +76,23 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   devices = _devices(frames_per_step(settings, len(videos)))
   step = make_train_step(value, settings, len(videos), len(devices))
   step = parallel.compile_step(step, devices)
-  data = parallel.replicate(make_video_set([*videos, *background]), devices)
+  everything = [*videos, *background]
   with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
     restored = checkpoints.restore_latest(state)
     if restored:
       state = restored[1]
-    first = int(state.step)
-    state, metrics, seconds = _run(
-      step, parallel.replicate(state, devices), data, config.finetune, workdir, checkpoints,
-      first if restored else None,
+    first, earlier = int(state.step), restored[2] if restored else {"seconds": 0.0, "loss": None}
+    if padded_megabytes(everything) <= config.data.resident_mb:
+      batches = itertools.repeat(parallel.replicate(make_video_set(everything), devices))
+    else:
+      fed = feed(state.key, everything, settings, len(videos), first, config.finetune.steps)
+      batches = (parallel.replicate(batch, devices) for batch in fed)
+    preparing = time.monotonic() - started
+    state, facts = _run(
+      step, parallel.replicate(state, devices), batches, config.finetune, workdir, checkpoints,
+      first if restored else None, earlier,
     )  # fmt: skip
+    seconds = facts["seconds"] - earlier["seconds"]
   variables = {"params": state.params}
   if state.batch_stats:
     variables["batch_stats"] = state.batch_stats
@@ -93,31 +109,47 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     "steps": config.finetune.steps,
     "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
     "videos": len(videos),
-    **({"loss": float(metrics["loss"])} if metrics else {}),
+    "loss": facts["loss"],
   }
-  run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
+  run_folder.mark_done(workdir, STAGE, result, preparing + facts["seconds"])
   return result
 
 
-def _run(step, state: TrainState, data, config, workdir, checkpoints, resume_step):
-  """Steps until config.steps; returns the state, the last metrics and the seconds it took."""
-  metrics, started = {}, time.monotonic()
+def _run(step, state: TrainState, batches, config, workdir, checkpoints, resume_step, earlier):
+  """Steps until config.steps; returns the state and {"seconds", "loss"}, seconds of every leg."""
+  started, facts = time.monotonic(), earlier
   first = resume_step or 0
   with (
     MetricsWriter(workdir, STAGE, resume_step) as writer,
     Progress(config.steps, STAGE, initial=first) as progress,
+    Preemption() as preemption,
   ):
     for done in range(first + 1, config.steps + 1):
-      state, metrics = step(state, data)
+      state, metrics = step(state, next(batches))
       progress.update(1, loss=metrics["loss"])
-      if done % _METRICS_EVERY == 0 or done == config.steps:
+      last = done == config.steps
+      if done % _METRICS_EVERY == 0 or last:
         writer.write(done, metrics)
-      if done % config.checkpoint_every == 0 and done < config.steps:
-        checkpoints.save(done, state)
-    jax.block_until_ready(state)
-    if config.steps > first:
-      checkpoints.save(config.steps, state)
-  return state, metrics, time.monotonic() - started
+        _require_finite(metrics, config.max_skipped, done)
+      if done % config.checkpoint_every == 0 or last or preemption.requested:
+        loss = float(metrics["loss"])  # waits for the device
+        facts = {"seconds": earlier["seconds"] + time.monotonic() - started, "loss": loss}
+        checkpoints.save(done, state, facts)
+      if preemption.requested and not last:
+        preemption.exit(STAGE, done)
+  return state, facts
+
+
+def _require_finite(metrics: dict[str, Any], most: int, step: int) -> None:
+  in_a_row = int(metrics["skipped_in_a_row"])
+  if in_a_row < most:
+    return
+  broken = [name for name, number in metrics.items() if not np.isfinite(number)]
+  raise UserError(
+    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step {step} had "
+    f"none and were skipped (not finite: {', '.join(broken)}); the last checkpoint is from before: "
+    "lower config.finetune.learning_rate or look at the encoder and the videos."
+  )
 
 
 def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
@@ -137,15 +169,15 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
       f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
       "config and workdir first, or give --config.data.path=FOLDER."
     )
-  # A corpus has a folder for each task.
-  parts = sorted(file.parent for file in folder.glob("*/videos.json"))
-  if config.data.path or not parts:
-    parts = [config.data.path or folder]
-  videos = [video for part in parts for video in read_videos(part)]
-  require_frames(videos, minimum=2)
-  if config.data.path and config.data.size:
+  if config.data.path:
+    found = open_videos(config.data.path, **reading_options(config.data))
     size = config.data.size
-    videos = [dataclasses.replace(v, frames=fit_square(v.frames, size)) for v in videos]
+    videos = [video.fitted(size) if size else video.read() for video in found]
+  else:
+    # A corpus has a folder for each task.
+    parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
+    videos = [video for part in parts for video in read_videos(part)]
+  require_frames(videos, minimum=2)
   return videos
 
 
@@ -158,7 +190,7 @@ def _named(videos: list[Video]) -> list[str]:
 
 def make_settings(config: ml_collections.ConfigDict) -> Settings:
   """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
-  for name in ("steps", "batch_size", "checkpoint_every"):
+  for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
     if config[name] < 1:
       raise UserError(f"expected config.finetune.{name} of at least 1, got {config[name]}.")
   sampler = config.sampler
@@ -200,7 +232,8 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
     stem=config.stem,
   )
   preprocessing = Preprocessing(resize=config.resize, crop=config.size)
-  value = encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
+  metadata = {"name": config.name, "licence": config.licence}
+  value = encoder.init_value(key, architecture, preprocessing, metadata)
   params = value.variables["params"]
   head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})

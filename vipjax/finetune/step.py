@@ -17,7 +17,7 @@ import optax
 
 from vipjax import losses, sampling
 from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
-from vipjax.finetune.batch import sample_batch
+from vipjax.finetune.batch import Batch, sample_batch
 from vipjax.runtime import parallel
 from vipjax.types import VideoSet
 
@@ -95,6 +95,8 @@ class TrainState(NamedTuple):
     params: the encoder's parameters.
     batch_stats: BatchNorm's running statistics; {} without BatchNorm.
     opt_state: Adam's.
+    skipped: int32 [2], updates that were not finite and changed nothing: in all, and in a row up
+      to now.
   """
 
   step: jax.Array
@@ -102,6 +104,21 @@ class TrainState(NamedTuple):
   params: Any
   batch_stats: Any
   opt_state: Any
+  skipped: jax.Array
+
+
+class Fed(NamedTuple):
+  """A batch whose frames come from the host, where the videos do not fit the device (a pytree).
+
+  Attributes:
+    batch: drawn by `make_draw` for this step.
+    pixels: uint8 [F, H, W, 3], its frames.
+    lengths: int32 [N], of all videos.
+  """
+
+  batch: Batch
+  pixels: Any
+  lengths: Any
 
 
 def init_state(key: jax.Array, value: ValueFunction, settings: Settings) -> TrainState:
@@ -110,7 +127,8 @@ def init_state(key: jax.Array, value: ValueFunction, settings: Settings) -> Trai
   variables = jax.tree.map(jnp.array, value.variables)
   params = variables["params"]
   opt_state = _optimizer(settings).init(params)
-  return TrainState(jnp.int32(0), key, params, variables.get("batch_stats", {}), opt_state)
+  statistics = variables.get("batch_stats", {})
+  return TrainState(jnp.int32(0), key, params, statistics, opt_state, jnp.zeros(2, jnp.int32))
 
 
 def frames_per_step(settings: Settings, num_task: int) -> int:
@@ -119,13 +137,42 @@ def frames_per_step(settings: Settings, num_task: int) -> int:
   return 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
 
 
+def make_draw(
+  settings: Settings, num_task: int, max_length: int
+) -> Callable[[jax.Array, jax.Array, jax.Array], Batch]:
+  """(the run's key, step, lengths [N]) -> the batch of that step; jittable.
+
+  It is the same on the device and on the host, so that a run is the same wherever its videos lie.
+  """
+  tcc = settings.tcc
+
+  def draw(key, step, lengths):
+    return sample_batch(
+      jax.random.fold_in(key, step),
+      lengths,
+      max_length,
+      num_task,
+      settings.sampler,
+      settings.batch_size,
+      settings.background_clips,
+      settings.num_negatives,
+      tcc.frames if tcc.weight else 0,
+      tcc.num_cycles,
+      tcc.videos_per_cycle,
+      settings.last_goal,
+    )
+
+  return draw
+
+
 def make_train_step(
   value: ValueFunction, settings: Settings, num_task: int, num_devices: int = 1
-) -> Callable[[TrainState, VideoSet], tuple[TrainState, dict[str, jax.Array]]]:
-  """The pure training step (state, videos) -> (state, metrics).
+) -> Callable[[TrainState, VideoSet | Fed], tuple[TrainState, dict[str, jax.Array]]]:
+  """The pure training step (state, data) -> (state, metrics).
 
-  Compile it with `runtime.parallel.compile_step`. All devices draw the same batch; each gathers,
-  crops and embeds its share of the frames, and the losses are those of the whole batch.
+  Compile it with `runtime.parallel.compile_step`. The data are all videos, or the `Fed` batch of
+  the step. All devices draw the same batch; each gathers, crops and embeds its share of the
+  frames, and the losses are those of the whole batch.
 
   Args:
     value: gives the architecture and the input size; its variables are not used.
@@ -134,7 +181,8 @@ def make_train_step(
     num_devices: how many devices share the frames.
 
   Returns:
-    The step; its metrics are scalars.
+    The step; its metrics are scalars. An update whose loss or gradient is not finite counts in
+    `skipped` and changes nothing else but the step, so that the next one draws another batch.
 
   Raises:
     UserError: the frames of a batch do not divide among the devices.
@@ -148,13 +196,12 @@ def make_train_step(
     frames_per_step(settings, num_task), num_devices, "the frames of a batch (4 per clip and TCC's)"
   )
 
-  def embed(params, batch_stats, frames, videos):
-    """Embeddings [F, D] of all frames, and BatchNorm's new statistics."""
-    mine = parallel.shard(frames, num_devices)
-    pixels = videos.frames[mine.video, mine.index][:, None]
+  def embed(params, batch_stats, crop, pixels):
+    """Embeddings [F, D] of all frames, and BatchNorm's new statistics; from a share's pixels."""
     pixels = random_resized_crop(
-      mine.crop, pixels, size, scale=settings.crop_scale, then_resize=settings.then_resize or None
-    )[:, 0]
+      crop, pixels[:, None], size, scale=settings.crop_scale,
+      then_resize=settings.then_resize or None,
+    )[:, 0]  # fmt: skip
     variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
     train = settings.train_batch_norm
     embeddings, updated = module.apply(
@@ -162,8 +209,8 @@ def make_train_step(
     )
     return parallel.gather(embeddings, num_devices), updated.get("batch_stats", batch_stats)
 
-  def loss_fn(params, batch_stats, batch, videos):
-    embeddings, batch_stats = embed(params, batch_stats, batch.frames, videos)
+  def loss_fn(params, batch_stats, batch, crop, pixels, lengths):
+    embeddings, batch_stats = embed(params, batch_stats, crop, pixels)
     total, metrics = losses.vip_loss(
       embeddings[: 4 * clips].reshape((clips, 4, -1)),
       -jnp.ones(clips),
@@ -176,7 +223,7 @@ def make_train_step(
       cycle_loss, tcc_metrics = losses.tcc_loss(
         embeddings[4 * clips :].reshape((num_task, tcc_frames, -1)),
         batch.tcc_indices,
-        videos.lengths[:num_task],
+        lengths[:num_task],
         cycles=batch.cycles,
         starts=batch.starts,
         loss=tcc.loss,
@@ -187,28 +234,34 @@ def make_train_step(
       metrics = {**metrics, **tcc_metrics}
     return total, ({"loss": total, **metrics}, batch_stats)
 
-  def step(state, videos):
-    batch = sample_batch(
-      jax.random.fold_in(state.key, state.step),
-      videos,
-      num_task,
-      settings.sampler,
-      settings.batch_size,
-      settings.background_clips,
-      settings.num_negatives,
-      tcc_frames,
-      tcc.num_cycles,
-      tcc.videos_per_cycle,
-      settings.last_goal,
-    )
+  def share(state, data):
+    """The batch, and the crops and pixels of this device's share of its frames."""
+    if isinstance(data, Fed):
+      crop, pixels = parallel.shard((data.batch.frames.crop, data.pixels), num_devices)
+      return data.batch, crop, pixels
+    batch = make_draw(settings, num_task, data.frames.shape[1])(state.key, state.step, data.lengths)
+    mine = parallel.shard(batch.frames, num_devices)
+    return batch, mine.crop, data.frames[mine.video, mine.index]
+
+  def step(state, data):
+    batch, crop, pixels = share(state, data)
     grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, batch, videos
+      state.params, state.batch_stats, batch, crop, pixels, data.lengths
     )
     grads = parallel.mean(grads, num_devices)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.tree.norm(grads)
-    return TrainState(state.step + 1, state.key, params, batch_stats, opt_state), metrics
+    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+    params, batch_stats, opt_state = jax.tree.map(
+      lambda new, old: jnp.where(finite, new, old),
+      (params, batch_stats, opt_state),
+      (state.params, state.batch_stats, state.opt_state),
+    )
+    in_all, in_a_row = state.skipped
+    skipped = jnp.where(finite, jnp.stack([in_all, 0]), jnp.stack([in_all + 1, in_a_row + 1]))
+    metrics["skipped"], metrics["skipped_in_a_row"] = skipped
+    return TrainState(state.step + 1, state.key, params, batch_stats, opt_state, skipped), metrics
 
   return step
 

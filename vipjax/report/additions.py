@@ -20,6 +20,18 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "alone.",
     ),
     (
+      "reward.plain_weight",
+      reward.plain_weight,
+      1.0,
+      "How much the frame as it is counts beside the one without the robot.",
+    ),
+    (
+      "reward.goals",
+      reward.goals,
+      "mean",
+      "With several goal frames: the nearest one counts, where goals differ too much for a mean.",
+    ),
+    (
       "reward.normalise",
       reward.normalise,
       "none",
@@ -35,7 +47,8 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "policy.views",
       tuple(policy.views),
       ("front",),
-      "One view's distance has bumps that a policy rests on; those of two views differ.",
+      "Other views than the published one: bumps in one view's distance, on which a policy rests, "
+      "are not those of another's.",
     ),
     (
       "record.frame_stride",
@@ -97,26 +110,32 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "finetune.sampler.name",
       finetune.sampler.name,
       "exponential",
-      "The published sampler draws first frames near the end; this one covers the whole video.",
+      "The published sampler draws first frames ever likelier towards the end; this one does not.",
+    ),
+    (
+      "finetune.train_batch_norm",
+      finetune.train_batch_norm,
+      True,
+      "VIP updates BatchNorm's statistics while it trains; frozen ones keep those of pretraining.",
     ),
     (
       "encoder.init",
       config.encoder.init,
       "vip-resnet50",
-      "The published encoder is VIP's released ResNet-50 at 224 pixels; this one is smaller, for "
-      "machines without a GPU.",
+      "The published encoder is VIP's released ResNet-50 at 224 pixels, which asks for a download, "
+      "a licence and a GPU.",
     ),
     (
       "reward.form",
       reward.form,
       "difference",
-      "The published reward is the plain change of the distance.",
+      "The published reward is the plain change of the distance; this is another function of it.",
     ),
     (
       "finetune.tcc.num_cycles",
       finetune.tcc.num_cycles,
       20,
-      "0 takes all ordered pairs of videos from every frame: more correspondences per step.",
+      "0 takes all ordered pairs of videos from every frame; another number, more or fewer cycles.",
     ),
   ]
   return [

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Callable
 
-from vipjax.report import plots, sections
-from vipjax.report.canvas import DARK, LIGHT
-from vipjax.report.elements import Safe, element, join, picture
+import numpy as np
+
+from vipjax.report import evidence_plots, evidence_sections, plots, sections
+from vipjax.report.canvas import DARK, LIGHT, Theme
+from vipjax.report.elements import Safe, document, picture, video
+from vipjax.report.film import curve_film
 from vipjax.report.run import Run, read_run
-from vipjax.report.style import STYLE
 from vipjax.runtime import run_folder
+from vipjax.videos import read_image, write_video
 
 _PICTURES = "pictures"
+_MOST_FILMS = 4
 
 
 def write_report(workdir: str | os.PathLike) -> pathlib.Path:
@@ -24,7 +29,8 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
 
   Args:
     workdir: the run folder. Read are `config.json`, `versions.json`, `results.json`,
-      `evaluation.json`, `metrics.jsonl`, `videos/`, `policy/final.mp4` and `stages/`.
+      `evaluation.json`, `metrics.jsonl`, `videos/`, `policy/final.mp4`, `attention/`, `off_path/`
+      and `stages/`.
 
   Returns:
     The page's path.
@@ -34,35 +40,24 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """
   run = read_run(workdir)
   pictures = _draw(run)
-  body = element(
-    "main",
+  page = document(
+    sections.title(run),
     sections.header(run),
     sections.results(run),
     sections.what_was_run(run),
-    sections.curves(run, pictures.get("curves")),
+    sections.curves(run, pictures.get("curves"), evidence_sections.curve_films(_curve_films(run))),
     sections.frames(run, pictures.get("frames")),
     sections.finetuning(pictures.get("losses")),
     sections.policy(run, pictures.get("learning")),
+    evidence_sections.attention(run, pictures.get("attention")),
+    evidence_sections.off_path(run, pictures.get("off_path"), pictures.get("hacks")),
+    evidence_sections.alignment(run, pictures.get("neighbours")),
     sections.cost(run),
     sections.repeat(run),
     sections.versions(run),
   )
-  head = element(
-    "head",
-    element("meta", charset="utf-8"),
-    element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-    # Nothing is ever fetched, whatever the contents of the run folder were.
-    element(
-      "meta",
-      http_equiv="Content-Security-Policy",
-      content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'",
-    ),
-    element("title", f"{sections.title(run)} · vipjax"),
-    element("style", Safe(STYLE)),
-  )
-  page = join([Safe("<!doctype html>\n"), element("html", head, element("body", body), lang="en")])
   path = run.workdir / "report.html"
-  run_folder.write_text(path, page + "\n")
+  run_folder.write_text(path, page)
   return path
 
 
@@ -79,6 +74,9 @@ def _draw(run: Run) -> dict[str, Safe]:
     drawings["losses"] = lambda theme: plots.plot_losses(run.finetune, theme)
   if _has(run.policy, ("success", "return", "distance", "train_distance")):
     drawings["learning"] = lambda theme: plots.plot_learning(run.policy, theme)
+  drawings |= _evidence(run)
+  captions = sections.CAPTIONS | evidence_sections.CAPTIONS
+  alternatives = sections.ALTERNATIVES | evidence_sections.ALTERNATIVES
   folder = run.workdir / _PICTURES
   folder.mkdir(exist_ok=True)
   made = {}
@@ -86,8 +84,56 @@ def _draw(run: Run) -> dict[str, Safe]:
     light, dark = draw(LIGHT), draw(DARK)
     (folder / f"{name}.png").write_bytes(light)
     (folder / f"{name}_dark.png").write_bytes(dark)
-    made[name] = picture(light, dark, sections.ALTERNATIVES[name], sections.CAPTIONS[name])
+    made[name] = picture(light, dark, alternatives[name], captions[name])
   return made
+
+
+def _evidence(run: Run) -> dict[str, Callable[[Theme], bytes]]:
+  """What draws each picture of the evidence that the run has."""
+  drawings: dict[str, Callable[[Theme], bytes]] = {}
+  groups = (run.evaluation.get("alignment") or {}).get("after") or {}
+  nearest = groups.get("both") or groups.get("recorded") or {}
+  others = nearest.get("nearest", {})
+  # The video that was looked up is the one that has no entry of its own.
+  queries = [name for name in nearest.get("pairs", {}) if name not in others]
+  if queries and {*queries, *others} <= {*run.videos}:
+    videos = {name: run.videos[name] for name in (*queries, *others)}
+    drawings["neighbours"] = lambda theme: evidence_plots.plot_neighbours(videos, others, theme)
+  if run.attention:
+    after = [each for each in run.attention["videos"] if each["when"] == "after"]
+    drawings["attention"] = lambda theme: evidence_plots.plot_attention(after, theme)
+  if run.off_path:
+    states, hacks = run.off_path["states"], run.off_path["hacks"]
+    places = [hack["state"] for hack in hacks]
+    drawings["off_path"] = lambda theme: evidence_plots.plot_off_path(states, places, theme)
+    images = [read_image(run.workdir / "off_path" / hack["file"]) for hack in hacks]
+    captions = [
+      f"{states['kind'][i]}, {states['time'][i]:.2f} s: hand {100 * states['hand'][i]:.0f} cm away"
+      f"\nobject {100 * states['object'][i]:.0f} cm short of its target"
+      for i in places
+    ]
+    if images:
+      drawings["hacks"] = lambda theme: evidence_plots.plot_hacks(images, captions, theme)
+  return drawings
+
+
+def _curve_films(run: Run) -> list[Safe]:
+  """Recorded videos beside their curves, as elements; the files lie in `pictures/`."""
+  films = []
+  curves = (run.evaluation.get("after") or {}).get("recorded") or []
+  known = [curve for curve in curves if curve["name"] in run.videos]
+  for number, curve in enumerate(known[:_MOST_FILMS]):
+    recorded = run.videos[curve["name"]]
+    if len(recorded.frames) != len(curve["distances"]):
+      continue
+    path = run.workdir / _PICTURES / f"curve{number}.mp4"
+    film = curve_film(
+      recorded.frames, np.array(curve["distances"]), np.array(curve["times"]),
+      goals=list(recorded.frames[-1:]),
+    )  # fmt: skip
+    write_video(path, film, recorded.fps, overwrite=True)
+    films.append(video(path, curve["name"], run.workdir))
+  return films
 
 
 def _has(rows: list[dict], keys: tuple[str, ...]) -> bool:

@@ -24,6 +24,9 @@ STAGES = ("record", "finetune", "evaluate", "policy")
 def run_stages(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   """Runs every stage that has not finished yet and returns `collect_results`."""
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}
+  if config.evaluate.off_path_episodes:
+    # What the policy visits is part of the evidence.
+    stages["evaluate"] = stages.pop("evaluate")
   for number, (name, stage) in enumerate(stages.items(), 1):
     if name == "record" and config.data.path:
       continue  # videos of the user's own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from vipjax.evaluation import video_names
@@ -13,7 +14,7 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.types import Video
-from vipjax.videos import read_videos
+from vipjax.videos import read_videos, reading_options
 from vipjax.videos.folders import MANIFEST, read_manifest
 
 
@@ -27,7 +28,10 @@ class Run:
     versions: `versions.json`.
     results: `results.json`, its "seconds" completed from the stages that are marked as done.
     evaluation: `evaluation.json`: {"before": {"recorded": [curve], "unseen": [curve]},
-      "after": ...} with curves as `DistanceCurve.record` makes them.
+      "after": ..., "alignment": {"after": {group: `align`}}} with curves as `DistanceCurve.record`
+      makes them.
+    attention: `attention/attention.json`, as `measure_attention` writes it.
+    off_path: `off_path/off_path.json`, as `measure_off_path` writes it.
     videos: the run's videos by name (`vipjax.evaluation.video_names`): recorded, or the user's own.
     video_files: those that are mp4 files, which browsers play.
     finetune: metrics of the stage "finetune", a dict per step.
@@ -40,6 +44,8 @@ class Run:
   versions: dict[str, Any]
   results: dict[str, Any]
   evaluation: dict[str, Any]
+  attention: dict[str, Any]
+  off_path: dict[str, Any]
   videos: dict[str, Video]
   video_files: dict[str, pathlib.Path]
   finetune: list[dict[str, Any]]
@@ -66,7 +72,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     if run_folder.stage_done(workdir, stage)
   }
   config = _read(workdir / "config.json")
-  videos, files = _recorded(workdir / "videos", (config.get("data") or {}).get("path"))
+  videos, files = _recorded(workdir / "videos", config.get("data") or {})
   film = workdir / "policy" / "final.mp4"
   return Run(
     workdir=workdir,
@@ -74,6 +80,8 @@ def read_run(workdir: str | os.PathLike) -> Run:
     versions=_read(workdir / "versions.json"),
     results={**results, "seconds": {**seconds, **(results.get("seconds") or {})}},
     evaluation=_read(workdir / "evaluation.json"),
+    attention=_read(workdir / "attention" / "attention.json"),
+    off_path=_read(workdir / "off_path" / "off_path.json"),
     videos=videos,
     video_files=files,
     finetune=read_metrics(workdir, "finetune"),
@@ -95,12 +103,13 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _recorded(
-  folder: pathlib.Path, own: str | None
+  folder: pathlib.Path, data: Mapping[str, Any]
 ) -> tuple[dict[str, Video], dict[str, pathlib.Path]]:
   """Videos, and the mp4 files among them, by name; the user's own where the config names them."""
-  if own:
+  if own := data.get("path"):
     # They lie outside the run folder, and may be gone by now.
-    videos = read_videos(own) if pathlib.Path(own).expanduser().exists() else []
+    there = pathlib.Path(own).expanduser().exists()
+    videos = read_videos(own, **reading_options(data)) if there else []
     files = [pathlib.Path(video.source) for video in videos]
   elif (folder / MANIFEST).is_file():  # Recording writes it last.
     videos = read_videos(folder)

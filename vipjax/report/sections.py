@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.report.elements import Safe, element, join, not_run, section, table, video
+from vipjax.report.elements import Safe, element, join, not_run, section, table, tile, video
 from vipjax.report.run import Run
 from vipjax.report.tables import (
   NOT_RUN,
@@ -107,17 +107,7 @@ def header(run: Run) -> Safe:
     ),
     element("p", " · ".join(facts), class_="sub"),
     *(element("div", element("p", note), class_="note") for note in notes(results)),
-    element("div", *(_tile(*tile) for tile in tiles), class_="tiles"),
-  )
-
-
-def _tile(name: str, number: str, explanation: str) -> Safe:
-  return element(
-    "div",
-    element("div", name, class_="name"),
-    element("div", number, class_="number"),
-    element("div", explanation, class_="sub"),
-    class_="tile",
+    element("div", *(tile(*each) for each in tiles), class_="tiles"),
   )
 
 
@@ -175,27 +165,37 @@ def _settings(settings: dict[str, Any]) -> Safe:
   return table((), rows)
 
 
-def curves(run: Run, picture: Safe | None) -> Safe:
+def curves(run: Run, picture: Safe | None, films: Safe | None = None) -> Safe:
   """Distance curves and their statistics, video by video."""
   heading = "Distance to the goal"
   if picture is None:
     return section(heading, not_run("the stage evaluate has not measured any video."))
   rows = []
-  for kind in ("recorded", "unseen"):
+  for kind in ("recorded", "unseen", "unseen_views", "failed"):
     before, after = (
       (run.evaluation.get(when) or {}).get(kind) or [] for when in ("before", "after")
     )
     for name in dict.fromkeys(curve["name"] for curve in [*before, *after]):
-      rows.append((kind, name, *_pairs(_named(before, name), _named(after, name))))
+      pairs = _pairs(_named(before, name), _named(after, name))
+      rows.append((kind.replace("_", " "), name, *pairs))
     if before or after:
-      rows.append((element("strong", kind), element("strong", "mean"), *_pairs(before, after)))
-  header = ("", "video", "rank correlation", "steps that fall")
+      rows.append(
+        (
+          element("strong", kind.replace("_", " ")),
+          element("strong", "mean"),
+          *_pairs(before, after),
+        )
+      )
+  header = (
+    "", "video", "rank correlation", "steps that fall", "Kendall's tau", "largest rise",
+    "smoothness",
+  )  # fmt: skip
   details = element(
     "details",
     element("summary", "Every video in numbers (before → after fine-tuning)"),
-    table(header, rows, numbers=(2, 3)),
+    table(header, rows, numbers=range(2, 7)),
   )
-  return section(heading, picture, details)
+  return section(heading, picture, films, details)
 
 
 def _named(curves: Sequence[dict], name: str) -> list[dict]:
@@ -205,8 +205,14 @@ def _named(curves: Sequence[dict], name: str) -> list[dict]:
 def _pairs(before: Sequence[dict], after: Sequence[dict]) -> list[str]:
   """Means of the statistics over the curves, as "before → after"."""
   texts = []
-  for key, form in (("rank_correlation", "{:.3f}"), ("falling_fraction", "{:.0%}")):
-    means = [np.mean([c[key] for c in curves]) if curves else None for curves in (before, after)]
+  forms = {"falling_fraction": "{:.0%}", "rank_correlation": "{:.3f}"}
+  for key in (
+    "rank_correlation", "falling_fraction", "kendall_correlation", "largest_rise", "smoothness",
+  ):  # fmt: skip
+    form = forms.get(key, "{:.2f}")
+    # Older runs lack some, and a rise from distance 0 is None.
+    known = [[c[key] for c in curves if c.get(key) is not None] for curves in (before, after)]
+    means = [np.mean(numbers) if numbers else None for numbers in known]
     texts.append(" → ".join("–" if mean is None else form.format(mean) for mean in means))
   return texts
 

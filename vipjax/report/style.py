@@ -51,6 +51,7 @@ figure:last-child { margin-bottom: 0; }
 img, video { display: block; width: 100%; height: auto; border-radius: 6px; }
 figcaption { font-size: 0.85rem; margin-top: 6px; max-width: 90ch; }
 .films { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); }
+.films.wide { grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); }
 .final { max-width: 480px; }
 .scroll { overflow-x: auto; margin-bottom: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }

@@ -24,9 +24,16 @@ _WORDS = {
   "best_step": "environment steps of the policy kept",
   "env_steps": "environment steps",
   "env_steps_per_second": "environment steps per second",
+  "kendall_correlation_unseen": "Kendall's tau with time, unseen episodes",
   "falling_fraction_unseen": "steps that fall, unseen episodes",
+  "alignment_unseen": "alignment of unseen episodes (Kendall's tau)",
+  "rank_correlation_unseen_views": "rank correlation with time, unseen viewpoints",
   "rank_correlation_recorded": "rank correlation with time, recorded videos",
+  "kendall_correlation_recorded": "Kendall's tau with time, recorded videos",
   "falling_fraction_recorded": "steps that fall, recorded videos",
+  "alignment_recorded": "alignment of recorded videos (Kendall's tau)",
+  "rank_correlation_robot_free": "rank correlation with time, robot-free videos",
+  "rank_correlation_failed": "rank correlation with time, failed episodes",
   "finetune_steps": "fine-tuning steps",
   "finetune_steps_per_second": "fine-tuning steps per second",
   "finetune_loss": "loss at the end of fine-tuning",
@@ -39,7 +46,16 @@ _ALWAYS = ("policy_success", "rank_correlation_unseen")
 # The same measured before fine-tuning; others have "_before" at their end.
 _BEFORE = {"rank_correlation_unseen": ("rank_correlation_before", "rank_correlation_unseen_before")}
 # Shown in places of their own.
-_ELSEWHERE = ("seconds", "peak_memory_mb", "seeds", "command", "additions", "notes")
+_ELSEWHERE = (
+  "seconds",
+  "peak_memory_mb",
+  "seeds",
+  "command",
+  "additions",
+  "notes",
+  "attention",
+  "off_path",
+)
 _RATES = ("success", "fraction")
 _ITEMS_SHOWN = 12
 

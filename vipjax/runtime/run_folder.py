@@ -146,6 +146,29 @@ def open_run(
   return workdir
 
 
+def run_config(
+  workdir: str | os.PathLike, declared: ml_collections.ConfigDict
+) -> ml_collections.ConfigDict:
+  """The config that the run in a folder was made with.
+
+  Args:
+    workdir: the run folder.
+    declared: a config that declares every key: keys which the run did not know yet have the values
+      there.
+
+  Raises:
+    UserError: the folder holds no run.
+  """
+  workdir = pathlib.Path(workdir).expanduser()
+  if not ((workdir / _CONFIG).is_file() and (workdir / _VERSIONS).is_file()):
+    raise UserError(
+      f"Expected a run folder with {_CONFIG} and {_VERSIONS} at {workdir}, but it is none: give "
+      "--config to begin a run, or the --workdir of one."
+    )
+  stored = read_json(workdir / _CONFIG)
+  return ml_collections.ConfigDict(_completed(stored, jsonable(declared)))
+
+
 def versions() -> dict[str, Any]:
   """What this process runs on: packages, Python, platform, git commit, devices, date (UTC)."""
   packages = {}
@@ -228,6 +251,16 @@ def _note_resume(workdir: pathlib.Path) -> None:
   if any(all(now[key] == then.get(key) for key in compared) for then in earlier):
     return
   write_json(workdir / _VERSIONS, {**first, "resumed": [*first.get("resumed", []), now]})
+
+
+def _completed(stored: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
+  """`stored` with what it lacks of `declared`, section by section."""
+  sections = {
+    key: _completed(stored[key], value)
+    for key, value in declared.items()
+    if isinstance(value, dict) and isinstance(stored.get(key), dict)
+  }
+  return {**declared, **stored, **sections}
 
 
 def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:

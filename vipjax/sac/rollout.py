@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.envs import FrameVectorEnv
+from vipjax.envs import Episodes, FrameVectorEnv
 from vipjax.reward import EmbeddingReward
 from vipjax.runtime.errors import UserError
 from vipjax.sac import replay as replay_lib
@@ -44,19 +44,29 @@ class LoopSettings:
 
 
 class LoopState(NamedTuple):
-  """What a checkpoint holds: with it a run goes on, in new episodes (a pytree).
+  """What a checkpoint holds: with it a run goes on as if it had never stopped (a pytree).
 
   Attributes:
     env_steps: int32 scalar, steps of all environments together.
     key: random key of acting.
     agent: the agent.
     replay: its memory.
+    episodes: where the N environments are; not meaningful at 0 env_steps, like what follows.
+    observation: float32 [N, O], what the agent acts on next.
+    potential: float32 [N], of the frames that belong to it.
+    returns: float64 [N], rewards so far of the present episodes.
+    succeeded: bool [N], whether they were successful at some step.
   """
 
   env_steps: jax.Array
   key: jax.Array
   agent: SacState
   replay: replay_lib.Replay
+  episodes: Episodes
+  observation: np.ndarray
+  potential: np.ndarray
+  returns: np.ndarray
+  succeeded: np.ndarray
 
 
 class Tick(NamedTuple):
@@ -71,6 +81,29 @@ class Tick(NamedTuple):
   state: LoopState
   metrics: dict[str, Any]
   episodes: list[dict[str, float]]
+
+
+def init_loop(key: jax.Array, agent: SacState, capacity: int, env: FrameVectorEnv) -> LoopState:
+  """The state before the first step.
+
+  Args:
+    key: random key of acting.
+    agent: the agent.
+    capacity: of the replay, transitions.
+    env: the environments that it will act in.
+  """
+  n, size = env.num_envs, env.observation_space.shape[0]
+  return LoopState(
+    env_steps=jnp.int32(0),
+    key=key,
+    agent=agent,
+    replay=replay_lib.init(capacity, size, env.action_space.shape[0]),
+    episodes=env.episodes(),
+    observation=np.zeros((n, size), np.float32),
+    potential=np.zeros(n, np.float32),
+    returns=np.zeros(n),
+    succeeded=np.zeros(n, bool),
+  )
 
 
 def learn(
@@ -91,17 +124,20 @@ def learn(
     state: where to start; its buffers are donated to the first update.
     sac: hyperparameters of the agent.
     loop: how acting and learning alternate.
-    seed: of the environments' episodes.
+    seed: of the environments' first episodes, when starting from nothing.
   """
   num_actions = env.action_space.shape[0]
   act = jax.jit(make_policy(num_actions, sac, deterministic=False))
   update = jax.jit(make_update_many(num_actions, sac, loop.updates_per_step), donate_argnums=0)
   add = jax.jit(replay_lib.add, donate_argnums=0)
-  observation, frames = env.reset(seed)
-  potential, _ = reward.potential(frames)
-  returns = np.zeros(env.num_envs)
-  succeeded = np.zeros(env.num_envs, bool)
   env_steps, agent, replay = int(state.env_steps), state.agent, state.replay
+  if env_steps:
+    env.restore(state.episodes)
+    observation, potential = state.observation, state.potential
+  else:
+    observation, frames = env.reset(seed)
+    potential, _ = reward.potential(frames)
+  returns, succeeded = state.returns.copy(), state.succeeded.copy()
   metrics = {}
   while True:
     key = jax.random.fold_in(state.key, env_steps)
@@ -144,7 +180,11 @@ def learn(
       potential, _ = reward.potential(step.reset_frames)
     observation = step.reset_observation
     env_steps += env.num_envs
-    yield Tick(LoopState(jnp.int32(env_steps), state.key, agent, replay), metrics, episodes)
+    present = LoopState(
+      jnp.int32(env_steps), state.key, agent, replay, env.episodes(), observation, potential,
+      returns.copy(), succeeded.copy(),
+    )  # fmt: skip
+    yield Tick(present, metrics, episodes)
 
 
 def evaluate_policy(

@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import pathlib
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,12 +27,19 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
-from vipjax.sac import replay
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
 from vipjax.sac.goals import make_reward, policy_views
-from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, learn
+from vipjax.sac.rollout import (
+  LoopSettings,
+  LoopState,
+  Tick,
+  evaluate_policy,
+  init_loop,
+  learn,
+)
 from vipjax.videos import write_video
 
 STAGE = "policy"
@@ -41,7 +48,7 @@ _AGENT_STREAM, _ACTING_STREAM = 2, 3
 
 
 def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-  """Trains SAC from scratch, or goes on from the last checkpoint (in new episodes).
+  """Trains SAC from scratch, or goes on from the last checkpoint, bit for bit (on a CPU).
 
   The reward is that of `encoder/` in the run folder and the goal frames of its videos. Success is
   logged and used for nothing: the policy that is kept is the one with the highest evaluation
@@ -62,14 +69,21 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
   policy = config.policy
-  counts = ("steps", "eval_every", "eval_episodes", "final_episodes", "checkpoint_every")
+  counts = (
+    "steps",
+    "eval_every",
+    "eval_episodes",
+    "final_episodes",
+    "checkpoint_every",
+    "max_skipped",
+  )
   for name in counts:
     if policy[name] < 1:
       raise UserError(f"expected config.policy.{name} of at least 1, got {policy[name]}.")
   value = encoder.load(workdir)
   reward, channels, size = make_reward(config, value, load_videos(config, workdir))
   sac = _sac_settings(policy)
-  options = _agent_options(config)
+  options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)
   with (
     FrameVectorEnv(options, policy.num_envs, channels, size) as env,
@@ -77,12 +91,9 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
   ):
     state = _initial_state(config, env, sac)
-    kept, seconds, env_steps, steps = _learn(
-      config, workdir, env, eval_env, reward, sac, state, checkpoints
-    )
-    final = evaluate_policy(
-      eval_env, reward, kept["actor"], sac, policy.final_episodes, final_seed
-    )
+    learnt = _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints)
+    kept = learnt.kept
+    final = evaluate_policy(eval_env, reward, kept["actor"], sac, policy.final_episodes, final_seed)
     peak_memory_mb()  # it remembers the most seen: asked for at the end, the workers are gone
   with FrameVectorEnv({**options, "placement": None}, 10, channels, size) as moved_env:
     moved = evaluate_policy(
@@ -99,17 +110,26 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     "episodes": policy.final_episodes,
     "best_step": int(kept["step"]),
     "last_success": float(kept["last_success"]),
-    "env_steps": env_steps,
-    "env_steps_per_second": steps / max(seconds, 1e-9),
+    "env_steps": learnt.env_steps,
+    "env_steps_per_second": learnt.env_steps / max(learnt.seconds, 1e-9),
   }
-  run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
+  seconds = learnt.seconds + (time.monotonic() - started - learnt.seconds_here)
+  run_folder.mark_done(workdir, STAGE, result, seconds)
   # As it is read back, so that a later call returns the same (NaN is None in JSON).
   return run_folder.stage_result(workdir, STAGE)
 
 
-def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
-  """Learns to the end; returns what is kept of the best policy, seconds, steps, and those done
-  here."""
+class _Learnt(NamedTuple):
+  """kept: the best policy. env_steps: all. seconds: with those before a resume; and without."""
+
+  kept: dict[str, Any]
+  env_steps: int
+  seconds: float
+  seconds_here: float
+
+
+def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints) -> _Learnt:
+  """Learns to the end, or from the last checkpoint to the end."""
   policy = config.policy
   kept = {
     "actor": jax.tree.map(jnp.array, state.agent.actor),
@@ -118,17 +138,18 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
     "last_success": np.float32(0.0),
   }
   restored = checkpoints.restore_latest({"loop": state, "kept": kept})
+  earlier, episodes = 0.0, []
   if restored:
     state, kept = restored[1]["loop"], restored[1]["kept"]
-  first = int(state.env_steps)
+    earlier, episodes = restored[2]["seconds"], restored[2]["episodes"]
+  first = done = int(state.env_steps)
   loop = LoopSettings(updates_per_step=policy.updates_per_step, warmup_steps=policy.warmup_steps)
-  # New episodes after a resume: the environments' states are not in the checkpoint.
-  ticks = learn(env, reward, state, sac, loop, seed=episode_seed(Stream.TRAINING, config.seed, first))
-  started, episodes = time.monotonic(), []
+  ticks = learn(env, reward, state, sac, loop, episode_seed(Stream.TRAINING, config.seed))
+  started = time.monotonic()
   with contextlib.ExitStack() as stack:
     writer = stack.enter_context(MetricsWriter(workdir, STAGE, first if restored else None))
     progress = stack.enter_context(Progress(policy.steps, STAGE, initial=first))
-    done = first
+    preemption = stack.enter_context(Preemption())
     while done < policy.steps:
       tick = next(ticks)
       before, done = done, int(tick.state.env_steps)
@@ -140,17 +161,40 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints):
           eval_env, reward, tick.state.agent.actor, sac, policy.eval_episodes,
           episode_seed(Stream.EVALUATION, config.seed),
         )  # fmt: skip
+        _require_finite(tick, policy.max_skipped)
         kept["last_success"] = np.float32(row["success"])
         if row["return"] > kept["return"]:
           actor = jax.tree.map(jnp.array, tick.state.agent.actor)
           kept |= {"actor": actor, "return": np.float32(row["return"]), "step": np.int32(done)}
         # Steps to success are NaN without any.
         known = {name: number for name, number in row.items() if np.isfinite(number)}
-        writer.write(done, {**known, **tick.metrics, **_training(episodes)})
-      if last or done // policy.checkpoint_every > before // policy.checkpoint_every:
-        checkpoints.save(done, {"loop": tick.state, "kept": kept})
+        writer.write(done, {**known, **tick.metrics, **_training(episodes), **_skipped(tick)})
+      due = done // policy.checkpoint_every > before // policy.checkpoint_every
+      if last or due or preemption.requested:
+        seconds = earlier + time.monotonic() - started
+        facts = {"seconds": seconds, "episodes": episodes}
+        checkpoints.save(done, {"loop": tick.state, "kept": kept}, facts)
+      if preemption.requested and not last:
+        preemption.exit(STAGE, done)
   ticks.close()
-  return kept, time.monotonic() - started, done, done - first
+  here = time.monotonic() - started
+  return _Learnt(kept, done, earlier + here, here)
+
+
+def _skipped(tick: Tick) -> dict[str, int]:
+  return dict(zip(("skipped", "skipped_in_a_row"), tick.state.agent.skipped, strict=True))
+
+
+def _require_finite(tick: Tick, most: int) -> None:
+  in_a_row = int(tick.state.agent.skipped[1])
+  if in_a_row < most:
+    return
+  broken = [name for name, number in tick.metrics.items() if not np.isfinite(number)]
+  raise UserError(
+    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step "
+    f"{int(tick.state.env_steps)} had none and were skipped (not finite: {', '.join(broken)}); the "
+    "last checkpoint is from before: lower config.policy.learning_rate or config.reward.scale."
+  )
 
 
 def _training(episodes: list[dict[str, float]]) -> dict[str, float]:
@@ -172,15 +216,11 @@ def _shown(episodes, kept) -> dict[str, float]:
 
 def _initial_state(config, env: FrameVectorEnv, sac: SacSettings) -> LoopState:
   key = jax.random.key(config.seed)
-  observation_size, num_actions = env.observation_space.shape[0], env.action_space.shape[0]
+  acting, own = (jax.random.fold_in(key, stream) for stream in (_ACTING_STREAM, _AGENT_STREAM))
+  agent = init_agent(own, env.observation_space.shape[0], env.action_space.shape[0], sac)
   # A run never fills more than its own steps: what is not needed is not allocated.
   capacity = max(min(config.policy.replay_capacity, config.policy.steps), env.num_envs)
-  return LoopState(
-    env_steps=jnp.int32(0),
-    key=jax.random.fold_in(key, _ACTING_STREAM),
-    agent=init_agent(jax.random.fold_in(key, _AGENT_STREAM), observation_size, num_actions, sac),
-    replay=replay.init(capacity, observation_size, num_actions),
-  )
+  return init_loop(acting, agent, capacity, env)
 
 
 def _sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
@@ -196,7 +236,7 @@ def _sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
   )
 
 
-def _agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """RobotEnv's options for the agent: frames drawn as the videos were, actions held.
 
   Holding an action makes exploring torques add up instead of cancelling, and saves frames.
@@ -215,7 +255,7 @@ def _agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def _film(config, workdir: pathlib.Path, actor: Any, sac: SacSettings) -> None:
   """Films one episode of the policy, with the robot, at a size people can look at."""
   name, view = next(iter(policy_views(config).items()))
-  with RobotEnv(**_agent_options(config), size=_FINAL_SIZE) as env:
+  with RobotEnv(**agent_options(config), size=_FINAL_SIZE) as env:
     policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
     key = jax.random.key(0)
     videos = record_episode(

@@ -6,7 +6,14 @@ from vipjax.runtime import gl
 gl.configure()
 
 try:
-  from vipjax.scene.rendering import SceneRenderer, View, views_from_config
+  from vipjax.scene.rendering import (
+    BACKGROUND,
+    OBJECT,
+    ROBOT,
+    SceneRenderer,
+    View,
+    views_from_config,
+  )
 except (ImportError, AttributeError):
   # What PyOpenGL raises inside `import mujoco` where MUJOCO_GL names a library that is not here:
   # this says so in one sentence.
@@ -18,6 +25,9 @@ from vipjax.scene.robots import ROBOTS, Robot, get_robot  # noqa: E402
 from vipjax.scene.torque import bound_workspace, use_joint_torques  # noqa: E402
 
 __all__ = [
+  "BACKGROUND",
+  "OBJECT",
+  "ROBOT",
   "ROBOTS",
   "Robot",
   "SceneRenderer",

@@ -24,6 +24,8 @@ _ROTATED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
 _KEEP_FACES = 0.15
 _KEEP_WHOLE = ("pedestal",)
 _SMALL_MESH = 300
+# What a pixel of `SceneRenderer.labels` shows.
+BACKGROUND, OBJECT, ROBOT = range(3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,7 @@ class SceneRenderer:
     self._data = mujoco.MjData(self._model)
     base = self._model.body(robot.base_body).id
     self._robot = np.flatnonzero(self._model.body_rootid[self._model.geom_bodyid] == base)
+    self._geom_labels = _geom_labels(self._model, base)
     self._material = self._model.geom_matid[self._robot].copy()
     self._alpha = self._model.geom_rgba[self._robot, 3].copy()
     self._option = mujoco.MjvOption()
@@ -129,6 +132,35 @@ class SceneRenderer:
     Raises:
       UserError: the scene has no camera of that name.
     """
+    frame = self._draw(model, data, view, robot_visible)
+    if out is None:
+      return np.ascontiguousarray(frame)
+    out[...] = frame
+    return out
+
+  def labels(
+    self, model: mujoco.MjModel, data: mujoco.MjData, view: View, robot_visible: bool = True
+  ) -> np.ndarray:
+    """What each pixel of the frame that `render` draws of the present state shows.
+
+    Objects are all that hangs on the world by itself and has a joint, the robot apart: the window
+    with its frame, a drawer, a puck. What has none, such as the table, is background.
+
+    Args and errors: as `render`.
+
+    Returns:
+      uint8 [size, size] of BACKGROUND (0), OBJECT (1) and ROBOT (2).
+    """
+    self._renderer.enable_segmentation_rendering()
+    try:
+      drawn = self._draw(model, data, view, robot_visible)
+    finally:
+      self._renderer.disable_segmentation_rendering()
+    is_geom = drawn[..., 1] == mujoco.mjtObj.mjOBJ_GEOM
+    return np.where(is_geom, self._geom_labels[drawn[..., 0]], BACKGROUND).astype(np.uint8)
+
+  def _draw(self, model, data, view: View, robot_visible: bool) -> np.ndarray:
+    """A frame, or (id, type) per pixel while segmentation is on; upright."""
     self._synchronise(model, data)
     self._model.geom_rgba[self._robot, 3] = self._alpha if robot_visible else 0.0
     # A material's alpha would win over the geom's.
@@ -139,12 +171,7 @@ class SceneRenderer:
                    mujoco.mjtRndFlag.mjRND_HAZE, mujoco.mjtRndFlag.mjRND_FOG):  # fmt: skip
         self._renderer.scene.flags[flag] = 0
     frame = self._renderer.render()
-    if view.camera in _ROTATED_CAMERAS:
-      frame = frame[::-1, ::-1]
-    if out is None:
-      return np.ascontiguousarray(frame)
-    out[...] = frame
-    return out
+    return frame[::-1, ::-1] if view.camera in _ROTATED_CAMERAS else frame
 
   def close(self) -> None:
     """Frees the OpenGL context; further calls do nothing."""
@@ -181,6 +208,13 @@ class SceneRenderer:
     camera.lookat[:] = view.lookat
     camera.azimuth, camera.elevation, camera.distance = view.azimuth, view.elevation, view.distance
     return camera
+
+
+def _geom_labels(model: mujoco.MjModel, base: int) -> np.ndarray:
+  """int [ngeom]: BACKGROUND, OBJECT or ROBOT of each geom, by the body that its tree hangs on."""
+  movable = np.unique(model.body_rootid[model.jnt_bodyid])
+  root = model.body_rootid[model.geom_bodyid]
+  return np.where(root == base, ROBOT, np.where(np.isin(root, movable), OBJECT, BACKGROUND))
 
 
 def _drawing_model(spec: mujoco.MjSpec, size: int, fast: bool) -> mujoco.MjModel:

@@ -13,7 +13,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from vipjax.envs import Expert, RobotEnv, random_motion, record_episode, task_names
+from vipjax.envs import RobotEnv, noisy_expert, random_motion, record_episode, task_names
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
@@ -67,7 +67,8 @@ def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
     workdir: the run folder.
 
   Returns:
-    "tasks", "videos", "frames", "expert_success" (of each control of each task), "frames_per_second".
+    "tasks", "videos", "frames", "expert_success" (of each control of each task) and
+    "frames_per_second".
 
   Raises:
     UserError: held_out or only names a task that there is not.
@@ -157,7 +158,7 @@ def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> li
     act = random_motion(seed, env.action_space.shape[0])
   else:
     noise = settings.heavy_noise if kind == "noisy" else float(rng.choice(settings.noise))
-    act = _noisy_expert(env, noise, rng)
+    act = noisy_expert(env, noise, rng)
   videos = record_episode(
     env, {kind: view}, seed, robot_free=kind == "expert", hold=6,
     frame_stride=settings.frame_stride, act=act, episode=episode,
@@ -167,21 +168,6 @@ def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> li
   # Failed and random episodes say nothing of a goal: their first part, with the robot, will do.
   frames = videos[0].frames[: settings.max_frames]
   return [dataclasses.replace(videos[0], frames=frames)]
-
-
-def _noisy_expert(env: RobotEnv, noise: float, rng):
-  expert, started = Expert(env), False
-
-  def act(observation: np.ndarray) -> np.ndarray:
-    nonlocal started
-    del observation
-    if not started:  # record_episode has reset the environment since
-      expert.reset()
-      started = True
-    action = expert.action() + noise * rng.normal(size=env.action_space.shape)
-    return np.clip(action, -1.0, 1.0).astype(np.float32)
-
-  return act
 
 
 def _random_view(env: RobotEnv, rng, settings) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,29 +29,36 @@ def make_video_set(videos: Sequence[Video], size: int | None = None) -> VideoSet
   """
   if not videos:
     raise UserError("expected at least one video, but got none: check the path and the selection.")
-  clips = [
-    check_frames(video.frames, f"the frames of {describe(video, index)}")
-    for index, video in enumerate(videos)
-  ]
   if size is not None:
-    clips = [fit_square(clip, size) for clip in clips]
+    videos = [
+      dataclasses.replace(video, frames=fit_square(_frames(video, index), size))
+      for index, video in enumerate(videos)
+    ]
+  check_same_size(videos)
+  clips = [video.frames for video in videos]
   height, width = clips[0].shape[1:3]
-  differing = [
-    f"{describe(video, index)} ({clip.shape[1]}x{clip.shape[2]})"
-    for index, (video, clip) in enumerate(zip(videos, clips, strict=True))
-    if clip.shape[1:3] != (height, width)
-  ]
-  if differing:
-    raise UserError(
-      f"expected videos of one size, {height}x{width} as {describe(videos[0], 0)}, "
-      f"but got {', '.join(differing)}: pass size= to resize them."
-    )
   lengths = np.array([len(clip) for clip in clips], np.int32)
   frames = np.empty((len(clips), lengths.max(), height, width, 3), np.uint8)
   for row, clip in zip(frames, clips, strict=True):
     row[: len(clip)] = clip
     row[len(clip) :] = clip[-1]
   return VideoSet(frames=frames, lengths=lengths)
+
+
+def check_same_size(videos: Sequence[Video]) -> None:
+  """Raises UserError unless all frames are uint8 [T, H, W, 3] of one height and width."""
+  sizes = [_frames(video, index).shape[1:3] for index, video in enumerate(videos)]
+  differing = [
+    f"{describe(video, index)} ({size[0]}x{size[1]})"
+    for index, (video, size) in enumerate(zip(videos, sizes, strict=True))
+    if size != sizes[0]
+  ]
+  if differing:
+    height, width = sizes[0]
+    raise UserError(
+      f"expected videos of one size, {height}x{width} as {describe(videos[0], 0)}, "
+      f"but got {', '.join(differing)}: pass size= to resize them."
+    )
 
 
 def require_frames(videos: Sequence[Video], minimum: int = 2) -> None:
@@ -97,6 +105,10 @@ def select(
     for video in videos
     if all(getattr(video, name) == value for name, value in wanted.items())
   ]
+
+
+def _frames(video: Video, index: int) -> np.ndarray:
+  return check_frames(video.frames, f"the frames of {describe(video, index)}")
 
 
 def describe(video: Video, index: int) -> str:

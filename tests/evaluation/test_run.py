@@ -1,0 +1,148 @@
+"""The evaluate stage on a small run folder, with everything on."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import demo
+from tests.encoder.weights import SMALL
+from vipjax import encoder, evaluation
+from vipjax.encoder import Preprocessing, init_value
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.sac import SacSettings, init_agent
+from vipjax.sac.actor_file import save_actor
+from vipjax.types import Video
+from vipjax.videos import read_videos
+from vipjax.videos.record import record
+
+
+@pytest.fixture(scope="module")
+def config():
+  config = demo.get_config()
+  config.record.size = 32
+  config.record.frame_stride = 8
+  config.record.random_episodes = 1
+  config.env.horizon = 100
+  config.evaluate.unseen_episodes = 1
+  config.evaluate.attention_episodes = 1
+  config.evaluate.off_path_episodes = 1
+  config.evaluate.view_shift = 20.0
+  return config
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+  """A run folder as fine-tuning and the policy stage leave it, and what evaluate returns."""
+  workdir = run_folder.open_run(tmp_path_factory.mktemp("run") / "run", config)
+  record(config, workdir)
+  for number, name in enumerate(("encoder_before", "encoder")):
+    value = init_value(jax.random.key(number), SMALL, Preprocessing(32, 32))
+    encoder.save(workdir / name, value)
+  sac = SacSettings(hidden=(8,))
+  save_actor(workdir / "policy", init_agent(jax.random.key(0), 51, 8, sac).actor, sac, 8)
+  return workdir, evaluation.evaluate(config, workdir)
+
+
+def test_results_of_every_group(run):
+  _, result = run
+  groups = {"recorded", "robot_free", "unseen", "unseen_views", "failed"}
+  assert groups == {
+    key.removeprefix("rank_correlation_")
+    for key in result
+    if key.startswith("rank_correlation_") and not key.endswith("_before")
+  }
+  for key in ("kendall_correlation_unseen", "falling_fraction_recorded", "alignment_recorded"):
+    assert -1 <= result[key] <= 1 and f"{key}_before" in result
+  assert set(result["attention"]) == {
+    "stage4", "stage2", "stage4_before", "stage2_before", "occlusion", "agreement",
+  }  # fmt: skip
+  assert result["attention"]["occlusion"]["robot"] > 0
+  assert set(result["off_path"]) == {"reward", "front", "front, robot-free", "hacked"}
+  assert -1 <= result["off_path"]["reward"]["progress"] <= 1
+
+
+def test_numbers_are_those_of_the_library(run):
+  workdir, result = run
+  value = encoder.load(workdir)
+  recorded = [v for v in read_videos(workdir / "videos") if v.robot_visible]
+  curves = evaluation.distance_curves(value, recorded)
+  mean = np.mean([curve.rank_correlation for curve in curves])
+  assert result["rank_correlation_recorded"] == pytest.approx(mean, abs=1e-6)
+  embedded = [value.embed(video.frames) for video in recorded]
+  tau = evaluation.align(embedded, evaluation.video_names(recorded))["tau"]
+  assert result["alignment_recorded"] == pytest.approx(tau, abs=1e-6)
+
+
+def test_unseen_views_are_turned(run, config):
+  workdir, _ = run
+  turned, seen = (read_videos(workdir / name) for name in ("unseen_views", "unseen"))
+  assert [video.view for video in turned] == ["front turned by 20", "side turned by 20"]
+  assert turned[0].frames.shape == seen[0].frames.shape
+  assert (turned[0].frames[0] != seen[0].frames[0]).mean() > 0.1
+
+
+def test_files_hold_every_frame_and_state(run):
+  workdir, result = run
+  written = json.loads((workdir / "attention" / "attention.json").read_text())
+  assert [each["when"] for each in written["videos"]] == ["after", "before"] * 2
+  first = written["videos"][0]
+  frames = len(first["distance"])
+  assert {len(first["stages"]["stage2"][key]) for key in ("share", "area", "peak")} == {frames}
+  assert len(first["occlusion"]["robot_removed"]) == frames
+  (film,) = read_videos(workdir / "attention" / first["film"])
+  assert film.frames.shape == (frames, 32, 96, 3)
+  off = json.loads((workdir / "off_path" / "off_path.json").read_text())
+  kinds = off["states"]["kind"]
+  assert list(dict.fromkeys(kinds)) == ["perturbed", "abandoned", "random", "policy"]
+  assert len(off["states"]["potentials"]["reward"]) == len(kinds) > 40
+  hack = off["hacks"][0]
+  assert hack["gap"] > 0 and (workdir / "off_path" / hack["file"]).is_file()
+  # The states' own rank order says the same.
+  assert off["correlations"]["reward"]["progress"] == result["off_path"]["reward"]["progress"]
+
+
+def test_the_reward_potential_is_that_of_the_policy(run, config):
+  off = json.loads((run[0] / "off_path" / "off_path.json").read_text())
+  potentials = {key: np.array(each) for key, each in off["states"]["potentials"].items()}
+  # Each channel divided by its first distance, the robot-free one twice: a fixed mixture.
+  columns = np.stack([potentials["front"], potentials["front, robot-free"]], 1)
+  weights, residual, *_ = np.linalg.lstsq(columns, potentials["reward"], rcond=None)
+  np.testing.assert_allclose(columns @ weights, potentials["reward"], rtol=1e-3)
+  assert (weights > 0).all()
+
+
+def test_it_is_measured_once_unless_asked_again(run, config):
+  workdir, result = run
+  before = (workdir / "evaluation.json").stat().st_mtime_ns
+  assert evaluation.evaluate(config, workdir) == result
+  assert (workdir / "evaluation.json").stat().st_mtime_ns == before
+  less = config.copy_and_resolve_references()
+  less.evaluate.attention_episodes = less.evaluate.off_path_episodes = 0
+  again = evaluation.evaluate(less, workdir, again=True)
+  assert "off_path" not in again
+  for key, number in again.items():
+    assert number == pytest.approx(result[key])
+
+
+def test_failed_videos_are_measured_to_goals_of_successful_ones():
+  class Level:
+    def embed(self, frames):
+      return np.asarray(frames, np.float32).mean((1, 2, 3))[:, None]
+
+  def grey(*levels):
+    frames = np.zeros((len(levels), 2, 2, 3), np.uint8)
+    return Video(frames + np.array(levels, np.uint8)[:, None, None, None])
+
+  groups = {"recorded": [grey(0, 5, 10), grey(0, 6, 30)], "failed": [grey(0, 40)]}
+  curves, alignment = evaluation.measure(Level(), groups)
+  np.testing.assert_array_equal(curves["failed"][0].distances, [20, 20])
+  np.testing.assert_array_equal(curves["recorded"][1].distances, [30, 24, 0])
+  assert set(alignment) == {"recorded"}
+
+
+def test_evaluate_needs_an_encoder(config, tmp_path):
+  with pytest.raises(UserError, match="run launch.finetune"):
+    evaluation.evaluate(config, tmp_path)

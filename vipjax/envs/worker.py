@@ -1,0 +1,151 @@
+"""The processes of `FrameVectorEnv`: each steps and draws some environments in shared memory."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from multiprocessing import shared_memory
+
+import numpy as np
+from gymnasium.utils import seeding
+
+from vipjax.envs.robot_env import RobotEnv
+from vipjax.runtime.errors import UserError
+
+_GENERATOR_WORDS = 6
+
+
+def layout(num_envs, horizon, action, observation, frames) -> dict[str, tuple[tuple, str]]:
+  """Shapes and dtypes of what the learner and its workers share."""
+  return {
+    "action": ((num_envs, *action), "float32"),
+    "observation": ((num_envs, *observation), "float32"),
+    "frames": ((num_envs, *frames), "uint8"),
+    "truncated": ((num_envs,), "bool"),
+    "success": ((num_envs,), "bool"),
+    "reset_observation": ((num_envs, *observation), "float32"),
+    "reset_frames": ((num_envs, *frames), "uint8"),
+    "generator": ((num_envs, _GENERATOR_WORDS), "uint64"),
+    "actions": ((num_envs, horizon, *action), "float32"),
+    "steps": ((num_envs,), "int32"),
+  }
+
+
+class SharedArrays:
+  """Named arrays in one block of shared memory."""
+
+  def __init__(self, layout, name: str | None = None):
+    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in layout.values()]
+    starts = np.cumsum([0] + [-(-size // 64) * 64 for size in sizes])
+    self._block = shared_memory.SharedMemory(name, create=name is None, size=int(starts[-1]))
+    self.name = self._block.name
+    self.arrays = {
+      key: np.ndarray(shape, dtype, buffer=self._block.buf, offset=int(start))
+      for (key, (shape, dtype)), start in zip(layout.items(), starts[:-1], strict=True)
+    }
+
+  def close(self, unlink: bool) -> None:
+    self.arrays = {}
+    self._block.close()
+    if unlink:
+      self._block.unlink()
+
+
+def work(pipe, name, layout, rows, env_options, channels, size) -> None:
+  """A worker's life: one environment per row, drawn by one renderer each."""
+  memory, envs = None, []
+  try:
+    memory = SharedArrays(layout, name)
+    envs = [RobotEnv(**env_options, size=size) for _ in rows]
+    # All environments share one scene, so they can share its renderer too.
+    for env in envs[1:]:
+      env.share_renderer(envs[0])
+    pipe.send(None)
+    while True:
+      command, seed = pipe.recv()
+      if command == "close":
+        return
+      for row, env in zip(rows, envs, strict=True):
+        _advance(memory.arrays, row, env, channels, seed, command)
+      pipe.send(None)
+  except (EOFError, KeyboardInterrupt):
+    pass  # the learner has ended
+  except UserError as error:
+    pipe.send(("user", str(error)))
+  except BaseException:
+    pipe.send(("failure", traceback.format_exc()))
+  finally:
+    for env in envs:
+      env.close()
+    if memory is not None:
+      memory.close(unlink=False)
+
+
+def _advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> None:
+  if command == "reset":
+    env.np_random, _ = seeding.np_random(seed + row)
+    _begin(arrays, row, env, channels)
+    return
+  if command == "restore":
+    _replay(arrays, row, env, channels)
+    return
+  observation, _, _, truncated, info = env.step(arrays["action"][row])
+  arrays["observation"][row] = observation
+  arrays["truncated"][row] = truncated
+  arrays["success"][row] = info["success"]
+  arrays["actions"][row, arrays["steps"][row]] = arrays["action"][row]
+  arrays["steps"][row] += 1
+  channels = channels if command == "step" else ()
+  _draw(env, channels, arrays["frames"][row])
+  if truncated:
+    _begin(arrays, row, env, channels)
+  else:
+    arrays["reset_observation"][row] = observation
+    arrays["reset_frames"][row] = arrays["frames"][row]
+
+
+def _begin(arrays, row: int, env: RobotEnv, channels) -> None:
+  """A new episode; notes the state of the generator that it comes from."""
+  arrays["generator"][row] = _generator_words(env.np_random)
+  arrays["steps"][row] = 0
+  arrays["reset_observation"][row], _ = env.reset()
+  _draw(env, channels, arrays["reset_frames"][row])
+
+
+def _replay(arrays, row: int, env: RobotEnv, channels) -> None:
+  """Plays an episode again up to where it was: physics is deterministic, so it gets there."""
+  env.np_random = _generator(arrays["generator"][row])
+  observation, _ = env.reset()
+  for action in arrays["actions"][row, : arrays["steps"][row]]:
+    observation, _, _, truncated, _ = env.step(action)
+    if truncated:
+      raise RuntimeError("a restored episode ended before the place where it was left")
+  arrays["reset_observation"][row] = observation
+  _draw(env, channels, arrays["reset_frames"][row])
+
+
+def _draw(env: RobotEnv, channels, out) -> None:
+  for index, channel in enumerate(channels):
+    env.frame(channel.view, channel.robot_visible, out[index])
+
+
+def _generator_words(generator: np.random.Generator) -> np.ndarray:
+  """All of a PCG64 generator's state, uint64 [6]."""
+  state = generator.bit_generator.state
+  low = (1 << 64) - 1
+  numbers = [state["state"]["state"], state["state"]["inc"]]
+  words = [part for number in numbers for part in (number >> 64, number & low)]
+  return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def _generator(words: np.ndarray) -> np.random.Generator:
+  """The generator of `_generator_words`."""
+  *halves, has_uint32, uinteger = (int(word) for word in words)
+  bits = np.random.PCG64()
+  bits.state = {
+    "bit_generator": "PCG64",
+    "state": {"state": halves[0] << 64 | halves[1], "inc": halves[2] << 64 | halves[3]},
+    "has_uint32": has_uint32,
+    "uinteger": uinteger,
+  }
+  return np.random.Generator(bits)

@@ -1,0 +1,142 @@
+"""Grad-CAM of the value: which parts of a frame raise V(o, g) (Selvaraju et al., arXiv:1610.02391).
+
+The maps lie in what the network sees: the central crop of the resized frame, `crop` pixels a side
+(`vipjax.encoder.Preprocessing`). `network_view` brings frames, and `attention` masks, there.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.encoder import Preprocessing, ValueFunction
+from vipjax.runtime.errors import UserError
+
+# Frames per compiled call: gradients of the last stage alone need little memory.
+_CHUNK = 8
+STAGES = 4
+
+
+def grad_cam(
+  value: ValueFunction, frames: np.ndarray, goal: np.ndarray, stage: int = STAGES
+) -> np.ndarray:
+  """Grad-CAM maps of V(o, g) for the frames of a video.
+
+  relu(sum_k a_k A_k), where A are the features of a convolutional stage and a_k is the mean over
+  places of dV/dA_k (equations 1 and 2 of the paper). Not scaled: maps of one video compare.
+
+  Args:
+    value: any of our encoders.
+    frames: uint8 [T, H, W, 3].
+    goal: uint8 [H, W, 3], or [G, H, W, 3] whose embeddings are averaged.
+    stage: 4 is the last one, as usual, of `crop` / 32 cells a side; each one before it has twice
+      as many. For small inputs the last has too few cells to tell object from arm.
+
+  Returns:
+    float32 [T, h, w], >= 0. Zero all over where the frame is the goal: V is at its peak there.
+
+  Raises:
+    UserError: as `ValueFunction.distance`, or a stage outside 1 to 4.
+  """
+  if stage not in range(1, STAGES + 1):
+    raise UserError(f"Expected a stage from 1 to {STAGES}, but {stage} came: 4 is the last one.")
+  goal = np.asarray(goal)
+  goal = goal[None] if goal.ndim == 3 else goal
+  value.distance(frames[:1], goal)  # checks both
+  goal_embedding = value.embed(goal).mean(0)
+  compute = _compiled(value.module(), value.preprocessing, stage)
+  variables = jax.device_put(value.variables)
+  maps = []
+  for start in range(0, len(frames), _CHUNK):
+    part = frames[start : start + _CHUNK]
+    padded = np.pad(part, [(0, _CHUNK - len(part))] + [(0, 0)] * 3)
+    maps.append(np.asarray(compute(variables, padded, goal_embedding))[: len(part)])
+  result = np.concatenate(maps)
+  # There the distance is 0 but for rounding, and its gradient the direction of that rounding.
+  result[[len(goal) == 1 and np.array_equal(frame, goal[0]) for frame in frames]] = 0.0
+  return result
+
+
+def fine_stage(value: ValueFunction, cells: int = 7) -> int:
+  """The last stage whose maps have at least `cells` a side (7: those of 224 pixels); else 1."""
+  frames = jax.ShapeDtypeStruct((1, value.preprocessing.crop, value.preprocessing.crop, 3), float)
+  module = value.module()
+  for stage in range(STAGES, 1, -1):
+    shape = jax.eval_shape(
+      lambda v, x, stage=stage: module.apply(v, x, stages=stage, method="features"),
+      value.variables, frames,
+    ).shape  # fmt: skip
+    if shape[1] >= cells:
+      return stage
+  return 1
+
+
+def network_view(
+  preprocessing: Preprocessing, frames: np.ndarray, full_size: bool = False
+) -> np.ndarray:
+  """Frames as the network sees them, before colours are normalised.
+
+  Args:
+    preprocessing: of the value function.
+    frames: uint8 [T, H, W, 3].
+    full_size: the same part of the frames at their own resolution, if that is finer: for people.
+
+  Returns:
+    uint8 [T, crop, crop, 3]; more pixels with `full_size`.
+  """
+  finer = min(frames.shape[1:3]) / preprocessing.resize
+  if full_size and finer > 1:
+    size = round(preprocessing.crop * finer)
+    preprocessing = Preprocessing(min(frames.shape[1:3]), size)
+  levels = [
+    np.asarray(preprocessing.levels(frames[start : start + _CHUNK]))
+    for start in range(0, len(frames), _CHUNK)
+  ]
+  return np.concatenate(levels).round().astype(np.uint8)
+
+
+def enlarge(maps: np.ndarray, size: int) -> np.ndarray:
+  """Maps [T, h, w] -> float32 [T, size, size], bilinear, as the usual pictures show them."""
+  return np.asarray(jax.image.resize(jnp.asarray(maps), (len(maps), size, size), "linear"))
+
+
+def overlay(frames: np.ndarray, maps: np.ndarray, strength: float = 0.55) -> np.ndarray:
+  """Maps as colours over frames: dark blue where nothing raises the value, red where most does.
+
+  Args:
+    frames: uint8 [T, S, S, 3], as `network_view` makes them.
+    maps: float [T, h, w], >= 0; each is divided by its own greatest value.
+    strength: opacity of the colours, 0 to 1.
+
+  Returns:
+    uint8 [T, S, S, 3]; a frame whose map is 0 all over stays as it is.
+  """
+  from matplotlib import colormaps
+
+  peaks = maps.max((1, 2), keepdims=True)
+  scaled = enlarge(maps / np.where(peaks > 0, peaks, 1.0), frames.shape[1])
+  colours = 255 * colormaps["turbo"](scaled)[..., :3]
+  share = strength * (peaks > 0)[..., None]
+  return ((1 - share) * frames + share * colours).round().astype(np.uint8)
+
+
+@functools.cache
+def _compiled(module, preprocessing: Preprocessing, stage: int):
+  def value_of(features, variables, goal_embedding):
+    embeddings = module.apply(variables, features, stages=stage, method="head")
+    squares = jnp.sum(jnp.square(embeddings - goal_embedding[None]), axis=-1)
+    # The root has no gradient at 0; there the value is at its peak, and nothing raises it.
+    away = squares > 0
+    return -jnp.sum(jnp.where(away, jnp.sqrt(jnp.where(away, squares, 1.0)), 0.0))
+
+  def compute(variables, frames, goal_embedding):
+    x = preprocessing(frames)
+    features = module.apply(variables, x, stages=stage, method="features")
+    gradients = jax.grad(value_of)(features, variables, goal_embedding)
+    weights = jnp.mean(gradients.astype(jnp.float32), (1, 2), keepdims=True)
+    return jax.nn.relu(jnp.sum(weights * features.astype(jnp.float32), axis=-1))
+
+  return jax.jit(compute)

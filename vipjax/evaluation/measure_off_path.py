@@ -1,0 +1,173 @@
+"""Rollouts that leave the expert's path, and what the value says of their states."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from vipjax import encoder
+from vipjax.envs import (
+  Channel,
+  RobotEnv,
+  Stream,
+  abandoned_expert,
+  env_options,
+  episode_seed,
+  noisy_expert,
+  random_motion,
+  record_episode,
+)
+from vipjax.evaluation import off_path
+from vipjax.finetune import load_videos
+from vipjax.reward import EmbeddingReward
+from vipjax.runtime import run_folder
+from vipjax.runtime.progress import Progress
+from vipjax.sac import agent_options, load_actor, make_reward, policy_views
+from vipjax.scene import View
+from vipjax.types import Video
+from vipjax.videos import write_image
+
+FOLDER = "off_path"
+_REPORTED = ("progress", "hand", "object", "success")
+# Rollouts are the same ones in every run, so that runs compare.
+_ROLLOUTS_RUN = 0
+# Deviation of the noise on perturbed experts' actions.
+_NOISE = 0.4
+# Steps after which experts are abandoned: they take about 80 to open a window.
+_ABANDON = (10, 75)
+_HACKS = 8
+_CHUNK = 16
+
+
+def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Correlation of the value with true progress over rollouts that leave the expert's path.
+
+  Rollouts are experts disturbed by noise, experts that turn into random motion half way, random
+  motion, and episodes of the run's policy if it has one: config.evaluate.off_path_episodes of
+  each. Goals are those of the policy's reward. Writes `off_path/off_path.json` with all states and
+  `off_path/hack<n>.png`, the states that the reward's potential likes most beyond their progress.
+
+  Args:
+    config: keys as declared in configs/paper.py; config.evaluate.off_path_episodes >= 1.
+    workdir: the run folder, after fine-tuning.
+
+  Returns:
+    "progress", "hand", "object" and "success" of `off_path.correlations` by potential (the file
+    also has them by kind of rollout), and "hacked", the share of states whose rank by the reward's
+    potential is above that by progress by more than half of all ranks.
+  """
+  value, videos = encoder.load(workdir), load_videos(config, workdir)
+  paid, paid_channels, size = make_reward(config, value, videos)
+  every = config.copy_and_resolve_references()
+  free = any(video.robot_visible is False for video in videos)
+  every.reward.update({"plain_weight": 1.0, "robot_free_weight": float(free), "normalise": "none"})
+  reward, channels, _ = make_reward(every, value, videos)
+  columns = [channels.index(channel) for channel in paid_channels]
+  parts = []
+  for kind, films, hand, target in _rollouts(config, workdir, size, free):
+    frames = _stack(films, channels, policy_views(config))
+    distances = _potential(reward, frames)[1]
+    parts.append({
+      "kind": kind, "video": films[0], "hand": hand, "object": target, "distances": distances,
+      "reward": _potential(paid, frames[:, columns])[0],
+    })  # fmt: skip
+  states = _states(parts, _channel_names(channels, policy_views(config)))
+  hacks, gap = off_path.reward_hacks(
+    states.potentials["reward"], states.progress, states.rollout, _HACKS
+  )
+  folder = workdir / FOLDER
+  found = []
+  for number, index in enumerate(hacks):
+    part = parts[states.rollout[index]]
+    place = index - int(np.argmax(states.rollout == states.rollout[index]))
+    write_image(folder / f"hack{number}.png", part["video"].frames[place], overwrite=True)
+    found.append({"file": f"hack{number}.png", "state": index, "gap": gap[index]})
+  correlations = off_path.correlations(states)
+  run_folder.write_json(
+    folder / "off_path.json",
+    {"correlations": correlations, "states": off_path.record(states), "hacks": found},
+  )
+  result = {
+    name: {aim: numbers[aim] for aim in _REPORTED} for name, numbers in correlations.items()
+  }
+  return result | {"hacked": float(np.mean(gap > 0.5))}
+
+
+def _rollouts(config: ml_collections.ConfigDict, workdir: pathlib.Path, size: int, free: bool):
+  """Yields kind, videos, and metres of hand and of object at each frame, rollout by rollout."""
+  views, count = policy_views(config), config.evaluate.off_path_episodes
+  has_policy = (workdir / "policy" / "actor.safetensors").exists()
+  kinds = ("perturbed", "abandoned", "random", *(("policy",) if has_policy else ()))
+  expert_options = {**env_options(config.env), "quality": config.record.quality}
+  with Progress(count * len(kinds), FOLDER, unit="rollout") as progress:
+    for number, kind in enumerate(kinds):
+      # A policy sees and acts once for several control steps.
+      options = agent_options(config) if kind == "policy" else expert_options
+      stride = 1 if kind == "policy" else config.record.frame_stride
+      with RobotEnv(**options, size=size) as env:
+        actor = load_actor(workdir) if kind == "policy" else None
+        for episode in range(count):
+          seed = episode_seed(Stream.OFF_PATH, _ROLLOUTS_RUN, number * 1000 + episode)
+          noted: list[tuple[float, float]] = []
+          films = record_episode(
+            env, views, seed, robot_free=free, hold=config.record.hold, frame_stride=stride,
+            act=actor or _act(kind, env, seed), episode=episode,
+            at_frame=lambda env=env, noted=noted: noted.append(env.distances()),
+          )  # fmt: skip
+          yield kind, films, *np.array(noted).T
+          progress.update()
+
+
+def _act(kind: str, env: RobotEnv, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+  rng = np.random.default_rng(seed)
+  if kind == "perturbed":
+    return noisy_expert(env, _NOISE, rng)
+  if kind == "abandoned":
+    return abandoned_expert(env, int(rng.integers(*_ABANDON)), seed)
+  return random_motion(seed, env.action_space.shape[0])
+
+
+def _stack(films: Sequence[Video], channels: Sequence[Channel], views: dict[str, View]):
+  """uint8 [T, C, H, W, 3] in the order of the channels."""
+  by_channel = {Channel(views[film.view], film.robot_visible): film.frames for film in films}
+  return np.stack([by_channel[channel] for channel in channels], axis=1)
+
+
+def _channel_names(channels: Sequence[Channel], views: dict[str, View]) -> list[str]:
+  names = {view: name for name, view in views.items()}
+  return [names[c.view] + ("" if c.robot_visible else ", robot-free") for c in channels]
+
+
+def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """`EmbeddingReward.potential` a few states at a time, compiled once for all rollouts."""
+  made = []
+  for start in range(0, len(frames), _CHUNK):
+    part = frames[start : start + _CHUNK]
+    padded = np.pad(part, [(0, _CHUNK - len(part))] + [(0, 0)] * 4)
+    made.append(reward.potential(padded))
+  potential, distances = (np.concatenate(parts)[: len(frames)] for parts in zip(*made, strict=True))
+  return potential, distances
+
+
+def _states(parts: Sequence[dict], names: Sequence[str]) -> off_path.States:
+  def joined(make):
+    return np.concatenate([make(number, part) for number, part in enumerate(parts)])
+
+  def repeated(make):
+    return joined(lambda number, part: np.repeat(make(number, part), len(part["hand"])))
+
+  distances = joined(lambda _, part: part["distances"])
+  return off_path.States(
+    kind=repeated(lambda _, part: part["kind"]),
+    rollout=repeated(lambda number, _: number),
+    time=joined(lambda _, part: np.arange(len(part["hand"])) / part["video"].fps),
+    hand=joined(lambda _, part: part["hand"]),
+    object=joined(lambda _, part: part["object"]),
+    success=repeated(lambda _, part: bool(part["video"].success)),
+    potentials={"reward": joined(lambda _, part: part["reward"])}
+    | {name: -distances[:, column] for column, name in enumerate(names)},
+  )

@@ -1,0 +1,142 @@
+"""Off the expert's path: does the value still follow the simulator's true progress?
+
+A policy meets states that no video shows. Where the value is high and the progress low there, it
+will be paid for nothing: such states are searched for among rollouts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vipjax.evaluation import statistics
+from vipjax.runtime.errors import UserError
+
+# Progress as one number: with -(2 x hand + 10 x object) as the reward SAC opens the window.
+_HAND_WEIGHT, _OBJECT_WEIGHT = 2.0, 10.0
+# Metres by which an object counts as moved.
+_MOVED = 0.01
+# Fewer states make no correlation worth the name.
+_FEWEST = 10
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class States:
+  """S states of rollouts and how far along they are.
+
+  Attributes:
+    kind: str [S], what made the rollout: "perturbed", "abandoned", "random", "policy".
+    rollout: int [S], which rollout.
+    time: float [S], s since its start.
+    hand: float [S], metres from the hand to the object.
+    object: float [S], metres of the object to its target.
+    success: bool [S], whether the rollout succeeded in the end.
+    potentials: float [S] by name: the value in each view, with and without the robot, and
+      "reward", the potential that the run's policy climbs. Higher is meant to be better.
+  """
+
+  kind: np.ndarray
+  rollout: np.ndarray
+  time: np.ndarray
+  hand: np.ndarray
+  object: np.ndarray
+  success: np.ndarray
+  potentials: Mapping[str, np.ndarray]
+
+  @property
+  def progress(self) -> np.ndarray:
+    """float [S], the simulator's progress as one number, <= 0."""
+    return -(_HAND_WEIGHT * self.hand + _OBJECT_WEIGHT * self.object)
+
+  @property
+  def moved(self) -> np.ndarray:
+    """bool [S], whether the object has moved since the rollout began."""
+    first = {which: np.argmax(self.rollout == which) for which in np.unique(self.rollout)}
+    start = np.array([self.object[first[which]] for which in self.rollout])
+    return np.abs(self.object - start) > _MOVED
+
+
+def correlations(states: States) -> dict[str, dict[str, float | None]]:
+  """Spearman correlations of each potential with what it should follow.
+
+  Returns:
+    By potential: "progress" over all states and "progress_<kind>" over those of a kind; "hand"
+    with the nearness of the hand while the object has not moved; "object" with that of the object
+    to its target once it has; "success": of all pairs of a rollout that succeeded and one that
+    failed, the share in which the first ends higher (0.5 by chance). None where there are fewer
+    than 10 states, or no such pair.
+  """
+  moved = states.moved
+  everywhere = np.ones_like(moved)
+  aims = {"progress": (states.progress, everywhere)}
+  for kind in dict.fromkeys(states.kind.tolist()):
+    aims[f"progress_{kind}"] = (states.progress, states.kind == kind)
+  aims |= {"hand": (-states.hand, ~moved), "object": (-states.object, moved)}
+  return {
+    name: {
+      aim: statistics.spearman(potential[where], wanted[where]) if where.sum() >= _FEWEST else None
+      for aim, (wanted, where) in aims.items()
+    }
+    | {"success": _separation(states, potential)}
+    for name, potential in states.potentials.items()
+  }
+
+
+def reward_hacks(
+  potential: np.ndarray, progress: np.ndarray, rollout: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """The states that a potential likes most beyond what they deserve, one of each rollout.
+
+  Args:
+    potential: float [S], S >= 2, higher is meant to be better.
+    progress: float [S], the simulator's own.
+    rollout: int [S], which rollout each state is of.
+    count: how many to find at most.
+
+  Returns:
+    int64 [K], indices of the worst states first, K <= count, only such with a gap above 0; and
+    float64 [S], the gap of every state: its rank by potential minus its rank by progress, in
+    [-1, 1] (ranks from 0 to 1, ties sharing their mean).
+
+  Raises:
+    UserError: fewer than two states, different lengths, values that are not finite, a count < 1.
+  """
+  if count < 1:
+    raise UserError(f"Expected to look for at least 1 state, but {count} came: raise it.")
+  potential = statistics.check_curve("potential", potential)
+  progress = statistics.check_curve("progress", progress)
+  if not len(potential) == len(progress) == len(rollout):
+    raise UserError(
+      f"Expected arrays of one length, but {len(potential)}, {len(progress)} and {len(rollout)} "
+      "came: pass one value for each state."
+    )
+  scale = len(potential) - 1
+  gap = (statistics.ranks(potential) - statistics.ranks(progress)) / scale
+  worst, seen = [], set()
+  for index in np.argsort(-gap, kind="stable"):
+    if len(worst) == count or gap[index] <= 0:
+      break
+    if rollout[index] not in seen:
+      seen.add(rollout[index])
+      worst.append(index)
+  return np.array(worst, np.int64), gap
+
+
+def record(states: States) -> dict[str, Any]:
+  """The states as lists for JSON, for a picture of them."""
+  fields = ("kind", "rollout", "time", "hand", "object", "success")
+  return {name: getattr(states, name) for name in fields} | {
+    "progress": states.progress,
+    "potentials": dict(states.potentials),
+  }
+
+
+def _separation(states: States, potential: np.ndarray) -> float | None:
+  last = np.append(np.flatnonzero(np.diff(states.rollout)), len(states.rollout) - 1)
+  won, lost = (potential[last[states.success[last] == which]] for which in (True, False))
+  if not (len(won) and len(lost)):
+    return None
+  return float(np.mean((np.sign(won[:, None] - lost[None]) + 1) / 2))

@@ -1,0 +1,67 @@
+"""Batches from videos on the host, where the device cannot hold them: grain prefetches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import grain
+import jax
+import numpy as np
+
+from vipjax.finetune.step import Fed, Settings, make_draw
+from vipjax.types import Video
+from vipjax.videos import check_same_size
+
+_THREADS, _AHEAD = 4, 8
+
+
+def padded_megabytes(videos: Sequence[Video]) -> float:
+  """What a VideoSet of these takes, in MiB."""
+  longest = max(len(video.frames) for video in videos)
+  return len(videos) * longest * videos[0].frames[0].nbytes / 2**20
+
+
+def feed(
+  key: jax.Array,
+  videos: Sequence[Video],
+  settings: Settings,
+  num_task: int,
+  first: int,
+  steps: int,
+) -> Iterator[Fed]:
+  """The batches of steps first..steps - 1, the same ones that the device would draw itself.
+
+  A step's batch depends on the key and its number alone, so the position of this iterator is the
+  step of the train state: restoring that restores this.
+
+  Args:
+    key: `TrainState.key`.
+    videos: the task's first, then the background's.
+    settings: of the training step.
+    num_task: how many are the task's.
+    first: updates done.
+    steps: updates in all.
+
+  Raises:
+    UserError: the videos differ in size.
+  """
+  check_same_size(videos)
+  lengths = np.array([len(video.frames) for video in videos], np.int32)
+  host = jax.local_devices(backend="cpu")[0]
+  draw = jax.jit(make_draw(settings, num_task, int(lengths.max())))
+  key = jax.device_put(key, host)
+
+  def load(step: int) -> Fed:
+    with jax.default_device(host):
+      batch = draw(key, np.int32(step), lengths)
+    rows, places = np.asarray(batch.frames.video), np.asarray(batch.frames.index)
+    # One reading of each video, whichever way it keeps its frames.
+    pixels = np.empty((len(rows), *videos[0].frames[0].shape), np.uint8)
+    for row in np.unique(rows):
+      chosen = rows == row
+      pixels[chosen] = videos[row].frames[places[chosen]]
+    return Fed(batch, pixels, lengths)
+
+  dataset = grain.MapDataset.range(first, steps).map(load)
+  options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
+  return iter(dataset.to_iter_dataset(options))

@@ -1,0 +1,145 @@
+"""The parts of the page that show the evidence; each is there only when the run has it."""
+
+from __future__ import annotations
+
+from vipjax.report.elements import Safe, element, section, table, video
+from vipjax.report.run import Run
+from vipjax.report.tables import value_text
+
+CAPTIONS = {
+  "neighbours": (
+    "Frames of the first video, and below each the frame of the other videos whose embedding is "
+    "nearest, with how far into its video it lies. Aligned videos show the same moment in a column."
+  ),
+  "attention": (
+    "Where Grad-CAM says that the value is raised, as shares of the map on object and robot; "
+    "dashed is the share of the picture that each takes: above it the value looks there more than "
+    "anywhere. Below, how much the value changes when either is hidden, which needs no gradient."
+  ),
+  "off_path": (
+    "States of rollouts that leave the expert's path. A value that a policy may climb rises to the "
+    "right; ringed are the states that the reward likes most beyond their progress."
+  ),
+  "hacks": (
+    "The ringed states: the reward's potential ranks them high, the simulator low. A policy can be "
+    "paid for resting there."
+  ),
+}
+ALTERNATIVES = {
+  "neighbours": "Frames of one video above their nearest neighbours in the others",
+  "attention": "Share of the Grad-CAM maps on object and robot over time",
+  "off_path": "The value against the simulator's progress, state by state",
+  "hacks": "Frames with a high value and little progress",
+}
+_MOST_FILMS = 4
+# Measures of alignment, attention and states off the path, in words.
+_ALIGNMENT = {
+  "tau": "Kendall's tau of nearest frames",
+  "cycle_consistency_2": "cycles of two videos that close",
+  "cycle_consistency_3": "of three",
+  "cycle_error_2": "error of two, in videos",
+  "cycle_error_3": "of three",
+}
+_ATTENTION = {
+  "object_over_area": "object: share ÷ area",
+  "robot_over_area": "robot: share ÷ area",
+  "background_over_area": "background: share ÷ area",
+  "peak_on_object": "maximum on the object",
+  "frames_with_map": "frames with a map",
+}
+_OFF_PATH = {
+  "progress": "progress",
+  "hand": "hand near the object, before it moved",
+  "object": "object near its target, once moved",
+  "success": "success told from failure",
+}
+
+
+def alignment(run: Run, picture: Safe | None) -> Safe | None:
+  """Nearest neighbours between videos, and how well they keep the order of time."""
+  groups = (run.evaluation.get("alignment") or {}).get("after")
+  if not groups:
+    return None
+  rows = [
+    (name.replace("_", " "), *(value_text(made[key]) for key in _ALIGNMENT))
+    for name, made in groups.items()
+  ]
+  numbers = range(1, len(_ALIGNMENT) + 1)
+  return section("Alignment", picture, table(("videos", *_ALIGNMENT.values()), rows, numbers))
+
+
+def attention(run: Run, picture: Safe | None) -> Safe | None:
+  """What the value looks at."""
+  if not run.attention:
+    return None
+  means = run.attention["means"]
+  rows = [
+    (_stage_words(name), *(value_text(made[key]) for key in _ATTENTION))
+    for name, made in means.items()
+    if name.startswith("stage")
+  ]
+  hidden = ", ".join(
+    f"{name.replace('_', ' ')} {value_text(number)}" for name, number in means["occlusion"].items()
+  )
+  agreement = ", ".join(
+    f"{_stage_words(name)} {value_text(number)}" for name, number in means["agreement"].items()
+  )
+  films = [
+    video(run.workdir / "attention" / each["film"], each["name"], run.workdir)
+    for each in run.attention["videos"]
+    if each["film"] and (run.workdir / "attention" / each["film"]).is_file()
+  ][:_MOST_FILMS]
+  explanation = (
+    "In the films: the frame, the map of the last convolutional stage and, where that has very few "
+    "cells, of a finer one. Red raises the value most; a frame in which nothing raises it has no "
+    "map."
+  )
+  return section(
+    "What the value looks at",
+    picture,
+    element("div", *films, class_="films wide"),
+    element("p", explanation),
+    table(("maps", *_ATTENTION.values()), rows, range(1, len(_ATTENTION) + 1)),
+    element("p", f"Mean change of the value ÷ first distance when hidden: {hidden}."),
+    element(
+      "p",
+      "Rank correlation, over frames, of Grad-CAM's word on object against robot with that of "
+      f"occlusion: {agreement}.",
+    ),
+  )
+
+
+def off_path(run: Run, picture: Safe | None, hacks: Safe | None) -> Safe | None:
+  """Whether the value follows true progress where no video was."""
+  if not run.off_path:
+    return None
+  rows = [
+    ("the reward's potential" if name == "reward" else f"value, {name}",
+     *(value_text(made[key]) for key in _OFF_PATH))
+    for name, made in run.off_path["correlations"].items()
+  ]  # fmt: skip
+  explanation = (
+    "Rank correlations with the simulator over experts disturbed by noise, experts that turn into "
+    "random motion half way, random motion, and the policy if there is one; the last column is the "
+    "share of pairs in which a rollout that succeeds ends higher than one that fails (chance: 0.5)."
+  )
+  return section(
+    "Off the expert's path",
+    picture,
+    element("p", explanation),
+    table(("", *_OFF_PATH.values()), rows, range(1, len(_OFF_PATH) + 1)),
+    hacks,
+  )
+
+
+def curve_films(films: list[Safe]) -> Safe | None:
+  """The recorded videos beside their curves, moving together."""
+  return element("div", *films, class_="films wide") if films else None
+
+
+def _stage_words(name: str) -> str:
+  return (
+    name.replace("stage", "stage ")
+    .replace("_robot_free", ", robot-free")
+    .replace("_before", ", before fine-tuning")
+  )

@@ -1,0 +1,46 @@
+"""SIGTERM, with which schedulers announce that they take the machine away."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+# 128 + SIGTERM: what a shell shows for a process that the signal ended; SLURM and Kubernetes read
+# it as terminated from outside, not as failed by itself.
+EXIT_STATUS = 128 + int(signal.SIGTERM)
+
+
+class Preemption:
+  """Notes SIGTERM instead of dying of it, so that a loop can save first.
+
+      with Preemption() as preemption:
+        for step in ...:
+          ...
+          if preemption.requested:
+            save()
+            preemption.exit("finetune", step)
+
+  Outside the main thread, where Python handles no signals, it never is requested.
+  """
+
+  def __init__(self):
+    self.requested = False
+    self._before = None
+
+  def __enter__(self) -> Preemption:
+    if threading.current_thread() is threading.main_thread():
+      self._before = signal.signal(signal.SIGTERM, self._note)
+    return self
+
+  def __exit__(self, *unused) -> None:
+    if self._before is not None:
+      signal.signal(signal.SIGTERM, self._before)
+
+  def exit(self, stage: str, step: int) -> None:
+    """Ends the process with `EXIT_STATUS`; call it after saving, within all its `with` blocks."""
+    print(f"{stage}: saved at step {step} and stopped, as SIGTERM asked; the same command goes on.")
+    raise SystemExit(EXIT_STATUS)
+
+  def _note(self, signum, frame) -> None:
+    del signum, frame
+    self.requested = True
