@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     ("window-open", "torque"),
     ("window-close", "torque"),
     ("drawer-close", "torque"),
-    ("button-press-wall", "torque"),
+    ("button-press-wall", "end_effector"),
     ("faucet-close", "torque"),
     ("plate-slide-back", "end_effector"),
     ("handle-pull-side", "end_effector"),
