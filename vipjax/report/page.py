@@ -55,6 +55,13 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     sections.repeat(run),
     sections.versions(run),
   )
+  path = run.workdir / "report.html"
+  run_folder.write_text(path, html_page(f"{sections.title(run)} · vipjax", body))
+  return path
+
+
+def html_page(title: str, body: Safe) -> str:
+  """A whole page that needs nothing but itself: no script, no network, light and dark."""
   head = element(
     "head",
     element("meta", charset="utf-8"),
@@ -65,13 +72,13 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
       http_equiv="Content-Security-Policy",
       content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'",
     ),
-    element("title", f"{sections.title(run)} · vipjax"),
+    element("title", title),
     element("style", Safe(STYLE)),
   )
-  page = join([Safe("<!doctype html>\n"), element("html", head, element("body", body), lang="en")])
-  path = run.workdir / "report.html"
-  run_folder.write_text(path, page + "\n")
-  return path
+  return (
+    join([Safe("<!doctype html>\n"), element("html", head, element("body", body), lang="en")])
+    + "\n"
+  )
 
 
 def _draw(run: Run) -> dict[str, Safe]:
