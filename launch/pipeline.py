@@ -2,20 +2,31 @@
 
     python -m launch.pipeline --config=configs/demo.py
 
+With configs/ablation.py it runs many variants and seeds, and compares them in one page.
 Run again, it goes on where it was, or says that it is finished; --overwrite starts over.
 """
 
 import time
 
 from vipjax.runtime import launcher, run_folder
+from vipjax.runtime.errors import UserError
 
 _FLAGS = launcher.define_flags()
 
 
 def main(_):
   from vipjax.report import format_results, write_report
+  from vipjax.report.ablation import run_ablation
+  from vipjax.report.comparison import format_comparison
   from vipjax.report.pipeline import run_stages
 
+  if "ablation" in _FLAGS.config:
+    if _FLAGS.overwrite:
+      raise UserError("Expected no --overwrite with an ablation: delete the runs to be repeated.")
+    page = run_ablation(_FLAGS.config, _FLAGS.workdir.absolute())
+    print(format_comparison(page.parent))
+    print(f"comparison: {page}")
+    return
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   if run_folder.stage_done(workdir, "report"):
     print(f"{workdir} is finished; --overwrite starts over.")

@@ -27,8 +27,7 @@ def seeded_value(arch):
   return ValueFunction(config, Preprocessing(96, 96), variables)
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-@pytest.mark.parametrize("stage", [4, 3])
+@pytest.mark.parametrize(("arch", "stage"), [("resnet18", 4), ("resnet18", 3), ("resnet50", 4)])
 def test_maps_are_those_of_pytorch_grad_cam(golden, arch, stage):
   value, wanted = seeded_value(arch), golden[f"{arch}/stage{stage}"]
   for goal, maps in zip(golden["frames"], wanted, strict=True):
@@ -91,6 +90,12 @@ def test_group_norm_has_maps_too(frames):
 def test_fine_stage(value):
   # 64 pixels, a stem of stride 2: stages of 32, 16, 8 and 4 cells.
   assert [evaluation.fine_stage(value, cells) for cells in (4, 5, 8, 9, 99)] == [4, 3, 3, 2, 1]
+
+
+def test_enlarging_is_bilinear():
+  maps = np.random.default_rng(2).uniform(size=(3, 2, 4)).astype(np.float32)
+  wanted = jax.image.resize(maps, (3, 9, 9), "linear")
+  np.testing.assert_allclose(evaluation.enlarge(maps, 9), wanted, atol=1e-6)
 
 
 def test_network_view_is_what_the_network_gets():

@@ -9,6 +9,7 @@ from vipjax.evaluation.attention import (
   paint_over,
   see_labels,
 )
+from vipjax.evaluation.bootstrap import bootstrap_interval, interquartile_mean
 from vipjax.evaluation.curves import (
   DistanceCurve,
   distance_curve,
@@ -43,6 +44,7 @@ __all__ = [
   "align",
   "alignment_tau",
   "attention",
+  "bootstrap_interval",
   "correlations",
   "cycle_errors",
   "distance_curve",
@@ -52,6 +54,7 @@ __all__ = [
   "falling_fraction",
   "fine_stage",
   "grad_cam",
+  "interquartile_mean",
   "kendall",
   "kendall_correlation",
   "largest_rise",

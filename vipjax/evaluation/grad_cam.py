@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder import Preprocessing, ValueFunction
+from vipjax.encoder.preprocess import resize_center_crop, resize_weights
 from vipjax.runtime.errors import UserError
 
 # Frames per compiled call: gradients of the last stage alone need little memory.
@@ -77,7 +78,7 @@ def fine_stage(value: ValueFunction, cells: int = 7) -> int:
 def network_view(
   preprocessing: Preprocessing, frames: np.ndarray, full_size: bool = False
 ) -> np.ndarray:
-  """Frames as the network sees them, before colours are normalised.
+  """Frames as the network sees them, up to one grey level, before colours are normalised.
 
   Args:
     preprocessing: of the value function.
@@ -91,16 +92,13 @@ def network_view(
   if full_size and finer > 1:
     size = round(preprocessing.crop * finer)
     preprocessing = Preprocessing(min(frames.shape[1:3]), size)
-  levels = [
-    np.asarray(preprocessing.levels(frames[start : start + _CHUNK]))
-    for start in range(0, len(frames), _CHUNK)
-  ]
-  return np.concatenate(levels).round().astype(np.uint8)
+  return resize_center_crop(frames, preprocessing.resize, preprocessing.crop)
 
 
 def enlarge(maps: np.ndarray, size: int) -> np.ndarray:
   """Maps [T, h, w] -> float32 [T, size, size], bilinear, as the usual pictures show them."""
-  return np.asarray(jax.image.resize(jnp.asarray(maps), (len(maps), size, size), "linear"))
+  rows, columns = (np.asarray(resize_weights(size, n, 0, n)) for n in maps.shape[1:])
+  return np.asarray(rows @ maps @ columns.T, np.float32)
 
 
 def overlay(frames: np.ndarray, maps: np.ndarray, strength: float = 0.55) -> np.ndarray:

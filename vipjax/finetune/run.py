@@ -193,10 +193,13 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
   for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
     if config[name] < 1:
       raise UserError(f"expected config.finetune.{name} of at least 1, got {config[name]}.")
+  if config.loss not in ("vip", "triplet"):
+    raise UserError(f"expected config.finetune.loss 'vip' or 'triplet', got {config.loss!r}.")
   sampler = config.sampler
   return Settings(
     batch_size=config.batch_size,
     background_clips=config.background_clips,
+    loss=config.loss,
     sampler=sampling.make_sampler(sampler.name, rate=sampler.rate, a=sampler.a, b=sampler.b),
     learning_rate=config.learning_rate,
     head_learning_rate=config.head_learning_rate,

@@ -51,6 +51,7 @@ class Settings:
 
   Attributes:
     batch_size: clips of four frames in the VIP loss.
+    loss: "vip", or "triplet", a baseline (`losses.triplet_loss`) in its place.
     background_clips: further clips in the VIP loss from unlabelled background videos; 0 is
       published. They teach what lies off the expert's path.
     sampler: draws the first frame of each clip and the frames for TCC; background clips are drawn
@@ -71,6 +72,7 @@ class Settings:
 
   batch_size: int = 4
   background_clips: int = 0
+  loss: str = "vip"
   sampler: sampling.Sampler = sampling.Sampler("exponential")
   learning_rate: float = 1e-4
   head_learning_rate: float = 0.0
@@ -211,14 +213,18 @@ def make_train_step(
 
   def loss_fn(params, batch_stats, batch, crop, pixels, lengths):
     embeddings, batch_stats = embed(params, batch_stats, crop, pixels)
-    total, metrics = losses.vip_loss(
-      embeddings[: 4 * clips].reshape((clips, 4, -1)),
-      -jnp.ones(clips),
-      batch.permutations,
-      discount=settings.discount,
-      l1_weight=settings.l1_weight,
-      l2_weight=settings.l2_weight,
-    )
+    clip_frames = embeddings[: 4 * clips].reshape((clips, 4, -1))
+    if settings.loss == "triplet":
+      total, metrics = losses.triplet_loss(clip_frames)
+    else:
+      total, metrics = losses.vip_loss(
+        clip_frames,
+        -jnp.ones(clips),
+        batch.permutations,
+        discount=settings.discount,
+        l1_weight=settings.l1_weight,
+        l2_weight=settings.l2_weight,
+      )
     if tcc_frames:
       cycle_loss, tcc_metrics = losses.tcc_loss(
         embeddings[4 * clips :].reshape((num_task, tcc_frames, -1)),

@@ -1,6 +1,14 @@
 """Losses: functions of embeddings alone, no model and no config."""
 
 from vipjax.losses.tcc import TCC_LOSSES, TCC_SIMILARITIES, cycle_index_error, tcc_loss
+from vipjax.losses.triplet import triplet_loss
 from vipjax.losses.vip import vip_loss
 
-__all__ = ["TCC_LOSSES", "TCC_SIMILARITIES", "cycle_index_error", "tcc_loss", "vip_loss"]
+__all__ = [
+  "TCC_LOSSES",
+  "TCC_SIMILARITIES",
+  "cycle_index_error",
+  "tcc_loss",
+  "triplet_loss",
+  "vip_loss",
+]

@@ -55,12 +55,12 @@ def vip_loss(
   rewards = checks.number_array("rewards", rewards, "[B]", (batch,)).astype(embeddings.dtype)
   first, goal, current, following = (embeddings[:, i] for i in range(4))
 
-  first_distance = _norm(first - goal)
+  first_distance = norm(first - goal)
   attraction = (1.0 - discount) * jnp.mean(first_distance)
 
   def log_mean_exp_residual(current, following):
     # Transitions [M, B, D] against the goals of their rows. V = -distance, hence the signs.
-    distance, following_distance = _norm(current - goal[None]), _norm(following - goal[None])
+    distance, following_distance = norm(current - goal[None]), norm(following - goal[None])
     residual = discount * following_distance - distance - rewards[None]
     log_mean = jax.nn.logsumexp(residual) - np.log(residual.size)
     return jnp.logaddexp(jnp.log(jnp.asarray(epsilon, residual.dtype)), log_mean)
@@ -75,7 +75,7 @@ def vip_loss(
   # Not jnp.abs, whose gradient at 0 is 1.
   signs = jax.lax.stop_gradient(jnp.sign(embeddings))
   l1_norm = jnp.mean(jnp.sum(signs * embeddings, axis=-1))
-  l2_norm = jnp.mean(_norm(embeddings))
+  l2_norm = jnp.mean(norm(embeddings))
   metrics = {
     "vip_loss": vip,
     "vip_attraction": attraction,
@@ -88,7 +88,7 @@ def vip_loss(
   return vip + l1_weight * l1_norm + l2_weight * l2_norm, metrics
 
 
-def _norm(x: jax.Array) -> jax.Array:
+def norm(x: jax.Array) -> jax.Array:
   """L2 norm over the last axis [..., D] -> [...], with gradient 0 (not NaN) at 0."""
   squares = jnp.sum(jnp.square(x), axis=-1)
   is_zero = squares == 0.0

@@ -107,6 +107,12 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "A short run ends in the noise of its last batches unless the learning rate falls.",
     ),
     (
+      "finetune.loss",
+      finetune.loss,
+      "vip",
+      "A baseline in place of the VIP loss, for comparison.",
+    ),
+    (
       "finetune.sampler.name",
       finetune.sampler.name,
       "exponential",

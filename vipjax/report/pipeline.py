@@ -21,9 +21,19 @@ from vipjax.videos.record import record
 STAGES = ("record", "finetune", "evaluate", "policy")
 
 
-def run_stages(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-  """Runs every stage that has not finished yet and returns `collect_results`."""
+def run_stages(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, policy: bool = True
+) -> dict[str, Any]:
+  """Runs every stage that has not finished yet and returns `collect_results`.
+
+  Args:
+    config: keys as declared in configs/paper.py.
+    workdir: the run folder.
+    policy: whether to train one.
+  """
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}
+  if not policy:
+    del stages["policy"]
   if config.evaluate.off_path_episodes:
     # What the policy visits is part of the evidence.
     stages["evaluate"] = stages.pop("evaluate")

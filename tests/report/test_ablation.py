@@ -1,0 +1,148 @@
+"""Variants x seeds: configs, sharing, resuming, and the page that compares them."""
+
+import json
+
+import pytest
+
+from configs import ablation as ablation_config
+from tests.report.test_page import Page
+from vipjax.report import ablation, comparison
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+
+
+@pytest.fixture
+def config():
+  config = ablation_config.get_config()
+  config.ablation.seeds = (0, 1)
+  config.ablation.only = ("plain", "all", "sampler_beta")
+  return config
+
+
+class Stages:
+  """Stands in for the stages of a run: notes what it was asked to do, and leaves results."""
+
+  def __init__(self):
+    self.calls = []
+
+  def __call__(self, config, workdir, policy):
+    recorded = run_folder.stage_done(workdir, "record")
+    self.calls.append((workdir.parent.name, config.seed, policy, recorded))
+    if not recorded:
+      (workdir / "videos").mkdir()
+      (workdir / "videos" / "a.mp4").write_text(f"seed {config.seed}")
+      run_folder.mark_done(workdir, "record", {"videos": 4}, 2.0)
+    if workdir.parent.name == "sampler_beta" and config.seed == 1:
+      raise UserError("expected an encoder, got none.")
+    results = {"rank_correlation_unseen": 0.5 + 0.25 * config.seed, "odd": "text"}
+    if policy:
+      results["policy_success"] = 1.0
+    run_folder.write_json(workdir / "results.json", results)
+
+
+@pytest.fixture
+def stages(monkeypatch):
+  stages = Stages()
+  monkeypatch.setattr(ablation, "run_stages", stages)
+  return stages
+
+
+def test_every_variant_of_the_config_can_be_made():
+  config = ablation_config.get_config()
+  made = {
+    name: ablation.variant_config(config, changes, 7)
+    for name, changes in config.ablation.variants.items()
+  }
+  assert all("ablation" not in each and each.seed == 7 for each in made.values())
+  four = ("plain", "augmentation_exp", "tcc_exp", "all")
+  told = [
+    (made[n].record.robot_free, made[n].finetune.sampler.name, made[n].finetune.tcc.weight)
+    for n in four
+  ]
+  assert told == [
+    (False, "uniform", 0), (True, "exponential", 0), (False, "exponential", 1),
+    (True, "exponential", 1),
+  ]  # fmt: skip
+  # The published reward in all four.
+  assert {made[name].reward.robot_free_weight for name in four} == {0}
+  assert set(config.ablation.policies) == set(four)
+  assert made["demo"].reward.robot_free_weight > 0
+  # No two are the same.
+  assert len({json.dumps(run_folder.jsonable(each)) for each in made.values()}) == len(made)
+
+
+def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
+  page = ablation.run_ablation(config, tmp_path)
+  assert stages.calls == [
+    ("plain", 0, True, False),  # without robot-free videos: a recording of its own
+    ("all", 0, True, False),
+    ("sampler_beta", 0, False, True),
+    ("plain", 1, True, False),
+    ("all", 1, True, False),
+    ("sampler_beta", 1, False, True),
+  ]
+  shared = tmp_path / "sampler_beta" / "seed1"
+  assert (shared / "videos" / "a.mp4").read_text() == "seed 1"
+  assert run_folder.stage_result(shared, "record") == {"videos": 4}
+  text = Page(page.read_text()).text
+  assert "plain 0 1" in text and "0.62 [0.50, 0.75]" in text
+  assert "Left out: sampler_beta, seed 1: expected an encoder, got none." in text
+  made = run_folder.read_json(tmp_path / "ablation.json")["variants"]
+  assert list(made) == ["plain", "all", "sampler_beta"]
+  assert made["plain"]["rank_correlation_unseen"] == {
+    "mean": 0.625, "low": 0.5, "high": 0.75, "seeds": {"0": 0.5, "1": 0.75},
+  }  # fmt: skip
+  assert made["sampler_beta"]["rank_correlation_unseen"]["low"] is None
+  assert "policy_success" not in made["sampler_beta"]
+
+  # Again: only what is missing.
+  stages.calls.clear()
+  ablation.run_ablation(config, tmp_path)
+  assert stages.calls == [("sampler_beta", 1, False, True)]
+  config.ablation.seeds, config.ablation.only = (2,), ("demo",)
+  ablation.run_ablation(config, tmp_path)
+  assert list(run_folder.read_json(tmp_path / "ablation.json")["variants"]) == [
+    "plain", "all", "demo", "sampler_beta",
+  ]  # fmt: skip
+
+
+def test_text_table(config, stages, tmp_path):
+  ablation.run_ablation(config, tmp_path)
+  lines = comparison.format_comparison(tmp_path).splitlines()
+  assert lines[0].startswith("plain         policy success 1.00 [1.00, 1.00]; rank correlation")
+  assert len(lines) == 3
+
+
+def test_the_finest_maps_are_compared(tmp_path):
+  stage = {"object_over_area": 2.0, "robot_over_area": None}
+  results = {
+    "attention": {"stage4": {"object_over_area": 9.0}, "stage2": stage, "stage1_before": stage,
+                  "occlusion": {"object": 0.25}},
+    "off_path": {"reward": {"progress": 0.5, "hand": None}},
+  }  # fmt: skip
+  run_folder.write_json(tmp_path / "v" / "seed0" / "results.json", results)
+  assert comparison.collect(tmp_path) == {
+    "v": {
+      0: {
+        "attention.fine.object_over_area": 2.0,
+        "attention.occlusion.object": 0.25,
+        "off_path.reward.progress": 0.5,
+      }
+    }
+  }
+
+
+@pytest.mark.parametrize(
+  "change", ["finetune.tcc.weight", "finetune.tcc.weigth=0", "finetune=0", "seed=x", "a.b=1"]
+)
+def test_changes_that_are_none(config, change):
+  with pytest.raises(UserError, match="expected changes like"):
+    ablation.variant_config(config, (change,), 0)
+
+
+def test_unknown_variants_and_empty_folders(config, stages, tmp_path):
+  config.ablation.only = ("plian",)
+  with pytest.raises(UserError, match="got 'plian'"):
+    ablation.run_ablation(config, tmp_path)
+  with pytest.raises(UserError, match="there are none"):
+    comparison.write_comparison(tmp_path)

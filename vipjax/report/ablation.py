@@ -1,0 +1,132 @@
+"""Variants x seeds of one config, each a run folder, finished ones never done again."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import ml_collections
+
+from vipjax.report.comparison import write_comparison
+from vipjax.report.page import write_report
+from vipjax.report.pipeline import run_stages
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+
+# What a recording depends on, and the folders that it leaves.
+_RECORDING_KEYS = ("seed", "env", "views", "record")
+_RECORDED = ("videos", "unseen", "background")
+
+
+def run_ablation(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
+  """Runs every variant with every seed, and writes the page that compares them.
+
+  A run that a user could mend (an encoder that cannot be loaded, say) is noted and left out; the
+  others go on.
+
+  Args:
+    config: a config with the section `ablation` of configs/ablation.py.
+    workdir: the folder of all runs.
+
+  Returns:
+    The page's path.
+
+  Raises:
+    UserError: an unknown variant, a change that is no key=JSON of the config, or no run at all.
+  """
+  settings = config.ablation
+  # The main ones first; a ConfigDict keeps its keys in the alphabet's order.
+  order = list(dict.fromkeys([*settings.policies, *settings.variants]))
+  names = list(settings.only) or [name for name in order if name not in settings.asked_for]
+  for name in (*names, *settings.policies):
+    if name not in settings.variants:
+      raise UserError(
+        f"expected variants among {', '.join(settings.variants)}, got {name!r}; rename or add it."
+      )
+  # All configs before the first run: a slip in the last one should not wait for hours.
+  runs = [
+    (name, seed, variant_config(config, settings.variants[name], seed))
+    for seed in settings.seeds
+    for name in names
+  ]
+  problems = []
+  for number, (name, seed, run_config) in enumerate(runs, 1):
+    print(f"ablation {number}/{len(runs)}: {name}, seed {seed}", flush=True)
+    try:
+      folder = run_folder.open_run(workdir / name / f"seed{seed}", run_config)
+      _run(run_config, folder, name in settings.policies, workdir)
+    except UserError as error:
+      problems.append(f"{name}, seed {seed}: {error}")
+      print(f"left out: {error}", flush=True)
+  return write_comparison(workdir, order, problems)
+
+
+def variant_config(
+  config: ml_collections.ConfigDict, changes: Iterable[str], seed: int
+) -> ml_collections.ConfigDict:
+  """The config of one run: without the section `ablation`, with the changes and the seed.
+
+  Args:
+    config: the ablation's config.
+    changes: "section.key=JSON" each.
+    seed: of the run.
+
+  Raises:
+    UserError: a change of another form, or of a key that the config has not.
+  """
+  made = ml_collections.ConfigDict(config.to_dict())
+  del made["ablation"]
+  made.seed = seed
+  for change in changes:
+    key, equals, text = change.partition("=")
+    *sections, last = key.split(".")
+    section: Any = made
+    try:
+      for name in sections:
+        section = section[name]
+      value = json.loads(text)
+      if not equals or last not in section:
+        raise KeyError(last)
+      section[last] = value
+    except (KeyError, TypeError, ValueError) as error:
+      raise UserError(
+        f"expected changes like 'finetune.tcc.weight=0' of keys that the config has, got "
+        f"{change!r}; correct it."
+      ) from error
+  return made
+
+
+def _run(config: ml_collections.ConfigDict, folder: pathlib.Path, policy: bool, root) -> None:
+  if run_folder.stage_done(folder, "report"):
+    return
+  _share_recording(config, folder, root)
+  run_stages(config, folder, policy)
+  started = time.monotonic()
+  write_report(folder)
+  run_folder.mark_done(folder, "report", {}, time.monotonic() - started)
+
+
+def _share_recording(config: ml_collections.ConfigDict, folder: pathlib.Path, root) -> None:
+  """Copies videos from a run of the same seed and settings, if one has recorded them."""
+  if run_folder.stage_done(folder, "record") or config.data.path:
+    return
+  wanted = _recording(run_folder.jsonable(config))
+  for other in sorted(root.glob("*/seed*")):
+    if run_folder.stage_done(other, "record"):
+      if _recording(run_folder.read_json(other / "config.json")) == wanted:
+        for name in _RECORDED:
+          if (other / name).exists():
+            shutil.copytree(other / name, folder / name, dirs_exist_ok=True)
+        result = run_folder.stage_result(other, "record")
+        run_folder.mark_done(folder, "record", result, run_folder.stage_seconds(other, "record"))
+        return
+
+
+def _recording(config: dict[str, Any]) -> dict[str, Any]:
+  return {key: config[key] for key in _RECORDING_KEYS} | {
+    "unseen": config["evaluate"]["unseen_episodes"]
+  }

@@ -1,0 +1,181 @@
+"""One page that compares the runs of an ablation: means over seeds with bootstrap intervals."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vipjax.evaluation import bootstrap_interval
+from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png, style_axes
+from vipjax.report.elements import Safe, document, element, join, picture, section, table
+from vipjax.report.tables import flatten
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+
+# Key of results.json, in words; all are better when higher.
+METRICS = {
+  "policy_success": "policy success",
+  "policy_success_moved_window": "success, object moved",
+  "rank_correlation_unseen": "rank correlation, unseen",
+  "rank_correlation_recorded": "rank correlation, recorded",
+  "rank_correlation_unseen_views": "rank correlation, unseen views",
+  "kendall_correlation_unseen": "Kendall's tau, unseen",
+  "alignment_unseen": "alignment, unseen",
+  "off_path.reward.progress": "reward vs progress off the path",
+  "off_path.reward.hand": "reward vs hand, off the path",
+  "off_path.reward.object": "reward vs object, off the path",
+  "attention.fine.object_over_area": "Grad-CAM on object ÷ area",
+  "attention.fine.robot_over_area": "Grad-CAM on robot ÷ area",
+  "attention.occlusion.object": "change of V, object hidden",
+  "attention.occlusion.robot": "change of V, robot hidden",
+}
+# Drawn, where any run has them.
+_DRAWN = (
+  "policy_success", "rank_correlation_unseen", "off_path.reward.progress",
+  "attention.fine.object_over_area",
+)  # fmt: skip
+
+
+def collect(workdir: pathlib.Path) -> dict[str, dict[int, dict[str, float]]]:
+  """Numbers of every run that has been evaluated, by variant and seed, with the keys of METRICS.
+
+  "attention.fine" is the finest stage of which the run has maps.
+  """
+  found: dict[str, dict[int, dict[str, float]]] = {}
+  for path in sorted(workdir.glob("*/seed*/results.json")):
+    results = run_folder.read_json(path)
+    attention = dict(results.get("attention") or {})
+    stages = [name for name in attention if name.startswith("stage") and "before" not in name]
+    if stages:
+      attention["fine"] = attention[min(stages)]
+    flat = flatten({**results, "attention": attention})
+    numbers = {
+      key: float(flat[key]) for key in METRICS if isinstance(flat.get(key), int | float)
+    }  # fmt: skip
+    seed = int(path.parent.name.removeprefix("seed"))
+    found.setdefault(path.parent.parent.name, {})[seed] = numbers
+  return found
+
+
+def summarise(runs: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+  """Of each metric of one variant: "mean", "low", "high" (95% bootstrap) and the "seeds" it is of.
+
+  With one seed there is no interval: "low" and "high" are None.
+  """
+  result = {}
+  for key in METRICS:
+    values = {seed: numbers[key] for seed, numbers in runs.items() if key in numbers}
+    if values:
+      several = len(values) > 1
+      low, high = bootstrap_interval(list(values.values())) if several else (None, None)
+      mean = float(np.mean(list(values.values())))
+      result[key] = {"mean": mean, "low": low, "high": high, "seeds": values}
+  return result
+
+
+def write_comparison(
+  workdir: str | os.PathLike, order: Sequence[str] = (), problems: Sequence[str] = ()
+) -> pathlib.Path:
+  """Writes `ablation.html` and `ablation.json` from all runs in <workdir>/<variant>/seed<n>.
+
+  Args:
+    workdir: the folder of all runs.
+    order: variants in the order to show them; others follow.
+    problems: why runs are missing, in words.
+
+  Returns:
+    The page's path.
+
+  Raises:
+    UserError: not one run has been evaluated.
+  """
+  workdir = pathlib.Path(workdir).expanduser().absolute()
+  runs = collect(workdir)
+  if not runs:
+    reasons = f" ({'; '.join(problems)})" if problems else ""
+    raise UserError(
+      f"Expected evaluated runs in {workdir}/<variant>/seed<n>, but there are none{reasons}: run "
+      "the ablation first."
+    )
+  names = [name for name in order if name in runs] + [name for name in runs if name not in order]
+  summaries = {name: summarise(runs[name]) for name in names}
+  run_folder.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
+  path = workdir / "ablation.html"
+  run_folder.write_text(path, document(f"{workdir.name}: ablation", *_body(summaries, problems)))
+  return path
+
+
+def format_comparison(workdir: str | os.PathLike) -> str:
+  """The table in plain text, one line for each variant, of `ablation.json`'s drawn metrics."""
+  summaries = run_folder.read_json(pathlib.Path(workdir) / "ablation.json")["variants"]
+  width = max(map(len, summaries))
+  lines = []
+  for name, made in summaries.items():
+    parts = [f"{METRICS[key]} {_text(made[key])}" for key in _DRAWN if key in made]
+    lines.append(f"{name:<{width}}  {'; '.join(parts)}")
+  return "\n".join(lines)
+
+
+def plot_comparison(
+  summaries: Mapping[str, Mapping[str, Mapping[str, Any]]], theme: Theme = LIGHT
+) -> bytes:
+  """A panel for each of the main metrics: mean and interval of each variant, every seed a dot."""
+  shown = [key for key in _DRAWN if any(key in made for made in summaries.values())]
+  figure = make_figure(0.9 + 0.28 * len(summaries), theme)
+  axes = figure.subplots(1, max(len(shown), 1), squeeze=False, sharey=True)[0]
+  for ax, key in zip(axes, shown, strict=False):
+    for row, made in enumerate(summaries.values()):
+      if key not in made:
+        continue
+      cell = made[key]
+      if cell["low"] is not None:
+        ax.plot([cell["low"], cell["high"]], [row, row], color=theme.colours[0], lw=5, alpha=0.35)
+      seeds = list(cell["seeds"].values())
+      ax.plot(seeds, [row] * len(seeds), "o", color=theme.faint, ms=3, mew=0)
+      ax.plot(cell["mean"], row, "|", color=theme.colours[0], ms=12, mew=2.5)
+    ax.set_title(METRICS[key], loc="left", size=8, color=theme.text)
+    style_axes(ax, theme)
+  axes[0].set_yticks(range(len(summaries)), list(summaries))
+  axes[0].set_ylim(len(summaries) - 0.5, -0.5)
+  return png(figure)
+
+
+def _body(summaries, problems: Sequence[str]) -> list[Safe]:
+  used = [key for key in METRICS if any(key in made for made in summaries.values())]
+  rows = [
+    (_links(name, made), *(_text(made[key]) if key in made else "–" for key in used))
+    for name, made in summaries.items()
+  ]
+  caption = (
+    "Bars are 95% bootstrap intervals of the mean over seeds (dots). With few seeds they are too "
+    "narrow: no interval of three seeds is wider than from the least to the greatest of them."
+  )
+  drawn = picture(
+    plot_comparison(summaries, LIGHT),
+    plot_comparison(summaries, DARK),
+    "Mean and interval of the main metrics, variant by variant",
+    caption,
+  )
+  header = ("variant and its runs", *(METRICS[key] for key in used))
+  notes = [element("div", element("p", f"Left out: {text}"), class_="note") for text in problems]
+  return [
+    element("header", element("h1", "What each part of the method is worth"), *notes),
+    section("At a glance", drawn),
+    section("All numbers", table(header, rows, range(1, len(header)))),
+  ]
+
+
+def _links(name: str, made: Mapping[str, Mapping[str, Any]]) -> Safe:
+  seeds = sorted({seed for cell in made.values() for seed in cell["seeds"]}, key=int)
+  links = [element("a", str(seed), href=f"{name}/seed{seed}/report.html") for seed in seeds]
+  spaced = [part for link in links for part in (" ", link)]
+  return join([name.replace("_", " "), *spaced])
+
+
+def _text(cell: Mapping[str, Any]) -> str:
+  interval = "" if cell["low"] is None else f" [{cell['low']:.2f}, {cell['high']:.2f}]"
+  return f"{cell['mean']:.2f}{interval}"
