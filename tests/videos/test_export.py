@@ -87,6 +87,7 @@ def test_tfds_reads_it_without_tensorflow(tmp_path, videos):
   ]
 
 
+@pytest.mark.filterwarnings("default")  # of torchvision, on the way to another decoder
 def test_lerobot_reads_it(tmp_path, videos):
   datasets = pytest.importorskip("lerobot.datasets.lerobot_dataset")
   folder = write_dataset(tmp_path / "dataset", videos, "lerobot")
