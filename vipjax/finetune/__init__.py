@@ -1,6 +1,6 @@
 """Fine-tuning a value function on a few videos of one task."""
 
-from vipjax.finetune.run import finetune, load_videos, make_settings
+from vipjax.finetune.run import finetune, load_videos, make_settings, step_devices
 from vipjax.finetune.step import Settings, TccSettings, TrainState, init_state, make_train_step
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
   "load_videos",
   "make_settings",
   "make_train_step",
+  "step_devices",
 ]

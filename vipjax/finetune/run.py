@@ -64,7 +64,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     encoder.save(workdir / "encoder_before", value)
   state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings)
 
-  devices = _devices(frames_per_step(settings, len(videos)))
+  devices = step_devices(frames_per_step(settings, len(videos)))
   step = make_train_step(value, settings, len(videos), len(devices))
   step = parallel.compile_step(step, devices)
   data = parallel.replicate(make_video_set([*videos, *background]), devices)
@@ -206,7 +206,7 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
 
 
-def _devices(frames: int) -> list[jax.Device]:
+def step_devices(frames: int) -> list[jax.Device]:
   """The devices that share a batch of so many frames: all of them.
 
   A CPU's devices are its cores, which the launcher makes so; there we take as many as divide.
