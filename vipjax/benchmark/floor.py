@@ -35,25 +35,19 @@ class Peak:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-  """What a program must do at least, and what it holds.
+  """What a program must do at least.
 
   Attributes:
     operations: as written, before the compiler's changes.
     bytes: of its arguments and results: each has to be moved once.
-    touched_bytes: read and written by all of its compiled parts, as the compiler counts them.
-    memory: bytes that it holds at its peak: arguments, results and temporaries.
   """
 
   operations: float
   bytes: float
-  touched_bytes: float
-  memory: float
 
   def times(self, count: int) -> Cost:
-    """The cost of `count` such programs in a row, which hold no more than one."""
-    return Cost(
-      self.operations * count, self.bytes * count, self.touched_bytes * count, self.memory
-    )
+    """The cost of `count` such programs in a row."""
+    return Cost(self.operations * count, self.bytes * count)
 
   def floor_seconds(self, peak: Peak) -> float:
     """The least time that it can take."""
@@ -86,24 +80,27 @@ def measure_peak(dtype: Any, size: int = 0, repeats: int = 8) -> Peak:
 
 
 def count(function: Callable, *arguments: Any) -> Cost:
-  """Counts a jitted function's work at these arguments (it is compiled, not run).
+  """Counts a jitted function's work at these arguments; it is neither compiled nor run.
 
   A loop inside the program counts as one round of it.
   """
   lowered = function.lower(*arguments)
-  compiled = lowered.compile()
-  memory = compiled.memory_analysis()
-  moved = memory.argument_size_in_bytes + memory.output_size_in_bytes
-  return Cost(
-    operations=_counted(lowered.cost_analysis(), "flops"),
-    bytes=moved,
-    touched_bytes=_counted(compiled.cost_analysis(), "bytes accessed"),
-    memory=moved - memory.alias_size_in_bytes + memory.temp_size_in_bytes,
-  )
+  analysis = lowered.cost_analysis() or {}
+  moved = jax.tree.leaves((arguments, lowered.out_info))
+  return Cost(float(analysis.get("flops", 0.0)), sum(_bytes(leaf) for leaf in moved))
 
 
-def _counted(analysis: Any, name: str) -> float:
-  return float((analysis or {}).get(name, 0.0))
+def held_bytes(function: Callable, *arguments: Any) -> int:
+  """Bytes that the compiled function holds at its peak: arguments, results and temporaries."""
+  memory = function.lower(*arguments).compile().memory_analysis()
+  held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+  return held - memory.alias_size_in_bytes
+
+
+def _bytes(leaf: Any) -> int:
+  if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    return 8 * math.prod(leaf.shape)
+  return math.prod(leaf.shape) * jnp.dtype(leaf.dtype).itemsize
 
 
 def _best(run: Callable[[], Any], repeats: int) -> float:

@@ -114,7 +114,8 @@ def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathl
 def markdown(result: SuiteResult, command: str, versions: Mapping[str, Any]) -> str:
   """The result as a Markdown page."""
   packages, peak = versions["packages"], result.peak
-  known = ", ".join(f"{name} {packages[name]}" for name in ("jax", "flax", "mujoco") if name in packages)
+  shown = [name for name in ("jax", "flax", "mujoco") if name in packages]
+  known = ", ".join(f"{name} {packages[name]}" for name in shown)
   lines = [
     f"# Benchmark: {result.suite}",
     "",
@@ -124,13 +125,13 @@ def markdown(result: SuiteResult, command: str, versions: Mapping[str, Any]) -> 
     f"cores; Python {versions['python']}, {known}; commit {versions['git_commit']}; "
     f"{versions['date']}.",
     "",
-    f"In the same run the machine did {_number(peak.operations / 1e9)} G operations/s ({peak.dtype} "
-    f"matrix product) and moved {_number(peak.bytes / 1e9)} GB/s (in memory).",
+    f"In the same run the machine did {_number(peak.operations / 1e9)} G operations/s (a "
+    f"{peak.dtype} matrix product) and moved {_number(peak.bytes / 1e9)} GB/s (in memory).",
     "",
   ]
   if result.cases:
     lines += [
-      "Rates are medians with their quartiles; \"times as fast\" is ours over theirs, turn by turn:"
+      'Rates are medians with their quartiles; "times as fast" is ours over theirs, turn by turn:'
       " median (least to most). Floor reached: the least time that our operations and bytes can"
       " take at those peaks, over the time taken. Memory is the most that the processes held,"
       " libraries included.",

@@ -45,7 +45,7 @@ def run_suite(
     raise UserError(f"expected a suite among {', '.join(SUITES)}, got {suite!r}; choose one.")
   for python in peer_pythons:
     if not os.access(python, os.X_OK):
-      raise UserError(f"expected a Python interpreter for --peer_python, got {python}: there is none.")
+      raise UserError(f"expected a Python interpreter for --peer_python, got {python}: it is none.")
   bench = Bench(repeats, peer_pythons, peak_size)
   # Here: the suites of environments load MuJoCo, which the others do without.
   result = importlib.import_module(f"vipjax.benchmark.{suite}").run(bench, **sizes)

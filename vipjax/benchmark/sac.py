@@ -60,9 +60,7 @@ def run(
     _loop_case(bench, settings, loop_steps, sizes),
   ]
   rows = [_replay_row(bench, settings, size, updates) for size in replay_sizes]
-  return SuiteResult(
-    "sac", ABOUT, cases, bench.skipped, bench.peak, {"A larger replay": rows}
-  )
+  return SuiteResult("sac", ABOUT, cases, bench.skipped, bench.peak, {"A larger replay": rows})
 
 
 def _update_case(bench: Bench, settings: SacSettings, updates: int, sizes: dict[str, Any]) -> Case:
@@ -148,9 +146,7 @@ class EmptyVectorEnv:
   def step_wait(self) -> Step:
     truncated = np.full(ENVS, self._steps % 200 == 0)
     never = np.zeros(ENVS, bool)
-    return Step(
-      self._observation, self._frames, truncated, never, self._observation, self._frames
-    )
+    return Step(self._observation, self._frames, truncated, never, self._observation, self._frames)
 
 
 class NoReward:

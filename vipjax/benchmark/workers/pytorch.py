@@ -24,7 +24,11 @@ class Block(nn.Module):
     super().__init__()
     outputs = channels * (4 if bottleneck else 1)
     if bottleneck:
-      layers = ((inputs, channels, 1, 1), (channels, channels, 3, stride), (channels, outputs, 1, 1))
+      layers = (
+        (inputs, channels, 1, 1),
+        (channels, channels, 3, stride),
+        (channels, outputs, 1, 1),
+      )
     else:
       layers = ((inputs, channels, 3, stride), (channels, channels, 3, 1))
     for i, layer in enumerate(layers, 1):

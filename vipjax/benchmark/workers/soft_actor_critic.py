@@ -26,7 +26,9 @@ class EmptyEnv(gymnasium.Env):
 
 def update(package, updates, batch_size, hidden, observation_size, num_actions, replay_size):
   """`updates` gradient steps, each on a fresh batch of a replay of random transitions."""
-  model = _model(package, 1, updates, batch_size, hidden, observation_size, num_actions, replay_size)
+  model = _model(
+    package, 1, updates, batch_size, hidden, observation_size, num_actions, replay_size
+  )
   rng = np.random.default_rng(0)
 
   def normal(*shape):
