@@ -17,7 +17,7 @@ from absl import flags
 from vipjax.runtime import launcher
 
 _OUT = flags.DEFINE_string("out", "benchmark", "folder of the results")
-_REPEATS = flags.DEFINE_integer("repeats", 7, "how often each contender is timed", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "how often each contender is timed", lower_bound=1)
 _PEER_PYTHON = flags.DEFINE_multi_string(
   "peer_python", [], "a Python interpreter that has packages of peers; may be given repeatedly"
 )

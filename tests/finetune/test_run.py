@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -129,3 +130,37 @@ def test_videos_of_ones_own_are_brought_to_one_size(workdir, tmp_path):
   config = config_of(**{"data.path": str(tmp_path / "own"), "data.size": 20})
   videos = run_lib.load_videos(config, tmp_path)
   assert [video.frames.shape for video in videos] == [(3, 20, 20, 3)]
+
+
+def test_many_steps_in_one_program_are_the_same_steps(workdir, tmp_path, monkeypatch):
+  # As on an accelerator: three at a time, the rest one by one, checkpoints after 3 and 6.
+  monkeypatch.setattr(run_lib, "_METRICS_EVERY", 1)
+  config = config_of(**{"finetune.steps": 7})
+  singly = tmp_path / "singly"
+  singly.mkdir()
+  (singly / "videos").symlink_to(workdir / "videos")
+  finetune(config, singly)
+  saved = []
+  save = run_lib.Checkpointer.save
+  monkeypatch.setattr(
+    run_lib.Checkpointer, "save", lambda *a, **k: (saved.append(a[1]), save(*a, **k))[1]
+  )
+  monkeypatch.setattr(run_lib, "steps_per_dispatch", lambda: 3)
+  finetune(config, workdir)
+  assert saved == [3, 6, 7]
+  one, many = (
+    [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for folder in (singly, workdir)
+  )
+  assert [row["step"] for row in many] == [row["step"] for row in one] == [1, 2, 3, 4, 5, 6, 7]
+  for name in one[0]:
+    if name != "stage":
+      np.testing.assert_allclose(
+        [row[name] for row in many], [row[name] for row in one], rtol=1e-3, atol=1e-4, err_msg=name
+      )
+
+
+def test_steps_per_dispatch_follow_the_platform(monkeypatch):
+  assert run_lib.steps_per_dispatch() == 1
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  assert run_lib.steps_per_dispatch() == 10

@@ -25,7 +25,7 @@ class Bench:
     skipped: peers that did not run, with the reason.
   """
 
-  def __init__(self, repeats: int = 7, peer_pythons: Sequence[str] = (), peak_size: int = 0):
+  def __init__(self, repeats: int = 5, peer_pythons: Sequence[str] = (), peak_size: int = 0):
     """Measures the machine's peak.
 
     Args:

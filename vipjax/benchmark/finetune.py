@@ -15,7 +15,15 @@ from vipjax.benchmark.bench import Bench
 from vipjax.benchmark.peers import PeerSpec
 from vipjax.benchmark.results import Case, SuiteResult
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.finetune import Settings, TccSettings, init_state, make_train_step, step_devices
+from vipjax.finetune import (
+  Settings,
+  TccSettings,
+  init_state,
+  make_train_step,
+  repeat,
+  step_devices,
+  steps_per_dispatch,
+)
 from vipjax.runtime import parallel
 from vipjax.types import VideoSet
 
@@ -71,18 +79,22 @@ def _case(bench: Bench, config: ResNetConfig, size: int, clips: int) -> Case:
   state = init_state(jax.random.key(1), value, settings)
   # One device's program has the work of all of them.
   cost = floor.count(jax.jit(make_train_step(value, settings, VIDEOS)), state, videos)
-  step = parallel.compile_step(make_train_step(value, settings, VIDEOS, len(devices)), devices)
+  steps = steps_per_dispatch()
+  step = repeat(make_train_step(value, settings, VIDEOS, len(devices)), steps)
+  step = parallel.compile_step(step, devices)
   ours = measure.Stateful(
     step, parallel.replicate(state, devices), parallel.replicate(videos, devices)
   )
   theirs = {
     "arch": config.arch, "width": config.width, "embedding_dim": config.embedding_dim,
     "videos": VIDEOS, "length": LENGTH, "source": source, "size": size, "clips": clips,
-    "negatives": settings.num_negatives,
+    "negatives": settings.num_negatives, "steps": steps,
   }  # fmt: skip
   peer = PeerSpec("PyTorch", "pytorch.train", ("torch", "numpy"), theirs)
-  name = f"{config.arch} at {size} px, {clips} clips"
-  return bench.compare(name, "frames", 4 * clips, ours, [peer], cost, {"devices": len(devices)})
+  return bench.compare(
+    f"{config.arch} at {size} px, {clips} clips", "frames", 4 * clips * steps, ours, [peer],
+    cost.times(steps), {"devices": len(devices), "steps_per_dispatch": steps},
+  )  # fmt: skip
 
 
 def _tcc_row(bench: Bench, B: int, K: int | str, T: int, N: int, D: int) -> dict[str, Any]:

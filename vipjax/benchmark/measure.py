@@ -56,7 +56,7 @@ def interleave(
     UserError: fewer than one repeat.
   """
   if repeats < 1:
-    raise UserError(f"expected at least 1 repeat, got {repeats}; the default is 7.")
+    raise UserError(f"expected at least 1 repeat, got {repeats}; the default is 5.")
   for run in contenders.values():
     for _ in range(warmup):
       run()

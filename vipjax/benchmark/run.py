@@ -19,7 +19,7 @@ def run_suite(
   suite: str,
   out: str | os.PathLike,
   command: str,
-  repeats: int = 7,
+  repeats: int = 5,
   peer_pythons: Sequence[str] = (),
   peak_size: int = 0,
   **sizes: Any,

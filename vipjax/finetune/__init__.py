@@ -1,7 +1,20 @@
 """Fine-tuning a value function on a few videos of one task."""
 
-from vipjax.finetune.run import finetune, load_videos, make_settings, step_devices
-from vipjax.finetune.step import Settings, TccSettings, TrainState, init_state, make_train_step
+from vipjax.finetune.run import (
+  finetune,
+  load_videos,
+  make_settings,
+  step_devices,
+  steps_per_dispatch,
+)
+from vipjax.finetune.step import (
+  Settings,
+  TccSettings,
+  TrainState,
+  init_state,
+  make_train_step,
+  repeat,
+)
 
 __all__ = [
   "Settings",
@@ -12,5 +25,7 @@ __all__ = [
   "load_videos",
   "make_settings",
   "make_train_step",
+  "repeat",
   "step_devices",
+  "steps_per_dispatch",
 ]

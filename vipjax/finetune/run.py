@@ -19,6 +19,7 @@ from vipjax.finetune.step import (
   frames_per_step,
   init_state,
   make_train_step,
+  repeat,
 )
 from vipjax.runtime import parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
@@ -30,6 +31,7 @@ from vipjax.videos import fit_square, make_video_set, read_videos, require_frame
 
 STAGE = "finetune"
 _METRICS_EVERY = 10
+_ACCELERATOR_STEPS = 10
 _NAMED_VIDEOS = 20
 # Streams of the run's seed.
 _INIT_STREAM, _TRAIN_STREAM = 0, 1
@@ -66,7 +68,10 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
 
   devices = step_devices(frames_per_step(settings, len(videos)))
   step = make_train_step(value, settings, len(videos), len(devices))
-  step = parallel.compile_step(step, devices)
+  dispatches = {
+    count: parallel.compile_step(repeat(step, count), devices)
+    for count in (1, steps_per_dispatch())
+  }
   data = parallel.replicate(make_video_set([*videos, *background]), devices)
   with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
     restored = checkpoints.restore_latest(state)
@@ -74,7 +79,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       state = restored[1]
     first = int(state.step)
     state, metrics, seconds = _run(
-      step, parallel.replicate(state, devices), data, config.finetune, workdir, checkpoints,
+      dispatches, parallel.replicate(state, devices), data, config.finetune, workdir, checkpoints,
       first if restored else None,
     )  # fmt: skip
   variables = {"params": state.params}
@@ -99,25 +104,42 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   return result
 
 
-def _run(step, state: TrainState, data, config, workdir, checkpoints, resume_step):
-  """Steps until config.steps; returns the state, the last metrics and the seconds it took."""
-  metrics, started = {}, time.monotonic()
-  first = resume_step or 0
+def _run(dispatches, state: TrainState, data, config, workdir, checkpoints, resume_step):
+  """Steps until config.steps; returns the state, the last metrics and the seconds it took.
+
+  `dispatches` are compiled steps by how many of them each does at once.
+  """
+  started = time.monotonic()
+  first = done = resume_step or 0
+  last, rows = first, {}  # metrics of the dispatch that ended with step `last`, not written yet
+
+  def write() -> None:
+    for i, number in enumerate(range(last - len(rows.get("loss", ())) + 1, last + 1)):
+      if number % _METRICS_EVERY == 0 or number == config.steps:
+        writer.write(number, {name: values[i] for name, values in rows.items()})
+
   with (
     MetricsWriter(workdir, STAGE, resume_step) as writer,
     Progress(config.steps, STAGE, initial=first) as progress,
   ):
-    for done in range(first + 1, config.steps + 1):
-      state, metrics = step(state, data)
-      progress.update(1, loss=metrics["loss"])
-      if done % _METRICS_EVERY == 0 or done == config.steps:
-        writer.write(done, metrics)
-      if done % config.checkpoint_every == 0 and done < config.steps:
+    while done < config.steps:
+      count = max(n for n in dispatches if n <= config.steps - done)
+      state, new_rows = dispatches[count](state, data)
+      # The ones before: to fetch these now would leave the device without work.
+      write()
+      last, rows = done + count, new_rows
+      progress.update(count, loss=rows["loss"][-1])
+      due = last // config.checkpoint_every > done // config.checkpoint_every
+      done = last
+      if due and done < config.steps:
+        write()
+        rows = {}
         checkpoints.save(done, state)
+    write()
     jax.block_until_ready(state)
     if config.steps > first:
       checkpoints.save(config.steps, state)
-  return state, metrics, time.monotonic() - started
+  return state, {name: values[-1] for name, values in rows.items()}, time.monotonic() - started
 
 
 def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
@@ -204,6 +226,11 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
   params = value.variables["params"]
   head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
+
+
+def steps_per_dispatch() -> int:
+  """How many steps one program does: 1 on a CPU, where convolutions in a loop crawl; else 10."""
+  return 1 if jax.default_backend() == "cpu" else _ACCELERATOR_STEPS
 
 
 def step_devices(frames: int) -> list[jax.Device]:

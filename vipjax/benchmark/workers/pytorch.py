@@ -104,8 +104,8 @@ def embed(frames, state, arch, width, embedding_dim, result):
   return run, _facts(device, layout)
 
 
-def train(arch, width, embedding_dim, videos, length, source, size, clips, negatives):
-  """A fine-tuning step: crops of random clips, VIP's loss, Adam.
+def train(arch, width, embedding_dim, videos, length, source, size, clips, negatives, steps):
+  """Fine-tuning steps: crops of random clips, VIP's loss, Adam.
 
   Args:
     arch, width, embedding_dim: of the network.
@@ -113,6 +113,7 @@ def train(arch, width, embedding_dim, videos, length, source, size, clips, negat
     size: of the network's input.
     clips: B clips of 4 frames in a batch.
     negatives: permutations of the batch.
+    steps: in a run.
   """
   network, device, layout = _network(arch, width, embedding_dim)
   network.train()
@@ -134,12 +135,13 @@ def train(arch, width, embedding_dim, videos, length, source, size, clips, negat
     return normalise(torch.cat(batch)).contiguous(memory_format=layout)
 
   def run():
-    optimizer.zero_grad(set_to_none=True)
-    x = crops()
-    with _precision(device):
-      embeddings = network(x)
-    vip_loss(embeddings.float().view(clips, 4, -1), negatives).backward()
-    optimizer.step()
+    for _ in range(steps):
+      optimizer.zero_grad(set_to_none=True)
+      x = crops()
+      with _precision(device):
+        embeddings = network(x)
+      vip_loss(embeddings.float().view(clips, 4, -1), negatives).backward()
+      optimizer.step()
     if device == "cuda":
       torch.cuda.synchronize()
 

@@ -1,6 +1,7 @@
 """SAC updates, and the whole loop on empty environments, by stable-baselines3 and sbx-rl."""
 
 import importlib
+import time
 
 import gymnasium
 import numpy as np
@@ -39,7 +40,11 @@ def update(package, updates, batch_size, hidden, observation_size, num_actions, 
       normal(1, observation_size), normal(1, observation_size),
       np.clip(normal(1, num_actions), -1, 1), normal(1), np.zeros(1), [{}],
     )  # fmt: skip
-  return lambda: _train(model, updates, batch_size), _facts(package)
+
+  def run():
+    _train(model, updates, batch_size)
+
+  return run, _facts(package, run)
 
 
 def loop(
@@ -55,7 +60,7 @@ def loop(
     model.learn(steps * num_envs, reset_num_timesteps=False)
     _wait(model)
 
-  return run, _facts(package)
+  return run, _facts(package, run)
 
 
 def _model(
@@ -88,5 +93,24 @@ def _wait(model):
     jax.block_until_ready((state, model.policy.actor_state.params))
 
 
-def _facts(package):
-  return {package: importlib.import_module(package).__version__}
+def _facts(package, run):
+  facts = {package: importlib.import_module(package).__version__}
+  if package == "stable_baselines3":
+    facts["threads"] = _best_threads(run)
+  return facts
+
+
+def _best_threads(run):
+  """Has PyTorch use one thread or all, whichever is faster: small matrices often want one."""
+  import torch
+
+  seconds = {}
+  for threads in (torch.get_num_threads(), 1):
+    torch.set_num_threads(threads)
+    run()
+    start = time.perf_counter()
+    run()
+    seconds[threads] = time.perf_counter() - start
+  best = min(seconds, key=seconds.get)
+  torch.set_num_threads(best)
+  return best
