@@ -21,7 +21,8 @@ LENGTH = 8
 def config_of(**overrides):
   config = demo.get_config()
   config.update_from_flattened_dict({
-    "encoder.width": 8, "encoder.embedding_dim": 8, "encoder.size": 16, "encoder.resize": 16,
+    "encoder.init": "scratch", "encoder.width": 8, "encoder.embedding_dim": 8, "encoder.size": 16,
+    "encoder.resize": 16,
     "finetune.steps": 4, "finetune.batch_size": 2, "finetune.checkpoint_every": 2,
     **overrides,
   })  # fmt: skip
