@@ -96,7 +96,8 @@ def test_lerobot_reads_it(tmp_path, videos):
   for index, (video, time) in {0: (videos[0], 0), 4: (videos[0], 4), 7: (videos[3], 2)}.items():
     item = dataset[index]
     frame = (item["observation.images.left"].permute(1, 2, 0).numpy() * 255).round()
-    assert psnr(frame.astype(np.uint8), video.frames[time]) > 30
+    likeness = [psnr(frame.astype(np.uint8), other) for other in video.frames]
+    assert np.argmax(likeness) == time and likeness[time] > 25
     assert item["task"] == video.task
     assert bool(item["next.success"]) == (index == 4)
 
