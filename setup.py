@@ -27,6 +27,8 @@ REQUIREMENTS = [
   "packaging",
   "pillow",
   "platformdirs",
+  # LeRobot's tables; tensorflow-datasets needs it as well.
+  "pyarrow",
   "safetensors",
   "tensorboardX",
   "tensorflow-datasets",
@@ -35,7 +37,9 @@ REQUIREMENTS = [
 ]
 
 EXTRAS = {
-  "test": ["hypothesis", "pytest", "ruff"],
+  # robomimic's HDF5 files.
+  "robomimic": ["h5py"],
+  "test": ["h5py", "hypothesis", "pytest", "ruff"],
   # Other people's implementations, for second opinions and for timing against; vipjax itself
   # never imports them.
   "peers": ["sbx-rl", "stable-baselines3", "torch"],

@@ -45,10 +45,20 @@ def get_config() -> ConfigDict:
   config.record.robot_free = True  # also film every view with the robot's alpha at 0
   config.record.hold = 5  # steps filmed after success
   config.record.frame_stride = 1  # control steps from frame to frame
+  # "mp4", in videos/; "frames", "tfds" or "lerobot" write the same also to dataset/, for others.
+  config.record.format = "mp4"
   config.record.random_episodes = 0  # unlabelled videos of random motion, for background_clips
 
   config.data = ConfigDict()
-  config.data.path = ""  # videos of your own instead of recorded ones: a file or a folder
+  # Videos of your own instead of recorded ones: a file, a folder or a data set that
+  # vipjax.read_videos takes. What follows holds for them alone.
+  config.data.path = ""
+  config.data.view = ""  # this camera alone
+  config.data.episodes = ""  # these episodes alone, such as "0,2,5-7"
+  config.data.task = ""  # episodes of this task alone
+  config.data.success = False  # True: only episodes that are known to have ended in success
+  config.data.fps = 0.0  # frames per second to take; 0: all that there are
+  config.data.frame_stride = 1  # and of those every n-th
   # Videos that take more than so many MiB stay in the host's memory, and grain feeds each step.
   config.data.resident_mb = 2048
   config.data.size = 0  # pixels of the square they are brought to; 0 leaves them, if all are alike
@@ -56,6 +66,8 @@ def get_config() -> ConfigDict:
   config.encoder = ConfigDict()
   config.encoder.init = "vip-resnet50"  # "scratch", or anything that vipjax.load takes
   # Only with init = "scratch":
+  config.encoder.name = "scratch"  # noted in the artefact, like the licence of what comes out
+  config.encoder.licence = "unknown"
   config.encoder.arch = "resnet50"  # resnet18, resnet34, resnet50
   config.encoder.width = 64  # channels of the first stage
   config.encoder.embedding_dim = 1024
@@ -95,6 +107,7 @@ def get_config() -> ConfigDict:
   config.finetune.tcc.similarity = "l2"
   config.finetune.tcc.temperature = 0.1
   config.finetune.checkpoint_every = 1000  # steps
+  config.finetune.max_skipped = 10  # updates in a row that are not finite before it stops
 
   config.evaluate = ConfigDict()
   config.evaluate.unseen_episodes = 8  # expert episodes with placements never recorded
@@ -125,6 +138,7 @@ def get_config() -> ConfigDict:
   config.policy.eval_episodes = 10  # while learning
   config.policy.final_episodes = 20  # of the policy kept
   config.policy.checkpoint_every = 50_000  # environment steps
+  config.policy.max_skipped = 1000  # updates in a row that are not finite before it stops
 
   config.reward = ConfigDict()
   config.reward.form = "difference"  # V' - V; or "discounted", "value"

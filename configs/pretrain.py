@@ -36,13 +36,15 @@ def get_config() -> ConfigDict:
   config.corpus.distance = (0.85, 1.4)  # metres
 
   config.encoder.init = "scratch"
+  config.encoder.name = "mini"
+  config.encoder.licence = "Apache-2.0"
   config.encoder.arch = "resnet18"
   config.encoder.width = 16
   config.encoder.embedding_dim = 128
   config.encoder.size = 64
   config.encoder.resize = 64
 
-  config.finetune.steps = 4000
+  config.finetune.steps = 5000
   config.finetune.batch_size = 24
   config.finetune.learning_rate = 1e-3
   # VIP wants about one unit of distance per frame; fresh embeddings span about one in all.

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
   from vipjax import encoder, envs, evaluation, finetune, losses, reward, sac, sampling, videos
   from vipjax.encoder import load
   from vipjax.envs import make_env
+  from vipjax.reward import EmbeddingRewardVectorWrapper, EmbeddingRewardWrapper, FrameInInfo
   from vipjax.videos import read_video, read_videos
 
 __version__ = "0.1.0"
@@ -16,6 +17,9 @@ __version__ = "0.1.0"
 # Imported on first use: the environments' worker processes must not pay for JAX, nor those who
 # only train for MuJoCo and a headless GL library.
 _PUBLIC = {
+  "EmbeddingRewardVectorWrapper": "vipjax.reward",
+  "EmbeddingRewardWrapper": "vipjax.reward",
+  "FrameInInfo": "vipjax.reward",
   "load": "vipjax.encoder",
   "make_env": "vipjax.envs",
   "read_video": "vipjax.videos",
@@ -26,6 +30,9 @@ _ROOMS = (
 )  # fmt: skip
 
 __all__ = [
+  "EmbeddingRewardVectorWrapper",
+  "EmbeddingRewardWrapper",
+  "FrameInInfo",
   "encoder",
   "envs",
   "evaluation",

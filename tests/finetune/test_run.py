@@ -159,3 +159,12 @@ def test_videos_of_ones_own_are_brought_to_one_size(workdir, tmp_path):
   config = config_of(**{"data.path": str(tmp_path / "own"), "data.size": 20})
   videos = run_lib.load_videos(config, tmp_path)
   assert [video.frames.shape for video in videos] == [(3, 20, 20, 3)]
+
+
+def test_too_many_updates_that_are_not_finite_end_the_run_with_their_losses(workdir):
+  config = config_of(**{
+    "finetune.steps": 40, "finetune.learning_rate": 1e30, "finetune.max_skipped": 3,
+  })  # fmt: skip
+  with pytest.raises(UserError, match="updates in a row up to step [0-9]+ .*not finite: .*loss"):
+    finetune(config, workdir)
+  assert not (workdir / "encoder").exists()

@@ -135,6 +135,28 @@ def test_background_videos_and_head_learning_rate_matter(value, videos):
   np.testing.assert_allclose(moved["conv1"], 1e-3, rtol=1e-2)
 
 
+def test_an_update_that_is_not_finite_changes_nothing_and_counts(value, videos, step):
+  state = init_state(jax.random.key(1), value, SETTINGS)
+  params = jax.tree.map(lambda leaf: leaf.at[(0,) * leaf.ndim].set(jnp.nan), state.params)
+  broken = state._replace(params=params)
+  for count in (1, 2):
+    after, metrics = step(broken, videos)
+    assert not np.isfinite(float(metrics["loss"]))
+    assert int(metrics["skipped"]) == int(metrics["skipped_in_a_row"]) == count
+    for name in ("params", "batch_stats", "opt_state"):
+      assert jax.tree.all(
+        jax.tree.map(
+          lambda a, b: np.array_equal(a, b, equal_nan=True),
+          getattr(after, name), getattr(broken, name),
+        )
+      )  # fmt: skip
+    assert int(after.step) == count
+    broken = after
+  healthy, metrics = step(after._replace(params=state.params), videos)
+  assert healthy.skipped.tolist() == [2, 0]
+  assert not leaves_equal(healthy.params, state.params)
+
+
 def test_decay_ends_at_zero(value, videos):
   settings = dataclasses.replace(SETTINGS, decay_steps=2)
   step = jax.jit(make_train_step(value, settings, num_task=3))

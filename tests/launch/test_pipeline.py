@@ -1,10 +1,13 @@
 """The real launchers: the published config with small numbers, and the pipeline as a whole."""
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -31,13 +34,22 @@ SMALL_COUNTS = {
 }
 
 
-def launch(name, config, workdir, overrides=None, *flags):
+# As many devices as users have, one per core, instead of the fake ones of other tests.
+ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+
+
+def command_of(name, config, workdir, overrides=None):
   command = [sys.executable, "-m", f"launch.{name}", f"--config={config}", f"--workdir={workdir}"]
-  command += [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
-  # As many devices as users have, one per core, instead of the fake ones of other tests.
-  environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+  return command + [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
+
+
+def launch(name, config, workdir, overrides=None):
+  return run(command_of(name, config, workdir, overrides))
+
+
+def run(command):
   return subprocess.run(
-    [*command, *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
+    command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=900
   )
 
 
@@ -120,7 +132,8 @@ def demo(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("demo") / "run"
   overrides = {
     **SMALL_ENCODER, **SMALL_COUNTS, "evaluate.unseen_episodes": 1, "record.size": 32,
-    "finetune.batch_size": 2, "env.horizon": 100,
+    "finetune.batch_size": 2, "env.horizon": 100, "finetune.steps": 6,
+    "finetune.checkpoint_every": 2, "policy.checkpoint_every": 9,
   }  # fmt: skip
   return workdir, overrides, launch("pipeline", "configs/demo.py", workdir, overrides)
 
@@ -146,6 +159,66 @@ def test_pipeline_again_says_that_it_is_finished(demo):
   again = launch("pipeline", "configs/demo.py", workdir, overrides)
   assert again.returncode == 0 and "is finished" in again.stdout
   assert (workdir / "report.html").stat().st_mtime_ns == before
+
+
+def test_a_run_repeats_to_the_same_numbers_from_its_own_folder(demo, tmp_path):
+  workdir, _, _ = demo
+  command = [sys.executable, "-m", "launch.repeat", f"--workdir={workdir}", f"--out={tmp_path}/run"]
+  same = run(command)
+  require_same_films(tmp_path / "run", workdir)
+  assert same.returncode == 0, same.stdout + same.stderr[-3000:]
+  assert "gave the same numbers" in same.stdout
+  assert_same_files(tmp_path / "run", workdir)
+  results = json.loads((tmp_path / "run" / "results.json").read_text())
+  (tmp_path / "run" / "results.json").write_text(json.dumps({**results, "policy_return": 1e9}))
+  command[3:] = [f"--workdir={tmp_path}/run", f"--out={workdir}"]
+  other = run(command)
+  assert other.returncode == 2 and "results: policy_return was 1000000000.0, is" in other.stdout
+  assert run([*command[:3], f"--workdir={workdir}"]).returncode == 1
+
+
+def films(folder):
+  return [
+    path.read_bytes()
+    for part in ("videos", "unseen")
+    for path in sorted(folder.glob(f"{part}/*.mp4"))
+  ]
+
+
+def require_same_films(folder, reference):
+  # On a busy machine x264 makes other bytes of the same frames, about once in 400 films (see
+  # docs/results/faults.md); all that follows then is another run.
+  if films(folder) != films(reference):
+    pytest.skip("x264 has encoded the same frames in two ways")
+
+
+def assert_same_files(folder, reference):
+  """Beyond the numbers: the same weights, metrics and actor, bit for bit."""
+  for made in ("encoder/model.safetensors", "policy/actor.safetensors", "metrics.jsonl"):
+    assert (folder / made).read_bytes() == (reference / made).read_bytes(), made
+
+
+def test_killed_at_any_moment_it_ends_in_the_same_bits(demo, tmp_path):
+  workdir, overrides, _ = demo
+  command = command_of("pipeline", "configs/demo.py", tmp_path / "run", overrides)
+  started = time.monotonic()
+  assert run([*command[:3], "--help"]).returncode == 0
+  imports = time.monotonic() - started
+  rng = np.random.default_rng()  # other moments in every run of the tests
+  for number in range(4):
+    # In a session of its own, so that its workers die with it.
+    process = subprocess.Popen(
+      command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+      start_new_session=True,
+    )  # fmt: skip
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      process.wait(imports * rng.uniform(2, 6 + 2 * number))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+  done = run(command)
+  assert done.returncode == 0, done.stderr[-3000:]
+  require_same_films(tmp_path / "run", workdir)
+  assert_same_files(tmp_path / "run", workdir)
 
 
 def test_another_config_in_the_same_folder_is_refused(demo):

@@ -10,7 +10,6 @@ from tests.report.runs import curve, video, write_finished_run
 from tests.report.test_page import Page
 from vipjax import report
 from vipjax.report import evidence_plots
-from vipjax.report.films import curve_film
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.videos import read_video, write_image, write_video
@@ -92,7 +91,7 @@ def test_pictures_and_films(page, workdir):
   # Two recorded, the policy's, one beside its curve (the other curve has too few points), one map.
   assert len(page.all("video")) == 5
   made = read_video(workdir / "pictures" / "curve0.mp4")
-  assert made.frames.shape == (6, 256, 640, 3)
+  assert made.frames.shape == (6, 256, 790, 3)
 
 
 def test_a_run_without_evidence_has_no_such_sections(tmp_path):
@@ -100,15 +99,6 @@ def test_a_run_without_evidence_has_no_such_sections(tmp_path):
   text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
   for words in ("What the value looks at", "Off the expert's path", "Alignment"):
     assert words not in text
-
-
-def test_the_film_draws_the_curve_as_far_as_it_has_come():
-  film = curve_film(video("left", True, length=4), curve(LEFT, [2.0, 1.5, 1.0, 0.0]))
-  assert film.shape == (4, 256, 640, 3)
-  assert (film[0, :, :256] == 40).all()
-  blue = np.array([0, 0x72, 0xB2])
-  drawn = [int((np.abs(frame.astype(int) - blue).max(-1) < 8).sum()) for frame in film]
-  assert drawn[0] == 0 and drawn == sorted(drawn) and drawn[-1] > 2 * drawn[1] > 0
 
 
 def test_neighbours_are_the_frames_named():

@@ -80,6 +80,26 @@ def test_discount_zero_means_no_bootstrap():
   assert float(update(wild, goes_on)[1]["critic_loss"]) > 100 * losses[0]
 
 
+def test_an_update_that_is_not_finite_changes_nothing_and_counts():
+  agent = init_agent(jax.random.key(0), 3, 1, SETTINGS)
+  update = jax.jit(make_update(1, SETTINGS))
+  good = rollout(jax.random.key(1), 64, 0.0)
+  bad = good._replace(reward=good.reward.at[5].set(jnp.nan))
+  after = agent
+  for count in (1, 2):
+    after, metrics = update(after, bad)
+    assert np.isnan(float(metrics["critic_loss"]))
+    assert after.skipped.tolist() == [count, count] and int(after.step) == count
+  unchanged = after._replace(step=agent.step, skipped=agent.skipped)
+  for a, b in zip(jax.tree.leaves(unchanged), jax.tree.leaves(agent), strict=True):
+    np.testing.assert_array_equal(
+      *(jax.random.key_data(x) if x.dtype == agent.key.dtype else x for x in (a, b))
+    )
+  after, _ = update(after, good)
+  assert after.skipped.tolist() == [2, 0]
+  assert float(after.log_temperature) != float(agent.log_temperature)
+
+
 def test_temperature_floor_holds():
   settings = dataclasses.replace(SETTINGS, min_temperature=0.09, target_entropy=-50.0)
   agent = init_agent(jax.random.key(0), 3, 1, settings)

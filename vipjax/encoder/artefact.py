@@ -57,7 +57,8 @@ def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = Fals
   with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
     new, old = pathlib.Path(temporary) / "new", pathlib.Path(temporary) / "old"
     new.mkdir()
-    safetensors.numpy.save_file(_flatten(value.variables), new / TENSORS)
+    # Not save_file, which makes files that only their owner can read.
+    (new / TENSORS).write_bytes(safetensors.numpy.save(_flatten(value.variables)))
     config = {
       "format": FORMAT,
       "architecture": dataclasses.asdict(value.config),

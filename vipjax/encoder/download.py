@@ -1,19 +1,15 @@
-"""Downloads one file: resumable, with progress, one process at a time."""
+"""Downloads one file: resumable, with progress."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import http.client
-import os
 import pathlib
-import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 
+from vipjax.runtime.cache import file_sha256
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 
@@ -124,34 +120,3 @@ def _check_secure(address: str, advice: str) -> None:
   parts = urllib.parse.urlsplit(address)
   if parts.scheme != "https" and (parts.scheme, parts.hostname) != ("http", "127.0.0.1"):
     raise UserError(f"Expected an HTTPS address, got {address}: {advice}.")
-
-
-def file_sha256(path: pathlib.Path) -> str:
-  """Hexadecimal sha256 of a file's content."""
-  with open(path, "rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def locked(path: pathlib.Path) -> Iterator[None]:
-  """Holds a lock file between processes; the system frees it when the process ends, however."""
-  with open(path, "a+b") as file:
-    if os.name == "nt":
-      import msvcrt
-
-      file.seek(0)
-      while True:
-        try:
-          msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # gives up after ten seconds
-          break
-        except OSError:
-          continue
-    else:
-      import fcntl
-
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        print(f"waiting for another process that holds {path}", file=sys.stderr, flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    yield  # closing the file frees the lock

@@ -12,13 +12,13 @@ import pathlib
 from typing import Any
 
 from vipjax.encoder import artefact
-from vipjax.encoder.download import fetch, file_sha256, locked
+from vipjax.encoder.download import fetch
 from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNetConfig
 from vipjax.encoder.torch_checkpoint import read_vip_network
 from vipjax.encoder.value import ValueFunction
 from vipjax.runtime import run_folder
-from vipjax.runtime.cache import cache_folder
+from vipjax.runtime.cache import cache_folder, file_sha256, locked
 from vipjax.runtime.errors import UserError
 
 NAME = "vip-resnet50"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import mujoco
@@ -9,6 +10,7 @@ import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 
 from vipjax.envs.robot_env import RobotEnv
+from vipjax.scene import hand_error
 
 # Gains of the operational-space controller (1/s^2 and 1/s), the same for position and rotation,
 # and of its null space, which pulls the arm towards its home pose.
@@ -16,6 +18,32 @@ _STIFFNESS, _DAMPING = 900.0, 60.0
 _NULL_STIFFNESS, _NULL_DAMPING = 20.0, 5.0
 # Meta-World moves its mocap body by 1 cm at action 1.
 _METRES_PER_ACTION = 0.01
+# The hand hangs below Meta-World's weld by up to so much, and scripted policies count on it: some
+# wait for a height that is below the weld's own limit.
+_SAG = 0.01
+# A joint is held off its limit (radians) where it is in the zone before it and would arrive within
+# the time (seconds).
+_LIMIT_MARGIN, _LIMIT_ZONE, _LIMIT_SECONDS = 0.02, 0.06, 0.03
+
+
+@dataclasses.dataclass(frozen=True)
+class _Care:
+  """What the controller heeds beyond Khatib's equations.
+
+  Attributes:
+    sag: metres that the target may leave the task's limits by.
+    limits: whether joints are held off their limits: against one, the rest of the arm twists.
+    hold: whether a torque is known to be held for a whole control step, in which joint damping
+      eats most of what it gives to a light wrist.
+  """
+
+  sag: float = _SAG
+  limits: bool = True
+  hold: bool = True
+
+
+# Runs have been trained on videos of this one: its episodes stay the same to the bit.
+_CARELESS = ("sawyer", "window-open")
 
 
 class Expert:
@@ -32,8 +60,10 @@ class Expert:
     joints = [env.model.joint(name) for name in env.robot.arm_joints]
     self._qpos = np.array([joint.qposadr[0] for joint in joints])
     self._dofs = np.array([joint.dofadr[0] for joint in joints])
+    self._low, self._high = np.array([joint.range for joint in joints]).T
     self._gears = np.asarray(env.robot.gears)
-    self._quat = np.array([1.0, 0.0, 1.0, 0.0]) / np.sqrt(2.0)
+    careless = (env.robot.name, env.task_name) == _CARELESS
+    self._care = _Care(0.0, False, False) if careless else _Care()
 
   def reset(self) -> None:
     """Starts an episode at the environment's present state."""
@@ -41,7 +71,7 @@ class Expert:
 
   def action(self) -> np.ndarray:
     """float32 action for the environment's present state."""
-    env = self._env
+    env, task = self._env, self._env.task
     with warnings.catch_warnings():
       # The scripted policies warn that their displacements get clipped; they are meant to be.
       warnings.simplefilter("ignore")
@@ -49,9 +79,8 @@ class Expert:
     scripted = np.clip(scripted, -1.0, 1.0)
     if env.control == "end_effector":
       return scripted.astype(np.float32)
-    self._target = np.clip(
-      self._target + _METRES_PER_ACTION * scripted[:3], env.task.mocap_low, env.task.mocap_high
-    )
+    target, sag = self._target + _METRES_PER_ACTION * scripted[:3], self._care.sag
+    self._target = np.clip(target, task.mocap_low - sag, task.mocap_high + sag)
     torques = self._torques()
     return np.append(np.clip(torques / self._gears, -1.0, 1.0), scripted[3]).astype(np.float32)
 
@@ -65,21 +94,51 @@ class Expert:
     inertia = np.zeros((model.nv, model.nv))
     mujoco.mj_fullM(model, inertia, data.qM)
     inertia = inertia[np.ix_(self._dofs, self._dofs)]
+    damping = model.dof_damping[self._dofs]
+    if self._care.hold:
+      # What an implicit integrator of one control step takes for inertia.
+      inertia = inertia + np.diag(damping) * model.opt.timestep * self._env.task.frame_skip
     velocity = data.qvel[self._dofs]
+    error = hand_error(data, hand, self._target)
+    wanted = _STIFFNESS * error - _DAMPING * (jacobian @ velocity)
+    away = np.asarray(self._env.task.home) - data.qpos[self._qpos]
+    posture = _NULL_STIFFNESS * away - _NULL_DAMPING * velocity
 
-    error = np.zeros(6)
-    error[:3] = self._target - data.xpos[hand]
-    rotation, conjugate = np.zeros(4), np.zeros(4)
-    mujoco.mju_negQuat(conjugate, data.xquat[hand])
-    mujoco.mju_mulQuat(rotation, self._quat, conjugate)
-    mujoco.mju_quat2Vel(error[3:], rotation, 1.0)
+    free = np.ones(7, bool)
+    while True:
+      torques, acceleration = _operational_space(inertia, jacobian, wanted, posture, free)
+      blocked = free & self._arrives(data.qpos[self._qpos], velocity, acceleration)
+      # Six joints are enough for six coordinates of the hand; five are not.
+      if not self._care.limits or not blocked.any() or free.sum() - blocked.sum() < 5:
+        break
+      free &= ~blocked
+    if not free.all():
+      angles = data.qpos[self._qpos]
+      inside = np.clip(angles, self._low + _LIMIT_MARGIN, self._high - _LIMIT_MARGIN)
+      held = np.diag(inertia) * (_STIFFNESS * (inside - angles) - _DAMPING * velocity)
+      torques = np.where(free, torques, held)
+    return torques + damping * velocity
 
-    inverse = np.linalg.inv(inertia)
-    task_inertia = np.linalg.pinv(jacobian @ inverse @ jacobian.T, rcond=1e-4)
-    wrench = task_inertia @ (_STIFFNESS * error - _DAMPING * (jacobian @ velocity))
-    home = np.asarray(self._env.robot.home)
-    posture = inertia @ (
-      _NULL_STIFFNESS * (home - data.qpos[self._qpos]) - _NULL_DAMPING * velocity
-    )
-    null = np.eye(7) - jacobian.T @ task_inertia @ jacobian @ inverse
-    return jacobian.T @ wrench + null @ posture + model.dof_damping[self._dofs] * velocity
+  def _arrives(self, angles, velocity, acceleration) -> np.ndarray:
+    """bool [7]: joints that are near a limit and about to be at it."""
+    t = _LIMIT_SECONDS
+    soon = angles + t * velocity + 0.5 * t**2 * acceleration
+    low, high = self._low, self._high
+    at_low = (angles < low + _LIMIT_ZONE) & (soon < low + _LIMIT_MARGIN)
+    at_high = (angles > high - _LIMIT_ZONE) & (soon > high - _LIMIT_MARGIN)
+    return at_low | at_high
+
+
+def _operational_space(inertia, jacobian, wanted, posture, free):
+  """Torques [7] of the free joints for a hand acceleration [6], and the joints' accelerations [7].
+
+  The null space has the joint accelerations `posture` [7] where it can; other joints get 0.
+  """
+  inertia, jacobian = inertia[np.ix_(free, free)], jacobian[:, free]
+  inverse = np.linalg.inv(inertia)
+  task_inertia = np.linalg.pinv(jacobian @ inverse @ jacobian.T, rcond=1e-4)
+  null = np.eye(free.sum()) - jacobian.T @ task_inertia @ jacobian @ inverse
+  torques, acceleration = np.zeros(7), np.zeros(7)
+  torques[free] = jacobian.T @ (task_inertia @ wanted) + null @ (inertia @ posture[free])
+  acceleration[free] = inverse @ torques[free]
+  return torques, acceleration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import warnings
 
@@ -12,12 +13,13 @@ from metaworld.env_dict import ENV_CLS_MAP
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from vipjax.runtime.errors import UserError
-from vipjax.scene import Robot, bound_workspace, use_joint_torques
+from vipjax.scene import Robot, bound_workspace, home_at, replace_arm, use_joint_torques
 
 CONTROLS = ("torque", "end_effector")
 # Meta-World's hand limits of the window tasks, with a little slack: the walls stop the hand just
 # outside of what the scripted policy ever uses.
 WORKSPACE_SLACK = 0.02
+_SAWYER_JOINTS = 9
 _MOVED_BY_TASKS = ("body_pos", "body_quat", "site_pos", "geom_pos")
 
 
@@ -67,30 +69,47 @@ def _quiet_hooks():
 
 @functools.cache
 def _task_class(base: type, robot: Robot, control: str) -> type:
-  if control == "end_effector":
-    return type(base.__name__, (_EditedScene, base), {"_robot": robot, "_torque": False})
-  return type(f"Torque{base.__name__}", (_EditedScene, base), {"_robot": robot, "_torque": True})
+  name = f"{robot.name.title()}{control.title().replace('_', '')}{base.__name__}"
+  return type(name, (_EditedScene, base), {"_robot": robot, "_control": control})
 
 
 class _EditedScene:
-  """Mixed in before a Meta-World class: compiles our scene where it would load an XML file."""
+  """Mixed in before a Meta-World class: compiles our scene where it would load an XML file.
+
+  Attributes:
+    spec_of_scene: the uncompiled scene.
+    home: the arm's joint angles at reset, which hold the hand where Meta-World's reset would bring
+      it; None before the first reset.
+  """
 
   _robot: Robot
-  _torque: bool
+  _control: str
+  # Compiled once for all environments of a task: it takes up to some seconds.
+  _compiled: tuple[mujoco.MjSpec, mujoco.MjModel] | None = None
+  home: np.ndarray | None = None
 
   def _initialize_simulation(self):
-    self.spec_of_scene = mujoco.MjSpec.from_file(self.model_name)
-    if self._torque:
-      use_joint_torques(self.spec_of_scene, self._robot)
+    if self._compiled is None:
+      spec = self._edited()
+      type(self)._compiled = (spec, spec.copy().compile())
+    self.spec_of_scene, model = self._compiled
+    model = copy.deepcopy(model)  # resets move its bodies
+    self._pristine = {name: getattr(model, name).copy() for name in _MOVED_BY_TASKS}
+    return model, mujoco.MjData(model)
+
+  def _edited(self) -> mujoco.MjSpec:
+    spec = mujoco.MjSpec.from_file(self.model_name)
+    if self._robot.mount is not None:
+      replace_arm(spec, self._robot)
+    if self._control == "torque":
+      use_joint_torques(spec, self._robot)
       bound_workspace(
-        self.spec_of_scene,
+        spec,
         self._robot,
         tuple(np.asarray(self.mocap_low) - WORKSPACE_SLACK),
         tuple(np.asarray(self.mocap_high) + WORKSPACE_SLACK),
       )
-    model = self.spec_of_scene.copy().compile()
-    self._pristine = {name: getattr(model, name).copy() for name in _MOVED_BY_TASKS}
-    return model, mujoco.MjData(model)
+    return spec
 
   def _reset_hand(self, steps: int = 50) -> None:
     # Tasks move bodies and markers of the model and read features before they do: without this an
@@ -98,11 +117,42 @@ class _EditedScene:
     for name, value in self._pristine.items():
       getattr(self.model, name)[:] = value
     mujoco.mj_resetData(self.model, self.data)
-    if not self._torque:
+    if self.home is None:
+      self.home = home_at(self.model, self._robot, np.asarray(self.hand_init_pos, float))
+    for joint, position in self._robot.fingers_home:
+      self.data.joint(joint).qpos[0] = position
+    if self._control == "torque" or self._robot.mount is not None:
+      for joint, angle in zip(self._robot.arm_joints, self.home, strict=True):
+        self.data.joint(joint).qpos[0] = angle
+    if self._control == "end_effector":
       super()._reset_hand(steps)
       return
     # The home pose takes the place of 50 steps of the mocap weld.
-    for joint, angle in zip(self._robot.arm_joints, self._robot.home, strict=True):
-      self.data.joint(joint).qpos[0] = angle
     mujoco.mj_forward(self.model, self.data)
     self.init_tcp = self.tcp_center
+
+  def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
+    """Meta-World's, for arms that have other than the Sawyer's nine joints.
+
+    Tasks change a copy of the state at numbers that count on nine joints before those of their
+    objects. What they changed at number 9 and after is meant for the objects.
+    """
+    extra = len(self._robot.arm_joints) + len(self._robot.fingers_home) - _SAWYER_JOINTS
+    if self._robot.mount is not None and extra and self._robot_comes_first():
+      qpos, qvel = (
+        _shifted(new, old, extra) for new, old in ((qpos, self.data.qpos), (qvel, self.data.qvel))
+      )
+    super().set_state(qpos, qvel)
+
+  def _robot_comes_first(self) -> bool:
+    return self.model.joint(self._robot.arm_joints[0]).qposadr[0] == 0
+
+
+def _shifted(new: np.ndarray, old: np.ndarray, extra: int) -> np.ndarray:
+  """`old` with what differs in `new` from number 9 on written `extra` places later."""
+  result = old.copy()
+  result[:_SAWYER_JOINTS] = new[:_SAWYER_JOINTS]
+  changed = np.flatnonzero(new != old)
+  changed = changed[changed >= _SAWYER_JOINTS]
+  result[changed + extra] = new[changed]
+  return result

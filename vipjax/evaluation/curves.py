@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -146,11 +147,14 @@ def off_path_correlation(potential: npt.ArrayLike, progress: npt.ArrayLike) -> f
 
 
 def video_name(video: Video) -> str:
-  """Which video it is, in words, from what is known of it: "episode 0, left, robot-free"."""
+  """Which video it is, in words, from what is known of it: "episode 0, left, robot-free".
+
+  Where nothing is known, the name of its file.
+  """
   words = [] if video.episode is None else [f"episode {video.episode}"]
   words += [word for word in (video.view,) if word]
   words += ["robot-free"] if video.robot_visible is False else []
-  return ", ".join(words) or "video"
+  return ", ".join(words) or pathlib.PurePath(video.source).name or "video"
 
 
 def video_names(videos: Sequence[Video]) -> list[str]:

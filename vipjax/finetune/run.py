@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import pathlib
 import time
@@ -10,6 +9,7 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
@@ -29,7 +29,13 @@ from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
-from vipjax.videos import fit_square, make_video_set, read_videos, require_frames
+from vipjax.videos import (
+  make_video_set,
+  open_videos,
+  read_videos,
+  reading_options,
+  require_frames,
+)
 
 STAGE = "finetune"
 _METRICS_EVERY = 10
@@ -124,6 +130,7 @@ def _run(step, state: TrainState, batches, config, workdir, checkpoints, resume_
       last = done == config.steps
       if done % _METRICS_EVERY == 0 or last:
         writer.write(done, metrics)
+        _require_finite(metrics, config.max_skipped, done)
       if done % config.checkpoint_every == 0 or last or preemption.requested:
         loss = float(metrics["loss"])  # waits for the device
         facts = {"seconds": earlier["seconds"] + time.monotonic() - started, "loss": loss}
@@ -131,6 +138,18 @@ def _run(step, state: TrainState, batches, config, workdir, checkpoints, resume_
       if preemption.requested and not last:
         preemption.exit(STAGE, done)
   return state, facts
+
+
+def _require_finite(metrics: dict[str, Any], most: int, step: int) -> None:
+  in_a_row = int(metrics["skipped_in_a_row"])
+  if in_a_row < most:
+    return
+  broken = [name for name, number in metrics.items() if not np.isfinite(number)]
+  raise UserError(
+    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step {step} had "
+    f"none and were skipped (not finite: {', '.join(broken)}); the last checkpoint is from before: "
+    "lower config.finetune.learning_rate or look at the encoder and the videos."
+  )
 
 
 def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
@@ -150,20 +169,16 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
       f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
       "config and workdir first, or give --config.data.path=FOLDER."
     )
-  # A corpus has a folder for each task.
-  parts = sorted(file.parent for file in folder.glob("*/videos.json"))
-  if config.data.path or not parts:
-    parts = [config.data.path or folder]
-  videos = [video for part in parts for video in read_videos(part)]
+  if config.data.path:
+    found = open_videos(config.data.path, **reading_options(config.data))
+    size = config.data.size
+    videos = [video.fitted(size) if size else video.read() for video in found]
+  else:
+    # A corpus has a folder for each task.
+    parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
+    videos = [video for part in parts for video in read_videos(part)]
   require_frames(videos, minimum=2)
-  return _sized(videos, config)
-
-
-def _sized(videos: list[Video], config: ml_collections.ConfigDict) -> list[Video]:
-  if not (config.data.path and config.data.size):
-    return videos
-  size = config.data.size
-  return [dataclasses.replace(v, frames=fit_square(v.frames, size)) for v in videos]
+  return videos
 
 
 def _named(videos: list[Video]) -> list[str]:
@@ -175,7 +190,7 @@ def _named(videos: list[Video]) -> list[str]:
 
 def make_settings(config: ml_collections.ConfigDict) -> Settings:
   """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
-  for name in ("steps", "batch_size", "checkpoint_every"):
+  for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
     if config[name] < 1:
       raise UserError(f"expected config.finetune.{name} of at least 1, got {config[name]}.")
   if config.loss not in ("vip", "triplet"):
@@ -220,7 +235,8 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
     stem=config.stem,
   )
   preprocessing = Preprocessing(resize=config.resize, crop=config.size)
-  value = encoder.init_value(key, architecture, preprocessing, {"name": "scratch"})
+  metadata = {"name": config.name, "licence": config.licence}
+  value = encoder.init_value(key, architecture, preprocessing, metadata)
   params = value.variables["params"]
   head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
@@ -249,4 +265,4 @@ def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     )
   videos = read_videos(folder)
   require_frames(videos, minimum=2)
-  return _sized(videos, config)
+  return videos

@@ -97,6 +97,8 @@ class TrainState(NamedTuple):
     params: the encoder's parameters.
     batch_stats: BatchNorm's running statistics; {} without BatchNorm.
     opt_state: Adam's.
+    skipped: int32 [2], updates that were not finite and changed nothing: in all, and in a row up
+      to now.
   """
 
   step: jax.Array
@@ -104,6 +106,7 @@ class TrainState(NamedTuple):
   params: Any
   batch_stats: Any
   opt_state: Any
+  skipped: jax.Array
 
 
 class Fed(NamedTuple):
@@ -126,7 +129,8 @@ def init_state(key: jax.Array, value: ValueFunction, settings: Settings) -> Trai
   variables = jax.tree.map(jnp.array, value.variables)
   params = variables["params"]
   opt_state = _optimizer(settings).init(params)
-  return TrainState(jnp.int32(0), key, params, variables.get("batch_stats", {}), opt_state)
+  statistics = variables.get("batch_stats", {})
+  return TrainState(jnp.int32(0), key, params, statistics, opt_state, jnp.zeros(2, jnp.int32))
 
 
 def frames_per_step(settings: Settings, num_task: int) -> int:
@@ -179,7 +183,8 @@ def make_train_step(
     num_devices: how many devices share the frames.
 
   Returns:
-    The step; its metrics are scalars.
+    The step; its metrics are scalars. An update whose loss or gradient is not finite counts in
+    `skipped` and changes nothing else but the step, so that the next one draws another batch.
 
   Raises:
     UserError: the frames of a batch do not divide among the devices.
@@ -253,7 +258,16 @@ def make_train_step(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.tree.norm(grads)
-    return TrainState(state.step + 1, state.key, params, batch_stats, opt_state), metrics
+    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+    params, batch_stats, opt_state = jax.tree.map(
+      lambda new, old: jnp.where(finite, new, old),
+      (params, batch_stats, opt_state),
+      (state.params, state.batch_stats, state.opt_state),
+    )
+    in_all, in_a_row = state.skipped
+    skipped = jnp.where(finite, jnp.stack([in_all, 0]), jnp.stack([in_all + 1, in_a_row + 1]))
+    metrics["skipped"], metrics["skipped_in_a_row"] = skipped
+    return TrainState(state.step + 1, state.key, params, batch_stats, opt_state, skipped), metrics
 
   return step
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from vipjax.evaluation import bootstrap_interval
 from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png, style_axes
-from vipjax.report.elements import Safe, element, join, picture, section, table
-from vipjax.report.page import html_page
+from vipjax.report.elements import Safe, document, element, join, picture, section, table
 from vipjax.report.tables import flatten
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
@@ -106,7 +105,7 @@ def write_comparison(
   summaries = {name: summarise(runs[name]) for name in names}
   run_folder.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
   path = workdir / "ablation.html"
-  run_folder.write_text(path, html_page(f"{workdir.name}: ablation", _body(summaries, problems)))
+  run_folder.write_text(path, document("Ablation", *_parts(summaries, problems)))
   return path
 
 
@@ -145,7 +144,7 @@ def plot_comparison(
   return png(figure)
 
 
-def _body(summaries, problems: Sequence[str]) -> Safe:
+def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
   used = [key for key in METRICS if any(key in made for made in summaries.values())]
   rows = [
     (_links(name, made), *(_text(made[key]) if key in made else "–" for key in used))
@@ -163,12 +162,11 @@ def _body(summaries, problems: Sequence[str]) -> Safe:
   )
   header = ("variant and its runs", *(METRICS[key] for key in used))
   notes = [element("div", element("p", f"Left out: {text}"), class_="note") for text in problems]
-  return element(
-    "main",
+  return [
     element("header", element("h1", "What each part of the method is worth"), *notes),
     section("At a glance", drawn),
     section("All numbers", table(header, rows, range(1, len(header)))),
-  )
+  ]
 
 
 def _links(name: str, made: Mapping[str, Mapping[str, Any]]) -> Safe:

@@ -7,6 +7,8 @@ import html
 import pathlib
 from collections.abc import Iterable, Sequence
 
+from vipjax.report.style import STYLE
+
 # More would make the page slow to open; a link to the file stands in.
 _LARGEST_VIDEO_BYTES = 16_000_000
 _VOID = ("img", "meta", "source")
@@ -45,6 +47,36 @@ def join(children: Iterable[str | None]) -> Safe:
       for child in children
       if child is not None
     )
+  )
+
+
+def document(title: str, *children: str | None) -> str:
+  """A whole page, which holds all that it shows and fetches nothing."""
+  head = element(
+    "head",
+    element("meta", charset="utf-8"),
+    element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+    # Nothing is ever fetched, whatever the contents were.
+    element(
+      "meta",
+      http_equiv="Content-Security-Policy",
+      content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'",
+    ),
+    element("title", f"{title} · vipjax"),
+    element("style", Safe(STYLE)),
+  )
+  body = element("body", element("main", *children))
+  return join([Safe("<!doctype html>\n"), element("html", head, body, lang="en")]) + "\n"
+
+
+def tile(name: str, number: str, explanation: str) -> Safe:
+  """A number that matters, large, with what it is of."""
+  return element(
+    "div",
+    element("div", name, class_="name"),
+    element("div", number, class_="number"),
+    element("div", explanation, class_="sub"),
+    class_="tile",
   )
 
 
@@ -95,7 +127,9 @@ def picture(light: bytes, dark: bytes, alternative: str, caption: str) -> Safe:
   return element("figure", image, element("figcaption", caption))
 
 
-def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
+def video(
+  path: pathlib.Path, caption: str, relative_to: pathlib.Path, autoplay: bool = False
+) -> Safe:
   """An mp4 in the page itself; a link to the file where it is too large for that."""
   if path.stat().st_size > _LARGEST_VIDEO_BYTES:
     inside = path.is_relative_to(relative_to)
@@ -105,6 +139,7 @@ def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
     "video",
     src=_data("video/mp4", path.read_bytes()),
     controls=True,
+    autoplay=autoplay,
     loop=True,
     muted=True,
     playsinline=True,

@@ -6,12 +6,13 @@ import os
 import pathlib
 from collections.abc import Callable
 
+import numpy as np
+
 from vipjax.report import evidence_plots, evidence_sections, plots, sections
 from vipjax.report.canvas import DARK, LIGHT, Theme
-from vipjax.report.elements import Safe, element, join, picture, video
-from vipjax.report.films import curve_film
+from vipjax.report.elements import Safe, document, picture, video
+from vipjax.report.film import curve_film
 from vipjax.report.run import Run, read_run
-from vipjax.report.style import STYLE
 from vipjax.runtime import run_folder
 from vipjax.videos import read_image, write_video
 
@@ -39,8 +40,8 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """
   run = read_run(workdir)
   pictures = _draw(run)
-  body = element(
-    "main",
+  page = document(
+    sections.title(run),
     sections.header(run),
     sections.results(run),
     sections.what_was_run(run),
@@ -56,29 +57,8 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     sections.versions(run),
   )
   path = run.workdir / "report.html"
-  run_folder.write_text(path, html_page(f"{sections.title(run)} · vipjax", body))
+  run_folder.write_text(path, page)
   return path
-
-
-def html_page(title: str, body: Safe) -> str:
-  """A whole page that needs nothing but itself: no script, no network, light and dark."""
-  head = element(
-    "head",
-    element("meta", charset="utf-8"),
-    element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-    # Nothing is ever fetched, whatever the contents of the run folder were.
-    element(
-      "meta",
-      http_equiv="Content-Security-Policy",
-      content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'",
-    ),
-    element("title", title),
-    element("style", Safe(STYLE)),
-  )
-  return (
-    join([Safe("<!doctype html>\n"), element("html", head, element("body", body), lang="en")])
-    + "\n"
-  )
 
 
 def _draw(run: Run) -> dict[str, Safe]:
@@ -147,7 +127,11 @@ def _curve_films(run: Run) -> list[Safe]:
     if len(recorded.frames) != len(curve["distances"]):
       continue
     path = run.workdir / _PICTURES / f"curve{number}.mp4"
-    write_video(path, curve_film(recorded, curve), recorded.fps, overwrite=True)
+    film = curve_film(
+      recorded.frames, np.array(curve["distances"]), np.array(curve["times"]),
+      goals=list(recorded.frames[-1:]),
+    )  # fmt: skip
+    write_video(path, film, recorded.fps, overwrite=True)
     films.append(video(path, curve["name"], run.workdir))
   return films
 

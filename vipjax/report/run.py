@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from vipjax.evaluation import video_names
@@ -13,7 +14,7 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.types import Video
-from vipjax.videos import read_videos
+from vipjax.videos import read_videos, reading_options
 from vipjax.videos.folders import MANIFEST, read_manifest
 
 
@@ -71,7 +72,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     if run_folder.stage_done(workdir, stage)
   }
   config = _read(workdir / "config.json")
-  videos, files = _recorded(workdir / "videos", (config.get("data") or {}).get("path"))
+  videos, files = _recorded(workdir / "videos", config.get("data") or {})
   film = workdir / "policy" / "final.mp4"
   return Run(
     workdir=workdir,
@@ -102,12 +103,13 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _recorded(
-  folder: pathlib.Path, own: str | None
+  folder: pathlib.Path, data: Mapping[str, Any]
 ) -> tuple[dict[str, Video], dict[str, pathlib.Path]]:
   """Videos, and the mp4 files among them, by name; the user's own where the config names them."""
-  if own:
+  if own := data.get("path"):
     # They lie outside the run folder, and may be gone by now.
-    videos = read_videos(own) if pathlib.Path(own).expanduser().exists() else []
+    there = pathlib.Path(own).expanduser().exists()
+    videos = read_videos(own, **reading_options(data)) if there else []
     files = [pathlib.Path(video.source) for video in videos]
   elif (folder / MANIFEST).is_file():  # Recording writes it last.
     videos = read_videos(folder)

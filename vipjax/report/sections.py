@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.report.elements import Safe, element, join, not_run, section, table, video
+from vipjax.report.elements import Safe, element, join, not_run, section, table, tile, video
 from vipjax.report.run import Run
 from vipjax.report.tables import (
   NOT_RUN,
@@ -107,17 +107,7 @@ def header(run: Run) -> Safe:
     ),
     element("p", " · ".join(facts), class_="sub"),
     *(element("div", element("p", note), class_="note") for note in notes(results)),
-    element("div", *(_tile(*tile) for tile in tiles), class_="tiles"),
-  )
-
-
-def _tile(name: str, number: str, explanation: str) -> Safe:
-  return element(
-    "div",
-    element("div", name, class_="name"),
-    element("div", number, class_="number"),
-    element("div", explanation, class_="sub"),
-    class_="tile",
+    element("div", *(tile(*each) for each in tiles), class_="tiles"),
   )
 
 

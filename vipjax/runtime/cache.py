@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import pathlib
+import sys
+from collections.abc import Iterator
 
 import platformdirs
 
@@ -33,3 +37,34 @@ def cache_folder(name: str) -> pathlib.Path:
       "environment variable VIPJAX_CACHE to a folder that you may write to."
     ) from error
   return folder
+
+
+def file_sha256(path: pathlib.Path) -> str:
+  """Hexadecimal sha256 of a file's content."""
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+  """Holds a lock file between processes; the system frees it when the process ends, however."""
+  with open(path, "a+b") as file:
+    if os.name == "nt":
+      import msvcrt
+
+      file.seek(0)
+      while True:
+        try:
+          msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # gives up after ten seconds
+          break
+        except OSError:
+          continue
+    else:
+      import fcntl
+
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        print(f"waiting for another process that holds {path}", file=sys.stderr, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    yield  # closing the file frees the lock

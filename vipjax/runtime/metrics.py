@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import sys
 import time
 from typing import Any
 
 import numpy as np
-import tensorboardX
 
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+
+# tensorboardX imports torch where it happens to be installed: seconds, for nothing that we use.
+_hides_torch = "torch" not in sys.modules
+if _hides_torch:
+  sys.modules["torch"] = None  # what makes `import torch` an ImportError
+import tensorboardX  # noqa: E402
+
+if _hides_torch:
+  del sys.modules["torch"]
 
 _FILE = "metrics.jsonl"
 

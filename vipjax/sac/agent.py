@@ -55,6 +55,8 @@ class SacState(NamedTuple):
     actor, critic, target_critic: parameters; both critics' leaves are stacked, [2, ...].
     log_temperature: float32 scalar.
     actor_opt, critic_opt, temperature_opt: Adam's states.
+    skipped: int32 [2], updates that were not finite and changed nothing: in all, and in a row up
+      to now.
   """
 
   step: jax.Array
@@ -66,6 +68,7 @@ class SacState(NamedTuple):
   actor_opt: Any
   critic_opt: Any
   temperature_opt: Any
+  skipped: jax.Array
 
 
 def init_agent(
@@ -90,6 +93,7 @@ def init_agent(
     actor_opt=adam.init(actor),
     critic_opt=adam.init(critic),
     temperature_opt=adam.init(log_temperature),
+    skipped=jnp.zeros(2, jnp.int32),
   )
 
 
@@ -120,7 +124,11 @@ def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) ->
 def make_update(
   num_actions: int, settings: SacSettings
 ) -> Callable[[SacState, Transition], tuple[SacState, dict[str, jax.Array]]]:
-  """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature."""
+  """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature.
+
+  An update whose losses or gradients are not finite counts in `skipped` and changes nothing else
+  but the step, so that the next one draws another batch.
+  """
   actor = Actor(num_actions, settings.hidden)
   critics = jax.vmap(Critic(settings.hidden).apply, in_axes=(0, None, None))
   adam = optax.adam(settings.learning_rate)
@@ -147,19 +155,20 @@ def make_update(
     return log_temperature * jax.lax.stop_gradient(entropy - target_entropy)
 
   def update(state: SacState, batch: Transition):
+    before = state
     critic_key, actor_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     temperature = jnp.exp(state.log_temperature)
-    grads, metrics = jax.grad(critic_loss, has_aux=True)(
+    critic_grads, metrics = jax.grad(critic_loss, has_aux=True)(
       state.critic, state, batch, temperature, critic_key
     )
-    updates, critic_opt = adam.update(grads, state.critic_opt)
+    updates, critic_opt = adam.update(critic_grads, state.critic_opt)
     critic = optax.apply_updates(state.critic, updates)
     state = state._replace(critic=critic, critic_opt=critic_opt)
 
-    grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
+    actor_grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
       state.actor, state, batch, temperature, actor_key
     )
-    updates, actor_opt = adam.update(grads, state.actor_opt)
+    updates, actor_opt = adam.update(actor_grads, state.actor_opt)
     new_actor = optax.apply_updates(state.actor, updates)
 
     grad = jax.grad(temperature_loss)(state.log_temperature, actor_metrics["entropy"])
@@ -169,14 +178,21 @@ def make_update(
       log_temperature = jnp.maximum(log_temperature, math.log(settings.min_temperature))
     target_critic = optax.incremental_update(critic, state.target_critic, settings.target_rate)
     state = state._replace(
-      step=state.step + 1,
       actor=new_actor,
       actor_opt=actor_opt,
       target_critic=target_critic,
       log_temperature=log_temperature,
       temperature_opt=temperature_opt,
     )
-    return state, {**metrics, **actor_metrics, "temperature": temperature}
+    metrics = {**metrics, **actor_metrics, "temperature": temperature}
+    norms = optax.tree.norm(critic_grads), optax.tree.norm(actor_grads)
+    finite = jnp.isfinite(jnp.stack([*norms, metrics["critic_loss"], metrics["actor_loss"]])).all()
+    state = jax.tree.map(
+      lambda new, old: new if new is old else jnp.where(finite, new, old), state, before
+    )
+    in_all, in_a_row = before.skipped
+    skipped = jnp.where(finite, jnp.stack([in_all, 0]), jnp.stack([in_all + 1, in_a_row + 1]))
+    return state._replace(step=before.step + 1, skipped=skipped), metrics
 
   return update
 

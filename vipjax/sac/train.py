@@ -32,7 +32,14 @@ from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
 from vipjax.sac.goals import make_reward, policy_views
-from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, init_loop, learn
+from vipjax.sac.rollout import (
+  LoopSettings,
+  LoopState,
+  Tick,
+  evaluate_policy,
+  init_loop,
+  learn,
+)
 from vipjax.videos import write_video
 
 STAGE = "policy"
@@ -62,7 +69,14 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
   policy = config.policy
-  counts = ("steps", "eval_every", "eval_episodes", "final_episodes", "checkpoint_every")
+  counts = (
+    "steps",
+    "eval_every",
+    "eval_episodes",
+    "final_episodes",
+    "checkpoint_every",
+    "max_skipped",
+  )
   for name in counts:
     if policy[name] < 1:
       raise UserError(f"expected config.policy.{name} of at least 1, got {policy[name]}.")
@@ -147,13 +161,14 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints) -> _
           eval_env, reward, tick.state.agent.actor, sac, policy.eval_episodes,
           episode_seed(Stream.EVALUATION, config.seed),
         )  # fmt: skip
+        _require_finite(tick, policy.max_skipped)
         kept["last_success"] = np.float32(row["success"])
         if row["return"] > kept["return"]:
           actor = jax.tree.map(jnp.array, tick.state.agent.actor)
           kept |= {"actor": actor, "return": np.float32(row["return"]), "step": np.int32(done)}
         # Steps to success are NaN without any.
         known = {name: number for name, number in row.items() if np.isfinite(number)}
-        writer.write(done, {**known, **tick.metrics, **_training(episodes)})
+        writer.write(done, {**known, **tick.metrics, **_training(episodes), **_skipped(tick)})
       due = done // policy.checkpoint_every > before // policy.checkpoint_every
       if last or due or preemption.requested:
         seconds = earlier + time.monotonic() - started
@@ -164,6 +179,22 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints) -> _
   ticks.close()
   here = time.monotonic() - started
   return _Learnt(kept, done, earlier + here, here)
+
+
+def _skipped(tick: Tick) -> dict[str, int]:
+  return dict(zip(("skipped", "skipped_in_a_row"), tick.state.agent.skipped, strict=True))
+
+
+def _require_finite(tick: Tick, most: int) -> None:
+  in_a_row = int(tick.state.agent.skipped[1])
+  if in_a_row < most:
+    return
+  broken = [name for name, number in tick.metrics.items() if not np.isfinite(number)]
+  raise UserError(
+    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step "
+    f"{int(tick.state.env_steps)} had none and were skipped (not finite: {', '.join(broken)}); the "
+    "last checkpoint is from before: lower config.policy.learning_rate or config.reward.scale."
+  )
 
 
 def _training(episodes: list[dict[str, float]]) -> dict[str, float]:

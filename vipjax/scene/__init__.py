@@ -19,6 +19,8 @@ except (ImportError, AttributeError):
   # this says so in one sentence.
   gl.require()
   raise
+from vipjax.scene.arms import replace_arm  # noqa: E402
+from vipjax.scene.kinematics import hand_error, home_at  # noqa: E402
 from vipjax.scene.robots import ROBOTS, Robot, get_robot  # noqa: E402
 from vipjax.scene.torque import bound_workspace, use_joint_torques  # noqa: E402
 
@@ -32,6 +34,9 @@ __all__ = [
   "View",
   "bound_workspace",
   "get_robot",
+  "hand_error",
+  "home_at",
+  "replace_arm",
   "use_joint_torques",
   "views_from_config",
 ]

@@ -36,8 +36,8 @@ def use_joint_torques(spec: mujoco.MjSpec, robot: Robot) -> None:
   for joint, gear in zip(robot.arm_joints, robot.gears, strict=True):
     _add_motor(spec, f"torque_{joint}", mujoco.mjtTrn.mjTRN_JOINT, joint, gear)
   tendon = spec.add_tendon(name="gripper")
-  tendon.wrap_joint(robot.finger_joints[0], 1.0)
-  tendon.wrap_joint(robot.finger_joints[1], -1.0)
+  for joint, share in robot.grip:
+    tendon.wrap_joint(joint, share)
   _add_motor(spec, "gripper", mujoco.mjtTrn.mjTRN_TENDON, "gripper", robot.gripper_gear)
 
 

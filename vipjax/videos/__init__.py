@@ -5,21 +5,28 @@ Writing: `write_video`, `write_videos`, `write_image`.
 Many videos as one padded array: `make_video_set`, with `select` and `require_frames` before it.
 """
 
+from vipjax.videos.export import write_dataset
 from vipjax.videos.images import fit_square, read_image, resize_frames, write_image
-from vipjax.videos.read import read_video, read_videos
+from vipjax.videos.lazy import LazyVideo
+from vipjax.videos.read import open_videos, read_video, read_videos
+from vipjax.videos.selection import reading_options
 from vipjax.videos.video_set import check_same_size, make_video_set, require_frames, select
 from vipjax.videos.write import write_video, write_videos
 
 __all__ = [
+  "LazyVideo",
   "check_same_size",
   "fit_square",
   "make_video_set",
+  "open_videos",
   "read_image",
   "read_video",
   "read_videos",
+  "reading_options",
   "require_frames",
   "resize_frames",
   "select",
+  "write_dataset",
   "write_image",
   "write_video",
   "write_videos",

@@ -27,28 +27,22 @@ def read_container(path: pathlib.Path, frame_stride: int, max_frames: int | None
     max_frames: stop after so many kept frames; None keeps all.
 
   Returns:
-    The video; its fps is the stream's average rate divided by `frame_stride`, or `Video`'s default
-    where the file states none (a gif of one frame).
+    The video; its fps is the `frame_rate` divided by `frame_stride`, or `Video`'s default where
+    there is none (a gif of one frame).
 
   Raises:
     UserError: no video stream, an unknown codec, no frames, truncated or corrupt contents.
   """
   with decoding(path), av.open(str(path)) as container:
-    # `best` passes over the cover picture that some files carry beside their video.
-    stream = container.streams.best("video")
-    if stream is None:
-      raise UserError(f"expected a video stream in {path}, but it holds none: pass a video.")
-    if stream.codec_context is None:
-      raise UserError(
-        f"expected a known codec in {path}, but its pictures cannot be decoded: "
-        "encode it again as H.264, or copy it again where it was cut short."
-      )
+    stream = video_stream(path, container)
     _check_whole(path, stream)
     stream.thread_type = "AUTO"
     stop = None if max_frames is None else (max_frames - 1) * frame_stride + 1
-    decoded = itertools.islice(container.decode(stream), 0, stop, frame_stride)
-    frames = [_upright_rgb(path, frame) for frame in decoded]
-    rate = stream.average_rate or stream.guessed_rate
+    frames, seconds = [], []
+    for frame in itertools.islice(container.decode(stream), 0, stop, frame_stride):
+      frames.append(upright_rgb(path, frame))
+      seconds.append(frame.time)
+    rate = frame_rate(stream, len(frames), seconds[0], seconds[-1], frame_stride) if frames else 0
   if not frames:
     raise UserError(f"expected at least one frame in {path}, but it holds none: record it again.")
   shapes = {frame.shape for frame in frames}
@@ -58,8 +52,44 @@ def read_container(path: pathlib.Path, frame_stride: int, max_frames: int | None
       f"expected frames of one size in {path}, but they change ({', '.join(sizes)}): "
       "encode it again at one size."
     )
-  fps = {"fps": float(rate) / frame_stride} if rate else {}
+  fps = {"fps": rate / frame_stride} if rate else {}
   return Video(frames=np.stack(frames), source=str(path), **fps)
+
+
+def video_stream(path: pathlib.Path, container: av.container.InputContainer) -> av.VideoStream:
+  """The moving picture in a container; raises UserError when there is none that can be decoded."""
+  # `best` passes over the cover picture that some files carry beside their video.
+  stream = container.streams.best("video")
+  if stream is None:
+    raise UserError(f"expected a video stream in {path}, but it holds none: pass a video.")
+  if stream.codec_context is None:
+    raise UserError(
+      f"expected a known codec in {path}, but its pictures cannot be decoded: "
+      "encode it again as H.264, or copy it again where it was cut short."
+    )
+  return stream
+
+
+def frame_rate(
+  stream: av.VideoStream, count: int, first: float | None, last: float | None, stride: int = 1
+) -> float:
+  """Frames per second of a stream; 0 where nothing tells.
+
+  As the file states it, unless its frames say otherwise: of a variable rate files state the
+  highest, or what the camera was set to; then it is the mean over the frames.
+
+  Args:
+    stream: the stream.
+    count: how many frames were looked at, every `stride`-th.
+    first: when the first of them is shown, in s; None where the file does not say.
+    last: when the last of them is shown.
+    stride: see `count`.
+  """
+  stated = float(stream.average_rate or stream.guessed_rate or 0)
+  if first is None or last is None or last <= first:
+    return stated
+  mean = (count - 1) * stride / (last - first)
+  return stated if abs(stated / mean - 1) < 0.02 else mean
 
 
 def _check_whole(path: pathlib.Path, stream: av.VideoStream) -> None:
@@ -74,7 +104,7 @@ def _check_whole(path: pathlib.Path, stream: av.VideoStream) -> None:
     raise damaged(path, f"{missing} of its {len(entries)} frames lie beyond its end")
 
 
-def _upright_rgb(path: pathlib.Path, frame: av.VideoFrame) -> np.ndarray:
+def upright_rgb(path: pathlib.Path, frame: av.VideoFrame) -> np.ndarray:
   """One decoded frame as contiguous uint8 [H, W, 3]."""
   if frame.is_corrupt:
     raise damaged(path, f"the frame at {frame.time} s is damaged")

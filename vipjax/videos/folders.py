@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from vipjax.videos.access import decoding, natural_key, permitted
 from vipjax.videos.images import read_image
 
 MANIFEST = "videos.json"
+TABLE = "manifest.csv"
 
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {
   "fps": (int, float),
@@ -30,32 +32,55 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def read_frame_folder(
-  folder: pathlib.Path, images: list[pathlib.Path], frame_stride: int, max_frames: int | None
-) -> Video:
-  """Reads numbered images (VIP's layout: `0.png`, `1.png`, ...) in natural order.
-
-  Image files state no frame rate: the fps is `Video`'s default divided by `frame_stride`.
+def read_images(folder: pathlib.Path, images: Sequence[pathlib.Path]) -> np.ndarray:
+  """Reads images of one size as uint8 [T, H, W, 3]; at least one; UserError names one that differs.
 
   Args:
     folder: where they are, for messages.
-    images: the image files of the folder, at least one.
-    frame_stride: keep every n-th image.
-    max_frames: stop after so many kept images; None keeps all.
-
-  Raises:
-    UserError: names without a number, two sequences in one folder, or differing sizes.
+    images: the files in order.
   """
-  _check_one_sequence(folder, images)
-  kept = images[::frame_stride][:max_frames]
-  frames = [read_image(image) for image in kept]
-  for image, frame in zip(kept, frames, strict=True):
+  frames = [read_image(image) for image in images]
+  for image, frame in zip(images, frames, strict=True):
     if frame.shape != frames[0].shape:
       raise UserError(
-        f"expected images of one size in {folder}, but {kept[0].name} is {_size(frames[0])} and "
+        f"expected images of one size in {folder}, but {images[0].name} is {_size(frames[0])} and "
         f"{image.name} is {_size(frame)}: resize them or keep them apart."
       )
-  return Video(frames=np.stack(frames), fps=Video.fps / frame_stride, source=str(folder))
+  return np.stack(frames)
+
+
+def read_table(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
+  """Reads `manifest.csv`, the list of frame folders that VIP and R3M train from (Ego4D).
+
+  Of its columns, `path` names a folder of six-digit jpg images, absolute or seen from the manifest
+  (a folder that has moved beside its manifest is found, too), and `txt`, where there is one, says
+  what happens in it. Other columns are passed over.
+
+  Returns:
+    For each row the folder, and its metadata.
+
+  Raises:
+    UserError: no column `path`, no rows, or a folder that is not there.
+  """
+  with decoding(path):
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+  if not rows or not all(row.get("path") for row in rows):
+    raise UserError(
+      f"expected at least one row and a column 'path' in {path}, but it has "
+      f"{', '.join(rows[0]) if rows else 'no rows'}: name the folders of frames there."
+    )
+  found = []
+  for row in rows:
+    given = pathlib.Path(row["path"])
+    places = [path.parent / given, path.parent / given.name]
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None:
+      raise UserError(
+        f"expected the folder {str(given)!r} that {path} names, but it is missing: restore it or "
+        "remove its row."
+      )
+    found.append((folder, {"task": row["txt"]} if row.get("txt") else {}))
+  return found
 
 
 def read_manifest(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
@@ -130,13 +155,10 @@ def apply_metadata(video: Video, metadata: Mapping[str, Any], frame_stride: int)
   metadata = dict(metadata)
   if "fps" in metadata:
     metadata["fps"] = metadata["fps"] / frame_stride
-  # An empty source would lose the path that messages need.
-  if not metadata.get("source"):
-    metadata.pop("source", None)
   return dataclasses.replace(video, **metadata)
 
 
-def _check_one_sequence(folder: pathlib.Path, images: list[pathlib.Path]) -> None:
+def check_one_sequence(folder: pathlib.Path, images: list[pathlib.Path]) -> None:
   """Raises unless the names differ in their numbers alone, each number once."""
   for image in images:
     if not re.search(r"\d", image.stem):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -30,6 +32,39 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
   with decoding(path), Image.open(path) as image:
     upright = ImageOps.exif_transpose(image)
     return np.array(_to_rgb(upright))
+
+
+def decode_images(encoded: Sequence[bytes], source: str) -> np.ndarray:
+  """Decodes images of one size, as `read_image` does.
+
+  Args:
+    encoded: the contents of image files (png, jpg), at least one.
+    source: what to call them in messages.
+
+  Returns:
+    uint8 [T, H, W, 3].
+
+  Raises:
+    UserError: what Pillow cannot decode, or differing sizes.
+  """
+  images = []
+  for index, content in enumerate(encoded):
+    try:
+      with Image.open(io.BytesIO(content)) as image:
+        images.append(np.array(_to_rgb(ImageOps.exif_transpose(image))))
+    except (OSError, SyntaxError, ValueError) as error:
+      raise UserError(
+        f"expected images in {source}, but image {index} cannot be decoded ({error}): copy the "
+        "data set again."
+      ) from error
+  shapes = {image.shape for image in images}
+  if len(shapes) > 1:
+    sizes = sorted(f"{shape[0]}x{shape[1]}" for shape in shapes)
+    raise UserError(
+      f"expected images of one size in {source}, but they change ({', '.join(sizes)}): leave it "
+      "out."
+    )
+  return np.stack(images)
 
 
 def write_image(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
+from vipjax.videos import lerobot, rlds, robomimic
 from vipjax.videos.access import (
-  ARRAY_SUFFIXES,
-  CONTAINER_SUFFIXES,
   IMAGE_SUFFIXES,
   VIDEO_SUFFIXES,
   existing_path,
@@ -19,41 +18,57 @@ from vipjax.videos.access import (
   permitted,
   with_suffix,
 )
-from vipjax.videos.arrays import read_array
-from vipjax.videos.containers import read_container
-from vipjax.videos.folders import MANIFEST, apply_metadata, read_frame_folder, read_manifest
+from vipjax.videos.folders import MANIFEST, TABLE, read_manifest, read_table
+from vipjax.videos.lazy import CACHE_BYTES, FrameCache, LazyVideo
+from vipjax.videos.selection import Selection
+from vipjax.videos.sources import Source, file_source
 
 
 def read_video(
-  path: str | os.PathLike[str], *, frame_stride: int = 1, max_frames: int | None = None
+  path: str | os.PathLike[str],
+  *,
+  frame_stride: int = 1,
+  max_frames: int | None = None,
+  fps: float | None = None,
+  view: str | None = None,
+  episodes: Sequence[int] | None = None,
+  task: str | None = None,
+  success: bool | None = None,
 ) -> Video:
   """Reads one video.
 
   Args:
-    path: a video file, an array file, a folder of numbered images, or any folder that
-      `read_videos` takes and that holds exactly one video.
-    frame_stride: keep every n-th frame, from the first; the fps is divided by it.
-    max_frames: keep at most so many frames (counted after the stride); None keeps all.
+    path: a video file, an array file, a folder of numbered images, or any other path that
+      `read_videos` takes and that, selected, holds exactly one video.
+    frame_stride, max_frames, fps, view, episodes, task, success: as `read_videos`.
 
   Returns:
     The video, frames uint8 [T, H, W, 3], RGB and upright, T >= 1.
 
   Raises:
-    UserError: as `read_videos`, or the folder holds several videos.
+    UserError: as `read_videos`, or there are several videos.
   """
-  _check_limits(frame_stride, max_frames)
+  selection = Selection(view, episodes, task, success)
   # Several videos are refused before any is decoded.
-  found = _find_videos(path)
+  found = _open(path, selection, FrameCache(0), frame_stride, max_frames, fps)
   if len(found) > 1:
     raise UserError(
       f"expected one video in {path}, but it holds {len(found)}: "
       "pass one of them, or use read_videos."
     )
-  return found[0].read(frame_stride, max_frames)
+  return found[0].read()
 
 
 def read_videos(
-  path: str | os.PathLike[str], *, frame_stride: int = 1, max_frames: int | None = None
+  path: str | os.PathLike[str],
+  *,
+  frame_stride: int = 1,
+  max_frames: int | None = None,
+  fps: float | None = None,
+  view: str | None = None,
+  episodes: Sequence[int] | None = None,
+  task: str | None = None,
+  success: bool | None = None,
 ) -> list[Video]:
   """Reads every video at a path.
 
@@ -61,6 +76,12 @@ def read_videos(
   - a file: mp4, webm, avi, mov, gif or mkv; npz or npy with uint8 frames [T, H, W, 3];
   - a folder with `videos.json`, as `write_videos` makes it: the videos that it lists, in its
     order, with the metadata that it gives (its fps wins over the file's);
+  - a robomimic HDF5 file (hdf5, h5): every camera of every demonstration is a video;
+  - a LeRobot data set (v2.1, v3) in a local folder;
+  - a TFDS data set (array_record, parquet or TFRecord; RLDS as in Open X-Embodiment, or any other
+    with sequences of images) in the folder of its version, or the only one in a folder; or a single
+    TFRecord file. Every camera of every episode is a video; depth is left out;
+  - a folder with `manifest.csv`, as VIP and R3M list their folders of Ego4D frames;
   - a folder of numbered png or jpg images: one video (VIP's layout);
   - a folder of video files and of such image folders: those videos in natural order. Other files
     and hidden ones are passed over.
@@ -70,70 +91,75 @@ def read_videos(
     frame_stride: keep every n-th frame of each video, from the first; the fps is divided by it.
     max_frames: keep at most so many frames of each video (counted after the stride); None keeps
       all.
+    fps: take frames at this rate (before the stride): those shown at 0, 1 / fps, 2 / fps, ... s,
+      which also makes a variable rate even; None takes every frame.
+    view: keep this camera alone; None keeps all, as below.
+    episodes: keep the episodes of these numbers.
+    task: keep episodes of this task.
+    success: keep episodes that ended so. A video that does not know a value fits no demand on it.
 
   Returns:
     At least one video; frames uint8 [T, H, W, 3], RGB and upright, T >= 1.
 
   Raises:
     UserError: nothing is at the path, permission is denied, the format is unknown, there are no
-      videos or no frames, a file is truncated or corrupt, or a manifest does not hold.
+      videos or no frames, none is left by the selection, a file is truncated or corrupt, or a
+      manifest does not hold.
   """
-  _check_limits(frame_stride, max_frames)
-  found = _find_videos(path)
-  return [source.read(frame_stride, max_frames) for source in found]
+  selection = Selection(view, episodes, task, success)
+  found = _open(path, selection, FrameCache(0), frame_stride, max_frames, fps)
+  return [video.read() for video in found]
 
 
-class _Source(NamedTuple):
-  """A place that holds one video, and what a manifest says of it."""
+def open_videos(
+  path: str | os.PathLike[str],
+  *,
+  frame_stride: int = 1,
+  max_frames: int | None = None,
+  fps: float | None = None,
+  view: str | None = None,
+  episodes: Sequence[int] | None = None,
+  task: str | None = None,
+  success: bool | None = None,
+  cache_bytes: int = CACHE_BYTES,
+) -> list[LazyVideo]:
+  """Every video at a path, to be decoded as it is indexed: `open_videos(path)[0][100:110]`.
 
-  path: pathlib.Path
-  metadata: Mapping[str, Any] = {}
+  Args:
+    path, frame_stride, max_frames, fps, view, episodes, task, success: as `read_videos`.
+    cache_bytes: of decoded frames to keep, for all these videos together.
 
-  def read(self, frame_stride: int, max_frames: int | None) -> Video:
-    if self.path.is_dir():
-      images = with_suffix(listed(self.path), IMAGE_SUFFIXES)
-      if not images:
-        raise UserError(
-          f"expected numbered images in {self.path}, but it holds none: pass a folder of images."
-        )
-      video = read_frame_folder(self.path, images, frame_stride, max_frames)
-    else:
-      video = _read_file(self.path, frame_stride, max_frames)
-    return apply_metadata(video, self.metadata, frame_stride)
-
-
-def _read_file(path: pathlib.Path, frame_stride: int, max_frames: int | None) -> Video:
-  """The reader of a file, by its suffix."""
-  suffix = path.suffix.lower()
-  if suffix in CONTAINER_SUFFIXES:
-    return read_container(path, frame_stride, max_frames)
-  if suffix in ARRAY_SUFFIXES:
-    return read_array(path, frame_stride, max_frames)
-  hint = ": use read_image" if suffix in IMAGE_SUFFIXES else ": convert it"
-  raise UserError(
-    f"expected a video file ({', '.join(VIDEO_SUFFIXES)}) or a folder, "
-    f"but got {path} ({suffix or 'no extension'}){hint}."
-  )
+  Raises:
+    UserError: as `read_videos`; what is wrong with the frames of a file shows when they are read.
+  """
+  selection = Selection(view, episodes, task, success)
+  return _open(path, selection, FrameCache(cache_bytes), frame_stride, max_frames, fps)
 
 
-def _check_limits(frame_stride: int, max_frames: int | None) -> None:
-  for name, value in (("frame_stride", frame_stride), ("max_frames", max_frames)):
-    if value is None and name == "max_frames":
-      continue
-    if not isinstance(value, int) or value < 1:
-      raise UserError(
-        f"expected {name} to be an integer of at least 1, but got {value!r}: correct it."
-      )
-
-
-def _find_videos(path: str | os.PathLike[str]) -> list[_Source]:
-  """Where the videos of a path are, by what a folder holds; nothing is decoded yet."""
+def _open(path, selection: Selection, cache, frame_stride, max_frames, fps) -> list[LazyVideo]:
+  """What all of the above do first."""
+  _check_limits(frame_stride, max_frames, fps)
   path = existing_path(path, "a video file or folder")
+  found = find_sources(path, selection)
+  kept = [source for source in found if source.fits(selection)]
+  if not kept:
+    raise selection.nothing_found(path, [source.metadata for source in found])
+  return [LazyVideo(source, cache, frame_stride, max_frames, fps) for source in kept]
+
+
+def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
+  """The videos at an existing path, by what is there; nothing is decoded yet.
+
+  The selection spares looking at episodes that are not wanted; it is not fully applied.
+  """
   if path.is_file():
-    return [_Source(path)]
+    return _in_file(path, selection)
   entries = listed(path)
-  if any(entry.name == MANIFEST for entry in entries):
-    return [_Source(file, metadata) for file, metadata in read_manifest(path / MANIFEST)]
+  names = {entry.name for entry in entries}
+  if MANIFEST in names:
+    return [file_source(file, metadata) for file, metadata in read_manifest(path / MANIFEST)]
+  if (path / lerobot.INFO).is_file():
+    return lerobot.lerobot_sources(path, selection)
   images = with_suffix(entries, IMAGE_SUFFIXES)
   videos = with_suffix(entries, VIDEO_SUFFIXES)
   if images and videos:
@@ -142,11 +168,38 @@ def _find_videos(path: str | os.PathLike[str]) -> list[_Source]:
       f"and {len(images)} images: give each their own folder."
     )
   if images:
-    return [_Source(path)]
-  found = [_Source(entry) for entry in entries if entry in videos or _is_frame_folder(entry)]
+    return [file_source(path, {})]
+  if TABLE in names:
+    return [file_source(folder, metadata) for folder, metadata in read_table(path / TABLE)]
+  dataset = rlds.find_dataset(path)
+  if dataset is not None:
+    return rlds.dataset_sources(dataset, selection)
+  videos += with_suffix(entries, robomimic.SUFFIXES)
+  found = [entry for entry in entries if entry in videos or _is_frame_folder(entry)]
   if not found:
     raise UserError(_no_videos(path, entries))
-  return found
+  return [source for entry in found for source in _in_file(entry, selection)]
+
+
+def _in_file(path: pathlib.Path, selection: Selection) -> list[Source]:
+  """The videos in a file or a folder of images."""
+  if ".tfrecord" in path.name:
+    return rlds.tfrecord_sources(path, selection)
+  if path.suffix.lower() in robomimic.SUFFIXES:
+    return robomimic.demo_sources(path, selection)
+  return [file_source(path, {})]
+
+
+def _check_limits(frame_stride: int, max_frames: int | None, fps: float | None) -> None:
+  for name, value in (("frame_stride", frame_stride), ("max_frames", max_frames)):
+    if value is None and name == "max_frames":
+      continue
+    if not isinstance(value, int) or value < 1:
+      raise UserError(
+        f"expected {name} to be an integer of at least 1, but got {value!r}: correct it."
+      )
+  if fps is not None and not (math.isfinite(fps) and fps > 0):
+    raise UserError(f"expected a finite fps above 0, but got {fps!r}: pass frames per second.")
 
 
 def _no_videos(path: pathlib.Path, entries: list[pathlib.Path]) -> str:

@@ -21,6 +21,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.scene import views_from_config
 from vipjax.types import Video
+from vipjax.videos.export import FORMATS, write_dataset
 from vipjax.videos.write import write_videos
 
 STAGE = "record"
@@ -32,7 +33,8 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
   """Records what the config asks for, once.
 
   Writes `videos/` (the expert's), `unseen/` (the expert at placements never recorded, for
-  evaluation alone) and `background/` (random motion, where asked for).
+  evaluation alone) and `background/` (random motion, where asked for); the expert's also as
+  `dataset/`, where config.record.format names a format of other people.
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -51,6 +53,10 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
   settings, views = config.record, views_from_config(config.views)
   if settings.episodes < 1:
     raise UserError(f"expected at least 1 episode to record, got {settings.episodes}.")
+  if settings.format not in FORMATS:
+    raise UserError(
+      f"expected config.record.format among {', '.join(FORMATS)}, got {settings.format!r}."
+    )
   options = env_options(config.env)
   drawing = {"size": settings.size, "quality": settings.quality}
   shared = {"frame_stride": settings.frame_stride, "robot_free": settings.robot_free}
@@ -64,6 +70,8 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
         progress.update()
       _require_success(seen)
       write_videos(workdir / "videos", seen, overwrite=True)
+      if settings.format != "mp4":
+        write_dataset(workdir / "dataset", seen, settings.format, overwrite=True)
       background = []
       for episode in range(settings.random_episodes):
         seed = episode_seed(Stream.BACKGROUND, config.seed, episode)

@@ -98,7 +98,7 @@ def write_videos(
   folder = pathlib.Path(folder).expanduser()
   if not videos:
     raise UserError(f"expected at least one video to write to {folder}, but got none: pass some.")
-  paths = [folder / f"{_name(video, index)}.mp4" for index, video in enumerate(videos)]
+  paths = [folder / f"{video_stem(video, index)}.mp4" for index, video in enumerate(videos)]
   taken: set[pathlib.Path] = set()
   for path in paths:
     if path in taken:
@@ -114,7 +114,7 @@ def write_videos(
   entries = [
     {"file": path.name, **video.metadata()} for path, video in zip(paths, videos, strict=True)
   ]
-  text = json.dumps(entries, indent=2, default=_plain) + "\n"
+  text = json.dumps(entries, indent=2, default=plain) + "\n"
   with permitted(folder):
     for path in [manifest, *paths]:
       check_free(path, overwrite)
@@ -127,12 +127,12 @@ def write_videos(
   return paths
 
 
-def _plain(value: np.generic) -> bool | int | float:
+def plain(value: np.generic) -> bool | int | float:
   """NumPy scalars, such as a success flag out of an array, as JSON knows them."""
   return value.item()
 
 
-def _name(video: Video, index: int) -> str:
+def video_stem(video: Video, index: int) -> str:
   """The stem of a video's file; other signs than letters, digits, - and _ become -."""
   parts = [f"video{index:03d}" if video.episode is None else f"episode{video.episode:03d}"]
   if video.view:

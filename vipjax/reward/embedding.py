@@ -67,7 +67,7 @@ class EmbeddingReward:
     self,
     value: ValueFunction,
     goals: Sequence[np.ndarray],
-    first_frames: Sequence[np.ndarray],
+    first_frames: Sequence[np.ndarray] | None,
     weights: Sequence[float],
     settings: RewardSettings | None = None,
   ):
@@ -77,7 +77,7 @@ class EmbeddingReward:
       value: the value function.
       goals: for each channel its goal frame uint8 [H, W, 3], or several [G, H, W, 3].
       first_frames: for each channel the frame uint8 [H, W, 3] that `normalise="first_frame"`
-        measures from.
+        measures from; None will do for any other.
       weights: for each channel its weight, not negative.
       settings: None is as published.
 
@@ -85,19 +85,25 @@ class EmbeddingReward:
       UserError: lists of different length, no channel, or a first frame that is the goal itself.
     """
     self.settings = settings or RewardSettings()
-    if not len(goals) == len(first_frames) == len(weights) > 0:
+    firsts = [None] * len(goals) if first_frames is None else first_frames
+    if not len(goals) == len(firsts) == len(weights) > 0:
       raise UserError(
         "expected one goal, first frame and weight for each of at least one channel, got "
-        f"{len(goals)}, {len(first_frames)} and {len(weights)}."
+        f"{len(goals)}, {len(firsts)} and {len(weights)}."
       )
     self.num_channels = len(goals)
     factors = np.asarray(weights, np.float32)
     if not (np.isfinite(factors).all() and (factors >= 0).all() and factors.sum() > 0):
       raise UserError(f"expected channel weights >= 0 with a sum above 0, got {list(weights)}.")
     if self.settings.normalise == "first_frame":
+      if first_frames is None:
+        raise UserError(
+          "expected first frames, from which normalise='first_frame' measures, got none; pass them "
+          "or set normalise to 'none'."
+        )
       starts = np.array([
         value.distance(first[None], goal, self.settings.goals)[0]
-        for first, goal in zip(first_frames, goals, strict=True)
+        for first, goal in zip(firsts, goals, strict=True)
       ])  # fmt: skip
       if not (starts > 1e-6).all():
         raise UserError(

@@ -1,0 +1,30 @@
+"""Encoders on tasks they never saw: zero-shot distance curves and off-path correlations.
+
+    python -m launch.judge --config=configs/judge.py --workdir=runs/judge
+
+Hardware: 2 CPU cores. Run time and numbers: docs/results/mini.md. To judge others beside it:
+--config.judge.encoders="('mini', 'random', 'runs/demo')".
+"""
+
+from ml_collections import ConfigDict
+
+from configs import demo
+
+
+def get_config() -> ConfigDict:
+  config = demo.get_config()
+  config.judge = ConfigDict()
+  # Held out of configs/pretrain.py, each under a control with which the scripted expert solves it.
+  config.judge.tasks = (
+    ("window-open", "torque"),
+    ("window-close", "torque"),
+    ("drawer-close", "torque"),
+    ("button-press-wall", "end_effector"),
+    ("faucet-close", "torque"),
+    ("plate-slide-back", "end_effector"),
+    ("handle-pull-side", "end_effector"),
+  )
+  config.judge.encoders = ("mini", "random")  # "random", or anything that vipjax.load takes
+  config.evaluate.unseen_episodes = 6  # experts' episodes of each task, the object elsewhere
+  config.evaluate.off_path_episodes = 6  # rollouts of each kind
+  return config

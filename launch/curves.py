@@ -1,0 +1,66 @@
+"""Distance curves of your own videos, as a page that opens from disk; needs no config.
+
+    python -m launch.curves --videos=FOLDER_OR_FILE --encoder=mini
+
+Seconds with a small encoder. Nothing is trained; the page, its films and curves.csv go to --out.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import sys
+import time
+
+from absl import flags
+
+from vipjax.runtime import launcher
+
+_VIDEOS = flags.DEFINE_string(
+  "videos", None, "a video, a folder or a data set: anything that vipjax.read_videos takes"
+)
+_ENCODER = flags.DEFINE_string(
+  "encoder", "mini", "'mini', 'vip-resnet50', a run folder, an artefact: what vipjax.load takes"
+)
+_OUT = flags.DEFINE_string("out", None, "where to write (default: runs/curves_NAME)")
+_GOAL = flags.DEFINE_string("goal", "last", "last, frame=N, all-last, or image files, with commas")
+_GOALS = flags.DEFINE_enum(
+  "goals", "mean", ["mean", "nearest"], "with several goal frames, distance to which of them"
+)
+_MAX_FRAMES = flags.DEFINE_integer(
+  "max_frames", 150, "of each video, at most so many are looked at"
+)
+_MAX_VIDEOS = flags.DEFINE_integer("max_videos", 24, "at most so many videos, from the first")
+_VIEW = flags.DEFINE_string("view", None, "this camera alone")
+_EPISODES = flags.DEFINE_string("episodes", None, "these episodes alone, such as 0,2,5-7")
+_TASK = flags.DEFINE_string("task", None, "episodes of this task alone")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what lies at --out")
+flags.mark_flag_as_required("videos")
+
+
+def main(_):
+  from vipjax import encoder, videos  # Here, so that --help answers at once.
+  from vipjax.report import own_videos
+  from vipjax.runtime.numbers import whole_numbers
+
+  started = time.monotonic()
+  name = pathlib.Path(_VIDEOS.value).absolute().name
+  out = pathlib.Path(_OUT.value or f"runs/curves_{name}").expanduser()
+  own_videos.check_out(out, _OVERWRITE.value)
+  value = encoder.load(_ENCODER.value)
+  episodes = _EPISODES.value and whole_numbers("--episodes", _EPISODES.value)
+  found = videos.open_videos(_VIDEOS.value, view=_VIEW.value, episodes=episodes, task=_TASK.value)
+  measured = own_videos.measure(
+    value, found[: _MAX_VIDEOS.value], _GOAL.value, _GOALS.value, _MAX_FRAMES.value
+  )
+  facts = {
+    "videos": f"{_VIDEOS.value} ({len(measured)} of {len(found)})",
+    "encoder": f"{value.metadata.get('name', _ENCODER.value)} ({_ENCODER.value})",
+    "licence of the encoder": value.metadata.get("licence", "unknown"),
+    "command": shlex.join(["python", "-m", "launch.curves", *sys.argv[1:]]),
+  }
+  print(own_videos.write_curves(out, measured, facts, time.monotonic() - started))
+
+
+if __name__ == "__main__":
+  launcher.run(main)

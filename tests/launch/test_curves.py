@@ -1,0 +1,92 @@
+"""The launcher that needs no config: videos in, a page out."""
+
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from tests.report.test_page import Page
+from tests.videos.clips import moving_picture
+from vipjax import encoder
+from vipjax.encoder import Preprocessing, ResNetConfig, init_value
+from vipjax.report import own_videos
+from vipjax.runtime.errors import UserError
+from vipjax.videos import open_videos, read_videos, write_image, write_video
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def value():
+  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
+  return init_value(jax.random.key(0), config, Preprocessing(16, 16), {"licence": "none <needed>"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("footage")
+  write_video(folder / "pour tea.mp4", moving_picture(30, 36, 64), 15)
+  write_video(folder / "wide.gif", moving_picture(8, 16, 40), 10)
+  return folder
+
+
+def launch(*flags):
+  environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+  command = [sys.executable, "-m", "launch.curves", *map(str, flags)]
+  return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_a_page_of_a_folder(folder, value, tmp_path):
+  encoder.save(tmp_path / "encoder", value)
+  out = tmp_path / "out"
+  flags = (f"--videos={folder}", f"--encoder={tmp_path / 'encoder'}", f"--out={out}")
+  done = launch(*flags, "--max_frames=12")
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.split()[-1] == str(out / "curves.html")
+  page = Page((out / "curves.html").read_text(encoding="utf-8"))
+  for words in ("pour tea.mp4", "wide.gif", "none <needed>", "python -m launch.curves", "2 of 2"):
+    assert words in page.text
+  assert len(page.all("video")) == 2
+  with (out / "curves.csv").open() as file:
+    rows = list(csv.DictReader(file))
+  poured = [row for row in rows if row["video"] == "pour tea.mp4"]
+  assert len(poured) == 12 and float(poured[-1]["distance"]) == 0.0
+  films = read_videos(out / "films")
+  assert [len(film.frames) for film in films] == [12, 8]
+  assert films[0].fps == pytest.approx(15 * 11 / 29, rel=1e-3)
+  again = launch(*flags)
+  assert again.returncode == 1 and "pass --overwrite" in again.stderr
+
+
+def test_distances_are_those_of_the_value_function(folder, value):
+  videos = open_videos(folder / "pour tea.mp4")
+  (measured,) = own_videos.measure(value, videos, "frame=0")
+  frames = videos[0].read().frames
+  np.testing.assert_allclose(
+    measured.curve.distances, value.distance(frames, frames[0]), rtol=1e-4, atol=1e-4
+  )
+  assert measured.curve.times[-1] == pytest.approx(29 / 15)
+  assert measured.warnings == []
+
+
+def test_a_goal_that_does_not_fit_is_told_on_the_page(folder, value, tmp_path):
+  write_image(tmp_path / "goal.png", moving_picture(1, 40, 20)[0])
+  measured = own_videos.measure(value, open_videos(folder), str(tmp_path / "goal.png"))
+  own_videos.check_out(tmp_path / "out", False)
+  facts = {"videos": "v", "encoder": "e"}
+  path = own_videos.write_curves(tmp_path / "out", measured, facts, 0.0)
+  assert "goal.png) is 40x20 and the video 36x64" in Page(path.read_text()).text
+
+
+@pytest.mark.parametrize(
+  ("frames", "maximum", "part"), [(1, 150, "at least two frames"), (5, 1, "max_frames=1")]
+)
+def test_too_few_frames(tmp_path, value, frames, maximum, part):
+  np.save(tmp_path / "a.npy", moving_picture(frames, 16, 16))
+  with pytest.raises(UserError, match=part):
+    own_videos.measure(value, open_videos(tmp_path), max_frames=maximum)

@@ -1,0 +1,236 @@
+"""Data sets of other people's formats, written by the libraries that keep those formats."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.videos.clips import assert_one_sentence, psnr
+from tests.videos.drawn import EPISODES, episode
+from vipjax.runtime.errors import UserError
+from vipjax.videos import open_videos, read_video, read_videos
+
+HERE = pathlib.Path(__file__).parent
+DATA = HERE.parent / "testdata"
+LEROBOT = ["lerobot_v30", "lerobot_v21", "lerobot_v21_images"]
+HAS_LEROBOT = importlib.util.find_spec("lerobot") is not None
+
+
+@pytest.fixture(scope="module")
+def lerobot(tmp_path_factory):
+  """Folders of LeRobot data sets by name; freshly written ones too, where lerobot is installed."""
+
+  def find(name):
+    if name in LEROBOT:
+      return DATA / name
+    folder = tmp_path_factory.mktemp("lerobot") / name
+    command = [sys.executable, str(HERE / "write_lerobot.py"), str(folder), name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+  return find
+
+
+@pytest.fixture(scope="module")
+def tfds_folder(tmp_path_factory):
+  """Folders of the RLDS data set by file format."""
+
+  def find(file_format):
+    if file_format == "tfrecord":
+      return DATA / "rlds_tfrecord"
+    folder = tmp_path_factory.mktemp(file_format)
+    # In a process of its own: it also must not need TensorFlow.
+    command = [sys.executable, str(HERE / "write_rlds.py"), str(folder), file_format]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+  return find
+
+
+def check_episodes(folder, cameras, exact):
+  """Every camera of every episode is what was drawn."""
+  videos = read_videos(folder)
+  assert [(video.episode, video.view) for video in videos] == [
+    (number, name) for number in range(3) for name in cameras
+  ]
+  for video in videos:
+    length, task, success = EPISODES[video.episode]
+    frames = episode(cameras[video.view], video.episode)
+    assert video.frames.shape == frames.shape
+    if exact:
+      np.testing.assert_array_equal(video.frames, frames)
+    else:
+      assert psnr(video.frames, frames) > 30
+      # Each is nearest to its own: not one frame early or late.
+      for index, frame in enumerate(video.frames):
+        assert np.argmax([psnr(frame, other) for other in frames]) == index
+    assert (video.task, video.success, video.fps) == (task, success, 10.0)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    *LEROBOT,
+    *[
+      pytest.param(kind, marks=pytest.mark.skipif(not HAS_LEROBOT, reason="needs lerobot"))
+      for kind in ("video", "image")
+    ],
+  ],
+)
+def test_lerobot(lerobot, name):
+  folder = lerobot(name)
+  check_episodes(folder, {"top": "top", "wrist": "wrist"}, exact="image" in name)
+  (video,) = read_videos(folder, view="observation.images.wrist", task="close the drawer")
+  assert (video.view, video.episode) == ("wrist", 1)
+  assert [each.metadata["episode"] for each in open_videos(folder, success=True, view="top")] == [
+    0, 2,
+  ]  # fmt: skip
+
+
+def test_lerobot_frames_in_the_middle_of_a_shared_film():
+  (lazy,) = open_videos(DATA / "lerobot_v30", view="top", episodes=[2])
+  frames = episode("top", 2)
+  assert len(lazy) == 6 and psnr(lazy[3], frames[3]) > 30 and psnr(lazy[[5]], frames[[5]]) > 30
+
+
+@pytest.mark.parametrize(
+  ("change", "part"),
+  [
+    ({"codebase_version": "v1.6"}, "it is v1.6"),
+    ({"features": {"action": {"dtype": "float32"}}}, "expected a camera"),
+  ],
+)
+def test_lerobot_that_cannot_be_read(tmp_path, change, part):
+  folder = tmp_path / "set"
+  shutil.copytree(DATA / "lerobot_v21", folder)
+  info = json.loads((folder / "meta/info.json").read_text())
+  (folder / "meta/info.json").write_text(json.dumps({**info, **change}))
+  with pytest.raises(UserError) as error:
+    read_videos(folder)
+  assert_one_sentence(error, folder, part)
+
+
+def test_lerobot_with_a_film_missing(tmp_path):
+  folder = tmp_path / "set"
+  shutil.copytree(DATA / "lerobot_v30", folder)
+  shutil.rmtree(folder / "videos")
+  with pytest.raises(UserError) as error:
+    read_videos(folder)
+  assert_one_sentence(error, "a film of the data set", "file-000.mp4")
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record", "parquet"])
+def test_tfds(tfds_folder, file_format):
+  folder = tfds_folder(file_format)
+  check_episodes(folder, {"image": "top", "wrist_image": "wrist"}, exact=True)
+  assert "train 1, image" in read_video(folder, view="image", episodes=[1]).source
+  found = open_videos(folder, view="wrist_image", success=False)
+  assert [video.metadata["episode"] for video in found] == [1]
+  with pytest.raises(UserError) as error:
+    read_videos(folder, view="depth")
+  assert_one_sentence(error, "view='depth'", "view image, wrist_image")
+
+
+def test_a_single_tfrecord_file():
+  (file,) = (DATA / "rlds_tfrecord").glob("*tfrecord-0*")
+  assert len(read_videos(file)) == 6
+
+
+def test_episodes_that_are_not_wanted_are_not_read(monkeypatch):
+  from vipjax.videos import rlds
+
+  read = []
+  monkeypatch.setattr(rlds.tf_example, "read_example", _noting(read, rlds.tf_example.read_example))
+  videos = open_videos(DATA / "rlds_tfrecord", episodes=[2])
+  assert len(videos) == 2 and len(read) == 1  # the first, for the names of the cameras
+  videos[0][0], videos[1][0]
+  assert len(read) == 2
+
+
+def _noting(calls, function):
+  def noted(*arguments):
+    calls.append(arguments)
+    return function(*arguments)
+
+  return noted
+
+
+def test_several_tfds_data_sets_in_one_folder(tmp_path):
+  for name in ("a", "b"):
+    shutil.copytree(DATA / "rlds_tfrecord", tmp_path / name / "1.0.0")
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, tmp_path, "a/1.0.0, b/1.0.0")
+  assert len(read_videos(tmp_path / "a")) == 6
+
+
+def write_robomimic(path, rewards=None):
+  """As robomimic's dataset_states_to_obs.py lays it out, with the same library."""
+  with h5py.File(path, "w") as file:
+    data = file.create_group("data")
+    for number, (length, _, success) in enumerate(EPISODES):
+      demo = data.create_group(f"demo_{number}")
+      demo.create_dataset("actions", data=np.zeros((length, 7)))
+      sparse = np.zeros(length)
+      sparse[-1] = success
+      demo.create_dataset("rewards", data=sparse if rewards is None else rewards[:length])
+      for camera, name in (("top", "agentview_image"), ("wrist", "robot0_eye_in_hand_image")):
+        demo.create_dataset(f"obs/{name}", data=episode(camera, number), compression="gzip")
+      demo.create_dataset("obs/robot0_eef_pos", data=np.zeros((length, 3)))
+      demo.attrs["num_samples"] = length
+    arguments = {"env_name": "Lift", "env_kwargs": {"robots": ["Panda"], "control_freq": 20}}
+    data.attrs["env_args"] = json.dumps(arguments)
+
+
+def test_robomimic(tmp_path):
+  path = tmp_path / "image.hdf5"
+  write_robomimic(path)
+  videos = read_videos(path)
+  assert [(v.episode, v.view, v.success) for v in videos[:3]] == [
+    (0, "agentview_image", True), (0, "robot0_eye_in_hand_image", True),
+    (1, "agentview_image", False),
+  ]  # fmt: skip
+  for video in videos:
+    camera = "top" if video.view == "agentview_image" else "wrist"
+    np.testing.assert_array_equal(video.frames, episode(camera, video.episode))
+    assert (video.fps, video.task, video.embodiment) == (20.0, "Lift", "panda")
+  (lazy,) = open_videos(tmp_path, view="agentview_image", episodes=[1])
+  np.testing.assert_array_equal(lazy[[5, 1, 5]], episode("top", 1)[[5, 1, 5]])
+
+
+def test_robomimic_with_dense_rewards_does_not_know_success(tmp_path):
+  write_robomimic(tmp_path / "a.hdf5", rewards=np.linspace(0.1, 0.9, 7))
+  assert {video.success for video in read_videos(tmp_path / "a.hdf5")} == {None}
+
+
+def test_hdf5_without_images(tmp_path):
+  with h5py.File(tmp_path / "low_dim.hdf5", "w") as file:
+    file.create_dataset("data/demo_0/obs/robot0_eef_pos", data=np.zeros((3, 3)))
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path / "low_dim.hdf5")
+  assert_one_sentence(error, "low_dim.hdf5", "data/demo_0/obs")
+
+
+def test_hdf5_without_h5py(tmp_path, monkeypatch):
+  (tmp_path / "a.hdf5").write_bytes(b"x")
+  monkeypatch.setitem(sys.modules, "h5py", None)
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path / "a.hdf5")
+  assert_one_sentence(error, "h5py", "pip install 'vipjax[robomimic]'")
+
+
+def test_damaged_hdf5(tmp_path):
+  (tmp_path / "a.hdf5").write_bytes(b"no hdf5 at all")
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path / "a.hdf5")
+  assert_one_sentence(error, "a.hdf5", "corrupt")

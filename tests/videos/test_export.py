@@ -1,0 +1,139 @@
+"""What we write in other people's formats: read by us, and by their own libraries."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.videos.clips import assert_one_sentence, moving_picture, psnr
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos import read_videos, write_dataset
+from vipjax.videos.export import FORMATS
+
+
+@pytest.fixture
+def videos():
+  """Two episodes, two views, one of them also without the robot."""
+  made = []
+  for episode, (length, task, success) in enumerate([(5, "push it", True), (4, "pull it", False)]):
+    known = {"task": task, "success": success, "episode": episode, "embodiment": "panda"}
+    for shift, (view, visible) in enumerate([("left", True), ("left", False), ("top.down", True)]):
+      frames = np.roll(moving_picture(length, 32, 48), 7 * shift + 3 * episode, axis=2)
+      source = f"run, episode {episode}"
+      made.append(Video(frames, 20.0, view=view, robot_visible=visible, source=source, **known))
+  return made
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_written_is_read_again(tmp_path, videos, form):
+  folder = write_dataset(tmp_path / "dataset", videos, form)
+  assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+  again = {(v.episode, v.view, v.robot_visible is False): v for v in read_videos(folder)}
+  assert len(again) == 6
+  for video in videos:
+    # A name of two formats may not have a dot.
+    view = video.view if form in ("mp4", "frames") else video.view.replace(".", "_")
+    read = again[video.episode, view, video.robot_visible is False]
+    if form in ("frames", "tfds"):
+      np.testing.assert_array_equal(read.frames, video.frames)
+    else:
+      assert read.frames.shape == video.frames.shape
+      for index, frame in enumerate(read.frames):
+        assert np.argmax([psnr(frame, other) for other in video.frames]) == index
+    known = (read.task, read.success, read.fps, read.embodiment)
+    assert known == (video.task, video.success, 20.0, "panda")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_is_replaced_unasked(tmp_path, videos, form):
+  folder = tmp_path / "dataset"
+  folder.mkdir()
+  (folder / "mine.txt").write_text("x")
+  with pytest.raises(UserError) as error:
+    write_dataset(folder, videos, form)
+  assert_one_sentence(error, folder, "overwrite=True")
+  assert (folder / "mine.txt").exists()
+  write_dataset(folder, videos, form, overwrite=True)
+  assert len(read_videos(folder)) == 6
+
+
+_TFDS = """
+import sys
+import tensorflow_datasets as tfds
+source = tfds.builder_from_directory(sys.argv[1]).as_data_source("train")
+for episode in source:
+  steps = list(episode["steps"])
+  first = steps[0]
+  print(len(steps), first["observation"]["left"].shape, first["language_instruction"].decode(),
+        episode["episode_metadata"]["success"], [int(step["is_last"]) for step in steps])
+sys.exit("tensorflow" in sys.modules)
+"""
+
+
+def test_tfds_reads_it_without_tensorflow(tmp_path, videos):
+  folder = write_dataset(tmp_path / "dataset", videos, "tfds")
+  command = [sys.executable, "-c", _TFDS, str(folder)]
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.splitlines() == [
+    "5 (32, 48, 3) push it True [0, 0, 0, 0, 1]",
+    "4 (32, 48, 3) pull it False [0, 0, 0, 1]",
+  ]
+
+
+def test_lerobot_reads_it(tmp_path, videos):
+  datasets = pytest.importorskip("lerobot.datasets.lerobot_dataset")
+  folder = write_dataset(tmp_path / "dataset", videos, "lerobot")
+  dataset = datasets.LeRobotDataset("vipjax/test", root=folder, video_backend="pyav")
+  assert (dataset.num_episodes, len(dataset), dataset.fps) == (2, 9, 20)
+  for index, (video, time) in {0: (videos[0], 0), 4: (videos[0], 4), 7: (videos[3], 2)}.items():
+    item = dataset[index]
+    frame = (item["observation.images.left"].permute(1, 2, 0).numpy() * 255).round()
+    assert psnr(frame.astype(np.uint8), video.frames[time]) > 30
+    assert item["task"] == video.task
+    assert bool(item["next.success"]) == (index == 4)
+
+
+def test_lerobot_wants_a_whole_rate(tmp_path, videos):
+  uneven = [dataclasses.replace(video, fps=12.5) for video in videos]
+  with pytest.raises(UserError) as error:
+    write_dataset(tmp_path / "dataset", uneven, "lerobot")
+  assert_one_sentence(error, "12.5")
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_success_that_is_not_known_is_not_written(tmp_path, videos):
+  unknown = [dataclasses.replace(video, success=None, task=None) for video in videos]
+  for form in ("tfds", "lerobot"):
+    folder = write_dataset(tmp_path / form, unknown, form)
+    assert {video.success for video in read_videos(folder)} == {None}
+  info = json.loads((tmp_path / "lerobot/meta/info.json").read_text())
+  assert "next.success" not in info["features"]
+
+
+@pytest.mark.parametrize(
+  ("change", "part"),
+  [
+    (lambda videos: [videos[0], videos[0]], "one video of left in episode 0, got two"),
+    (lambda videos: videos[:4], "got others in episode 1"),
+    (lambda v: [v[0], dataclasses.replace(v[2], frames=v[2].frames[:3])], "lengths [3, 5]"),
+    (lambda videos: [], "at least one video"),
+  ],
+)
+@pytest.mark.parametrize("form", ["tfds", "lerobot"])
+def test_what_cannot_be_written(tmp_path, videos, form, change, part):
+  with pytest.raises(UserError) as error:
+    write_dataset(tmp_path / "dataset", change(videos), form)
+  assert_one_sentence(error, part)
+
+
+def test_unknown_format(tmp_path, videos):
+  with pytest.raises(UserError) as error:
+    write_dataset(tmp_path / "dataset", videos, "zarr")
+  assert_one_sentence(error, "mp4, frames, tfds, lerobot, got 'zarr'")

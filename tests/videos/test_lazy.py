@@ -1,0 +1,165 @@
+"""Frames decoded as they are asked for: the same as those of a whole reading, and fewer of them."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from tests.videos.clips import assert_one_sentence, encode, moving_picture, write_frames
+from vipjax.runtime.errors import UserError
+from vipjax.videos import open_videos, read_video, read_videos, write_video
+from vipjax.videos.lazy import FrameCache, resampled
+
+CODECS = [
+  ("mp4", "libx264", {}),
+  ("mkv", "libx264", {"pts": [0, 1, 5, 6, 20, 21, 22, 30, 31, 40, 41, 42]}),
+  ("avi", "libx264", {}),
+  ("avi", "mpeg4", {}),
+  ("webm", "libvpx-vp9", {}),
+  ("mp4", "libsvtav1", {}),
+  ("mp4", "libx264", {"rotation": {"degrees": 90}}),
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec", "options"), CODECS)
+def test_single_frames_are_those_of_the_whole(tmp_path, suffix, codec, options):
+  path = tmp_path / f"clip.{suffix}"
+  encode(path, moving_picture(12, 64, 64), codec, **options)
+  whole = read_video(path)
+  (lazy,) = open_videos(path, cache_bytes=0)
+  assert len(lazy) == 12 and lazy.fps == pytest.approx(whole.fps, rel=1e-3)
+  for chosen in ([7], [11, 0, 3, 3], range(12), [-1]):
+    np.testing.assert_array_equal(lazy[list(chosen)], whole.frames[list(chosen)])
+  np.testing.assert_array_equal(lazy[5], whole.frames[5])
+  np.testing.assert_array_equal(lazy[2:9:3], whole.frames[2:9:3])
+  np.testing.assert_array_equal(lazy.read().frames, whole.frames)
+
+
+def test_the_rate_of_a_variable_one_is_its_mean(tmp_path):
+  path = tmp_path / "clip.mkv"
+  encode(path, moving_picture(6, 32, 32), "libx264", pts=[0, 1, 5, 6, 20, 25])
+  assert read_video(path).fps == pytest.approx(2.0)
+  assert open_videos(path)[0].fps == pytest.approx(2.0)
+
+
+def test_gif(tmp_path):
+  write_video(tmp_path / "clip.gif", moving_picture(8), 10)
+  (lazy,) = open_videos(tmp_path / "clip.gif")
+  np.testing.assert_array_equal(lazy[[6, 1]], read_video(tmp_path / "clip.gif").frames[[6, 1]])
+
+
+def keyed(path, length=60, every=10):
+  """A video with a key frame every so many frames, and how to count what is decoded of it."""
+  frames = moving_picture(length, 32, 48)
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream("libx264", rate=10)
+    stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+    stream.codec_context.gop_size = every
+    stream.options = {"sc_threshold": "0"}
+    for image in frames:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+    container.mux(stream.encode())
+
+
+def test_what_lies_before_the_key_frame_is_not_decoded(tmp_path, monkeypatch):
+  path = tmp_path / "clip.mp4"
+  keyed(path)
+  whole = read_video(path).frames
+  (lazy,) = open_videos(path)
+  stamps = []
+  from vipjax.videos import random_access
+
+  collect = random_access.VideoFile._collect
+
+  def counted(self, frames, wanted):
+    def watched():
+      for frame in frames:
+        stamps.append(frame.time)
+        yield frame
+
+    return collect(self, watched(), wanted)
+
+  monkeypatch.setattr(random_access.VideoFile, "_collect", counted)
+  np.testing.assert_array_equal(lazy[55], whole[55])
+  assert len(stamps) == 6 and min(stamps) == 5.0
+  stamps.clear()
+  np.testing.assert_array_equal(lazy[[2, 33]], whole[[2, 33]])
+  assert len(stamps) == 3 + 4
+  stamps.clear()
+  lazy[[2, 33, 55]]
+  assert stamps == []  # out of the cache
+
+
+def test_the_cache_forgets_the_least_recently_used():
+  cache = FrameCache(3 * 12)
+  frames = [np.full((2, 2, 3), number, np.uint8) for number in range(4)]
+  for number in range(3):
+    cache.put(("video", number), frames[number])
+  assert cache.get(("video", 0)) is frames[0]
+  cache.put(("video", 3), frames[3])
+  assert cache.get(("video", 1)) is None and cache.get(("video", 0)) is frames[0]
+  assert cache.nbytes == 36
+  cache.put(("video", 4), np.zeros((9, 9, 3), np.uint8))  # larger than all of it
+  assert cache.get(("video", 4)) is None and cache.nbytes == 36
+
+
+def test_the_cache_is_bounded_while_videos_are_watched(tmp_path):
+  np.save(tmp_path / "clip.npy", moving_picture(20, 8, 8))
+  (lazy,) = open_videos(tmp_path / "clip.npy", cache_bytes=5 * 8 * 8 * 3)
+  for index in range(20):
+    lazy[index]
+  assert lazy._cache.nbytes == 5 * 8 * 8 * 3
+
+
+@pytest.mark.parametrize(
+  ("times", "rate", "expected"),
+  [
+    ([0, 0.1, 0.2, 0.3], 10, [0, 1, 2, 3]),
+    ([0, 0.1, 0.2, 0.3], 5, [0, 2]),
+    ([0, 0.1, 0.2, 0.3], 20, [0, 0, 1, 1, 2, 2, 3]),
+    ([0, 0.5, 0.6, 1.0], 4, [0, 0, 1, 2, 3]),
+    ([0, 0.033, 0.067, 0.1], 30, [0, 1, 2, 3]),
+    ([0.0], 30, [0]),
+  ],
+)
+def test_resampled(times, rate, expected):
+  assert resampled(np.array(times, float), rate).tolist() == expected
+
+
+def test_a_rate_makes_a_variable_one_even(tmp_path):
+  path = tmp_path / "clip.mkv"
+  frames = moving_picture(5, 32, 32)
+  encode(path, frames, "libx264", rate=10, pts=[0, 1, 2, 8, 9])
+  whole = read_video(path).frames
+  video = read_video(path, fps=10)
+  assert video.fps == 10
+  np.testing.assert_array_equal(video.frames, whole[[0, 1, 2, 2, 2, 2, 2, 2, 3, 4]])
+  sparse = read_video(path, fps=10, frame_stride=3, max_frames=3)
+  assert sparse.fps == pytest.approx(10 / 3)
+  np.testing.assert_array_equal(sparse.frames, whole[[0, 2, 2]])
+
+
+def test_rate_of_images_and_arrays(tmp_path):
+  frames = moving_picture(10, 8, 8)
+  write_frames(tmp_path / "0", frames)
+  np.savez(tmp_path / "1.npz", frames=frames, fps=20.0)
+  images, array = read_videos(tmp_path, fps=5)
+  np.testing.assert_array_equal(images.frames, frames[::2])
+  np.testing.assert_array_equal(array.frames, frames[::4])
+  assert images.fps == array.fps == 5
+
+
+@pytest.mark.parametrize("fps", [0, -1.0, float("nan")])
+def test_bad_rate(tmp_path, fps):
+  np.save(tmp_path / "clip.npy", moving_picture(2, 8, 8))
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path, fps=fps)
+  assert_one_sentence(error, "fps above 0")
+
+
+def test_no_frame_chosen(tmp_path):
+  np.save(tmp_path / "clip.npy", moving_picture(2, 8, 8))
+  with pytest.raises(UserError) as error:
+    open_videos(tmp_path / "clip.npy")[0][5:]
+  assert_one_sentence(error, "at least one frame")

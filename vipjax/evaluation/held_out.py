@@ -1,0 +1,115 @@
+"""Encoders judged on tasks they were not trained on, without any fine-tuning."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from vipjax import encoder
+from vipjax.encoder import ValueFunction
+from vipjax.evaluation.curves import distance_curves
+from vipjax.evaluation.measure_off_path import measure_off_path
+from vipjax.finetune import make_encoder
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.videos import read_videos
+from vipjax.videos.record import record
+
+RANDOM = "random"
+_FILE = "judge.json"
+
+
+def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Distance curves and off-path correlations of each encoder on each task.
+
+  Films each task once, as the demo does its own; goals are the last frames of its experts' videos.
+  What was judged before stays, so that an interrupted run goes on. Writes `judge.json`.
+
+  Args:
+    config: keys as declared in configs/judge.py.
+    workdir: the run folder.
+
+  Returns:
+    {task: {encoder: {"rank_correlation", "progress", "hand", "object", "object_robot_free",
+    "success"}}}: Spearman correlations, means over the views. "rank_correlation" is of the
+    distance with time over experts' episodes with the object elsewhere; "progress" of the value
+    with the simulator's progress over rollouts off the expert's path, "hand" with the hand's
+    nearness before the object moved and "object" with the object's to its target after that;
+    "success" is the share of pairs of a successful and a failed rollout that the value orders so.
+    None where the rollouts hold too few such states.
+
+  Raises:
+    UserError: no such task or encoder, or two encoders of one name.
+  """
+  values = _load(config)
+  file = workdir / _FILE
+  results = run_folder.read_json(file) if file.exists() else {}
+  for task, control in config.judge.tasks:
+    folder = workdir / "tasks" / task
+    of_task = config.copy_and_resolve_references()
+    of_task.env.update({"task": task, "control": control})
+    record(of_task, folder)
+    for name, value in values.items():
+      done = results.setdefault(task, {})
+      if name not in done:
+        done[name] = _judge(of_task, folder, name, value)
+        run_folder.write_json(file, results)
+  return results
+
+
+def table(results: dict[str, Any]) -> str:
+  """The results as a table in Markdown, a row for each task and encoder."""
+  measures = list(next(iter(next(iter(results.values())).values())))
+  lines = ["| task | encoder | " + " | ".join(name.replace("_", " ") for name in measures) + " |"]
+  lines.append("|---|---|" + "---|" * len(measures))
+  for task, encoders in results.items():
+    for name, numbers in encoders.items():
+      shown = ("-" if number is None else f"{number:.2f}" for number in numbers.values())
+      lines.append(f"| {task} | {name} | {' | '.join(shown)} |")
+  return "\n".join(lines)
+
+
+def _load(config: ml_collections.ConfigDict) -> dict[str, ValueFunction]:
+  values = {}
+  for name in config.judge.encoders:
+    if name in values:
+      raise UserError(f"expected each encoder once in config.judge.encoders, got {name} twice.")
+    if name == RANDOM:
+      fresh = config.encoder.copy_and_resolve_references()
+      fresh.init = "scratch"
+      values[name] = make_encoder(fresh, jax.random.key(config.seed))
+    else:
+      values[name] = encoder.load(name)
+  return values
+
+
+def _judge(config, folder: pathlib.Path, name: str, value: ValueFunction) -> dict[str, Any]:
+  # A folder like that of a run: measure_off_path reads its videos and its encoder.
+  run = folder / "encoders" / name.replace("/", "_")
+  run.mkdir(parents=True, exist_ok=True)
+  encoder.save(run / "encoder", value, overwrite=True)
+  if not (run / "videos").exists():
+    (run / "videos").symlink_to(folder / "videos", target_is_directory=True)
+  curves = distance_curves(value, read_videos(folder / "unseen"))
+  off_path = measure_off_path(config, run)
+  plain = [numbers for name, numbers in off_path.items() if _is_view(config, name)]
+  free = [numbers for name, numbers in off_path.items() if name.endswith(", robot-free")]
+  return {
+    "rank_correlation": float(np.mean([curve.rank_correlation for curve in curves])),
+    **{aim: _mean(plain, aim) for aim in ("progress", "hand", "object")},
+    "object_robot_free": _mean(free, "object"),
+    "success": _mean(plain, "success"),
+  }
+
+
+def _is_view(config: ml_collections.ConfigDict, name: str) -> bool:
+  return name in config.views
+
+
+def _mean(rows: list[dict[str, float | None]], aim: str) -> float | None:
+  known = [row[aim] for row in rows if row[aim] is not None]
+  return float(np.mean(known)) if known else None

@@ -1,0 +1,250 @@
+"""A page of one's own videos: their distance curves, films and numbers, in seconds."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import pathlib
+import re
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from vipjax.encoder import ValueFunction
+from vipjax.evaluation import DistanceCurve, make_curve, video_names
+from vipjax.report import elements, plots
+from vipjax.report.canvas import DARK, LIGHT
+from vipjax.report.elements import Safe, element, section, table, tile
+from vipjax.report.film import curve_film
+from vipjax.report.tables import duration_text, value_text
+from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.progress import Progress
+from vipjax.types import Video
+from vipjax.videos import LazyVideo, resize_frames, write_video
+from vipjax.videos.access import permitted
+
+_PICTURE_HEIGHT = 256  # pixels; no more is shown
+_DECODED_AT_ONCE = 32
+_MOST_FILMS = 12
+PAGE = "curves.html"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+  """One video and its curve.
+
+  Attributes:
+    video: its frames small, as they are shown.
+    curve: distances of those frames as they were.
+    goal: what they were measured to.
+    warnings: why the goal may not fit.
+  """
+
+  video: Video
+  curve: DistanceCurve
+  goal: Goal
+  warnings: list[str]
+
+
+def check_out(folder: pathlib.Path, overwrite: bool) -> None:
+  """Makes the folder; raises UserError when a page is there that may not be replaced."""
+  if (folder / PAGE).exists() and not overwrite:
+    raise UserError(
+      f"expected no page at {folder / PAGE}, but there is one; pass --overwrite or another --out."
+    )
+  with permitted(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def measure(
+  value: ValueFunction,
+  videos: Sequence[LazyVideo],
+  goal: str = "last",
+  goals: str = "mean",
+  max_frames: int = 150,
+) -> list[Measured]:
+  """The distance curve of each video.
+
+  Args:
+    value: the value function.
+    videos: at least one, each of at least two frames.
+    goal: see `vipjax.reward.goals.HELP`.
+    goals: with several goal frames, distance to their "mean" embedding or to the "nearest".
+    max_frames: of each video at most so many are looked at, evenly spaced; at least 2.
+
+  Raises:
+    UserError: a video of one frame, or as `find_goals`.
+  """
+  if max_frames < 2:
+    raise UserError(f"expected at least 2 frames of each video, got max_frames={max_frames}.")
+  found = find_goals(goal, videos)
+  looked, embeddings = [], []
+  with Progress(len(videos), "curves", unit="video") as progress:
+    for video in videos:
+      small, embedded = _look(value, video, max_frames)
+      looked.append(small)
+      embeddings.append(embedded)
+      progress.update()
+  # One goal for all is embedded once.
+  embedded_goals = {id(each): embed_goal(value, each, goals) for each in found}
+  measured = []
+  for video, name, embedded, each in zip(
+    looked, video_names(looked), embeddings, found, strict=True
+  ):
+    distances = goal_distances(embedded, embedded_goals[id(each)])
+    curve = make_curve(distances, video.fps, name)
+    measured.append(Measured(video, curve, each, misfits(each, video.frames)))
+  return measured
+
+
+def _look(value: ValueFunction, video: LazyVideo, max_frames: int) -> tuple[Video, np.ndarray]:
+  """Evenly spaced frames, small, and the embeddings float32 [T, D] of the same as they are."""
+  if len(video) < 2:
+    raise UserError(
+      f"expected at least two frames in {video.metadata['source']}, got {len(video)}; leave it out."
+    )
+  # From the first to the last, which is what most is about.
+  count = min(len(video), max_frames)
+  indices = np.linspace(0, len(video) - 1, count).round().astype(int)
+  small, embedded = [], []
+  for start in range(0, len(indices), _DECODED_AT_ONCE):
+    frames = video[indices[start : start + _DECODED_AT_ONCE]]
+    embedded.append(value.embed(frames))
+    small.append(_shrunk(frames))
+  known = {**video.metadata, "fps": video.fps * (count - 1) / (len(video) - 1)}
+  return Video(frames=np.concatenate(small), **known), np.concatenate(embedded)
+
+
+def _shrunk(frames: np.ndarray) -> np.ndarray:
+  height, width = frames.shape[1:3]
+  if height <= _PICTURE_HEIGHT:
+    return frames
+  return resize_frames(frames, (_PICTURE_HEIGHT, max(1, _PICTURE_HEIGHT * width // height)))
+
+
+def write_curves(
+  folder: pathlib.Path,
+  measured: Sequence[Measured],
+  facts: dict[str, str],
+  seconds: float,
+) -> pathlib.Path:
+  """Writes `curves.html`, `curves.csv`, and `films/*.mp4` of the first 12 videos.
+
+  Args:
+    folder: there already.
+    measured: at least one.
+    facts: shown at the page's end: what was measured with what, by which command.
+    seconds: what the measuring took.
+
+  Returns:
+    The page's path.
+  """
+  started = time.monotonic()
+  (folder / "curves.csv").write_text(_csv(measured), encoding="utf-8")
+  films = []
+  for index, each in enumerate(measured[:_MOST_FILMS]):
+    film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)
+    name = re.sub(r"[^\w-]+", "-", each.curve.name).strip("-")
+    path = folder / "films" / f"{index:02d}_{name}.mp4"
+    write_video(path, film, each.video.fps, crf=20, overwrite=True)
+    films.append(elements.video(path, each.curve.name, folder, autoplay=True))
+  seconds += time.monotonic() - started
+  page = elements.document(
+    "Distance curves",
+    _header(measured, facts, seconds),
+    section("Curves", _curves(measured)),
+    section("Watch them", *films, _more(measured)),
+    section("Frames", _frames(measured)),
+    section("Numbers", _numbers(measured)),
+    section("How this was made", table((), list(facts.items()))),
+  )
+  path = folder / PAGE
+  run_folder.write_text(path, page)
+  return path
+
+
+def _header(measured: Sequence[Measured], facts: dict[str, str], seconds: float) -> Safe:
+  curves = [each.curve for each in measured]
+  frames = sum(len(curve.distances) for curve in curves)
+  warnings = dict.fromkeys(
+    f"{each.curve.name}: {warning}" for each in measured for warning in each.warnings
+  )
+  rank = np.mean([curve.rank_correlation for curve in curves])
+  falling = np.mean([curve.falling_fraction for curve in curves])
+  of = f"mean of {len(curves)} videos" if len(curves) > 1 else "of the video"
+  tiles = [
+    tile("Rank correlation with time", f"{rank:.3f}", f"{of}; 1 is best, 0 says nothing"),
+    tile("Steps that come closer", f"{falling:.0%}", of),
+    tile("Frames", value_text(frames), f"looked at in {len(curves)} videos"),
+    tile("Time", duration_text(seconds), "decoding, embedding, drawing"),
+  ]
+  return element(
+    "header",
+    element("h1", "How far from the goal?"),
+    element(
+      "p",
+      "The distance between the embedding of each frame and that of the goal. In a video that goes "
+      "straight to its goal a useful one falls all the way.",
+    ),
+    element("p", f"{facts['videos']} · encoder {facts['encoder']}", class_="sub"),
+    *(element("div", element("p", warning), class_="note") for warning in warnings),
+    element("div", *tiles, class_="tiles"),
+  )
+
+
+def _curves(measured: Sequence[Measured]) -> Safe:
+  curves = {"recorded": [each.curve.record() for each in measured]}
+  last = {each.curve.name: each.video.frames[-1] for each in measured}
+  light, dark = (plots.plot_curves(None, curves, last, theme) for theme in (LIGHT, DARK))
+  goals = dict.fromkeys(each.goal.name for each in measured)
+  return elements.picture(
+    light,
+    dark,
+    "Curves of the distance to the goal over time",
+    f"Distance to the goal ({', '.join(goals)}), divided by that of the first frame. ρ is the rank "
+    "correlation with time, 1 when every frame is closer than the one before it. Small: the last "
+    "frame.",
+  )
+
+
+def _frames(measured: Sequence[Measured]) -> Safe:
+  videos = {each.curve.name: each.video for each in measured}
+  light, dark = (plots.plot_frames(videos, theme) for theme in (LIGHT, DARK))
+  return elements.picture(light, dark, "Strips of frames of the videos", "Start to end.")
+
+
+def _numbers(measured: Sequence[Measured]) -> Safe:
+  header = ("video", "goal", "frames", "length", "first", "last", "ρ", "closer", "largest rise")
+  rows = []
+  for each in measured:
+    curve = each.curve
+    rows.append((
+      curve.name, each.goal.name, str(len(curve.distances)), f"{curve.times[-1]:.1f} s",
+      f"{curve.distances[0]:.3g}", f"{curve.distances[-1]:.3g}", f"{curve.rank_correlation:.3f}",
+      f"{curve.falling_fraction:.0%}", f"{curve.largest_rise:.2f}",
+    ))  # fmt: skip
+  note = (
+    "First and last: distance of those frames, in units of the embedding. ρ: rank correlation with "
+    "time. Closer: share of steps that come closer. Largest rise: the farthest that the curve "
+    "climbs back, as a share of its start. Every distance is in curves.csv."
+  )
+  return element("div", table(header, rows, numbers=range(2, 9)), element("p", note, class_="sub"))
+
+
+def _more(measured: Sequence[Measured]) -> Safe | None:
+  left = len(measured) - _MOST_FILMS
+  return element("p", f"and {left} more videos without a film", class_="sub") if left > 0 else None
+
+
+def _csv(measured: Sequence[Measured]) -> str:
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator="\n")
+  writer.writerow(("video", "source", "time_s", "distance"))
+  for each in measured:
+    for seconds, distance in zip(each.curve.times, each.curve.distances, strict=True):
+      writer.writerow((each.curve.name, each.video.source, f"{seconds:.4f}", f"{distance:.6g}"))
+  return text.getvalue()

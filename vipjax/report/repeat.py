@@ -1,0 +1,71 @@
+"""Running a finished run again, from what its folder says, and comparing what comes out."""
+
+from __future__ import annotations
+
+import math
+import os
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from vipjax.report.page import write_report
+from vipjax.report.pipeline import run_stages
+from vipjax.report.tables import flatten
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+
+# What the machine decides, and what says where rather than what.
+_NOT_COMPARED = ("seconds", "peak_memory_mb", "command", "notes")
+_VERSION_KEYS = ("packages", "python", "platform", "git_commit", "devices")
+
+
+def repeat(
+  workdir: str | os.PathLike,
+  out: str | os.PathLike,
+  declared: ml_collections.ConfigDict,
+) -> dict[str, Any]:
+  """Runs the config of a finished run again in another folder; goes on where it was stopped.
+
+  Args:
+    workdir: the run, with `config.json`, `versions.json` and `results.json`.
+    out: a new folder, or that of an earlier call.
+    declared: a config that declares every key, for keys that the run did not know yet.
+
+  Returns:
+    {"versions": {name: (then, now)}, "results": {name: (then, now)}}: what differs; both are empty
+    where the same machine with the same versions repeats a run.
+
+  Raises:
+    UserError: workdir is no finished run, or `out` is the same folder or holds another run.
+  """
+  workdir, out = (pathlib.Path(path).expanduser().absolute() for path in (workdir, out))
+  if workdir == out:
+    raise UserError(f"expected --out to be another folder than --workdir, got {out} twice.")
+  config = run_folder.run_config(workdir, declared)
+  then = run_folder.read_json(workdir / "results.json")
+  out = run_folder.open_run(out, config)
+  now = run_folder.jsonable(run_stages(config, out))
+  write_report(out)
+  before, after = (run_folder.read_json(folder / "versions.json") for folder in (workdir, out))
+  versions = [flatten({key: each.get(key) for key in _VERSION_KEYS}) for each in (before, after)]
+  return {"versions": _differing(*versions), "results": _differing(_results(then), _results(now))}
+
+
+def _results(results: dict[str, Any]) -> dict[str, Any]:
+  kept = {
+    name: value
+    for name, value in results.items()
+    if name not in _NOT_COMPARED and not name.endswith("_per_second")
+  }
+  return flatten(kept)
+
+
+def _differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+  pairs = {name: (then.get(name), now.get(name)) for name in {**then, **now}}
+  return {name: pair for name, pair in pairs.items() if not _same(*pair)}
+
+
+def _same(a: Any, b: Any) -> bool:
+  numbers = all(isinstance(value, float) for value in (a, b))
+  return a == b or (numbers and math.isnan(a) and math.isnan(b))

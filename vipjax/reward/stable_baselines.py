@@ -1,0 +1,78 @@
+"""The embedding reward for the vector environments of stable-baselines3, which sbx uses as well.
+
+    from stable_baselines3 import SAC  # or: from sbx import SAC
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+    from vipjax.reward.stable_baselines import EmbeddingRewardVecEnvWrapper
+
+    def make():
+      return vipjax.FrameInInfo(gymnasium.make("Pusher-v5", render_mode="rgb_array"))
+
+    envs = EmbeddingRewardVecEnvWrapper(DummyVecEnv([make] * 8), vipjax.load("mini"), goal)
+    SAC("MlpPolicy", VecMonitor(envs)).learn(100_000)
+
+Only this module imports stable-baselines3, and with it torch; a single environment needs neither
+(`vipjax.EmbeddingRewardWrapper`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from vipjax.encoder import ValueFunction
+from vipjax.reward.wrappers import FRAME, StepRewards
+from vipjax.runtime.errors import UserError
+
+
+class EmbeddingRewardVecEnvWrapper(VecEnvWrapper):
+  """N environments with the change of their pictures' distances to the goal as rewards.
+
+  All pictures of a step are embedded in one call, once more where an episode has begun. Each
+  environment's `info` gains "distance" and "task_reward" and loses "frame".
+  """
+
+  def __init__(self, venv: VecEnv, value: ValueFunction, goal: np.ndarray, **keywords: Any):
+    """Wraps a vector environment (DummyVecEnv, SubprocVecEnv).
+
+    Args:
+      venv: each of its environments has `vipjax.FrameInInfo` around it, for they reset within the
+        step that ends an episode.
+      value: the value function.
+      goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environments render.
+      **keywords: `settings`, `first_frame` and `task_reward_weight` of `StepRewards`.
+
+    Raises:
+      UserError: as `StepRewards`.
+    """
+    super().__init__(venv)
+    self._rewards = StepRewards(value, goal, **keywords)
+
+  def reset(self):
+    """Starts N episodes and returns their observations."""
+    observations = self.venv.reset()
+    self._rewards.start(_stacked(self.venv.reset_infos))
+    return observations
+
+  def step_wait(self):
+    """Waits for the step; returns observations, rewards float64 [N], ends and infos."""
+    observations, task_rewards, ended, infos = self.venv.step_wait()
+    rewards, distances = self._rewards.step(_stacked(infos), task_rewards)
+    if ended.any():
+      # The reset's own info: an environment that has not ended keeps an old one there.
+      self._rewards.start(_stacked(self.venv.reset_infos), ended)
+    for info, distance, task_reward in zip(infos, distances, task_rewards, strict=True):
+      del info[FRAME]  # algorithms keep infos
+      info |= {"distance": float(distance), "task_reward": float(task_reward)}
+    return observations, rewards, ended, infos
+
+
+def _stacked(infos: list[dict[str, Any]]) -> np.ndarray:
+  """uint8 [N, H, W, 3] out of the infos of N environments."""
+  if not all(FRAME in info for info in infos):
+    raise UserError(
+      "expected the frame of every environment in info['frame'], got none; put "
+      "vipjax.FrameInInfo around each environment."
+    )
+  return np.stack([info[FRAME] for info in infos])

@@ -1,0 +1,275 @@
+"""The embedding reward for any Gymnasium environment that renders.
+
+    env = gymnasium.make("Pusher-v5", render_mode="rgb_array")
+    env = vipjax.EmbeddingRewardWrapper(env, vipjax.load("mini"), goal)
+
+Many environments at once are embedded in one batch:
+
+    envs = gymnasium.make_vec("Pusher-v5", 8, render_mode="rgb_array")
+    envs = vipjax.EmbeddingRewardVectorWrapper(envs, vipjax.load("mini"), goal)
+
+An environment that resets itself within the step that ends an episode (AutoresetMode.SAME_STEP)
+can no longer show the episode's last frame; `FrameInInfo` around each environment keeps it:
+
+    envs = gymnasium.make_vec(
+        "Pusher-v5", 8, render_mode="rgb_array", wrappers=[vipjax.FrameInInfo],
+        vector_kwargs={"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP})
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from vipjax.encoder import ValueFunction
+from vipjax.reward.embedding import EmbeddingReward, RewardSettings
+from vipjax.runtime.errors import UserError
+
+FRAME = "frame"  # the key of `info` under which FrameInInfo puts the picture
+
+
+class StepRewards:
+  """The rewards of N environments, whose potentials it remembers from step to step.
+
+  For those who drive environments by hand, or write a wrapper for another interface.
+  """
+
+  def __init__(
+    self,
+    value: ValueFunction,
+    goal: np.ndarray,
+    settings: RewardSettings | None = None,
+    first_frame: np.ndarray | None = None,
+    task_reward_weight: float = 0.0,
+  ):
+    """Embeds the goal.
+
+    Args:
+      value: the value function.
+      goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environments render.
+      settings: how distances become rewards; None is as published.
+      first_frame: uint8 [H, W, 3], wanted by `settings.normalise="first_frame"`.
+      task_reward_weight: factor of the environments' own reward, which is added; 0 replaces it.
+
+    Raises:
+      UserError: as `EmbeddingReward`, or a weight that is not finite.
+    """
+    if not np.isfinite(task_reward_weight):
+      raise UserError(f"expected a finite task_reward_weight, got {task_reward_weight}; mend it.")
+    firsts = None if first_frame is None else [first_frame]
+    self._reward = EmbeddingReward(value, [np.asarray(goal)], firsts, [1.0], settings)
+    self._weight = task_reward_weight
+    self._potential: np.ndarray | None = None
+
+  def start(self, frames: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Takes the first frames of episodes.
+
+    Args:
+      frames: uint8 [N, H, W, 3].
+      mask: bool [N], the environments that start; None for all. The others' frames are ignored.
+
+    Returns:
+      float32 [N], the frames' distances to the goal.
+    """
+    potential, distance = self._reward.potential(frames[:, None])
+    if mask is not None and self._potential is not None:
+      potential = np.where(mask, potential, self._potential)
+    self._potential = potential
+    return distance[:, 0]
+
+  def step(
+    self, frames: np.ndarray, task_rewards: np.ndarray, reset: np.ndarray | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Takes the frames after a step, before any automatic reset.
+
+    Args:
+      frames: uint8 [N, H, W, 3].
+      task_rewards: float [N], the environments' own.
+      reset: bool [N], environments that took no step but started an episode, whose reward is 0;
+        None for none.
+
+    Returns:
+      float64 [N] rewards and float32 [N] distances to the goal.
+
+    Raises:
+      UserError: `start` was not called before, or frames of another shape.
+    """
+    if self._potential is None:
+      raise UserError("expected a reset before the first step, got none; call reset().")
+    potential, distance = self._reward.potential(frames[:, None])
+    rewards = self._reward.reward(self._potential, potential).astype(np.float64)
+    rewards += self._weight * np.asarray(task_rewards, np.float64)
+    self._potential = potential
+    return (rewards if reset is None else np.where(reset, 0.0, rewards)), distance[:, 0]
+
+
+class FrameInInfo(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
+  """Renders after every reset and step, and puts the picture into `info["frame"]`.
+
+  uint8 [H, W, 3]. Vector environments hand `info` on, even of the step before an automatic reset
+  and from other processes.
+  """
+
+  def __init__(self, env: gymnasium.Env):
+    """Wraps an environment with render_mode "rgb_array"; raises UserError for another."""
+    gymnasium.utils.RecordConstructorArgs.__init__(self)
+    gymnasium.Wrapper.__init__(self, env)
+    _check_render_mode(env.render_mode)
+
+  def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    observation, info = self.env.reset(seed=seed, options=options)
+    return observation, {**info, FRAME: checked_frame(self.env.render())}
+
+  def step(self, action: Any):
+    observation, reward, terminated, truncated, info = self.env.step(action)
+    info = {**info, FRAME: checked_frame(self.env.render())}
+    return observation, reward, terminated, truncated, info
+
+
+class EmbeddingRewardWrapper(gymnasium.Wrapper):
+  """One environment with the change of its picture's distance to the goal as reward.
+
+  `info` gains "distance", float, to the goal after the step, and "task_reward", the environment's
+  own reward. For agents that take Gymnasium environments one by one; where there are many, the
+  vector wrapper embeds all in one call.
+  """
+
+  def __init__(self, env: gymnasium.Env, value: ValueFunction, goal: np.ndarray, **keywords: Any):
+    """Wraps an environment.
+
+    Args:
+      env: its render_mode is "rgb_array"; it is rendered after every reset and step.
+      value: the value function.
+      goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environment renders.
+      **keywords: `settings`, `first_frame` and `task_reward_weight` of `StepRewards`.
+
+    Raises:
+      UserError: another render_mode, or as `StepRewards`.
+    """
+    super().__init__(env)
+    _check_render_mode(env.render_mode)
+    self._rewards = StepRewards(value, goal, **keywords)
+
+  def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    observation, info = self.env.reset(seed=seed, options=options)
+    distance = self._rewards.start(checked_frame(self.env.render())[None])
+    return observation, {**info, "distance": float(distance[0])}
+
+  def step(self, action: Any):
+    observation, task_reward, terminated, truncated, info = self.env.step(action)
+    frame = checked_frame(self.env.render())
+    rewards, distance = self._rewards.step(frame[None], np.array([task_reward]))
+    info = {**info, "distance": float(distance[0]), "task_reward": float(task_reward)}
+    return observation, float(rewards[0]), terminated, truncated, info
+
+
+class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
+  """N environments with the change of their pictures' distances to the goal as rewards.
+
+  All pictures of a step are embedded in one call, once more where an episode has begun in the same
+  step. `infos` gains "distance" and "task_reward", float [N], as of the step, before an automatic
+  reset. The step with which AutoresetMode.NEXT_STEP resets an environment has reward 0.
+  """
+
+  def __init__(
+    self,
+    env: gymnasium.vector.VectorEnv,
+    value: ValueFunction,
+    goal: np.ndarray,
+    **keywords: Any,
+  ):
+    """Wraps a vector environment.
+
+    Args:
+      env: its environments render "rgb_array". With AutoresetMode.SAME_STEP each has `FrameInInfo`
+        around it; where it is there, it is used in the other modes as well.
+      value: the value function.
+      goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environments render.
+      **keywords: `settings`, `first_frame` and `task_reward_weight` of `StepRewards`.
+
+    Raises:
+      UserError: another render_mode, an unknown autoreset mode, or as `StepRewards`.
+    """
+    super().__init__(env)
+    _check_render_mode(env.render_mode)
+    mode = env.metadata.get("autoreset_mode")
+    if not isinstance(mode, AutoresetMode):
+      raise UserError(
+        "expected a vector environment whose metadata state its autoreset_mode, got "
+        f"{mode!r}; set it to one of gymnasium.vector.AutoresetMode."
+      )
+    self._mode = mode
+    self._rewards = StepRewards(value, goal, **keywords)
+    self._resets_next = np.zeros(self.num_envs, bool)
+
+  def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
+    # Gymnasium takes the mask out of the options that it is given.
+    mask = None if options is None else options.get("reset_mask")
+    observations, infos = self.env.reset(seed=seed, options=options)
+    distances = self._rewards.start(self._frames(infos, mask), mask)
+    started = np.ones(self.num_envs, bool) if mask is None else mask
+    self._resets_next = self._resets_next & ~started
+    return observations, {**infos, "distance": distances, "_distance": started}
+
+  def step(self, actions: Any):
+    observations, task_rewards, terminated, truncated, infos = self.env.step(actions)
+    ended = np.logical_or(terminated, truncated)
+    frames = self._frames(infos)
+    if self._mode == AutoresetMode.SAME_STEP:
+      last = _last_frames(infos, frames, ended)
+      rewards, distances = self._rewards.step(last, task_rewards)
+      if ended.any():
+        self._rewards.start(frames, ended)
+    else:
+      rewards, distances = self._rewards.step(frames, task_rewards, self._resets_next)
+      self._resets_next = ended if self._mode == AutoresetMode.NEXT_STEP else self._resets_next
+    everyone = np.ones(self.num_envs, bool)
+    infos = {
+      **infos,
+      "distance": distances, "_distance": everyone,
+      "task_reward": np.array(task_rewards), "_task_reward": everyone,
+    }  # fmt: skip
+    return observations, rewards, terminated, truncated, infos
+
+  def _frames(self, infos: dict[str, Any], mask: np.ndarray | None = None) -> np.ndarray:
+    """uint8 [N, H, W, 3] as of now; of environments outside the mask they may be black."""
+    if FRAME in infos:
+      known = infos[f"_{FRAME}"]
+      if (known if mask is None else known | ~mask).all():
+        return infos[FRAME]
+    elif self._mode != AutoresetMode.SAME_STEP:
+      return np.stack([checked_frame(frame) for frame in self.env.render()])
+    raise UserError(
+      "expected the frame of every environment in infos['frame'], for those that reset within a "
+      "step show their last frame nowhere else; make the environments with "
+      "wrappers=[vipjax.FrameInInfo]."
+    )
+
+
+def _last_frames(infos: dict[str, Any], frames: np.ndarray, ended: np.ndarray) -> np.ndarray:
+  """Frames as of the step: where an episode has ended, those from before the reset."""
+  if not ended.any():
+    return frames
+  return np.where(ended[:, None, None, None], infos["final_info"][FRAME], frames)
+
+
+def checked_frame(frame: Any) -> np.ndarray:
+  """What `render` gave, as uint8 [H, W, 3]; raises UserError for anything else."""
+  picture = np.asarray(frame)
+  if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
+    raise UserError(
+      "expected render() to give a uint8 picture [H, W, 3], got "
+      f"{picture.dtype} {list(picture.shape)}; make the environment with render_mode='rgb_array'."
+    )
+  return picture
+
+
+def _check_render_mode(mode: str | None) -> None:
+  if mode != "rgb_array":
+    raise UserError(
+      f"expected an environment with render_mode='rgb_array', got {mode!r}; pass it to "
+      "gymnasium.make."
+    )

@@ -1,0 +1,177 @@
+"""Where one video's frames come from: positions go in, pixels come out."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos.access import (
+  ARRAY_SUFFIXES,
+  CONTAINER_SUFFIXES,
+  IMAGE_SUFFIXES,
+  VIDEO_SUFFIXES,
+  listed,
+  with_suffix,
+)
+from vipjax.videos.arrays import read_array
+from vipjax.videos.containers import read_container
+from vipjax.videos.folders import apply_metadata, check_one_sequence, read_images
+from vipjax.videos.random_access import VideoFile
+from vipjax.videos.selection import Selection
+
+
+class Source(abc.ABC):
+  """One video that has not been decoded yet.
+
+  Attributes:
+    metadata: fields of `Video` but for its frames, as far as they are known; "source" always.
+  """
+
+  metadata: Mapping[str, Any]
+
+  @abc.abstractmethod
+  def times(self) -> np.ndarray:
+    """float64 [T], T >= 1, seconds of each frame from the first."""
+
+  @abc.abstractmethod
+  def take(self, positions: Sequence[int]) -> np.ndarray:
+    """uint8 [len(positions), H, W, 3]: the frames at positions 0 to T - 1; at least one."""
+
+  def read(self, frame_stride: int, max_frames: int | None) -> Video:
+    """The frames of every n-th position, at most so many; the fps is divided by the stride."""
+    positions = range(len(self.times()))[::frame_stride][:max_frames]
+    return self.video(self.take(positions), self.fps() / frame_stride)
+
+  @abc.abstractmethod
+  def fps(self) -> float:
+    """Frames per second: as the metadata say, else as the frames do."""
+
+  def fits(self, selection: Selection) -> bool:
+    """Whether it is wanted."""
+    return selection.keeps(self.metadata)
+
+  def video(self, frames: np.ndarray, fps: float) -> Video:
+    """Frames with what is known of them."""
+    return Video(frames=frames, **{**self.metadata, "fps": fps})
+
+
+class EvenSource(Source):
+  """A source whose frames follow one another at the fps of its metadata, or `Video`'s default.
+
+  Attributes:
+    length: T.
+  """
+
+  length: int
+
+  def times(self) -> np.ndarray:
+    return np.arange(self.length) / self.fps()
+
+  def fps(self) -> float:
+    return self.metadata.get("fps", Video.fps)
+
+
+class ContainerSource(Source):
+  """A video file that PyAV decodes."""
+
+  def __init__(self, path: pathlib.Path, metadata: Mapping[str, Any]):
+    self._path = path
+    self.metadata = located(path, metadata)
+
+  @functools.cached_property
+  def _file(self) -> VideoFile:
+    return VideoFile(self._path)
+
+  def times(self) -> np.ndarray:
+    times = self._file.times
+    return np.arange(len(times)) / self.metadata["fps"] if "fps" in self.metadata else times
+
+  def fps(self) -> float:
+    return self.metadata.get("fps") or self._file.fps
+
+  def take(self, positions: Sequence[int]) -> np.ndarray:
+    return self._file.read(positions)
+
+  def read(self, frame_stride: int, max_frames: int | None) -> Video:
+    # From the start and without an index: half the time, and it finds files that are cut short.
+    video = read_container(self._path, frame_stride, max_frames)
+    return apply_metadata(video, self.metadata, frame_stride)
+
+
+class ArraySource(EvenSource):
+  """An npy or npz file, read whole."""
+
+  def __init__(self, path: pathlib.Path, metadata: Mapping[str, Any]):
+    self._path, self._given = path, located(path, metadata)
+
+  @functools.cached_property
+  def _video(self) -> Video:
+    return read_array(self._path, 1, None)
+
+  @property
+  def metadata(self) -> Mapping[str, Any]:
+    return {"fps": self._video.fps, **self._given}
+
+  @property
+  def length(self) -> int:
+    return len(self._video.frames)
+
+  def take(self, positions: Sequence[int]) -> np.ndarray:
+    return self._video.frames[list(positions)]
+
+  def read(self, frame_stride: int, max_frames: int | None) -> Video:
+    video = read_array(self._path, frame_stride, max_frames)
+    return apply_metadata(video, self._given, frame_stride)
+
+
+class ImagesSource(EvenSource):
+  """A folder of numbered images."""
+
+  def __init__(self, folder: pathlib.Path, metadata: Mapping[str, Any]):
+    self._folder = folder
+    self.metadata = located(folder, metadata)
+
+  @functools.cached_property
+  def _images(self) -> list[pathlib.Path]:
+    images = with_suffix(listed(self._folder), IMAGE_SUFFIXES)
+    if not images:
+      raise UserError(
+        f"expected numbered images in {self._folder}, but it holds none: pass a folder of images."
+      )
+    check_one_sequence(self._folder, images)
+    return images
+
+  @property
+  def length(self) -> int:
+    return len(self._images)
+
+  def take(self, positions: Sequence[int]) -> np.ndarray:
+    return read_images(self._folder, [self._images[position] for position in positions])
+
+
+def located(path: pathlib.Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
+  """What is known, with the path as source where none is: messages need one."""
+  return {**metadata, "source": metadata.get("source") or str(path)}
+
+
+def file_source(path: pathlib.Path, metadata: Mapping[str, Any]) -> Source:
+  """The source that a file or a folder of images is, by its suffix; raises UserError for others."""
+  suffix = path.suffix.lower()
+  if path.is_dir():
+    return ImagesSource(path, metadata)
+  if suffix in CONTAINER_SUFFIXES:
+    return ContainerSource(path, metadata)
+  if suffix in ARRAY_SUFFIXES:
+    return ArraySource(path, metadata)
+  hint = ": use read_image" if suffix in IMAGE_SUFFIXES else ": convert it"
+  raise UserError(
+    f"expected a video file ({', '.join(VIDEO_SUFFIXES)}) or a folder, "
+    f"but got {path} ({suffix or 'no extension'}){hint}."
+  )
