@@ -19,7 +19,7 @@ from vipjax.runtime.errors import UserError
 
 # What a recording depends on, and the folders that it leaves.
 _RECORDING_KEYS = ("seed", "env", "views", "record")
-_RECORDED = ("videos", "unseen", "background")
+_RECORDED = ("videos", "unseen", "background", "dataset")
 
 
 def run_ablation(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pathlib.Path:

@@ -105,7 +105,7 @@ def write_comparison(
   summaries = {name: summarise(runs[name]) for name in names}
   run_folder.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
   path = workdir / "ablation.html"
-  run_folder.write_text(path, document(f"{workdir.name}: ablation", *_body(summaries, problems)))
+  run_folder.write_text(path, document("Ablation", *_parts(summaries, problems)))
   return path
 
 
@@ -144,7 +144,7 @@ def plot_comparison(
   return png(figure)
 
 
-def _body(summaries, problems: Sequence[str]) -> list[Safe]:
+def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
   used = [key for key in METRICS if any(key in made for made in summaries.values())]
   rows = [
     (_links(name, made), *(_text(made[key]) if key in made else "–" for key in used))
