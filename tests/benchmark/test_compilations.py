@@ -1,7 +1,6 @@
 """Programs are compiled at the first step and never again."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,7 +8,7 @@ from vipjax.benchmark.sac import ACTIONS, ENVS, OBSERVATION, EmptyVectorEnv, NoR
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.runtime import parallel
-from vipjax.sac import LoopSettings, LoopState, SacSettings, init_agent, learn, replay
+from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, learn
 from vipjax.types import VideoSet
 
 
@@ -59,9 +58,10 @@ def test_fine_tuning_compiles_once(compilations, count):
 def test_the_policys_loop_compiles_nothing_after_its_first_updates(compilations):
   sac = SacSettings(hidden=(8,), batch_size=4)
   agent = init_agent(jax.random.key(0), OBSERVATION, ACTIONS, sac)
-  state = LoopState(jnp.int32(0), jax.random.key(1), agent, replay.init(100, OBSERVATION, ACTIONS))
+  env = EmptyVectorEnv()
+  state = init_loop(jax.random.key(1), agent, 100, env)
   loop = LoopSettings(updates_per_step=2, warmup_steps=2 * ENVS)
-  ticks = learn(EmptyVectorEnv(), NoReward(), state, sac, loop, seed=0)
+  ticks = learn(env, NoReward(), state, sac, loop, seed=0)
   for _ in range(4):  # two of random actions, two of the policy
     tick = next(ticks)
   compiled = len(compilations)

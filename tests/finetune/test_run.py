@@ -174,15 +174,10 @@ def test_too_many_updates_that_are_not_finite_end_the_run_with_their_losses(work
 
 def test_many_steps_in_one_program_are_the_same_steps(workdir, tmp_path, monkeypatch):
   # As on an accelerator: three at a time, the rest one by one, checkpoints after 3 and 6.
-<<<<<<< HEAD
   monkeypatch.setattr(loop, "METRICS_EVERY", 1)
-  config = config_of(**{"finetune.steps": 7})
-=======
-  monkeypatch.setattr(run_lib, "_METRICS_EVERY", 1)
   # Hardly learning: one program rounds unlike the other, which learning would amplify.
   rates = {"finetune.learning_rate": 1e-6, "finetune.head_learning_rate": 1e-6}
   config = config_of(**{"finetune.steps": 7, **rates})
->>>>>>> bench
   singly = tmp_path / "singly"
   singly.mkdir()
   (singly / "videos").symlink_to(workdir / "videos")

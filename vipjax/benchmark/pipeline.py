@@ -18,7 +18,7 @@ from vipjax.benchmark.workers.worker import memory_mb
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.envs import Channel, FrameVectorEnv
 from vipjax.reward import EmbeddingReward
-from vipjax.sac import LoopSettings, LoopState, SacSettings, init_agent, learn, replay
+from vipjax.sac import LoopSettings, LoopState, SacSettings, init_agent, init_loop, learn
 from vipjax.sac.agent import make_update_many
 from vipjax.scene import View
 
@@ -111,12 +111,8 @@ def _reward(frames: np.ndarray, width: int, input_size: int) -> EmbeddingReward:
 
 def _state(env: FrameVectorEnv, sac: SacSettings) -> LoopState:
   observation, actions = env.observation_space.shape[0], env.action_space.shape[0]
-  return LoopState(
-    env_steps=jnp.int32(0),
-    key=jax.random.key(0),
-    agent=init_agent(jax.random.key(1), observation, actions, sac),
-    replay=replay.init(50_000, observation, actions),
-  )
+  agent = init_agent(jax.random.key(1), observation, actions, sac)
+  return init_loop(jax.random.key(0), agent, 50_000, env)
 
 
 def _looping(ticks, steps: int) -> Callable[[], float]:

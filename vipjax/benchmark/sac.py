@@ -15,8 +15,8 @@ from vipjax.benchmark import floor, measure
 from vipjax.benchmark.bench import Bench
 from vipjax.benchmark.peers import PeerSpec
 from vipjax.benchmark.results import Case, SuiteResult
-from vipjax.envs import Step
-from vipjax.sac import LoopSettings, LoopState, SacSettings, init_agent, learn, replay
+from vipjax.envs import Episodes, Step
+from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, learn, replay
 from vipjax.sac.agent import make_update, make_update_many
 from vipjax.types import Transition
 
@@ -77,12 +77,11 @@ def _update_case(bench: Bench, settings: SacSettings, updates: int, sizes: dict[
 
 
 def _loop_case(bench: Bench, settings: SacSettings, steps: int, sizes: dict[str, Any]) -> Case:
-  state = LoopState(
-    jnp.int32(0), jax.random.key(0), init_agent(jax.random.key(1), OBSERVATION, ACTIONS, settings),
-    replay.init(sizes["replay_size"], OBSERVATION, ACTIONS),
-  )  # fmt: skip
+  env = EmptyVectorEnv()
+  agent = init_agent(jax.random.key(1), OBSERVATION, ACTIONS, settings)
+  state = init_loop(jax.random.key(0), agent, sizes["replay_size"], env)
   loop = LoopSettings(updates_per_step=ENVS, warmup_steps=ENVS)
-  ticks = learn(EmptyVectorEnv(), NoReward(), state, settings, loop, seed=0)
+  ticks = learn(env, NoReward(), state, settings, loop, seed=0)
 
   def ours() -> float:
     start = time.perf_counter()
@@ -139,6 +138,10 @@ class EmptyVectorEnv:
 
   def reset(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return self._observation, self._frames
+
+  def episodes(self) -> Episodes:
+    none = np.zeros(ENVS, np.int32)
+    return Episodes(np.zeros((ENVS, 6), np.uint64), np.zeros((ENVS, 1, ACTIONS), np.float32), none)
 
   def step_async(self, actions: np.ndarray) -> None:
     self._steps += 1
