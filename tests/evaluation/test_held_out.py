@@ -16,7 +16,7 @@ def config_of(**overrides):
     "record.size": 24, "encoder.size": 16, "encoder.resize": 16, "encoder.width": 8,
     "encoder.embedding_dim": 8, "judge.tasks": (("drawer-close", "torque"),),
     "judge.encoders": ("random",), "evaluate.unseen_episodes": 1,
-    "evaluate.off_path_episodes": 1, "env.horizon": 60, **overrides,
+    "evaluate.off_path_episodes": 1, "env.horizon": 120, **overrides,
   })  # fmt: skip
   return config
 
