@@ -20,7 +20,10 @@ def _id(task: str, robot: str, control: str) -> str:
 
 # Tasks that the scripted expert solves in 80% of its episodes or less: docs/results/tasks.md. The
 # others are registered, for they are known to be possible.
-UNSOLVED: dict[tuple[str, str], tuple[str, ...]] = {("sawyer", "torque"): (), ("sawyer", "end_effector"): ()}
+UNSOLVED: dict[tuple[str, str], tuple[str, ...]] = {
+  ("sawyer", "torque"): (),
+  ("sawyer", "end_effector"): (),
+}
 
 # Registered ids: task, robot and control of each.
 IDS = {

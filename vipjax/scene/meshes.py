@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import tempfile
+import zipfile
 
 import numpy as np
 
@@ -41,8 +42,9 @@ def _cached(path: pathlib.Path) -> dict[str, np.ndarray]:
     return _made(path)
   cached = meshes / f"{file_sha256(path)[:32]}-{_KEEP_FACES:g}.npz"
   # Damaged or missing, it is made anew.
-  with contextlib.suppress(OSError, ValueError, KeyError, EOFError), np.load(cached) as file:
-    return {name: file[name] for name in ("vertices", "faces")}
+  with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    with open(cached, "rb") as file, np.load(file) as arrays:
+      return {name: arrays[name] for name in ("vertices", "faces")}
   made = _made(path)
   with contextlib.suppress(OSError):
     handle, temporary = tempfile.mkstemp(dir=meshes, suffix=".npz")
