@@ -113,6 +113,7 @@ def get_config() -> ConfigDict:
   config.evaluate.unseen_episodes = 8  # expert episodes with placements never recorded
   # Degrees by which cameras are turned to film unseen episodes from unseen viewpoints; 0: none.
   config.evaluate.view_shift = 0.0
+  config.evaluate.robots = ()  # other arms that act in the unseen episodes once more, such as panda
   config.evaluate.attention_episodes = 0  # expert episodes for Grad-CAM; 0: none
   # Rollouts of each kind that leave the expert's path; 0: none. Above 0 the pipeline evaluates
   # after the policy stage, because what a policy visits is part of it.

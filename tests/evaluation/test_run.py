@@ -1,5 +1,6 @@
 """The evaluate stage on a small run folder, with everything on."""
 
+import dataclasses
 import json
 
 import jax
@@ -14,6 +15,7 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, init_agent
 from vipjax.sac.actor_file import save_actor
+from vipjax.scene import ROBOTS
 from vipjax.types import Video
 from vipjax.videos import read_videos
 from vipjax.videos.record import record
@@ -82,6 +84,23 @@ def test_unseen_views_are_turned(run, config):
   assert [video.view for video in turned] == ["front turned by 20", "side turned by 20"]
   assert turned[0].frames.shape == seen[0].frames.shape
   assert (turned[0].frames[0] != seen[0].frames[0]).mean() > 0.1
+
+
+def test_other_robots_are_filmed_only_where_asked(run, config, monkeypatch):
+  workdir, _ = run
+  assert not (workdir / "other_robots").exists()
+  # The same arm under another name: real ones are fetched.
+  monkeypatch.setitem(ROBOTS, "twin", dataclasses.replace(ROBOTS["sawyer"], name="twin"))
+  more = config.copy_and_resolve_references()
+  more.evaluate.attention_episodes = more.evaluate.off_path_episodes = 0
+  more.evaluate.robots = ("twin",)
+  result = evaluation.evaluate(more, workdir, again=True)
+  videos = read_videos(workdir / "other_robots")
+  assert [(video.embodiment, video.view) for video in videos] == [
+    ("twin", "front twin"), ("twin", "side twin"),
+  ]  # fmt: skip
+  assert all(video.success for video in videos)
+  assert -1 <= result["rank_correlation_other_robots"] <= 1
 
 
 def test_files_hold_every_frame_and_state(run):

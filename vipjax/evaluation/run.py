@@ -21,7 +21,7 @@ from vipjax.evaluation.measure_off_path import measure_off_path
 from vipjax.finetune import load_videos
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
-from vipjax.scene import views_from_config
+from vipjax.scene import View, views_from_config
 from vipjax.types import Video
 from vipjax.videos import read_videos, write_videos
 
@@ -40,7 +40,8 @@ def evaluate(
 
   Curves and alignment are those of the run's videos ("recorded", and "robot_free" apart), of the
   expert at placements never recorded ("unseen", views with the robot), of the same from turned
-  cameras ("unseen_views", where config.evaluate.view_shift is not 0) and of videos that are known
+  cameras ("unseen_views", where config.evaluate.view_shift is not 0) and by other arms
+  ("other_robots", those of config.evaluate.robots), and of videos that are known
   to have failed or show random motion ("failed": their goals are the last frames of successful
   ones of their view). Written to `evaluation.json`. See `measure_attention` and `measure_off_path`
   for the rest, which config.evaluate asks for by numbers of episodes.
@@ -67,8 +68,7 @@ def evaluate(
       "this config and workdir first."
     )
   started = time.monotonic()
-  if config.evaluate.view_shift:
-    _film_unseen_views(config, workdir)
+  _film_elsewhere(config, workdir)
   groups = _groups(config, workdir)
   result: dict[str, Any] = {}
   written: dict[str, Any] = {"alignment": {}}
@@ -148,7 +148,7 @@ def _groups(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
     "robot_free": [video for video in good if video.robot_visible is False],
     "failed": [video for video in failed if (video.view, video.robot_visible) in goals],
   }
-  for group in ("unseen", "unseen_views"):
+  for group in ("unseen", "unseen_views", "other_robots"):
     if (workdir / group).exists():
       videos = read_videos(workdir / group)
       # Without the robot nothing moves until the object does: those say little over time.
@@ -156,23 +156,37 @@ def _groups(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   return {group: videos for group, videos in groups.items() if videos}
 
 
-def _film_unseen_views(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Writes `unseen_views/`: the unseen episodes from free cameras that are turned."""
-  if (workdir / "unseen_views").exists():
+def _film_elsewhere(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Writes `unseen_views/` and `other_robots/`, as far as config.evaluate asks for them."""
+  views, shift = views_from_config(config.views), config.evaluate.view_shift
+  if shift:
+    turned = {
+      f"{name} turned by {shift:g}": dataclasses.replace(view, azimuth=view.azimuth + shift)
+      for name, view in views.items()
+      if not view.camera
+    }
+    _film_unseen(config, workdir / "unseen_views", turned, [config.env.robot])
+  _film_unseen(config, workdir / "other_robots", views, config.evaluate.robots)
+
+
+def _film_unseen(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  views: dict[str, View],
+  robots: Sequence[str],
+) -> None:
+  """The unseen episodes from other views or by other arms; what is there already stays."""
+  if folder.exists():
     return
-  shift = config.evaluate.view_shift
-  views = {
-    f"{name} turned by {shift:g}": dataclasses.replace(view, azimuth=view.azimuth + shift)
-    for name, view in views_from_config(config.views).items()
-    if not view.camera
-  }
-  options = {**env_options(config.env), "placement": None}
   videos = []
-  with RobotEnv(**options, size=config.record.size, quality=config.record.quality) as env:
-    for episode in range(config.evaluate.unseen_episodes if views else 0):
-      videos += record_episode(
-        env, views, episode_seed(Stream.UNSEEN, _UNSEEN_RUN, episode), episode=episode,
-        robot_free=False, hold=config.record.hold, frame_stride=config.record.frame_stride,
-      )  # fmt: skip
+  for robot in robots:
+    named = views if robot == config.env.robot else {f"{n} {robot}": v for n, v in views.items()}
+    options = {**env_options(config.env), "placement": None, "robot": robot}
+    with RobotEnv(**options, size=config.record.size, quality=config.record.quality) as env:
+      for episode in range(config.evaluate.unseen_episodes if named else 0):
+        videos += record_episode(
+          env, named, episode_seed(Stream.UNSEEN, _UNSEEN_RUN, episode), episode=episode,
+          robot_free=False, hold=config.record.hold, frame_stride=config.record.frame_stride,
+        )  # fmt: skip
   if videos:
-    write_videos(workdir / "unseen_views", videos)
+    write_videos(folder, videos)

@@ -171,7 +171,7 @@ def curves(run: Run, picture: Safe | None, films: Safe | None = None) -> Safe:
   if picture is None:
     return section(heading, not_run("the stage evaluate has not measured any video."))
   rows = []
-  for kind in ("recorded", "unseen", "unseen_views", "failed"):
+  for kind in ("recorded", "unseen", "unseen_views", "other_robots", "failed"):
     before, after = (
       (run.evaluation.get(when) or {}).get(kind) or [] for when in ("before", "after")
     )

@@ -27,6 +27,7 @@ _WORDS = {
   "kendall_correlation_unseen": "Kendall's tau with time, unseen episodes",
   "falling_fraction_unseen": "steps that fall, unseen episodes",
   "alignment_unseen": "alignment of unseen episodes (Kendall's tau)",
+  "rank_correlation_other_robots": "rank correlation with time, other robots",
   "rank_correlation_unseen_views": "rank correlation with time, unseen viewpoints",
   "rank_correlation_recorded": "rank correlation with time, recorded videos",
   "kendall_correlation_recorded": "Kendall's tau with time, recorded videos",
