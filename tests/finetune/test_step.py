@@ -229,13 +229,18 @@ def test_bfloat16_computes_convolutions_and_keeps_the_rest_in_float32(value, vid
   program = step.lower(state, videos).as_text()
   convolutions = [line for line in program.splitlines() if "stablehlo.convolution" in line]
   assert convolutions and all("bf16" in line and "f32" not in line for line in convolutions)
-  after, metrics = step(state, videos)
+  after, metrics = jax.eval_shape(step, state, videos)
   trained = (after.params, after.batch_stats, after.opt_state, metrics)
   floats = [x for x in jax.tree.leaves(trained) if jnp.issubdtype(x.dtype, jnp.floating)]
   assert {x.dtype for x in floats} == {jnp.dtype(jnp.float32)}
-  _, exact = jax.jit(make_train_step(value, SETTINGS, num_task=3))(state, videos)
-  # TCC's sharp softmax over a fresh encoder's embeddings turns roundings into other frames.
-  np.testing.assert_allclose(metrics["vip_loss"], exact["vip_loss"], rtol=0.05)
+  # Batch statistics of frames as alike as these would amplify roundings: they are frozen here.
+  frozen = dataclasses.replace(SETTINGS, train_batch_norm=False, tcc=TccSettings(weight=0.0))
+  state = init_state(jax.random.key(1), value, frozen)
+  rounded, exact = (
+    jax.jit(make_train_step(each, frozen, num_task=3))(state, videos)[1] for each in (half, value)
+  )
+  np.testing.assert_allclose(rounded["vip_loss"], exact["vip_loss"], rtol=0.02)
+  assert float(rounded["vip_loss"]) != float(exact["vip_loss"])
 
 
 def test_repeated_steps_in_one_program_are_those_steps(value, videos):
