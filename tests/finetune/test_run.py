@@ -29,6 +29,12 @@ def config_of(**overrides):
   return config
 
 
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+  """Several devices are tested with the step; here they would only compile for longer."""
+  monkeypatch.setattr(run_lib, "step_devices", lambda frames: jax.local_devices()[:1])
+
+
 @pytest.fixture
 def workdir(tmp_path):
   """A run folder with the four videos that `record` makes, of a square that moves."""
