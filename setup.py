@@ -55,8 +55,10 @@ setuptools.setup(
   long_description_content_type="text/markdown",
   license="Apache-2.0",
   python_requires=">=3.11,<3.14",
-  packages=setuptools.find_packages(include=["vipjax", "vipjax.*"]),
-  package_data={"vipjax.encoder": ["pretrained/**"]},
+  packages=[*setuptools.find_packages(include=["vipjax", "vipjax.*"]), "vipjax.third_party"],
+  # The manifests that the package reads when it fetches what others made.
+  package_dir={"vipjax": "vipjax", "vipjax.third_party": "third_party"},
+  package_data={"vipjax.third_party": ["*.json"], "vipjax.encoder": ["pretrained/**"]},
   install_requires=REQUIREMENTS,
   extras_require=EXTRAS,
 )

@@ -130,14 +130,18 @@ def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
     tuned.finetune.tcc.weight = 0.0
   if not cell.robot_free:
     tuned.reward.robot_free_weight = 0.0  # there are no goals for it
-  taught = [
-    video
+  by_arm = {
+    arm: [
+      video
+      for video in read_videos(workdir / "arms" / arm / "videos")
+      if cell.robot_free or video.robot_visible
+    ]
     for arm in cell.learnt_from
-    for video in read_videos(workdir / "arms" / arm / "videos")
-    if cell.robot_free or video.robot_visible
-  ]
+  }
+  taught = [video for videos in by_arm.values() for video in videos]
   if not run_folder.stage_done(run, "finetune"):
-    write_videos(run / "videos", taught, overwrite=True)
+    for arm, videos in by_arm.items():
+      write_videos(run / "videos" / arm, videos, overwrite=True)
     finetune(tuned, run)
   target = workdir / "arms" / cell.target
   unseen, recorded = read_videos(target / "unseen"), read_videos(target / "videos")

@@ -1,0 +1,149 @@
+"""Learning from some arms and judging on another: combinations, a tiny run, its pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from configs import cross_embodiment as config_file
+from vipjax.evaluation import cross_embodiment as cross
+from vipjax.finetune import load_videos
+from vipjax.report import cross_embodiment as report
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos import write_videos
+
+ARMS = ("sawyer", "panda", "jaco")
+
+
+def config_of(**overrides):
+  config = config_file.get_config()
+  config.update_from_flattened_dict({
+    "encoder.init": "scratch", "encoder.width": 8, "encoder.embedding_dim": 8, "encoder.size": 16,
+    "encoder.resize": 16, "finetune.steps": 2, "finetune.batch_size": 2, "finetune.tcc.frames": 3,
+    "evaluate.attention_episodes": 0, "cross.arms": ARMS[:2], "cross.seeds": (0, 1),
+    "cross.robot_free": (True,), "cross.policies": (), **overrides,
+  })  # fmt: skip
+  return config
+
+
+def test_six_pairs_and_three_splits():
+  every = cross.cells(config_file.get_config().cross)
+  splits = {(cell.learnt_from, cell.target) for cell in every}
+  assert len(every) == 9 * 2 * 2 * 3 and len(splits) == 9
+  assert sum(len(sources) == 2 for sources, _ in splits) == 3
+  assert all(target not in sources for sources, target in splits)
+  # Targets that learn from the same videos share a fine-tuning.
+  assert len({cell.encoder_name for cell in every}) == 6 * 2 * 2 * 3
+
+
+def test_one_policy_for_each_arm():
+  settings = config_file.get_config().cross
+  wanted = [cell for cell in cross.cells(settings) if cross._wants_policy(settings, cell)]
+  assert sorted(cell.target for cell in wanted) == sorted(ARMS)
+  assert all(len(cell.learnt_from) == 2 and cell.tcc and cell.robot_free for cell in wanted)
+  two = config_of(**{"cross.policies": ARMS[:2]}).cross
+  wanted = [cell for cell in cross.cells(two) if cross._wants_policy(two, cell)]
+  assert [(cell.learnt_from, cell.target) for cell in wanted] == [
+    (("sawyer",), "panda"),
+    (("panda",), "sawyer"),
+  ]
+
+
+@pytest.mark.parametrize("arms", [("sawyer",), ("sawyer", "sawyer")])
+def test_too_few_arms(arms):
+  with pytest.raises(UserError, match="expected two different arms or more in config.cross.arms"):
+    cross.cells(config_of(**{"cross.arms": arms}).cross)
+
+
+def film(arm, view, visible):
+  """A square of the arm's colour that moves."""
+  frames = np.full((6, 24, 24, 3), 40, np.uint8)
+  for t in range(6):
+    frames[t, 8:16, 2 * t : 2 * t + 6] = (80 + 60 * ARMS.index(arm)) if visible else 20
+  return Video(
+    frames, 10.0, view=view, robot_visible=visible, episode=0, success=True, source=f"{arm} {view}"
+  )
+
+
+def pretend_to_record(config, folder):
+  arm = config.env.robot
+  if not folder.exists():
+    views = [(view, visible) for view in ("front", "side") for visible in (True, False)]
+    write_videos(folder / "videos", [film(arm, *each) for each in views])
+    write_videos(folder / "unseen", [film(arm, view, True) for view in ("front", "side")])
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+  monkeypatch.setattr(cross, "record", pretend_to_record)
+
+
+def test_a_tiny_run_goes_on_where_it_stopped(recorded, tmp_path, monkeypatch):
+  config = config_of()
+  rows = cross.cross_embodiment(config, tmp_path)
+  assert len(rows) == 2 * 2 * 2
+  for row in rows:
+    assert -1 <= row["rank_correlation"] <= 1 and -1 <= row["rank_correlation_theirs_before"] <= 1
+    assert -1 <= row["tau"] <= 1 and row["policy_success"] is None
+  names = {path.name for path in (tmp_path / "encoders").iterdir()}
+  assert names == {
+    f"{arm}_{kind}_free_seed{seed}"
+    for arm in ARMS[:2]
+    for kind in ("tcc", "vip")
+    for seed in (0, 1)
+  }
+  # Judged cells are not judged again, and a smaller question is answered from the same folder.
+  monkeypatch.setattr(cross, "finetune", None)
+  assert cross.cross_embodiment(config, tmp_path) == rows
+  fewer = cross.cross_embodiment(config_of(**{"cross.seeds": (1,)}), tmp_path)
+  assert fewer == [row for row in rows if row["seed"] == 1]
+
+  text = report.write_pictures(rows, tmp_path)
+  assert (tmp_path / "table.md").read_text() == text + "\n"
+  assert len(text.splitlines()) == 2 + 4
+  pictures = {path.name for path in tmp_path.glob("*.png")}
+  assert pictures == {"matrix.png", "aligned_sawyer_panda.png", "aligned_panda_sawyer.png"}
+
+
+def test_what_is_learnt_from(recorded, tmp_path, monkeypatch):
+  taught = {}
+
+  def pretend_to_finetune(config, run):
+    taught[run.name] = config.finetune.tcc.weight, config.reward.robot_free_weight, config.seed
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(cross, "finetune", pretend_to_finetune)
+  config = config_of(**{"cross.arms": ARMS, "cross.robot_free": (False,), "cross.tcc": (False,)})
+  for cell in cross.cells(config.cross):
+    with pytest.raises(KeyboardInterrupt):
+      for arm in ARMS:
+        pretend_to_record(cross._of_arm(config, arm), tmp_path / "arms" / arm)
+      cross._judge(config, tmp_path, cell)
+  assert taught["sawyer+jaco_vip_plain_seed1"] == (0.0, 0.0, 1)
+  folder = tmp_path / "encoders" / "sawyer+jaco_vip_plain_seed1"
+  videos = load_videos(config, folder)
+  assert len(videos) == 4 and all(video.robot_visible for video in videos)
+  assert {path.name for path in (folder / "videos").iterdir()} == {"sawyer", "jaco"}
+
+
+def row_of(learnt_from, target, seed, number, **more):
+  measures = {"rank_correlation": number, "rank_correlation_theirs": number / 2}
+  row = {"learnt_from": learnt_from, "target": target, "tcc": True, "robot_free": True}
+  return {**row, "seed": seed, **measures, "tau": None, **more}
+
+
+def test_the_table():
+  rows = [
+    row_of(["sawyer"], "panda", 0, 0.5, policy_success=0.25),
+    row_of(["sawyer"], "panda", 1, 0.7),
+    row_of(["sawyer", "panda"], "jaco", 0, 0.9),
+  ]
+  lines = report.table(rows).splitlines()
+  assert lines[0].startswith("| learnt from | judged on | TCC | robot-free | seeds | rank corr")
+  assert lines[2] == (
+    "| sawyer | panda | yes | yes | 2 | 0.60 (0.50 to 0.70) | 0.30 (0.25 to 0.35) | - | - | - | - "
+    "| - | 0.25 |"
+  )
+  assert lines[3].startswith("| sawyer+panda | jaco | yes | yes | 1 | 0.90 | 0.45 | - ")
+  assert report.plot_matrix(rows).startswith(b"\x89PNG")
