@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -86,9 +87,9 @@ def test_unseen_views_are_turned(run, config):
   assert (turned[0].frames[0] != seen[0].frames[0]).mean() > 0.1
 
 
-def test_other_robots_are_filmed_only_where_asked(run, config, monkeypatch):
-  workdir, _ = run
-  assert not (workdir / "other_robots").exists()
+def test_other_robots_are_filmed_only_where_asked(run, config, monkeypatch, tmp_path):
+  assert not (run[0] / "other_robots").exists()
+  workdir = shutil.copytree(run[0], tmp_path / "copy")
   # The same arm under another name: real ones are fetched.
   monkeypatch.setitem(ROBOTS, "twin", dataclasses.replace(ROBOTS["sawyer"], name="twin"))
   more = config.copy_and_resolve_references()
@@ -133,8 +134,9 @@ def test_the_reward_potential_is_that_of_the_policy(run, config):
   assert (weights > 0).all()
 
 
-def test_it_is_measured_once_unless_asked_again(run, config):
-  workdir, result = run
+def test_it_is_measured_once_unless_asked_again(run, config, tmp_path):
+  result = run[1]
+  workdir = shutil.copytree(run[0], tmp_path / "copy")
   before = (workdir / "evaluation.json").stat().st_mtime_ns
   assert evaluation.evaluate(config, workdir) == result
   assert (workdir / "evaluation.json").stat().st_mtime_ns == before
