@@ -13,6 +13,19 @@ from vipjax.runtime import gl  # noqa: E402
 gl.configure()
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # Adding [B] to [B, D] without saying how is a mistake more often than not.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def arms_files():
+  """The folder of the Panda's and the Jaco's files; skips where there is no getting them."""
+  from vipjax.runtime.errors import UserError
+  from vipjax.scene.robosuite import robosuite_assets
+
+  try:
+    return robosuite_assets()
+  except UserError as error:
+    pytest.skip(f"the arms' files are neither cached nor reachable: {error}")

@@ -22,12 +22,13 @@ ROOMS = [
   "sac",
   "evaluation",
   "report",
+  "benchmark",
 ]
 # Where each may be imported; nowhere else, so that each can be replaced in one place.
 CONFINED = {
   "flax": ["encoder/", "sac/networks.py"],
   "orbax": ["runtime/checkpoint.py"],
-  "torch": [],
+  "torch": ["benchmark/workers/"],
   "torchvision": [],
   "tensorflow": [],
 }
@@ -98,7 +99,8 @@ def test_pmap_is_used_in_one_place(module):
     ("from vipjax.utils import x", "sac/agent.py", "no room"),
     ("import flax.linen as nn", "sac/agent.py", "only"),
     ("from orbax import checkpoint", "finetune.py", "only"),
-    ("import torch", "encoder/value.py", "nobody"),
+    ("import torch", "encoder/value.py", "only"),
+    ("import torchvision", "benchmark/workers/pytorch.py", "nobody"),
     ("from tensorflow import io", "videos/read.py", "nobody"),
   ],
 )

@@ -212,3 +212,11 @@ def test_wrong_configs_are_refused(wrong):
   with pytest.raises(UserError, match=str(list(wrong.values())[0])) as error:
     ResNetConfig(**wrong)
   assert_one_sentence(error)
+
+
+def test_max_pool_gives_the_gradient_to_the_first_of_equals():
+  # As PyTorch: of four windows over 4 x 4 ones, the first one (row by row) inside each.
+  gradient = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x))))(jnp.ones((1, 4, 4, 1)))
+  wanted = np.zeros((4, 4))
+  wanted[:2, :2] = 1
+  np.testing.assert_array_equal(gradient[0, :, :, 0], wanted)

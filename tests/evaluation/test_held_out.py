@@ -13,10 +13,10 @@ from vipjax.runtime.errors import UserError
 def config_of(**overrides):
   config = judge_config.get_config()
   config.update_from_flattened_dict({
-    "record.size": 24, "encoder.size": 16, "encoder.resize": 16, "encoder.width": 4,
+    "record.size": 24, "encoder.size": 16, "encoder.resize": 16, "encoder.width": 8,
     "encoder.embedding_dim": 8, "judge.tasks": (("drawer-close", "torque"),),
     "judge.encoders": ("random",), "evaluate.unseen_episodes": 1,
-    "evaluate.off_path_episodes": 1, "env.horizon": 60, **overrides,
+    "evaluate.off_path_episodes": 1, "env.horizon": 120, **overrides,
   })  # fmt: skip
   return config
 

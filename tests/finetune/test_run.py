@@ -2,13 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 import safetensors
 
 from configs import demo
 from vipjax import encoder
-from vipjax.finetune import finetune
+from vipjax.finetune import finetune, loop
 from vipjax.finetune import run as run_lib
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
@@ -20,7 +21,8 @@ LENGTH = 8
 def config_of(**overrides):
   config = demo.get_config()
   config.update_from_flattened_dict({
-    "encoder.width": 8, "encoder.embedding_dim": 8, "encoder.size": 16, "encoder.resize": 16,
+    "encoder.init": "scratch", "encoder.width": 8, "encoder.embedding_dim": 8, "encoder.size": 16,
+    "encoder.resize": 16,
     "finetune.steps": 4, "finetune.batch_size": 2, "finetune.checkpoint_every": 2,
     **overrides,
   })  # fmt: skip
@@ -55,14 +57,14 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, tmp_path, m
   finetune(config, whole)
 
   # Ctrl-C after three steps: the third is after the last checkpoint and is lost.
-  class Bar(run_lib.Progress):
+  class Bar(loop.Progress):
     def update(self, items=1, **metrics):
       super().update(items, **metrics)
       if self.count == 3:
         raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(run_lib, "Progress", Bar)
+    patch.setattr(loop, "Progress", Bar)
     with pytest.raises(KeyboardInterrupt):
       finetune(config, workdir)
   result = finetune(config, workdir)
@@ -79,18 +81,18 @@ def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, tmp_path, monke
   (fed / "videos").symlink_to(workdir / "videos")
   config = config_of(**{"data.resident_mb": 0})
 
-  class Bar(run_lib.Progress):
+  class Bar(loop.Progress):
     def update(self, items=1, **metrics):
       super().update(items, **metrics)
       if self.count == 3:
         raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(run_lib, "Progress", Bar)
+    patch.setattr(loop, "Progress", Bar)
     patch.setattr(run_lib, "make_video_set", None)  # it must not be needed
     with pytest.raises(KeyboardInterrupt):
       finetune(config, fed)
-    patch.setattr(run_lib, "Progress", Bar.__base__)
+    patch.setattr(loop, "Progress", Bar.__base__)
     finetune(config, fed)
   with safetensors.safe_open(workdir / "encoder" / "model.safetensors", "np") as resident:
     with safetensors.safe_open(fed / "encoder" / "model.safetensors", "np") as streamed:
@@ -168,3 +170,39 @@ def test_too_many_updates_that_are_not_finite_end_the_run_with_their_losses(work
   with pytest.raises(UserError, match="updates in a row up to step [0-9]+ .*not finite: .*loss"):
     finetune(config, workdir)
   assert not (workdir / "encoder").exists()
+
+
+def test_many_steps_in_one_program_are_the_same_steps(workdir, tmp_path, monkeypatch):
+  # As on an accelerator: three at a time, the rest one by one, checkpoints after 3 and 6.
+  monkeypatch.setattr(loop, "METRICS_EVERY", 1)
+  # Hardly learning: one program rounds unlike the other, which learning would amplify.
+  rates = {"finetune.learning_rate": 1e-6, "finetune.head_learning_rate": 1e-6}
+  config = config_of(**{"finetune.steps": 7, **rates})
+  singly = tmp_path / "singly"
+  singly.mkdir()
+  (singly / "videos").symlink_to(workdir / "videos")
+  finetune(config, singly)
+  saved = []
+  save = run_lib.Checkpointer.save
+  monkeypatch.setattr(
+    run_lib.Checkpointer, "save", lambda *a, **k: (saved.append(a[1]), save(*a, **k))[1]
+  )
+  monkeypatch.setattr(run_lib, "steps_per_dispatch", lambda: 3)
+  finetune(config, workdir)
+  assert saved == [3, 6, 7]
+  one, many = (
+    [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for folder in (singly, workdir)
+  )
+  assert [row["step"] for row in many] == [row["step"] for row in one] == [1, 2, 3, 4, 5, 6, 7]
+  for name in one[0]:
+    if name != "stage":
+      np.testing.assert_allclose(
+        [row[name] for row in many], [row[name] for row in one], rtol=5e-3, atol=1e-4, err_msg=name
+      )
+
+
+def test_steps_per_dispatch_follow_the_platform(monkeypatch):
+  assert run_lib.steps_per_dispatch() == 1
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  assert run_lib.steps_per_dispatch() == 10

@@ -11,6 +11,7 @@ from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.finetune.feed import feed
+from vipjax.finetune.step import repeat
 from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video, VideoSet
@@ -217,3 +218,38 @@ def test_longer_cycles_than_videos_is_one_sentence(value, videos):
   state = init_state(jax.random.key(1), value, settings)
   with pytest.raises(UserError, match="T=4 videos need at least 4 videos, got 3"):
     make_train_step(value, settings, 3)(state, videos)
+
+
+def test_bfloat16_computes_convolutions_and_keeps_the_rest_in_float32(value, videos):
+  # What accelerators do by themselves; forced here.
+  assert value.module().dtype == jnp.float32
+  half = value.replace(dtype=jnp.bfloat16)
+  state = init_state(jax.random.key(1), half, SETTINGS)
+  step = jax.jit(make_train_step(half, SETTINGS, num_task=3))
+  program = step.lower(state, videos).as_text()
+  convolutions = [line for line in program.splitlines() if "stablehlo.convolution" in line]
+  assert convolutions and all("bf16" in line and "f32" not in line for line in convolutions)
+  after, metrics = jax.eval_shape(step, state, videos)
+  trained = (after.params, after.batch_stats, after.opt_state, metrics)
+  floats = [x for x in jax.tree.leaves(trained) if jnp.issubdtype(x.dtype, jnp.floating)]
+  assert {x.dtype for x in floats} == {jnp.dtype(jnp.float32)}
+  # Batch statistics of frames as alike as these would amplify roundings: they are frozen here.
+  frozen = dataclasses.replace(SETTINGS, train_batch_norm=False, tcc=TccSettings(weight=0.0))
+  state = init_state(jax.random.key(1), value, frozen)
+  rounded, exact = (
+    jax.jit(make_train_step(each, frozen, num_task=3))(state, videos)[1] for each in (half, value)
+  )
+  np.testing.assert_allclose(rounded["vip_loss"], exact["vip_loss"], rtol=0.02)
+  assert float(rounded["vip_loss"]) != float(exact["vip_loss"])
+
+
+def test_repeated_steps_in_one_program_are_those_steps(value, videos):
+  step = make_train_step(value, SETTINGS, num_task=3)
+  state = init_state(jax.random.key(1), value, SETTINGS)
+  once, twice = (jax.jit(repeat(step, count)) for count in (1, 2))
+  after, first = once(state, videos)
+  after, second = once(after, videos)
+  together, metrics = twice(state, videos)
+  assert first["loss"].shape == (1,) and metrics["loss"].shape == (2,)
+  np.testing.assert_allclose(metrics["loss"], [first["loss"][0], second["loss"][0]], rtol=1e-4)
+  assert int(together.step) == int(after.step) == 2

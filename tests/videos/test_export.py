@@ -87,6 +87,7 @@ def test_tfds_reads_it_without_tensorflow(tmp_path, videos):
   ]
 
 
+@pytest.mark.filterwarnings("default")  # of torchvision, on the way to another decoder
 def test_lerobot_reads_it(tmp_path, videos):
   datasets = pytest.importorskip("lerobot.datasets.lerobot_dataset")
   folder = write_dataset(tmp_path / "dataset", videos, "lerobot")
@@ -95,7 +96,8 @@ def test_lerobot_reads_it(tmp_path, videos):
   for index, (video, time) in {0: (videos[0], 0), 4: (videos[0], 4), 7: (videos[3], 2)}.items():
     item = dataset[index]
     frame = (item["observation.images.left"].permute(1, 2, 0).numpy() * 255).round()
-    assert psnr(frame.astype(np.uint8), video.frames[time]) > 30
+    likeness = [psnr(frame.astype(np.uint8), other) for other in video.frames]
+    assert np.argmax(likeness) == time and likeness[time] > 25
     assert item["task"] == video.task
     assert bool(item["next.success"]) == (index == 4)
 

@@ -26,6 +26,7 @@ def tiny():
   config.record.episodes = 1
   config.record.hold = 5
   config.record.frame_stride = 1
+  config.record.format = "frames"
   config.record.random_episodes = 1
   config.evaluate.unseen_episodes = 1
   config.env.horizon = 120
@@ -33,6 +34,21 @@ def tiny():
   del config.views
   config.views = ConfigDict({"left": VIEW, "right": VIEW | {"azimuth": 40.0}})
   return config
+
+
+def test_an_unknown_format_is_refused_before_anything_is_recorded(tmp_path):
+  config = tiny()
+  config.record.format = "zarr"
+  with pytest.raises(UserError, match="record.format among mp4, frames, tfds, lerobot, got 'zarr'"):
+    record.record(config, tmp_path)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_in_the_format_asked_for(run):
+  workdir, _ = run
+  ours, others = (read_videos(workdir / name) for name in ("videos", "dataset"))
+  assert [video.metadata() for video in ours] == [video.metadata() for video in others]
+  assert (workdir / "dataset" / "episode000_left" / "0.png").is_file()
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +129,7 @@ def test_nothing_but_what_is_asked_for(tmp_path):
   config.record.random_episodes = 0
   config.evaluate.unseen_episodes = 0
   config.record.robot_free = False
+  config.record.format = "mp4"
   config.record.frame_stride = 10
   del config.views.right
   result = record.record(config, tmp_path)

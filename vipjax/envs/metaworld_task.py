@@ -67,7 +67,8 @@ def _quiet_hooks():
   yield
 
 
-@functools.cache
+# A few, because each keeps its compiled scene: some 30 MB.
+@functools.lru_cache(maxsize=4)
 def _task_class(base: type, robot: Robot, control: str) -> type:
   name = f"{robot.name.title()}{control.title().replace('_', '')}{base.__name__}"
   return type(name, (_EditedScene, base), {"_robot": robot, "_control": control})

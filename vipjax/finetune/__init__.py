@@ -1,7 +1,21 @@
 """Fine-tuning a value function on a few videos of one task."""
 
-from vipjax.finetune.run import finetune, load_videos, make_encoder, make_settings
-from vipjax.finetune.step import Settings, TccSettings, TrainState, init_state, make_train_step
+from vipjax.finetune.run import (
+  finetune,
+  load_videos,
+  make_encoder,
+  make_settings,
+  step_devices,
+  steps_per_dispatch,
+)
+from vipjax.finetune.step import (
+  Settings,
+  TccSettings,
+  TrainState,
+  init_state,
+  make_train_step,
+  repeat,
+)
 
 __all__ = [
   "Settings",
@@ -13,4 +27,7 @@ __all__ = [
   "make_encoder",
   "make_settings",
   "make_train_step",
+  "repeat",
+  "step_devices",
+  "steps_per_dispatch",
 ]

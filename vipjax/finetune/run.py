@@ -9,25 +9,22 @@ from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
 from vipjax.finetune.feed import feed, padded_megabytes
+from vipjax.finetune.loop import STAGE, run_steps
 from vipjax.finetune.step import (
   Settings,
   TccSettings,
-  TrainState,
   frames_per_step,
   init_state,
   make_train_step,
+  repeat,
 )
 from vipjax.runtime import parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.metrics import MetricsWriter
-from vipjax.runtime.preemption import Preemption
-from vipjax.runtime.progress import Progress
 from vipjax.types import Video
 from vipjax.videos import (
   make_video_set,
@@ -37,8 +34,7 @@ from vipjax.videos import (
   require_frames,
 )
 
-STAGE = "finetune"
-_METRICS_EVERY = 10
+_ACCELERATOR_STEPS = 10
 _NAMED_VIDEOS = 20
 # Streams of the run's seed.
 _INIT_STREAM, _TRAIN_STREAM = 0, 1
@@ -73,24 +69,27 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     encoder.save(workdir / "encoder_before", value)
   state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings)
 
-  devices = _devices(frames_per_step(settings, len(videos)))
+  devices = step_devices(frames_per_step(settings, len(videos)))
   step = make_train_step(value, settings, len(videos), len(devices))
-  step = parallel.compile_step(step, devices)
   everything = [*videos, *background]
+  resident = padded_megabytes(everything) <= config.data.resident_mb
+  # A batch that the host feeds is for one step.
+  counts = {1, steps_per_dispatch()} if resident else {1}
+  dispatches = {count: parallel.compile_step(repeat(step, count), devices) for count in counts}
   with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
     restored = checkpoints.restore_latest(state)
     if restored:
       state = restored[1]
     first, earlier = int(state.step), restored[2] if restored else {"seconds": 0.0, "loss": None}
-    if padded_megabytes(everything) <= config.data.resident_mb:
+    if resident:
       batches = itertools.repeat(parallel.replicate(make_video_set(everything), devices))
     else:
       fed = feed(state.key, everything, settings, len(videos), first, config.finetune.steps)
       batches = (parallel.replicate(batch, devices) for batch in fed)
     preparing = time.monotonic() - started
-    state, facts = _run(
-      step, parallel.replicate(state, devices), batches, config.finetune, workdir, checkpoints,
-      first if restored else None, earlier,
+    state, facts = run_steps(
+      dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,
+      checkpoints, first if restored else None, earlier,
     )  # fmt: skip
     seconds = facts["seconds"] - earlier["seconds"]
   variables = {"params": state.params}
@@ -113,43 +112,6 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   }
   run_folder.mark_done(workdir, STAGE, result, preparing + facts["seconds"])
   return result
-
-
-def _run(step, state: TrainState, batches, config, workdir, checkpoints, resume_step, earlier):
-  """Steps until config.steps; returns the state and {"seconds", "loss"}, seconds of every leg."""
-  started, facts = time.monotonic(), earlier
-  first = resume_step or 0
-  with (
-    MetricsWriter(workdir, STAGE, resume_step) as writer,
-    Progress(config.steps, STAGE, initial=first) as progress,
-    Preemption() as preemption,
-  ):
-    for done in range(first + 1, config.steps + 1):
-      state, metrics = step(state, next(batches))
-      progress.update(1, loss=metrics["loss"])
-      last = done == config.steps
-      if done % _METRICS_EVERY == 0 or last:
-        writer.write(done, metrics)
-        _require_finite(metrics, config.max_skipped, done)
-      if done % config.checkpoint_every == 0 or last or preemption.requested:
-        loss = float(metrics["loss"])  # waits for the device
-        facts = {"seconds": earlier["seconds"] + time.monotonic() - started, "loss": loss}
-        checkpoints.save(done, state, facts)
-      if preemption.requested and not last:
-        preemption.exit(STAGE, done)
-  return state, facts
-
-
-def _require_finite(metrics: dict[str, Any], most: int, step: int) -> None:
-  in_a_row = int(metrics["skipped_in_a_row"])
-  if in_a_row < most:
-    return
-  broken = [name for name, number in metrics.items() if not np.isfinite(number)]
-  raise UserError(
-    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step {step} had "
-    f"none and were skipped (not finite: {', '.join(broken)}); the last checkpoint is from before: "
-    "lower config.finetune.learning_rate or look at the encoder and the videos."
-  )
 
 
 def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
@@ -242,7 +204,12 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
 
 
-def _devices(frames: int) -> list[jax.Device]:
+def steps_per_dispatch() -> int:
+  """How many steps one program does: 1 on a CPU, where convolutions in a loop crawl; else 10."""
+  return 1 if jax.default_backend() == "cpu" else _ACCELERATOR_STEPS
+
+
+def step_devices(frames: int) -> list[jax.Device]:
   """The devices that share a batch of so many frames: all of them.
 
   A CPU's devices are its cores, which the launcher makes so; there we take as many as divide.

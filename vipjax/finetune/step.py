@@ -272,6 +272,18 @@ def make_train_step(
   return step
 
 
+def repeat(step: Callable, count: int) -> Callable:
+  """A program of `count` steps (state, videos) -> (state, metrics), whose metrics are [count]."""
+
+  def steps(state, videos):
+    if count == 1:
+      state, metrics = step(state, videos)
+      return state, jax.tree.map(lambda metric: metric[None], metrics)
+    return jax.lax.scan(lambda state, _: step(state, videos), state, length=count)
+
+  return steps
+
+
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
   rates = {
     "body": settings.learning_rate,

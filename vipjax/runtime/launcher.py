@@ -119,15 +119,16 @@ def define_flags(default_config: str | None = None) -> LaunchFlags:
   return LaunchFlags()
 
 
-def run(main: Callable[[Sequence[str]], Any], renders: bool = False) -> None:
+def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int = 0) -> None:
   """Runs a launcher: parses the flags, calls `main`, and ends the process.
 
   What a user can mend ends it with one line, "error: ...", and status 1; Ctrl-C with a line that
   says how to go on, and status 130. Anything else is a bug of ours and shows its traceback.
 
   Args:
-    main: called with the arguments that are no flags: the name of the program alone.
+    main: called with the arguments that are no flags: the name of the program and its words.
     renders: whether it draws frames; then a missing GL library is told before any work is done.
+    words: how many arguments that are no flags it takes at most.
   """
 
   def guarded(argv):
@@ -135,7 +136,9 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False) -> None:
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)
     try:
-      if argv[1:]:
+      if words and argv[words + 1 :]:
+        raise UserError(f"Expected flags after '{argv[words]}', but '{argv[words + 1]}' came.")
+      if not words and argv[1:]:
         raise UserError(f"Expected flags only, but '{argv[1]}' came: did you mean --config=...?")
       if renders:
         gl.require()

@@ -3,7 +3,7 @@
 from vipjax.sac.actor_file import load_actor
 from vipjax.sac.agent import SacSettings, SacState, init_agent, make_policy, make_update
 from vipjax.sac.goals import make_reward, policy_views
-from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, learn
+from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, init_loop, learn
 from vipjax.sac.train import agent_options, train_policy
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
   "agent_options",
   "evaluate_policy",
   "init_agent",
+  "init_loop",
   "learn",
   "load_actor",
   "make_policy",

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import ml_collections
 import numpy as np
+from absl import logging
 
 from vipjax.encoder import ValueFunction
 from vipjax.envs import Channel
 from vipjax.reward import EmbeddingReward, RewardSettings
+from vipjax.reward.goals import find_goals, misfits
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View, views_from_config
 from vipjax.types import Video
+from vipjax.videos import fit_square
 
 
 def make_reward(
@@ -21,7 +24,8 @@ def make_reward(
   """The reward, the pictures that it needs of each step, and their size in pixels.
 
   Goals are the last frames of all videos of a view (and, where the view of videos is unknown, of
-  those too), separately with and without the robot.
+  those too), separately with and without the robot; or the images of config.reward.goal, for a
+  single view with the robot. An image that does not seem to fit the videos is warned of.
   """
   goals, firsts, channels, factors = [], [], [], []
   for name, view in policy_views(config).items():
@@ -31,7 +35,7 @@ def make_reward(
       if weight == 0:
         continue
       chosen = _goal_videos(videos, name, visible)
-      goals.append(np.stack([video.frames[-1] for video in chosen]))
+      goals.append(_goal_frames(config, chosen))
       firsts.append(chosen[0].frames[0])
       channels.append(Channel(view, visible))
       # Views share the weight: the reward's range does not depend on how many there are.
@@ -50,6 +54,23 @@ def make_reward(
   )
   reward = EmbeddingReward(value, goals, firsts, factors, settings)
   return reward, channels, goals[0].shape[1]
+
+
+def _goal_frames(config: ml_collections.ConfigDict, videos: Sequence[Video]) -> np.ndarray:
+  """uint8 [G, H, W, 3]: of the videos, or those that the config names, at the videos' size."""
+  if not config.reward.goal:
+    return np.stack([video.frames[-1] for video in videos])
+  if len(config.policy.views) > 1 or config.reward.robot_free_weight:
+    raise UserError(
+      "expected one view in config.policy.views and config.reward.robot_free_weight=0 with a "
+      f"config.reward.goal, which shows one view with the robot, got {list(config.policy.views)} "
+      f"and {config.reward.robot_free_weight}; change these, or leave the goal to the videos."
+    )
+  frames = [video.frames for video in videos]
+  (goal, *_) = find_goals(config.reward.goal, frames)
+  for warning in misfits(goal, frames[0]):
+    logging.warning(warning)
+  return np.concatenate([fit_square(image[None], frames[0].shape[1]) for image in goal.frames])
 
 
 def policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:

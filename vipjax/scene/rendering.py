@@ -16,14 +16,13 @@ import numpy as np
 
 from vipjax.runtime import gl
 from vipjax.runtime.errors import UserError
+from vipjax.scene.meshes import decimate
 from vipjax.scene.robots import Robot
 
 # Cameras that Meta-World mounts upside down: rotated by 180 degrees, not mirrored.
 _ROTATED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
-# Below this share of its faces a mesh shows holes; the pedestal shows them at any share.
-_KEEP_FACES = 0.15
+# It shows holes at any share of its faces.
 _KEEP_WHOLE = ("pedestal",)
-_SMALL_MESH = 300
 # What a pixel of `SceneRenderer.labels` shows.
 BACKGROUND, OBJECT, ROBOT = range(3)
 
@@ -221,7 +220,8 @@ def _drawing_model(spec: mujoco.MjSpec, size: int, fast: bool) -> mujoco.MjModel
   spec = spec.copy()
   if fast:
     for mesh in spec.meshes:
-      _decimate(mesh, pathlib.Path(spec.modelfiledir) / spec.meshdir)
+      if mesh.name not in _KEEP_WHOLE:
+        decimate(mesh, pathlib.Path(spec.modelfiledir) / spec.meshdir)
   model = spec.compile()
   model.vis.global_.offwidth = max(model.vis.global_.offwidth, size)
   model.vis.global_.offheight = max(model.vis.global_.offheight, size)
@@ -230,28 +230,3 @@ def _drawing_model(spec: mujoco.MjSpec, size: int, fast: bool) -> mujoco.MjModel
     model.vis.quality.numslices, model.vis.quality.numstacks = 12, 6
     model.vis.quality.numquads = 1
   return model
-
-
-def _decimate(mesh, folder: pathlib.Path) -> None:
-  """Replaces a mesh file by its decimated vertices and faces, in place."""
-  # Imported here: only those who render fast pay for it.
-  import fast_simplification
-  import trimesh
-
-  if not mesh.file or mesh.name in _KEEP_WHOLE:
-    return
-  path = pathlib.Path(mesh.file)
-  surface = trimesh.load(path if path.is_absolute() else folder / path, force="mesh")
-  if len(surface.faces) < _SMALL_MESH:
-    return
-  # STL repeats a vertex for each face; the simplifier needs them joined.
-  surface.merge_vertices(digits_vertex=5)
-  vertices, faces = fast_simplification.simplify(
-    surface.vertices.astype(np.float32),
-    surface.faces.astype(np.int32),
-    target_reduction=1.0 - _KEEP_FACES,
-    agg=5,
-  )
-  mesh.file = ""
-  mesh.uservert = vertices.flatten()
-  mesh.userface = faces.flatten()

@@ -78,7 +78,7 @@ class TfdsRecords(Records):
     with decoding(folder / INFO):
       builder = tfds.builder_from_directory(folder)
     # Images stay encoded until they are asked for.
-    self._decoders = _undecoded(builder.info.features, tfds)
+    self._decoders = undecoded(builder.info.features, tfds)
     self._builder, self._sources = builder, {}
     self.splits = [
       (name, position)
@@ -260,13 +260,13 @@ def _flatten(value: Any, name: str, record: dict[str, list[Any]]) -> None:
       _flatten(inner, name, record)
 
 
-def _undecoded(feature: Any, tfds: Any) -> Any:
+def undecoded(feature: Any, tfds: Any) -> Any:
   """The `decoders` that leave every image of these features encoded."""
   if isinstance(feature, tfds.features.Image):
     return tfds.decode.SkipDecoding()
   if isinstance(feature, tfds.features.FeaturesDict):
-    inner = {name: _undecoded(feature[name], tfds) for name in feature}
+    inner = {name: undecoded(feature[name], tfds) for name in feature}
     return {name: decoder for name, decoder in inner.items() if decoder} or None
   if isinstance(feature, tfds.features.Dataset | tfds.features.Sequence):
-    return _undecoded(feature.feature, tfds)
+    return undecoded(feature.feature, tfds)
   return None

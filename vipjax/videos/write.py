@@ -23,6 +23,12 @@ from vipjax.videos.folders import MANIFEST
 # ITU-T H.273 number of BT.709, for primaries, transfer and matrix alike. Stated in the file,
 # because players guess differently when it is not.
 _BT709 = 1
+# PyAV knows the second since 16; lerobot wants 15.
+_INTERPOLATION = (
+  Interpolation.BICUBIC | Interpolation.ACCURATE_RND
+  if hasattr(Interpolation, "ACCURATE_RND")
+  else Interpolation.BICUBIC
+)
 
 
 def write_video(
@@ -162,7 +168,7 @@ def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> 
         format="yuv420p",
         dst_colorspace=Colorspace.ITU709,
         dst_color_range=ColorRange.MPEG,
-        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+        interpolation=_INTERPOLATION,
       )
       frame.pts, frame.time_base = index, 1 / rate
       container.mux(stream.encode(frame))

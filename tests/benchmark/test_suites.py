@@ -1,0 +1,71 @@
+"""Every suite runs at tiny sizes, alone or beside the peers that are installed."""
+
+import json
+
+import pytest
+
+from vipjax.benchmark import peers, run_suite
+from vipjax.benchmark.sac import SacSettings
+from vipjax.runtime.errors import UserError
+
+TINY = {
+  "embed": {
+    "archs": ("resnet18",), "width": 8, "size": 32, "frames": 3, "sweep_sizes": (16,),
+    "sweep_batches": (1, 2),
+  },
+  "finetune": {
+    "archs": ("resnet18",), "width": 8, "size": 28, "clips": 1,
+    "tcc_sizes": [
+      {"B": 2, "K": "all pairs", "T": 2, "N": 4, "D": 8},
+    ],
+  },
+  "sac": {
+    "hidden": (8,), "batch_size": 4, "updates": 2, "loop_steps": 3, "replay_size": 64,
+    "replay_sizes": (64,),
+  },
+  "render": {"sizes": (16,), "num_envs": 1, "steps": 1, "single_sizes": (16,)},
+  "env": {"num_envs": 1, "steps": 2, "sweep_envs": (2,)},
+  "pipeline": {
+    "num_envs": 2, "size": 24, "width": 8, "input_size": 16, "updates": 1, "steps": 1,
+    "sac": SacSettings(hidden=(8,), batch_size=4),
+  },
+}  # fmt: skip
+TABLES = {
+  "embed": "pixels", "finetune": "[K, N, N, D] would be, MiB", "sac": "transitions",
+  "render": "fast", "env": "environments", "pipeline": "part",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suite", TINY)
+def test_suite(suite, tmp_path):
+  page = run_suite(suite, tmp_path, "command", repeats=2, peak_size=64, **TINY[suite])
+  record = json.loads(page.with_suffix(".json").read_text())
+  assert record["suite"] == suite and record["cases"]
+  for case in record["cases"]:
+    assert case["rates"]["vipjax"]["median"] > 0
+    assert len(case["seconds"]["vipjax"]) == 2
+    assert case["memory_mb"]["vipjax"] > 0
+  (table,) = record["tables"].values()
+  assert table and all(TABLES[suite] in row for row in table)
+  for package, name in (("torch", "PyTorch"), ("sbx", "sbx-rl")):
+    if suite in ("embed", "finetune", "sac") and peers.find_python((package,), []) is None:
+      ran = any(name in case["seconds"] for case in record["cases"])
+      assert not ran
+  if suite == "pipeline":
+    rows = {row["part"]: row for row in table}
+    parts = [rows[name]["steps/s"] for name in ("step and draw", "embed", "update")]
+    assert rows["these in a row"]["steps/s"] < min(parts)
+
+
+def test_pytorch_computes_the_same_embeddings(tmp_path):
+  pytest.importorskip("torch")
+  page = run_suite("embed", tmp_path, "command", repeats=1, peak_size=64, **TINY["embed"])
+  (case,) = json.loads(page.with_suffix(".json").read_text())["cases"]
+  assert case["facts"]["difference"] < 1e-4
+
+
+def test_wrong_suite_and_python_are_one_sentence(tmp_path):
+  with pytest.raises(UserError, match="embed, finetune, sac, render, env, pipeline, got 'fly'"):
+    run_suite("fly", tmp_path, "command")
+  with pytest.raises(UserError, match="got /no/such/python"):
+    run_suite("sac", tmp_path, "command", peer_pythons=["/no/such/python"])

@@ -1,0 +1,77 @@
+"""Every arm at the window: the expert opens it, Gymnasium is content, other tasks are placed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import vipjax
+from vipjax.envs import Expert, RobotEnv
+
+ARMS = ["panda", "jaco"]
+CONTROLS = {"torque": 8, "end_effector": 4}
+
+pytestmark = pytest.mark.usefixtures("arms_files")
+
+
+def opened(env, seed):
+  env.reset(seed=seed)
+  expert = Expert(env)
+  expert.reset()
+  return any(env.step(expert.action())[-1]["success"] for _ in range(env.horizon))
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("robot", ARMS)
+def test_the_expert_opens_random_windows(robot, control):
+  with RobotEnv(robot=robot, control=control, render_mode=None) as env:
+    assert all(opened(env, seed) for seed in range(3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("robot", ["sawyer", *ARMS])
+def test_the_expert_opens_fifty_random_windows(robot):
+  with RobotEnv(robot=robot, render_mode=None) as env:
+    assert all(opened(env, seed) for seed in range(50))
+
+
+@pytest.mark.parametrize(("control", "actions"), CONTROLS.items())
+@pytest.mark.parametrize("robot", ARMS)
+def test_gymnasiums_checker_passes(robot, control, actions):
+  env = vipjax.make_env(robot=robot, control=control, size=16)
+  assert env.action_space.shape == (actions,) and env.observation_space.shape == (51,)
+  check_env(env)
+  env.close()
+
+
+@pytest.mark.parametrize("robot", ARMS)
+def test_the_observation_begins_with_arm_and_fingers(robot):
+  with RobotEnv(robot=robot, joint_noise=0.0, render_mode=None) as env:
+    observation, _ = env.reset(seed=1)
+    np.testing.assert_allclose(observation[:7], env.robot.home, atol=1e-6)
+    opened_fingers = dict(env.robot.fingers_home)
+    expected = [opened_fingers[name] for name in env.robot.finger_joints]
+    np.testing.assert_allclose(observation[7:9], expected, atol=1e-6)
+    handle = env.data.site("handleOpenStart").xpos
+    np.testing.assert_allclose(observation[10:13], handle, atol=1e-6)
+
+
+# Tasks that write their objects' joints by number, in all the ways that they do.
+PLACED = [
+  "stick-push", "button-press", "drawer-close", "peg-unplug-side", "plate-slide", "coffee-pull",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", PLACED)
+def test_objects_lie_as_with_the_sawyer(task):
+  placed = {}
+  for robot in ("sawyer", "jaco"):
+    with RobotEnv(task, robot=robot, render_mode=None) as env:
+      observation, _ = env.reset(seed=3)
+      placed[robot] = observation[10:24], observation[48:]
+      # The fingers stay where they are put.
+      if robot == "jaco":
+        np.testing.assert_allclose(observation[7:9], [1.1, 1.1], atol=1e-6)
+  np.testing.assert_allclose(placed["jaco"][0], placed["sawyer"][0], atol=1e-5)
+  np.testing.assert_allclose(placed["jaco"][1], placed["sawyer"][1], atol=1e-6)

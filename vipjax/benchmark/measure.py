@@ -1,0 +1,93 @@
+"""Timing contenders against one another, and what the numbers say.
+
+Machines drift: another process comes, the clock falls. So contenders take turns, the order turning
+round at every repeat, and ratios are taken within each repeat before their median is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+  """Median, quartiles and range of some numbers."""
+
+  median: float
+  lower_quartile: float
+  upper_quartile: float
+  least: float
+  most: float
+
+
+def spread(numbers: Any) -> Spread:
+  """The Spread of at least one number."""
+  quartiles = np.percentile(numbers, [50, 25, 75, 0, 100])
+  return Spread(*(float(quartile) for quartile in quartiles))
+
+
+def ratios(numerator: Any, denominator: Any) -> Spread:
+  """The Spread of numerator / denominator, taken pair by pair."""
+  return spread(np.asarray(numerator) / np.asarray(denominator))
+
+
+def interleave(
+  contenders: Mapping[str, Callable[[], float]], repeats: int, warmup: int = 2
+) -> dict[str, list[float]]:
+  """Runs every contender `warmup` times, then all of them in turns, `repeats` times.
+
+  Args:
+    contenders: by name, functions that do their work once and return the seconds that it took.
+    repeats: how often each is timed.
+    warmup: how often each runs before, untimed: compilation, caches, thread pools.
+
+  Returns:
+    For each contender its seconds; those at one position belong to one turn.
+
+  Raises:
+    UserError: fewer than one repeat.
+  """
+  if repeats < 1:
+    raise UserError(f"expected at least 1 repeat, got {repeats}; the default is 5.")
+  for run in contenders.values():
+    for _ in range(warmup):
+      run()
+  seconds: dict[str, list[float]] = {name: [] for name in contenders}
+  order = list(contenders)
+  for turn in range(repeats):
+    for name in order if turn % 2 == 0 else reversed(order):
+      seconds[name].append(contenders[name]())
+  return seconds
+
+
+def timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
+  """A contender: calls the function and waits until the device has computed all that it returns."""
+
+  def run() -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - start
+
+  return run
+
+
+class Stateful:
+  """A contender that hands its state on: step (state, *arguments) -> (state, anything)."""
+
+  def __init__(self, step: Callable[..., tuple[Any, Any]], state: Any, *arguments: Any):
+    self._step, self._state, self._arguments = step, state, arguments
+
+  def __call__(self) -> float:
+    start = time.perf_counter()
+    # The step may donate its state, so the old one is not to be used again.
+    self._state, result = self._step(self._state, *self._arguments)
+    jax.block_until_ready((self._state, result))
+    return time.perf_counter() - start

@@ -1,0 +1,152 @@
+"""The whole loop of the policy stage against its parts, one after the other."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.benchmark import measure
+from vipjax.benchmark.bench import Bench, forget_peak_memory
+from vipjax.benchmark.results import OURS, Case, SuiteResult
+from vipjax.benchmark.workers.worker import memory_mb
+from vipjax.encoder import Preprocessing, ResNetConfig, init_value
+from vipjax.envs import Channel, FrameVectorEnv
+from vipjax.reward import EmbeddingReward
+from vipjax.sac import LoopSettings, LoopState, SacSettings, init_agent, init_loop, learn
+from vipjax.sac.agent import make_update_many
+from vipjax.scene import View
+
+ABOUT = (
+  "The loop: act, step and draw the environments, embed their pictures, reward, store, update; "
+  "counted are environment steps. Sizes are those of configs/demo.py (two pictures of each "
+  "environment, ResNet-18 of width 16 at 64 px, 3 updates per step of all environments). Its parts "
+  "are timed in the same turns, each alone; done one after the other they would take the sum of "
+  "their times, and the loop's share of that rate is above 100% where they overlap."
+)
+
+
+def run(
+  bench: Bench,
+  num_envs: int = 9,
+  size: int = 128,
+  width: int = 16,
+  input_size: int = 64,
+  updates: int = 3,
+  steps: int = 6,
+  sac: SacSettings | None = None,
+) -> SuiteResult:
+  """Measures the loop and its parts.
+
+  Args:
+    bench: measures.
+    num_envs: environments.
+    size: of their pictures in pixels.
+    width: of the encoder.
+    input_size: of the encoder, in pixels.
+    updates: per step of all environments.
+    steps: of all environments in a run.
+    sac: the agent; None is the default one.
+  """
+  sac = sac or SacSettings()
+  channels = [Channel(View()), Channel(View(), robot_visible=False)]
+  with (
+    FrameVectorEnv({}, num_envs, channels, size) as env,
+    # The loop leaves its environments in the middle of a step.
+    FrameVectorEnv({}, num_envs, channels, size) as loop_env,
+  ):
+    first = env.reset(seed=0)[1]
+    reward = _reward(first, width, input_size)
+    state = _state(loop_env, sac)
+    loop = LoopSettings(updates_per_step=updates, warmup_steps=num_envs)
+    contenders = {
+      "loop": _looping(learn(loop_env, reward, state, sac, loop, seed=0), steps),
+      "step and draw": _drawing(env, steps),
+      "embed": _repeated(lambda: reward.potential(first), steps),
+      "update": _updating(env, sac, updates, steps),
+    }
+    forget_peak_memory()
+    seconds = measure.interleave(contenders, bench.repeats)
+    memory = memory_mb(os.getpid())
+  case = Case(
+    f"{num_envs} environments", "steps", steps * num_envs, {OURS: seconds["loop"]}, None,
+    {OURS: memory}, {},
+  )  # fmt: skip
+  return SuiteResult(
+    "pipeline", ABOUT, [case], bench.skipped, bench.peak,
+    {"The loop and its parts": _rows(seconds, steps * num_envs)},
+  )  # fmt: skip
+
+
+def _rows(seconds: dict[str, list[float]], amount: int) -> list[dict[str, Any]]:
+  """Each part alone, all in a row, and the loop, whose share of that is taken turn by turn."""
+  parts = {name: np.array(times) for name, times in seconds.items() if name != "loop"}
+  parts["these in a row"] = sum(parts.values())
+  parts["loop"] = np.array(seconds["loop"])
+  rows = []
+  for name, times in parts.items():
+    share = measure.ratios(parts["these in a row"], times)
+    rows.append({
+      "part": name,
+      "steps/s": amount / float(np.median(times)),
+      "times the rate of all in a row": share.median,
+      "least": share.least,
+      "most": share.most,
+    })  # fmt: skip
+  return rows
+
+
+def _reward(frames: np.ndarray, width: int, input_size: int) -> EmbeddingReward:
+  config = ResNetConfig("resnet18", width=width, embedding_dim=128)
+  value = init_value(jax.random.key(0), config, Preprocessing(input_size, input_size))
+  # Any pictures will do for goals.
+  goals = [frames[0, channel] for channel in range(frames.shape[1])]
+  return EmbeddingReward(value, goals, goals, [1.0, 2.0])
+
+
+def _state(env: FrameVectorEnv, sac: SacSettings) -> LoopState:
+  observation, actions = env.observation_space.shape[0], env.action_space.shape[0]
+  agent = init_agent(jax.random.key(1), observation, actions, sac)
+  return init_loop(jax.random.key(0), agent, 50_000, env)
+
+
+def _looping(ticks, steps: int) -> Callable[[], float]:
+  def work() -> float:
+    start = time.perf_counter()
+    for _ in range(steps):
+      tick = next(ticks)
+    jax.block_until_ready(tick.state)
+    return time.perf_counter() - start
+
+  return work
+
+
+def _drawing(env: FrameVectorEnv, steps: int) -> Callable[[], float]:
+  actions = np.zeros((env.num_envs, *env.action_space.shape), np.float32)
+  return _repeated(lambda: env.step(actions), steps)
+
+
+def _updating(env: FrameVectorEnv, sac: SacSettings, updates: int, steps: int):
+  state = _state(env, sac)
+  memory = state.replay._replace(size=jnp.int32(50_000))
+  update = jax.jit(make_update_many(env.action_space.shape[0], sac, updates), donate_argnums=0)
+
+  def all_steps(agent):
+    for _ in range(steps):
+      agent, metrics = update(agent, memory)
+    return agent, metrics
+
+  return measure.Stateful(all_steps, state.agent)
+
+
+def _repeated(work: Callable[[], Any], steps: int) -> Callable[[], float]:
+  def all_steps() -> None:
+    for _ in range(steps):
+      work()
+
+  return measure.timed(all_steps)

@@ -1,0 +1,70 @@
+"""Steps with a picture each, against Meta-World with its own renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vipjax.benchmark import measure
+from vipjax.benchmark.bench import Bench
+from vipjax.benchmark.env import stepping
+from vipjax.benchmark.peers import PeerSpec
+from vipjax.benchmark.results import SuiteResult
+from vipjax.envs import Channel, FrameVectorEnv, RobotEnv
+from vipjax.runtime import gl
+from vipjax.scene import View
+
+ABOUT = (
+  "Steps of window-open by random actions with one picture of each environment, counted over all "
+  "of them; the picture ends as a numpy array in the learner's process. Ours: the fast renderer, "
+  "one worker process per core, frames in shared memory. Meta-World as it is: its own renderer, "
+  "Gymnasium's AsyncVectorEnv, one process per environment."
+)
+
+
+def run(
+  bench: Bench,
+  sizes: Sequence[int] = (64, 112, 224),
+  num_envs: int = 9,
+  steps: int = 2,
+  single_sizes: Sequence[int] = (64, 112, 224, 480),
+) -> SuiteResult:
+  """Measures rendered steps.
+
+  Args:
+    bench: measures.
+    sizes: height and width of the pictures in pixels.
+    num_envs: environments.
+    steps: of all environments in a run.
+    single_sizes: for the table of a single renderer.
+  """
+  cases = []
+  for size in sizes:
+    settings = {"num_envs": num_envs, "steps": steps, "size": size}
+    spec = PeerSpec(
+      "Meta-World", "metaworld_vector.metaworld", ("metaworld", "gymnasium"), settings
+    )
+    with FrameVectorEnv({}, num_envs, [Channel(View())], size) as env:
+      name = f"{size} px, {num_envs} environments"
+      cases.append(bench.compare(name, "steps", steps * num_envs, stepping(env, steps), [spec]))
+  rows = [_single_row(bench, size) for size in single_sizes]
+  title = f"Pictures per second of one process (MUJOCO_GL={gl.configure()})"
+  return SuiteResult("render", ABOUT, cases, bench.skipped, bench.peak, {title: rows})
+
+
+def _single_row(bench: Bench, size: int) -> dict[str, float | str]:
+  """Rates of one renderer of each quality, without physics."""
+  row: dict[str, float | str] = {"pixels": str(size)}
+  for quality, count in (("fast", 10), ("full", 1)):
+    with RobotEnv(size=size, quality=quality) as env:
+      env.reset(seed=0)
+
+      def work(env=env, count=count):
+        for _ in range(count):
+          env.render()
+
+      repeats = bench.repeats if quality == "fast" else min(bench.repeats, 3)
+      seconds = measure.interleave({"ours": measure.timed(work)}, repeats, warmup=1)["ours"]
+      row[quality] = count / float(np.median(seconds))
+  return row

@@ -1,0 +1,192 @@
+"""What a suite found, as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vipjax.benchmark.floor import Cost, Peak
+from vipjax.benchmark.measure import Spread, ratios, spread
+from vipjax.runtime import run_folder
+
+OURS = "vipjax"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """One thing measured, for us and for every peer that ran.
+
+  Attributes:
+    name: what it was.
+    unit: of what is counted, such as "frames".
+    amount: how many of them a run does.
+    seconds: by contender, ours first, of each repeat.
+    cost: of our program; None where it is no single program.
+    memory_mb: by contender, the most resident memory of its processes, libraries included.
+    facts: anything else that JSON can hold.
+  """
+
+  name: str
+  unit: str
+  amount: float
+  seconds: Mapping[str, Sequence[float]]
+  cost: Cost | None
+  memory_mb: Mapping[str, float]
+  facts: Mapping[str, Any]
+
+  def rate(self, who: str) -> Spread:
+    """Units per second."""
+    return spread([self.amount / seconds for seconds in self.seconds[who]])
+
+  def advantage(self, who: str) -> Spread:
+    """How many times as fast as this contender we are, turn by turn."""
+    return ratios(self.seconds[who], self.seconds[OURS])
+
+  def floor_reached(self, peak: Peak) -> float | None:
+    """The least time of our program over the median of the times that it took."""
+    if self.cost is None:
+      return None
+    return self.cost.floor_seconds(peak) / spread(self.seconds[OURS]).median
+
+
+@dataclasses.dataclass(frozen=True)
+class SuiteResult:
+  """All that a suite found.
+
+  Attributes:
+    suite: its name.
+    about: what its numbers mean, a sentence or more.
+    cases: what was measured.
+    skipped: peers that did not run, with the reason.
+    peak: what the machine could do in the same run.
+    tables: further tables by title, each a list of rows with the same keys.
+  """
+
+  suite: str
+  about: str
+  cases: Sequence[Case]
+  skipped: Mapping[str, str]
+  peak: Peak
+  tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+
+
+def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathlib.Path:
+  """Writes `<suite>.json` and `<suite>.md` into the folder.
+
+  Args:
+    result: what was found.
+    folder: made if missing; earlier results of the suite are replaced.
+    command: that found it.
+
+  Returns:
+    The path of the table.
+  """
+  versions = {**run_folder.versions(), "cores": os.cpu_count(), "usable_cores": _usable_cores()}
+  cases = [
+    {
+      **dataclasses.asdict(case),
+      "rates": {who: dataclasses.asdict(case.rate(who)) for who in case.seconds},
+      "advantages": {
+        who: dataclasses.asdict(case.advantage(who)) for who in case.seconds if who != OURS
+      },
+      "floor_reached": case.floor_reached(result.peak),
+    }
+    for case in result.cases
+  ]
+  record = {
+    "suite": result.suite,
+    "command": command,
+    "versions": versions,
+    "peak": dataclasses.asdict(result.peak),
+    "skipped": dict(result.skipped),
+    "cases": cases,
+    "tables": {title: list(rows) for title, rows in result.tables.items()},
+  }
+  path = pathlib.Path(folder).expanduser() / f"{result.suite}.md"
+  run_folder.write_json(path.with_suffix(".json"), record)
+  run_folder.write_text(path, markdown(result, command, versions))
+  return path
+
+
+def markdown(result: SuiteResult, command: str, versions: Mapping[str, Any]) -> str:
+  """The result as a Markdown page."""
+  packages, peak = versions["packages"], result.peak
+  shown = [name for name in ("jax", "flax", "mujoco") if name in packages]
+  known = ", ".join(f"{name} {packages[name]}" for name in shown)
+  lines = [
+    f"# Benchmark: {result.suite}",
+    "",
+    result.about,
+    "",
+    f"`{command}` on {', '.join(sorted(set(versions['devices'])))}, {versions['usable_cores']} "
+    f"cores; Python {versions['python']}, {known}; commit {versions['git_commit']}; "
+    f"{versions['date']}.",
+    "",
+    f"In the same run the machine did {_number(peak.operations / 1e9)} G operations/s (a "
+    f"{peak.dtype} matrix product) and moved {_number(peak.bytes / 1e9)} GB/s (in memory).",
+    "",
+  ]
+  if result.cases:
+    lines += [
+      'Rates are medians with their quartiles; "times as fast" is ours over theirs, turn by turn:'
+      " median (least to most). Floor reached: the least time that our operations and bytes can"
+      " take at those peaks, over the time taken. Memory is the most that the processes held,"
+      " libraries included.",
+      "",
+      *_table(_rows(result)),
+      "",
+    ]
+  for title, rows in result.tables.items():
+    lines += [f"## {title}", "", *_table(rows), ""]
+  lines += [f"Skipped: {name} ({reason})." for name, reason in result.skipped.items()]
+  return "\n".join(lines).rstrip() + "\n"
+
+
+def _rows(result: SuiteResult) -> list[dict[str, str]]:
+  rows = []
+  for case in result.cases:
+    for who in case.seconds:
+      rate, reached = case.rate(who), case.floor_reached(result.peak)
+      advantage = "" if who == OURS else _times(case.advantage(who))
+      rows.append({
+        "what": case.name if who == OURS else "",
+        "who": who,
+        "rate": f"{_number(rate.median)} {case.unit}/s",
+        "quartiles": f"{_number(rate.lower_quartile)} to {_number(rate.upper_quartile)}",
+        "we are times as fast": advantage,
+        "floor reached": f"{reached:.0%}" if who == OURS and reached is not None else "",
+        "memory, MiB": _number(case.memory_mb[who]) if who in case.memory_mb else "",
+      })  # fmt: skip
+  return rows
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+  if not rows:
+    return ["(nothing measured)"]
+  names = list(rows[0])
+  lines = [names, ["---"] * len(names)]
+  lines += [[_number(cell) if isinstance(cell, float) else str(cell) for cell in row.values()]
+            for row in rows]  # fmt: skip
+  return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _times(advantage: Spread) -> str:
+  least, most = _number(advantage.least), _number(advantage.most)
+  return f"{_number(advantage.median)} ({least} to {most})"
+
+
+def _number(value: float) -> str:
+  """Three digits that count, without an exponent."""
+  if value and abs(value) < 100:
+    return f"{value:#.3g}".rstrip(".")
+  return f"{value:,.0f}"
+
+
+def _usable_cores() -> int:
+  """Cores that this process may run on (taskset and containers give fewer than there are)."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1

@@ -1,0 +1,52 @@
+"""Runs a suite and writes what it found."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from vipjax.benchmark import results
+from vipjax.benchmark.bench import Bench
+from vipjax.runtime.errors import UserError
+
+SUITES = ("embed", "finetune", "sac", "render", "env", "pipeline")
+
+
+def run_suite(
+  suite: str,
+  out: str | os.PathLike,
+  command: str,
+  repeats: int = 5,
+  peer_pythons: Sequence[str] = (),
+  peak_size: int = 0,
+  **sizes: Any,
+) -> pathlib.Path:
+  """Measures one suite.
+
+  Args:
+    suite: one of SUITES.
+    out: folder of the results.
+    command: as it shall stand in them.
+    repeats: how often each contender is timed.
+    peer_pythons: Python interpreters that may have the peers' packages.
+    peak_size: as for `Bench`.
+    **sizes: arguments of the suite's own `run`; its defaults are what is published.
+
+  Returns:
+    The path of the table; the JSON lies beside it.
+
+  Raises:
+    UserError: another suite, or a Python that is not there.
+  """
+  if suite not in SUITES:
+    raise UserError(f"expected a suite among {', '.join(SUITES)}, got {suite!r}; choose one.")
+  for python in peer_pythons:
+    if not os.access(python, os.X_OK):
+      raise UserError(f"expected a Python interpreter for --peer_python, got {python}: it is none.")
+  bench = Bench(repeats, peer_pythons, peak_size)
+  # Here: the suites of environments load MuJoCo, which the others do without.
+  result = importlib.import_module(f"vipjax.benchmark.{suite}").run(bench, **sizes)
+  return results.write(result, out, command)

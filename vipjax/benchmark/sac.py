@@ -1,0 +1,162 @@
+"""SAC: updates, and the whole loop on environments that cost nothing, against other packages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.benchmark import floor, measure
+from vipjax.benchmark.bench import Bench
+from vipjax.benchmark.peers import PeerSpec
+from vipjax.benchmark.results import Case, SuiteResult
+from vipjax.envs import Episodes, Step
+from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, learn, replay
+from vipjax.sac.agent import make_update, make_update_many
+from vipjax.types import Transition
+
+ABOUT = (
+  "Updates: critics, actor, temperature and targets, each on a fresh batch of 256 from a replay of "
+  "random transitions, many in one call as each package allows; 51 observations, 8 actions, hidden "
+  "layers 256 x 256 (ours normalises its critics' layers, theirs do not). Loop: nine environments "
+  "that cost nothing, one update for each of their steps; counted are environment steps."
+)
+OBSERVATION, ACTIONS, ENVS = 51, 8, 9
+PACKAGES = {"sbx-rl": ("sbx", "stable_baselines3"), "stable-baselines3": ("stable_baselines3",)}
+
+
+def run(
+  bench: Bench,
+  hidden: Sequence[int] = (256, 256),
+  batch_size: int = 256,
+  updates: int = 50,
+  loop_steps: int = 8,
+  replay_size: int = 20_000,
+  replay_sizes: Sequence[int] = (20_000, 200_000, 2_000_000),
+) -> SuiteResult:
+  """Measures updates and the loop.
+
+  Args:
+    bench: measures.
+    hidden: widths of the hidden layers.
+    batch_size: transitions per update.
+    updates: in one call.
+    loop_steps: steps of all environments in a run of the loop.
+    replay_size: transitions in the replay.
+    replay_sizes: for the table of the cost of a larger replay.
+  """
+  settings = SacSettings(hidden=tuple(hidden), batch_size=batch_size)
+  sizes = {
+    "batch_size": batch_size, "hidden": list(hidden), "observation_size": OBSERVATION,
+    "num_actions": ACTIONS, "replay_size": replay_size,
+  }  # fmt: skip
+  cases = [
+    _update_case(bench, settings, updates, sizes),
+    _loop_case(bench, settings, loop_steps, sizes),
+  ]
+  rows = [_replay_row(bench, settings, size, updates) for size in replay_sizes]
+  return SuiteResult("sac", ABOUT, cases, bench.skipped, bench.peak, {"A larger replay": rows})
+
+
+def _update_case(bench: Bench, settings: SacSettings, updates: int, sizes: dict[str, Any]) -> Case:
+  agent = init_agent(jax.random.key(0), OBSERVATION, ACTIONS, settings)
+  memory = _full_replay(sizes["replay_size"])
+  # A loop's body counts once, so a single update is counted, and its batch instead of the replay.
+  batch = replay.sample(jax.random.key(0), memory, settings.batch_size)
+  cost = floor.count(jax.jit(make_update(ACTIONS, settings)), agent, batch).times(updates)
+  step = jax.jit(make_update_many(ACTIONS, settings, updates), donate_argnums=0)
+  return bench.compare(
+    f"{updates} updates", "updates", updates, measure.Stateful(step, agent, memory),
+    _peers("update", {"updates": updates, **sizes}), cost,
+  )  # fmt: skip
+
+
+def _loop_case(bench: Bench, settings: SacSettings, steps: int, sizes: dict[str, Any]) -> Case:
+  env = EmptyVectorEnv()
+  agent = init_agent(jax.random.key(1), OBSERVATION, ACTIONS, settings)
+  state = init_loop(jax.random.key(0), agent, sizes["replay_size"], env)
+  loop = LoopSettings(updates_per_step=ENVS, warmup_steps=ENVS)
+  ticks = learn(env, NoReward(), state, settings, loop, seed=0)
+
+  def ours() -> float:
+    start = time.perf_counter()
+    for _ in range(steps):
+      tick = next(ticks)
+    jax.block_until_ready(tick.state)
+    return time.perf_counter() - start
+
+  theirs = {"num_envs": ENVS, "steps": steps, "updates": ENVS, **sizes}
+  return bench.compare(
+    f"loop, {ENVS} empty environments", "steps", steps * ENVS, ours, _peers("loop", theirs)
+  )
+
+
+def _peers(work: str, settings: dict[str, Any]) -> list[PeerSpec]:
+  return [
+    PeerSpec(name, f"soft_actor_critic.{work}", needs, {"package": needs[0], **settings})
+    for name, needs in PACKAGES.items()
+  ]
+
+
+def _replay_row(bench: Bench, settings: SacSettings, size: int, updates: int) -> dict[str, Any]:
+  agent = init_agent(jax.random.key(0), OBSERVATION, ACTIONS, settings)
+  memory = _full_replay(size)
+  step = jax.jit(make_update_many(ACTIONS, settings, updates), donate_argnums=0)
+  ours = measure.Stateful(step, agent, memory)
+  seconds = measure.interleave({"ours": ours}, bench.repeats, warmup=1)["ours"]
+  held = sum(leaf.nbytes for leaf in jax.tree.leaves(memory))
+  return {
+    "transitions": f"{size:,}",
+    "MiB": held / 2**20,
+    "updates/s": updates / measure.spread(seconds).median,
+  }
+
+
+def _full_replay(size: int) -> replay.Replay:
+  memory = replay.init(size, OBSERVATION, ACTIONS)
+  filled = jax.tree.map(lambda leaf: leaf + 0.1, memory.transitions)
+  return replay.Replay(Transition(*filled), memory.position, jnp.int32(size))
+
+
+class EmptyVectorEnv:
+  """Stands in for FrameVectorEnv: random observations, no frames, episodes of 200 steps."""
+
+  num_envs = ENVS
+  observation_space = gymnasium.spaces.Box(-10, 10, (OBSERVATION,), np.float32)
+  action_space = gymnasium.spaces.Box(-1, 1, (ACTIONS,), np.float32)
+
+  def __init__(self):
+    rng = np.random.default_rng(0)
+    self._observation = rng.normal(size=(ENVS, OBSERVATION)).astype(np.float32)
+    self._frames = np.zeros((ENVS, 1, 1, 1, 3), np.uint8)
+    self._steps = 0
+
+  def reset(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    return self._observation, self._frames
+
+  def episodes(self) -> Episodes:
+    none = np.zeros(ENVS, np.int32)
+    return Episodes(np.zeros((ENVS, 6), np.uint64), np.zeros((ENVS, 1, ACTIONS), np.float32), none)
+
+  def step_async(self, actions: np.ndarray) -> None:
+    self._steps += 1
+
+  def step_wait(self) -> Step:
+    truncated = np.full(ENVS, self._steps % 200 == 0)
+    never = np.zeros(ENVS, bool)
+    return Step(self._observation, self._frames, truncated, never, self._observation, self._frames)
+
+
+class NoReward:
+  """Stands in for EmbeddingReward: rewards of 0 and nothing to embed."""
+
+  def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(len(frames), np.float32), np.zeros((len(frames), 1), np.float32)
+
+  def reward(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
+    return next_potential - potential

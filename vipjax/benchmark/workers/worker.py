@@ -1,0 +1,58 @@
+"""A peer's process: reads requests from its input, one JSON value a line, and answers likewise.
+
+    {"make": "module.function", "settings": {...}}   prepares the work; answers what it is
+    "run"                                            does it once; answers the seconds
+    "memory"                                         answers the most MiB used so far
+
+The function returns (run, facts): what to time, and a dict to answer with. It is run as a script,
+by a Python that need not have vipjax.
+"""
+
+import importlib
+import json
+import os
+import pathlib
+import re
+import sys
+import time
+
+
+def main() -> None:
+  # Peers print as they like: only answers may go where the other side reads.
+  answers = os.fdopen(os.dup(1), "w")
+  os.dup2(2, 1)
+  run = None
+  for line in sys.stdin:
+    request = json.loads(line)
+    try:
+      if request == "run":
+        start = time.perf_counter()
+        run()
+        value = time.perf_counter() - start
+      elif request == "memory":
+        value = memory_mb(os.getpid())
+      else:
+        module, function = request["make"].split(".")
+        make = getattr(importlib.import_module(module), function)
+        run, value = make(**request["settings"])
+      answer = {"value": value}
+    except Exception as error:
+      answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def memory_mb(process: int) -> float:
+  """Peak resident memory in MiB of a process and of the living ones below it; 0 without /proc."""
+  folder = pathlib.Path(f"/proc/{process}")
+  try:
+    peak = re.search(r"VmHWM:\s+(\d+) kB", (folder / "status").read_text())
+    children = [c for f in folder.glob("task/*/children") for c in f.read_text().split()]
+  except OSError:
+    return 0.0
+  own = int(peak.group(1)) / 1024 if peak else 0.0
+  return own + sum(memory_mb(int(child)) for child in children)
+
+
+if __name__ == "__main__":
+  main()

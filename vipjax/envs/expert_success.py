@@ -1,0 +1,124 @@
+"""How often the scripted experts solve Meta-World's tasks, by arm and control. Physics only."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from vipjax.envs.expert import Expert
+from vipjax.envs.metaworld_task import task_names
+from vipjax.envs.robot_env import RobotEnv
+from vipjax.envs.seeds import Stream, episode_seed
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.progress import Progress
+
+FILE = "expert_success.json"
+# The environments' own time limit, within which a task counts as solved.
+_HORIZON = 200
+
+
+def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Runs the experts, one process per core; what was measured before stays.
+
+  Writes `expert_success.json` after every task.
+
+  Args:
+    config: keys as declared in configs/tasks.py.
+    workdir: the run folder.
+
+  Returns:
+    {"<robot>/<control>": {task: [control steps to success, or None, of each episode]}}.
+
+  Raises:
+    UserError: an unknown task, robot or control, or fewer than 1 episode.
+  """
+  settings = config.tasks
+  unknown = sorted(set(settings.names) - set(task_names()))
+  if unknown:
+    raise UserError(
+      f"expected names of Meta-World tasks in config.tasks.names, got {unknown}; the tasks are "
+      f"{', '.join(task_names())}."
+    )
+  if settings.episodes < 1:
+    raise UserError(f"expected at least 1 episode of each task, got {settings.episodes}.")
+  file = workdir / FILE
+  results = run_folder.read_json(file) if file.exists() else {}
+  jobs = [
+    (task, robot, control, settings.episodes, settings.horizon, config.seed)
+    for robot in settings.robots
+    for control in settings.controls
+    for task in settings.names or task_names()
+    if task not in results.get(f"{robot}/{control}", {})
+  ]
+  context = multiprocessing.get_context("spawn")
+  with (
+    context.Pool(len(os.sched_getaffinity(0)), maxtasksperchild=8) as pool,
+    Progress(len(jobs), "experts", unit="task") as progress,
+  ):
+    for (task, robot, control, *_), steps in pool.imap_unordered(_episodes, jobs):
+      results.setdefault(f"{robot}/{control}", {})[task] = steps
+      run_folder.write_json(file, results)
+      progress.update()
+  return results
+
+
+def table(results: dict[str, Any]) -> str:
+  """The results in Markdown, a row for each task.
+
+  A cell is the share of episodes solved within 200 steps and, where it is more, within the
+  horizon in brackets.
+  """
+  columns = list(results)
+  lines = ["| task | " + " | ".join(name.replace("/", ", ") for name in columns) + " |"]
+  lines.append("|---|" + "---|" * len(columns))
+  tasks = sorted({task for of_column in results.values() for task in of_column})
+  for task in tasks:
+    cells = (_cell(results[name].get(task)) for name in columns)
+    lines.append(f"| {task} | {' | '.join(cells)} |")
+  counts = (sum(solved(steps) for steps in results[name].values()) for name in columns)
+  lines.append(f"| solved in more than 80% | {' | '.join(map(str, counts))} |")
+  return "\n".join(lines)
+
+
+def solved(steps: list[int | None]) -> bool:
+  """Whether more than 80% of the episodes succeeded within 200 steps."""
+  return _share(steps, _HORIZON) > 0.8
+
+
+def _share(steps: list[int | None], limit: float) -> float:
+  return sum(step is not None and step <= limit for step in steps) / len(steps)
+
+
+def _cell(steps: list[int | None] | None) -> str:
+  if steps is None:
+    return "-"
+  soon, late = (_share(steps, limit) for limit in (_HORIZON, float("inf")))
+  return f"{soon:.0%} ({late:.0%})" if late > soon else f"{soon:.0%}"
+
+
+def _episodes(job: tuple) -> tuple[tuple, list[int | None]]:
+  """The job, and after how many steps each of its episodes succeeded."""
+  task, robot, control, episodes, horizon, run_seed = job
+  results = []
+  with RobotEnv(task, robot, control, horizon=horizon, render_mode=None) as env:
+    expert = Expert(env)
+    for episode in range(episodes):
+      env.reset(seed=episode_seed(Stream.UNSEEN, run_seed, episode))
+      expert.reset()
+      results.append(_steps_to_success(env, expert))
+  return job, results
+
+
+def _steps_to_success(env: RobotEnv, expert: Expert) -> int | None:
+  for step in range(1, env.horizon + 1):
+    _, _, _, truncated, info = env.step(expert.action())
+    if info["success"]:
+      return step
+    if truncated:
+      break
+  return None

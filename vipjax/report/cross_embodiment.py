@@ -1,0 +1,152 @@
+"""What came of learning from other arms: a matrix, a table, aligned pictures."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vipjax import encoder
+from vipjax.evaluation.alignment import nearest_frames
+from vipjax.evaluation.cross_embodiment import Cell, encoder_run
+from vipjax.report.canvas import LIGHT, Theme, make_figure, png
+from vipjax.report.evidence_plots import plot_neighbours
+from vipjax.runtime import run_folder
+from vipjax.types import Video
+from vipjax.videos import read_videos
+
+_MEASURES = {
+  "rank_correlation": "ρ, own goal",
+  "rank_correlation_theirs": "ρ, goal of the arms learnt from",
+}
+_COLUMNS = (
+  *_MEASURES,
+  "rank_correlation_before",
+  "rank_correlation_theirs_before",
+  "tau",
+  "object_over_area",
+  "robot_over_area",
+  "policy_success",
+)
+_GROUP = ("learnt_from", "target", "tcc", "robot_free")
+
+
+def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str:
+  """Writes `matrix.png`, `table.md` and `aligned_<target>_<arm>.png`, and returns the table.
+
+  Args:
+    rows: what `vipjax.evaluation.cross_embodiment.cross_embodiment` returned.
+    workdir: its run folder.
+  """
+  (workdir / "matrix.png").write_bytes(plot_matrix(rows))
+  text = table(rows)
+  run_folder.write_text(workdir / "table.md", text + "\n")
+  fields = ("target", "tcc", "robot_free", "seed")
+  cells = [Cell(tuple(row["learnt_from"]), *(row[name] for name in fields)) for row in rows]
+  shown: dict[tuple[str, str], list[Cell]] = {}
+  for cell in cells:
+    if len(cell.learnt_from) == 1 and (cell.robot_free, cell.seed) == _first(cells):
+      shown.setdefault((cell.target, cell.learnt_from[0]), []).append(cell)
+  for (target, arm), pair in shown.items():
+    picture = _aligned(workdir, target, arm, pair)
+    (workdir / f"aligned_{target}_{arm}.png").write_bytes(picture)
+  return text
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+  """A row in Markdown for each choice of videos, target and options: means over the seeds.
+
+  With several seeds a number is followed by the least and the greatest.
+  """
+  header = ["learnt from", "judged on", "TCC", "robot-free", "seeds"]
+  header += [name.replace("_", " ") for name in _COLUMNS]
+  lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+  for key, group in _grouped(rows).items():
+    arms, target, tcc, robot_free = key
+    words = ["+".join(arms), target, "yes" if tcc else "no", "yes" if robot_free else "no"]
+    words += [str(len(group)), *(_spread(group, name) for name in _COLUMNS)]
+    lines.append("| " + " | ".join(words) + " |")
+  return "\n".join(lines)
+
+
+def plot_matrix(rows: Sequence[dict[str, Any]], theme: Theme = LIGHT) -> bytes:
+  """A matrix of arms learnt from and arms judged on, for each measure and each pair of options.
+
+  Returns:
+    A PNG: the means over the seeds, 1 being best.
+  """
+  groups = _grouped(rows)
+  sources = sorted({key[0] for key in groups}, key=lambda arms: (len(arms), arms))
+  targets = sorted({key[1] for key in groups})
+  options = sorted({key[2:] for key in groups}, reverse=True)
+  height = 0.9 + 0.32 * len(sources)
+  figure = make_figure(len(_MEASURES) * height, theme)
+  axes = figure.subplots(len(_MEASURES), len(options), squeeze=False)
+  for line, (measure, label) in zip(axes, _MEASURES.items(), strict=True):
+    for ax, (tcc, robot_free) in zip(line, options, strict=True):
+      means = np.full((len(sources), len(targets)), np.nan)
+      for (i, arms), (j, target) in itertools.product(enumerate(sources), enumerate(targets)):
+        if (arms, target, tcc, robot_free) in groups:
+          means[i, j] = _mean(groups[arms, target, tcc, robot_free], measure)
+      ax.imshow(means, cmap="RdYlBu", vmin=-1.0, vmax=1.0, aspect="auto")
+      for i, j in np.argwhere(np.isfinite(means)):
+        colour = "black" if abs(means[i, j]) < 0.75 else "white"
+        ax.text(j, i, f"{means[i, j]:.2f}", ha="center", va="center", size=8, color=colour)
+      first = ax is line[0]
+      ax.set_xticks(range(len(targets)), targets, size=8, color=theme.text)
+      ax.set_yticks(range(len(sources)), ["+".join(arms) if first else "" for arms in sources])
+      ax.tick_params(length=0, labelsize=8, colors=theme.text)
+      ax.spines[:].set_visible(False)
+      ax.set_facecolor(theme.grid)
+      words = f"{'TCC' if tcc else 'no TCC'}, {'robot-free too' if robot_free else 'robot only'}"
+      ax.set_title(words, size=8.5, color=theme.text)
+    line[0].set_ylabel(f"{label}\nlearnt from", size=8.5, color=theme.text)
+  figure.supxlabel("judged on", size=8.5, color=theme.text)
+  return png(figure)
+
+
+def _grouped(rows: Sequence[dict[str, Any]]) -> dict[tuple, list[dict[str, Any]]]:
+  groups: dict[tuple, list[dict[str, Any]]] = {}
+  for row in rows:
+    key = (tuple(row["learnt_from"]), *(row[name] for name in _GROUP[1:]))
+    groups.setdefault(key, []).append(row)
+  return groups
+
+
+def _numbers(group: Sequence[dict[str, Any]], name: str) -> list[float]:
+  return [row[name] for row in group if row.get(name) is not None]
+
+
+def _mean(group: Sequence[dict[str, Any]], name: str) -> float:
+  return float(np.mean(_numbers(group, name)))
+
+
+def _spread(group: Sequence[dict[str, Any]], name: str) -> str:
+  numbers = _numbers(group, name)
+  if not numbers:
+    return "-"
+  mean = f"{np.mean(numbers):.2f}"
+  return mean if len(numbers) == 1 else f"{mean} ({min(numbers):.2f} to {max(numbers):.2f})"
+
+
+def _first(cells: Sequence[Cell]) -> tuple[bool, int]:
+  return cells[0].robot_free, cells[0].seed
+
+
+def _aligned(workdir: pathlib.Path, target: str, arm: str, pair: Sequence[Cell]) -> bytes:
+  """Frames of the target, and what each encoder takes for the same moments of the other arm."""
+  query, answer = (_film(workdir / "arms" / each / "videos") for each in (target, arm))
+  videos, nearest = {target: query}, {}
+  for cell in pair:
+    name = f"{arm}, learnt {'with' if cell.tcc else 'without'} TCC"
+    value = encoder.load(encoder_run(workdir, cell) / "encoder")
+    videos[name] = answer
+    nearest[name] = nearest_frames(value.embed(query.frames), value.embed(answer.frames)).tolist()
+  return plot_neighbours(videos, nearest)
+
+
+def _film(folder: pathlib.Path) -> Video:
+  return next(video for video in read_videos(folder) if video.robot_visible)

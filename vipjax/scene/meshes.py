@@ -1,0 +1,74 @@
+"""Meshes with fewer faces, for drawing; made once, kept in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import tempfile
+import zipfile
+
+import numpy as np
+
+from vipjax.runtime.cache import cache_folder, file_sha256
+from vipjax.runtime.errors import UserError
+
+# Below this share of its faces a mesh shows holes.
+_KEEP_FACES = 0.15
+_SMALL_MESH = 300
+
+
+def decimate(mesh, folder: pathlib.Path) -> None:
+  """Replaces the file of a spec's mesh by its decimated vertices and faces, in place.
+
+  Args:
+    mesh: a mesh of an MjSpec; left as it is without a file or where it has few faces.
+    folder: where its file lies, unless that is an absolute path.
+  """
+  if not mesh.file:
+    return
+  path = folder / mesh.file  # the file itself where it is absolute
+  made = _cached(path)
+  if len(made["faces"]):
+    mesh.file = ""
+    mesh.uservert = made["vertices"].flatten()
+    mesh.userface = made["faces"].flatten()
+
+
+def _cached(path: pathlib.Path) -> dict[str, np.ndarray]:
+  try:
+    meshes = cache_folder("meshes")
+  except UserError:  # nowhere to keep them: drawing goes on
+    return _made(path)
+  cached = meshes / f"{file_sha256(path)[:32]}-{_KEEP_FACES:g}.npz"
+  # Damaged or missing, it is made anew.
+  with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    with open(cached, "rb") as file, np.load(file) as arrays:
+      return {name: arrays[name] for name in ("vertices", "faces")}
+  made = _made(path)
+  with contextlib.suppress(OSError):
+    handle, temporary = tempfile.mkstemp(dir=meshes, suffix=".npz")
+    with os.fdopen(handle, "wb") as file:
+      np.savez(file, **made)
+    os.replace(temporary, cached)
+  return made
+
+
+def _made(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """float32 [V, 3] vertices and int32 [F, 3] faces; none of a mesh that is small already."""
+  # Imported here: only those who render fast pay for it.
+  import fast_simplification
+  import trimesh
+
+  surface = trimesh.load(path, force="mesh")
+  if len(surface.faces) < _SMALL_MESH:
+    return {"vertices": np.zeros((0, 3), np.float32), "faces": np.zeros((0, 3), np.int32)}
+  # STL repeats a vertex for each face; the simplifier needs them joined.
+  surface.merge_vertices(digits_vertex=5)
+  vertices, faces = fast_simplification.simplify(
+    surface.vertices.astype(np.float32),
+    surface.faces.astype(np.int32),
+    target_reduction=1.0 - _KEEP_FACES,
+    agg=5,
+  )
+  return {"vertices": vertices, "faces": faces}
