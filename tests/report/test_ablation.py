@@ -99,6 +99,15 @@ def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
   stages.calls.clear()
   ablation.run_ablation(config, tmp_path)
   assert stages.calls == [("sampler_beta", 1, False, True)]
+  # A run from before a key was declared is still that run; one with another value is not.
+  for name, value in (("plain", None), ("all", 3)):
+    path = tmp_path / name / "seed0" / "config.json"
+    stored = run_folder.read_json(path)
+    stored["finetune"].pop("discount")
+    run_folder.write_json(path, stored | ({"finetune": {"discount": value}} if value else {}))
+  page = ablation.run_ablation(config, tmp_path)
+  text = Page(page.read_text()).text
+  assert "Left out: all, seed 0: The run in" in text and "Left out: plain" not in text
   config.ablation.seeds, config.ablation.only = (2,), ("demo",)
   ablation.run_ablation(config, tmp_path)
   assert list(run_folder.read_json(tmp_path / "ablation.json")["variants"]) == [

@@ -139,7 +139,7 @@ def plot_comparison(
       ax.plot(cell["mean"], row, "|", color=theme.colours[0], ms=12, mew=2.5)
     ax.set_title(METRICS[key], loc="left", size=8, color=theme.text)
     style_axes(ax, theme)
-  axes[0].set_yticks(range(len(summaries)), list(summaries))
+  axes[0].set_yticks(range(len(summaries)), [name.replace("_", " ") for name in summaries])
   axes[0].set_ylim(len(summaries) - 0.5, -0.5)
   return png(figure)
 
