@@ -43,15 +43,16 @@ def get_config() -> ConfigDict:
   config.encoder.arch = "resnet18"
   config.encoder.width = 16
   config.encoder.embedding_dim = 128
-  config.encoder.size = 64
-  config.encoder.resize = 64
+  config.encoder.size = 80
+  config.encoder.resize = 80
 
-  config.finetune.steps = 5000
+  config.finetune.steps = 8000
   config.finetune.batch_size = 24
   config.finetune.learning_rate = 1e-3
   # VIP wants about one unit of distance per frame; fresh embeddings span about one in all.
   config.finetune.head_learning_rate = 1e-2
   config.finetune.decay = True
+  config.finetune.last_goal = 0.5  # the goal of most uses is the end of the task
   config.finetune.crop_scale = (0.3, 1.0)
   config.finetune.then_resize = 0
   config.finetune.sampler.name = "uniform"  # the hard part of 43 tasks is not in one place
