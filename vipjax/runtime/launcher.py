@@ -142,6 +142,7 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
         raise UserError(f"Expected flags only, but '{argv[1]}' came: did you mean --config=...?")
       if renders:
         gl.require()
+        print(gl.explain(), file=sys.stderr, flush=True)
       use_compilation_cache()
       return main(argv)
     except UserError as error:
