@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pathlib
+
+import gymnasium
 import pytest
 
 import vipjax
 from configs import demo
 from vipjax.envs import RobotEnv, env_options, task_names
+from vipjax.envs.make import IDS
 from vipjax.runtime.errors import UserError
 
 
@@ -50,3 +54,56 @@ def test_the_package_lists_its_public_names():
   assert vipjax.envs.make_env is vipjax.make_env
   with pytest.raises(AttributeError, match="module 'vipjax' has no attribute 'make_envs'"):
     vipjax.make_envs  # noqa: B018
+
+
+# Registered ids.
+
+
+def solved_by_the_table():
+  """Task, robot and control of all that docs/results/tasks.md has above 80%."""
+  text = (pathlib.Path(__file__).parents[2] / "docs/results/tasks.md").read_text()
+  header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
+  columns = [tuple(name.strip().split(", ")) for name in header.split("|")[2:-1]]
+  found = set()
+  for line in lines:
+    task, *cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    for (robot, control), cell in zip(columns, cells, strict=True):
+      if task in task_names() and int(cell.split("%")[0]) > 80:
+        found.add((task, robot, control))
+  return found
+
+
+def test_what_the_experts_solve_is_registered():
+  assert set(IDS.values()) == solved_by_the_table()
+  assert all(name in gymnasium.registry for name in IDS)
+  assert IDS["vipjax/window-open-torque-panda-v0"] == ("window-open", "panda", "torque")
+  # The published environments.
+  for robot in ("sawyer", "panda", "jaco"):
+    assert ("window-open", robot, "torque") in IDS.values()
+
+
+def test_an_id_of_another_task_makes_it():
+  env = gymnasium.make("vipjax/drawer-open-torque-sawyer-v0", size=16)
+  assert (env.unwrapped.task_name, env.unwrapped.control) == ("drawer-open", "torque")
+  observation, _ = env.reset(seed=0)
+  assert observation in env.observation_space
+  env.close()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_vectors_of_environments(mode):
+  env = gymnasium.make_vec(
+    "vipjax/window-open-torque-sawyer-v0", num_envs=2, vectorization_mode=mode, size=16
+  )
+  observation, _ = env.reset(seed=0)
+  assert observation.shape == (2, 51) and (observation[0] != observation[1]).any()
+  observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+  assert observation.shape == (2, 51) and not terminated.any() and not truncated.any()
+  assert info["success"].tolist() == [False, False]
+  env.close()
+
+
+def test_an_arm_by_its_id(arms_files):
+  env = gymnasium.make("vipjax/window-open-torque-panda-v0", size=16)
+  assert env.unwrapped.robot.name == "panda"
+  env.close()

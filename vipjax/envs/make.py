@@ -41,7 +41,7 @@ def make_env(
 
   Args:
     task: a Meta-World task.
-    robot: the arm.
+    robot: "sawyer", "panda" or "jaco".
     control: "torque" (8 actions) or "end_effector" (4).
     **options: see `RobotEnv`.
 
@@ -49,7 +49,8 @@ def make_env(
     A RobotEnv; its docstring says what each number of action and observation is.
 
   Raises:
-    UserError: an unknown task, robot, control or option value.
+    UserError: an unknown task, robot, control or option value, or the arm's files are not to be
+      had.
   """
   kwargs = {"task": task, "robot": robot, "control": control, **options}
   env = RobotEnv(**kwargs)
