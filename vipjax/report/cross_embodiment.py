@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vipjax import encoder
-from vipjax.evaluation.alignment import nearest_frames
+from vipjax.evaluation.alignment import leads_back, nearest_frames
 from vipjax.evaluation.cross_embodiment import Cell, encoder_run
 from vipjax.report.canvas import LIGHT, Theme, make_figure, png
 from vipjax.report.evidence_plots import plot_neighbours
@@ -137,15 +137,20 @@ def _first(cells: Sequence[Cell]) -> tuple[bool, int]:
 
 
 def _aligned(workdir: pathlib.Path, target: str, arm: str, pair: Sequence[Cell]) -> bytes:
-  """Frames of the target, and what each encoder takes for the same moments of the other arm."""
+  """Frames of the target, and what each encoder takes for the same moments of the other arm.
+
+  A match that leads back to within 5% of where it came from has a border.
+  """
   query, answer = (_film(workdir / "arms" / each / "videos") for each in (target, arm))
-  videos, nearest = {target: query}, {}
+  videos, nearest, consistent = {target: query}, {}, {}
   for cell in pair:
-    name = f"{arm}, learnt {'with' if cell.tcc else 'without'} TCC"
     value = encoder.load(encoder_run(workdir, cell) / "encoder")
-    videos[name] = answer
-    nearest[name] = nearest_frames(value.embed(query.frames), value.embed(answer.frames)).tolist()
-  return plot_neighbours(videos, nearest)
+    embeddings = value.embed(query.frames), value.embed(answer.frames)
+    back = leads_back(*embeddings)
+    how = "with" if cell.tcc else "without"
+    name = f"{arm}, learnt from {how} TCC: {back.mean():.0%} of all frames lead back"
+    videos[name], nearest[name], consistent[name] = answer, nearest_frames(*embeddings), back
+  return plot_neighbours(videos, nearest, consistent=consistent)
 
 
 def _film(folder: pathlib.Path) -> Video:

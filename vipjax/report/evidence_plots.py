@@ -17,7 +17,10 @@ _LABELS = ("background", "object", "robot")
 
 
 def plot_neighbours(
-  videos: Mapping[str, Video], nearest: Mapping[str, Sequence[int]], theme: Theme = LIGHT
+  videos: Mapping[str, Video],
+  nearest: Mapping[str, Sequence[int]],
+  theme: Theme = LIGHT,
+  consistent: Mapping[str, Sequence[bool]] | None = None,
 ) -> bytes:
   """Frames of the first video, and below each the nearest frame, by embedding, of other videos.
 
@@ -25,6 +28,8 @@ def plot_neighbours(
     videos: by name, the first being the one whose frames are looked up.
     nearest: by name of another video, the nearest frame there of each frame of the first.
     theme: colours.
+    consistent: by name of another video, whether that frame leads back to where it came from;
+      such frames have a border.
 
   Returns:
     A PNG; the number over a frame is how far into its video it lies, in percent.
@@ -46,7 +51,8 @@ def plot_neighbours(
     for column, (ax, index) in enumerate(zip(line, indices, strict=True)):
       ax.imshow(videos[name].frames[index])
       ax.set(xticks=[], yticks=[])
-      ax.spines[:].set_visible(False)
+      marked = consistent is not None and name in consistent and consistent[name][picks[column]]
+      ax.spines[:].set(visible=marked, color=theme.colours[2], linewidth=3)
       place = f"{index / (len(videos[name].frames) - 1):.0%}"
       ax.set_title(place, size=7.5, color=theme.faint, pad=2, loc="right")
       if column == 0:
