@@ -37,6 +37,14 @@ def test_six_pairs_and_three_splits():
   assert len({cell.encoder_name for cell in every}) == 6 * 2 * 2 * 3
 
 
+def test_the_quick_preset_asks_the_same_with_less():
+  full, quick = config_file.get_config(), config_file.get_config("quick")
+  assert quick.cross == full.cross
+  assert quick.finetune.steps < full.finetune.steps
+  with pytest.raises(UserError, match="expected no preset .* or 'quick', got 'slow'"):
+    config_file.get_config("slow")
+
+
 def test_the_first_seed_is_whole_before_the_second():
   seeds = [cell.seed for cell in cross.cells(config_file.get_config().cross)]
   assert seeds == sorted(seeds)
