@@ -93,20 +93,15 @@ def recorded(monkeypatch):
 
 
 def test_a_tiny_run_goes_on_where_it_stopped(recorded, tmp_path, monkeypatch):
-  config = config_of()
+  config = config_of(**{"cross.seeds": (0,)})
   wanted = cross.cells(config.cross)
   rows = cross.judge_cells(config, tmp_path, wanted)
-  assert len(rows) == 2 * 2 * 2
+  assert len(rows) == 2 * 2
   for row in rows:
     assert -1 <= row["rank_correlation"] <= 1 and -1 <= row["rank_correlation_theirs_before"] <= 1
     assert -1 <= row["tau"] <= 1
   names = {path.name for path in (tmp_path / "encoders").iterdir()}
-  assert names == {
-    f"{arm}_{kind}_free_seed{seed}"
-    for arm in ARMS[:2]
-    for kind in ("tcc", "vip")
-    for seed in (0, 1)
-  }
+  assert names == {f"{arm}_{kind}_free_seed0" for arm in ARMS[:2] for kind in ("tcc", "vip")}
   # Judged cells are not judged again, and without policies the rows stay as they are.
   monkeypatch.setattr(cross, "finetune", None)
   assert cross.judge_cells(config, tmp_path, wanted) == rows
