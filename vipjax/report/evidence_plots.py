@@ -44,8 +44,11 @@ def plot_neighbours(
   picks = np.linspace(0, len(videos[query].frames) - 1, _STRIP_FRAMES).round().astype(int)
   rows = {query: picks} | {name: np.asarray(nearest[name])[picks] for name in others}
   side = WIDTH / _STRIP_FRAMES
-  figure = make_figure(len(rows) * (side + 0.3), theme)
-  figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+  height = len(rows) * (side + 0.4)
+  figure = make_figure(height, theme)
+  # Names stand above their row, outside the layout: a long one would widen its column.
+  room = (0, 0, 1, 1 - 0.15 / height)
+  figure.get_layout_engine().set(w_pad=0.01, h_pad=0.1, wspace=0.01, hspace=0.01, rect=room)
   axes = figure.subplots(len(rows), _STRIP_FRAMES, squeeze=False)
   for line, (name, indices) in zip(axes, rows.items(), strict=True):
     for column, (ax, index) in enumerate(zip(line, indices, strict=True)):
@@ -57,9 +60,9 @@ def plot_neighbours(
       ax.set_title(place, size=7.5, color=theme.faint, pad=2, loc="right")
       if column == 0:
         ax.annotate(
-          name, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", size=8,
+          name, (0, 1), (0, 13), xycoords="axes fraction", textcoords="offset points", size=8,
           color=theme.text,
-        )  # fmt: skip
+        ).set_in_layout(False)  # fmt: skip
   return png(figure)
 
 
