@@ -24,7 +24,9 @@ TINY = {
     "hidden": (8,), "batch_size": 4, "updates": 2, "loop_steps": 3, "replay_size": 64,
     "replay_sizes": (64,),
   },
-  "render": {"sizes": (16,), "num_envs": 1, "steps": 1, "single_sizes": (16,)},
+  "render": {
+    "sizes": (16,), "num_envs": 1, "steps": 1, "single_sizes": (16,), "single_robots": ("sawyer",),
+  },
   "env": {"num_envs": 1, "steps": 2, "sweep_envs": (2,)},
   "pipeline": {
     "num_envs": 2, "size": 24, "width": 8, "input_size": 16, "updates": 1, "steps": 1,
@@ -33,7 +35,7 @@ TINY = {
 }  # fmt: skip
 TABLES = {
   "embed": "pixels", "finetune": "[K, N, N, D] would be, MiB", "sac": "transitions",
-  "render": "fast", "env": "environments", "pipeline": "part",
+  "render": "fast / full", "env": "environments", "pipeline": "part",
 }  # fmt: skip
 
 
