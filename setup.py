@@ -37,6 +37,8 @@ REQUIREMENTS = [
 ]
 
 EXTRAS = {
+  # LeRobot data sets of the Hugging Face hub.
+  "hub": ["huggingface_hub"],
   # robomimic's HDF5 files.
   "robomimic": ["h5py"],
   "test": ["h5py", "hypothesis", "pytest", "ruff"],

@@ -14,7 +14,7 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.types import Video
-from vipjax.videos import read_videos, reading_options
+from vipjax.videos import hub, read_videos, reading_options
 from vipjax.videos.folders import MANIFEST, read_manifest
 
 
@@ -108,8 +108,13 @@ def _recorded(
   """Videos, and the mp4 files among them, by name; the user's own where the config names them."""
   if own := data.get("path"):
     # They lie outside the run folder, and may be gone by now.
-    there = pathlib.Path(own).expanduser().exists()
-    videos = read_videos(own, **reading_options(data)) if there else []
+    try:
+      there = hub.on_hub(own) or pathlib.Path(own).expanduser().exists()
+      videos = read_videos(own, **reading_options(data)) if there else []
+    except UserError:
+      if not hub.on_hub(own):
+        raise
+      videos = []  # not cached, and there is no network
     files = [pathlib.Path(video.source) for video in videos]
   elif (folder / MANIFEST).is_file():  # Recording writes it last.
     videos = read_videos(folder)
