@@ -49,7 +49,14 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
   assert done.returncode == 0, done.stderr
   assert done.stdout.split()[-1] == str(out / "curves.html")
   page = Page((out / "curves.html").read_text(encoding="utf-8"))
-  for words in ("pour tea.mp4", "wide.gif", "none <needed>", "python -m launch.curves", "2 of 2"):
+  for words in (
+    "pour tea.mp4",
+    "wide.gif",
+    "none <needed>",
+    "python -m launch.curves",
+    "2 of 2",
+    "pour tea.mp4, last frame",
+  ):
     assert words in page.text
   assert len(page.all("video")) == 2
   with (out / "curves.csv").open() as file:

@@ -29,7 +29,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
 
   Args:
     workdir: the run folder. Read are `config.json`, `versions.json`, `results.json`,
-      `evaluation.json`, `metrics.jsonl`, `videos/`, `policy/final.mp4`, `attention/`, `off_path/`
+      `evaluation.json`, `metrics.jsonl`, `videos/`, `policy/`, `attention/`, `off_path/`
       and `stages/`.
 
   Returns:
@@ -48,6 +48,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     sections.curves(run, pictures.get("curves"), evidence_sections.curve_films(_curve_films(run))),
     sections.frames(run, pictures.get("frames")),
     sections.finetuning(pictures.get("losses")),
+    evidence_sections.goals(run),
     sections.policy(run, pictures.get("learning")),
     evidence_sections.attention(run, pictures.get("attention")),
     evidence_sections.off_path(run, pictures.get("off_path"), pictures.get("hacks")),

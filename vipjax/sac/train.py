@@ -31,7 +31,7 @@ from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
-from vipjax.sac.goals import make_reward, policy_views
+from vipjax.sac.goals import channel_goals, make_reward, policy_views, record_goals
 from vipjax.sac.rollout import (
   LoopSettings,
   LoopState,
@@ -81,7 +81,9 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     if policy[name] < 1:
       raise UserError(f"expected config.policy.{name} of at least 1, got {policy[name]}.")
   value = encoder.load(workdir)
-  reward, channels, size = make_reward(config, value, load_videos(config, workdir))
+  videos = load_videos(config, workdir)
+  reward, channels, size = make_reward(config, value, videos)
+  record_goals(workdir / "policy", value, channel_goals(config, videos), config.reward.goals)
   sac = _sac_settings(policy)
   options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)
