@@ -42,6 +42,8 @@ EXTRAS = {
   # robomimic's HDF5 files.
   "robomimic": ["h5py"],
   "test": ["h5py", "hypothesis", "pytest", "ruff"],
+  # Weights & Biases, for --wandb.
+  "wandb": ["wandb"],
   # Other people's implementations, for second opinions and for timing against; vipjax itself
   # never imports them.
   "peers": ["sbx-rl", "stable-baselines3", "torch"],

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.report.runs import HOSTILE, RESULTS, write_finished_run
+from tests.runtime.test_metrics import read_events
 from vipjax import report
 from vipjax.report import elements
 from vipjax.runtime import run_folder
@@ -70,6 +71,12 @@ def test_it_tells_what_the_run_came_to(page):
   ):
     assert words in page.text, words
   assert "not run" not in page.text
+
+
+def test_tensorboard_gets_the_pictures_once(workdir):
+  report.write_report(workdir)
+  values = [v for event in read_events(workdir, "report") for v in event.summary.value]
+  assert sorted(value.tag for value in values) == ["curves", "frames", "learning", "losses"]
 
 
 def test_pictures_and_films_are_in_the_page_itself(page, workdir):
