@@ -148,10 +148,9 @@ def write_curves(
   started = time.monotonic()
   (folder / "curves.csv").write_text(_csv(measured), encoding="utf-8")
   films = []
-  for index, each in enumerate(measured[:_MOST_FILMS]):
+  for name, each in list(zip(film_names(measured), measured, strict=True))[:_MOST_FILMS]:
     film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)
-    name = re.sub(r"[^\w-]+", "-", each.curve.name).strip("-")
-    path = folder / "films" / f"{index:02d}_{name}.mp4"
+    path = folder / "films" / f"{name}.mp4"
     write_video(path, film, each.video.fps, crf=20, overwrite=True)
     films.append(elements.video(path, each.curve.name, folder, autoplay=True))
   seconds += time.monotonic() - started
@@ -168,6 +167,12 @@ def write_curves(
   path = folder / PAGE
   run_folder.write_text(path, page)
   return path
+
+
+def film_names(measured: Sequence[Measured]) -> list[str]:
+  """For each video a name for files, without its suffix."""
+  names = [re.sub(r"[^\w-]+", "-", each.curve.name).strip("-") for each in measured]
+  return [f"{index:02d}_{name}" for index, name in enumerate(names)]
 
 
 def _header(measured: Sequence[Measured], facts: dict[str, str], seconds: float) -> Safe:
