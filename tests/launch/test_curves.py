@@ -90,6 +90,16 @@ def test_a_goal_that_does_not_fit_is_told_on_the_page(folder, value, tmp_path):
   assert "goal.png) is 40x20 and the video 36x64" in Page(path.read_text()).text
 
 
+def test_sizes_are_those_of_the_video_not_of_what_is_shown(value, tmp_path):
+  np.save(tmp_path / "a.npy", moving_picture(2, 320, 480))
+  write_image(tmp_path / "goal.png", moving_picture(1, 40, 20)[0])
+  (measured,) = own_videos.measure(
+    value, open_videos(tmp_path / "a.npy"), str(tmp_path / "goal.png")
+  )
+  assert measured.video.frames.shape[1] == 256
+  assert "is 40x20 and the video 320x480" in measured.warnings[0]
+
+
 @pytest.mark.parametrize(
   ("frames", "maximum", "part"), [(1, 150, "at least two frames"), (5, 1, "max_frames=1")]
 )

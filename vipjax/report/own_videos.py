@@ -86,25 +86,26 @@ def measure(
   # Without frames: names come from what is known of a video alone.
   names = video_names([Video(np.empty(0), **video.metadata) for video in videos])
   found = find_goals(goal, videos, names)
-  looked, embeddings = [], []
+  looked = []
   with Progress(len(videos), "curves", unit="video") as progress:
     for video in videos:
-      small, embedded = _look(value, video, max_frames)
-      looked.append(small)
-      embeddings.append(embedded)
+      looked.append(_look(value, video, max_frames))
       progress.update()
   # One goal for all is embedded once.
   embedded_goals = {id(each): embed_goal(value, each, goals) for each in found}
   measured = []
-  for video, name, embedded, each in zip(looked, names, embeddings, found, strict=True):
+  for (video, embedded, size), name, each in zip(looked, names, found, strict=True):
     distances = goal_distances(embedded, embedded_goals[id(each)])
     curve = make_curve(distances, video.fps, name)
-    measured.append(Measured(video, curve, each, misfits(each, video.frames, embedded, distances)))
+    warnings = misfits(each, video.frames, embedded, distances, size)
+    measured.append(Measured(video, curve, each, warnings))
   return measured
 
 
-def _look(value: ValueFunction, video: LazyVideo, max_frames: int) -> tuple[Video, np.ndarray]:
-  """Evenly spaced frames, small, and the embeddings float32 [T, D] of the same as they are."""
+def _look(
+  value: ValueFunction, video: LazyVideo, max_frames: int
+) -> tuple[Video, np.ndarray, tuple[int, int]]:
+  """Evenly spaced frames, small; embeddings float32 [T, D] of the same as they are; their size."""
   if len(video) < 2:
     raise UserError(
       f"expected at least two frames in {video.metadata['source']}, got {len(video)}; leave it out."
@@ -118,7 +119,8 @@ def _look(value: ValueFunction, video: LazyVideo, max_frames: int) -> tuple[Vide
     embedded.append(value.embed(frames))
     small.append(_shrunk(frames))
   known = {**video.metadata, "fps": video.fps * (count - 1) / (len(video) - 1)}
-  return Video(frames=np.concatenate(small), **known), np.concatenate(embedded)
+  size = frames.shape[1:3]
+  return Video(frames=np.concatenate(small), **known), np.concatenate(embedded), size
 
 
 def _shrunk(frames: np.ndarray) -> np.ndarray:

@@ -117,7 +117,11 @@ def goal_distances(embeddings: np.ndarray, goals: np.ndarray) -> np.ndarray:
 
 
 def misfits(
-  goal: Goal, frames: np.ndarray, embeddings: np.ndarray, distances: np.ndarray
+  goal: Goal,
+  frames: np.ndarray,
+  embeddings: np.ndarray,
+  distances: np.ndarray,
+  size: tuple[int, int] | None = None,
 ) -> list[str]:
   """What speaks against measuring the distance of a video to the goal, a sentence each.
 
@@ -132,11 +136,12 @@ def misfits(
     frames: uint8 [N, H, W, 3], some or all of the video.
     embeddings: float32 [T, D], of frames of the video up to its last.
     distances: float32 [T], of the same to the goal.
+    size: height and width of the video; None takes those of the frames, which may be smaller.
 
   Returns:
     Warnings; none when the goal fits.
   """
-  height, width = frames.shape[1:3]
+  height, width = size or frames.shape[1:3]
   sizes = [image.shape[:2] for image in goal.frames]
   others = [
     f"{tall}x{wide}" for tall, wide in sizes if abs(np.log(tall * width / (wide * height))) > 0.05
