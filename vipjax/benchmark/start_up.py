@@ -13,7 +13,7 @@ import numpy as np
 
 # What launch.finetune does before its first step, at the demo's sizes and without its videos.
 _SCRIPT = """
-from vipjax.runtime.launcher import use_compilation_cache
+from vipjax.runtime.cache import use_compilation_cache
 use_compilation_cache()
 import jax, numpy as np
 import vipjax
