@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 
 from vipjax.report.style import STYLE
 
 # More would make the page slow to open; a link to the file stands in.
 _LARGEST_VIDEO_BYTES = 16_000_000
-_VOID = ("img", "meta", "source")
+_VOID = ("img", "input", "meta", "source")
 
 
 class Safe(str):
@@ -50,8 +51,14 @@ def join(children: Iterable[str | None]) -> Safe:
   )
 
 
-def document(title: str, *children: str | None) -> str:
-  """A whole page, which holds all that it shows and fetches nothing."""
+def document(title: str, *children: str | None, script_policy: str = "'none'") -> str:
+  """A whole page, which holds all that it shows and fetches nothing.
+
+  Args:
+    title: shown in the browser's tab.
+    *children: the contents.
+    script_policy: which scripts may run, as sources of a Content-Security-Policy.
+  """
   head = element(
     "head",
     element("meta", charset="utf-8"),
@@ -60,7 +67,8 @@ def document(title: str, *children: str | None) -> str:
     element(
       "meta",
       http_equiv="Content-Security-Policy",
-      content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'",
+      content="default-src 'none'; img-src data: blob:; media-src data:; "
+      f"style-src 'unsafe-inline'; script-src {script_policy}",
     ),
     element("title", f"{title} · vipjax"),
     element("style", Safe(STYLE)),
@@ -83,6 +91,13 @@ def tile(name: str, number: str, explanation: str) -> Safe:
 def section(title: str, *children: str | None) -> Safe:
   """A part of the page under its heading, which a link can point to."""
   return element("section", element("h2", title), *children, id=title.lower().replace(" ", "-"))
+
+
+def contents(sections: Iterable[Safe | None]) -> Safe:
+  """Links to sections, in a row."""
+  found = [re.match(r'<section id="(.*?)"><h2>(.*?)</h2>', part) for part in sections if part]
+  links = [element("a", Safe(each[2]), href=f"#{each[1]}") for each in found if each]
+  return element("nav", *links)
 
 
 def not_run(what: str) -> Safe:
@@ -137,7 +152,7 @@ def video(
     return element("p", f"{caption}: ", element("a", link, href=link), " (too large for the page)")
   player = element(
     "video",
-    src=_data("video/mp4", path.read_bytes()),
+    src=video_url(path),
     controls=True,
     autoplay=autoplay,
     loop=True,
@@ -146,6 +161,11 @@ def video(
     aria_label=caption,
   )
   return element("figure", player, element("figcaption", caption))
+
+
+def video_url(path: pathlib.Path) -> str:
+  """An mp4 as a URL that holds all of it."""
+  return _data("video/mp4", path.read_bytes())
 
 
 def _data(kind: str, content: bytes) -> str:

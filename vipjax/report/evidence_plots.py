@@ -39,7 +39,7 @@ def plot_neighbours(
   picks = np.linspace(0, len(videos[query].frames) - 1, _STRIP_FRAMES).round().astype(int)
   rows = {query: picks} | {name: np.asarray(nearest[name])[picks] for name in others}
   side = WIDTH / _STRIP_FRAMES
-  figure = make_figure(len(rows) * (side + 0.3), theme)
+  figure = make_figure(len(rows) * (side + 0.36), theme)
   figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
   axes = figure.subplots(len(rows), _STRIP_FRAMES, squeeze=False)
   for line, (name, indices) in zip(axes, rows.items(), strict=True):
@@ -47,13 +47,16 @@ def plot_neighbours(
       ax.imshow(videos[name].frames[index])
       ax.set(xticks=[], yticks=[])
       ax.spines[:].set_visible(False)
-      place = f"{index / (len(videos[name].frames) - 1):.0%}"
+      # The line above it is for the name.
+      place = f"\n{index / (len(videos[name].frames) - 1):.0%}"
       ax.set_title(place, size=7.5, color=theme.faint, pad=2, loc="right")
       if column == 0:
-        ax.annotate(
-          name, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", size=8,
+        words = ax.annotate(
+          name, (0, 1), (0, 12), xycoords="axes fraction", textcoords="offset points", size=8,
           color=theme.text,
         )  # fmt: skip
+        # A long one may reach over the next column, which must not move away.
+        words.set_in_layout(False)
   return png(figure)
 
 

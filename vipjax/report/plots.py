@@ -14,6 +14,13 @@ from vipjax.report.canvas import LIGHT, WIDTH, Theme, make_figure, png, style_ax
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
+# Metrics that are drawn, in words.
+LEARNING = {
+  "success": "success rate",
+  "return": "return (embedding reward)",
+  "distance": "distance to the goal",
+}
+LOSSES = {"loss": "total loss", "vip_loss": "VIP loss", "tcc_loss": "TCC loss"}
 _MOST_PANELS = 8
 _FRAMES_PER_VIDEO = 7
 # Points from which on a line is drawn faint, with its running mean on top.
@@ -86,12 +93,7 @@ def plot_learning(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> by
   Raises:
     UserError: no row has any of them.
   """
-  labels = {
-    "success": "success rate",
-    "return": "return (embedding reward)",
-    "distance": "distance to the goal",
-  }
-  return _plot_metrics(rows, labels, "environment steps", theme)
+  return _plot_metrics(rows, LEARNING, "environment steps", theme)
 
 
 def plot_losses(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
@@ -108,8 +110,7 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> byte
   Raises:
     UserError: no row has any of them.
   """
-  labels = {"loss": "total loss", "vip_loss": "VIP loss", "tcc_loss": "TCC loss"}
-  return _plot_metrics(rows, labels, "training steps", theme)
+  return _plot_metrics(rows, LOSSES, "training steps", theme)
 
 
 def plot_frames(videos: Mapping[str, Video], theme: Theme = LIGHT) -> bytes:

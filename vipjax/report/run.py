@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from vipjax.evaluation import video_names
 from vipjax.report.tables import STAGES
 from vipjax.runtime import run_folder
@@ -16,6 +18,14 @@ from vipjax.runtime.metrics import read_metrics
 from vipjax.types import Video
 from vipjax.videos import read_videos, reading_options
 from vipjax.videos.folders import MANIFEST, read_manifest
+
+# Folders of the groups of videos that were filmed for the evaluation.
+_FILMED = {
+  "unseen": "unseen",
+  "unseen_views": "unseen_views",
+  "other_robots": "other_robots",
+  "failed": "background",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Run:
     off_path: `off_path/off_path.json`, as `measure_off_path` writes it.
     videos: the run's videos by name (`vipjax.evaluation.video_names`): recorded, or the user's own.
     video_files: those that are mp4 files, which browsers play.
+    films: mp4 files of the videos that were evaluated, by group and name as in `evaluation`.
     finetune: metrics of the stage "finetune", a dict per step.
     policy: metrics of the stage "policy".
     policy_video: the film of the final policy; None before there is one.
@@ -48,6 +59,7 @@ class Run:
   off_path: dict[str, Any]
   videos: dict[str, Video]
   video_files: dict[str, pathlib.Path]
+  films: dict[str, dict[str, pathlib.Path]]
   finetune: list[dict[str, Any]]
   policy: list[dict[str, Any]]
   policy_video: pathlib.Path | None
@@ -84,6 +96,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     off_path=_read(workdir / "off_path" / "off_path.json"),
     videos=videos,
     video_files=files,
+    films={"recorded": files} | {name: _films(workdir / at) for name, at in _FILMED.items()},
     finetune=read_metrics(workdir, "finetune"),
     policy=read_metrics(workdir, "policy"),
     policy_video=film if film.is_file() else None,
@@ -100,6 +113,19 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
       "or restore it."
     )
   return value
+
+
+def _films(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+  """The files that show the robot, by the names that `vipjax.evaluation.evaluate` gives them."""
+  if not (folder / MANIFEST).is_file():
+    return {}
+  entries = [
+    (path, Video(np.empty((0, 0, 0, 3), np.uint8), **metadata))
+    for path, metadata in read_manifest(folder / MANIFEST)
+    if metadata.get("robot_visible") is not False
+  ]
+  names = video_names([video for _, video in entries])
+  return {name: path for name, (path, _) in zip(names, entries, strict=True)}
 
 
 def _recorded(
