@@ -32,6 +32,7 @@ def config():
   config.evaluate.unseen_episodes = 1
   config.evaluate.attention_episodes = 1
   config.evaluate.off_path_episodes = 1
+  config.evaluate.failed_episodes = 1
   config.evaluate.view_shift = 20.0
   return config
 

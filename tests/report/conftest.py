@@ -42,8 +42,8 @@ def evidence_run(tmp_path_factory):
     # As many points as the recorded video has frames.
     curves["recorded"][0] = curve(LEFT, [4.0, 3.5, 3.0, middle, 1.0, 0.0])
     curves["unseen_views"] = [curve("turned", [4.0, 3.0])]
-  aligned = {"tau": 0.75, "cycle_consistency_2": 0.5, "cycle_error_2": 0.1,
-             "cycle_consistency_3": None, "cycle_error_3": None}  # fmt: skip
+  aligned = {"tau": 0.75, "cycle_consistency_2": 0.5, "cycle_index_error_2": 0.1,
+             "cycle_consistency_3": None, "cycle_index_error_3": None}  # fmt: skip
   aligned |= {
     "pairs": {LEFT: {FREE: 1.0}, FREE: {LEFT: 0.5}},
     "nearest": {FREE: [0, 1, 2, 3, 4, 5]},

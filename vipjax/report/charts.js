@@ -35,7 +35,7 @@ function traceOf(theme, given) {
     y: given.y,
     name: given.name,
     line: { color: shade, width: 2, ...given.plotly?.line },
-    marker: { color: shade, ...given.plotly?.marker },
+    marker: { color: shade, opacity: 1, ...given.plotly?.marker },
   };
 }
 
@@ -205,7 +205,7 @@ class Player {
   /** Without points: the curves of a group are drawn in several strengths, this in one. */
   legendEntry(theme, curve) {
     return {
-      ...traceOf(theme, { ...curve, x: [null], y: [null], name: curve.group }),
+      ...traceOf(theme, { ...curve, plotly: {}, x: [null], y: [null], name: curve.group }),
       line: { color: colour(theme, curve.colour), dash: curve.dash, width: 2.5 },
       visible: this.hidden.has(curve.group) ? "legendonly" : true,
     };

@@ -142,9 +142,7 @@ def picture(light: bytes, dark: bytes, alternative: str, caption: str) -> Safe:
   return element("figure", image, element("figcaption", caption))
 
 
-def video(
-  path: pathlib.Path, caption: str, relative_to: pathlib.Path, autoplay: bool = False
-) -> Safe:
+def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
   """An mp4 in the page itself; a link to the file where it is too large for that."""
   if path.stat().st_size > _LARGEST_VIDEO_BYTES:
     inside = path.is_relative_to(relative_to)
@@ -154,7 +152,6 @@ def video(
     "video",
     src=video_url(path),
     controls=True,
-    autoplay=autoplay,
     loop=True,
     muted=True,
     playsinline=True,

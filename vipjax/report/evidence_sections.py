@@ -36,8 +36,8 @@ _ALIGNMENT = {
   "tau": "Kendall's tau of nearest frames",
   "cycle_consistency_2": "cycles of two videos that close",
   "cycle_consistency_3": "of three",
-  "cycle_error_2": "error of two, in videos",
-  "cycle_error_3": "of three",
+  "cycle_index_error_2": "error of two, in frames",
+  "cycle_index_error_3": "of three",
 }
 _ATTENTION = {
   "object_over_area": "object: share ÷ area",
@@ -60,7 +60,8 @@ def alignment(run: Run, picture: Safe | None) -> Safe | None:
   if not groups:
     return None
   rows = [
-    (name.replace("_", " "), *(value_text(made[key]) for key in _ALIGNMENT))
+    # Older runs lack some.
+    (name.replace("_", " "), *(value_text(made.get(key)) for key in _ALIGNMENT))
     for name, made in groups.items()
   ]
   numbers = range(1, len(_ALIGNMENT) + 1)

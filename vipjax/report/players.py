@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vipjax.report import plots
 from vipjax.report.elements import Safe, element, video_url
 from vipjax.report.interactive import chart, player
 from vipjax.report.run import Run
@@ -27,7 +28,6 @@ _BEFORE = "the chosen one before fine-tuning"
 _MOST_OF_A_GROUP = 8
 # Larger films are shrunk for the page.
 _LARGEST_FILM_BYTES, _FILM_HEIGHT = 400_000, 256
-_CURVE_POINTS = 400
 _LABELS = ("background", "object", "robot")
 
 
@@ -54,6 +54,13 @@ def distances(run: Run) -> Safe | None:
                                "colour": "faint", "dash": "dash"})  # fmt: skip
   if not curves:
     return None
+  return distance_player(items, curves)
+
+
+def distance_player(
+  items: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]
+) -> Safe:
+  """`interactive.player` of distances to the goal, with a word on how to use it."""
   made = player(
     "Distance to the goal of every video over time", items, curves,
     {"xaxis": {"title": "time [s]"}, "yaxis": {"title": "distance to the goal"}},
@@ -61,7 +68,7 @@ def distances(run: Run) -> Safe | None:
   )  # fmt: skip
   hint = (
     "Play a video and the cursor follows; click a curve to see that video at that moment. Click in "
-    "the legend to hide a group, twice to see it alone. A useful value falls all the way."
+    "the legend to hide curves, twice to see some alone. A useful value falls all the way."
   )
   return element("div", element("p", hint, class_="sub"), made)
 
@@ -76,10 +83,13 @@ def attention(run: Run) -> Safe | None:
     stage = min(name for name in record["stages"] if "robot_free" not in name)
     seen, times = record["stages"][stage], np.arange(len(record["distance"])) / record["fps"]
     for label, colour in ((1, 2), (2, 1), (0, 5)):
+      # Dots are where the maximum of the map lies.
+      sizes = np.where(np.array(seen["peak"]) == label, 8, 0)
       for key, dash in (("share", None), ("area", "dot")):
+        marks = {"mode": "lines+markers", "marker": {"size": sizes}} if key == "share" else {}
         curves.append({
           "item": len(items), "x": times, "y": np.array(seen[key], float)[:, label], "dash": dash,
-          "name": f"{key} of the {_LABELS[label]}", "colour": colour,
+          "name": f"{key} of the {_LABELS[label]}", "colour": colour, "plotly": marks,
           "group": f"map on {_LABELS[label]}" if key == "share" else f"{_LABELS[label]}'s area",
         })  # fmt: skip
     facts = f"Left to right: the frame, and Grad-CAM of {_stages(record)}."
@@ -93,7 +103,8 @@ def attention(run: Run) -> Safe | None:
   )  # fmt: skip
   hint = (
     "Above its dotted line (the share of the picture that it takes), a part draws more attention "
-    "than its size alone would. Gaps are frames in which nothing raises the value."
+    "than its size alone would. Dots: on which of them the map has its maximum. Gaps are frames in "
+    "which nothing raises the value."
   )
   return element("div", made, element("p", hint, class_="sub"))
 
@@ -139,18 +150,23 @@ def metrics(
   made = []
   for name, title in labels.items():
     traces = [
-      {"name": words, "colour": colour, "plotly": {"mode": mode}, **_points(rows, prefix + name)}
-      for prefix, words, colour, mode in (
-        ("train_", "while exploring", "faint", "lines"), ("", "evaluation", 0, "lines+markers"),
-      )
-    ]  # fmt: skip
-    traces = [trace for trace in traces if trace["x"]]
-    if len(traces) == 1:
-      traces[0] |= {"name": title}
+      {"name": words, "colour": colour, **_points(rows, prefix + name)}
+      for prefix, words, colour in (("train_", "while exploring", "faint"), ("", "evaluation", 0))
+    ]
+    traces = [trace for trace in traces if len(trace["x"])]
+    for trace in traces[:]:
+      if len(trace["x"]) >= plots.MANY_POINTS:
+        mean = plots.running_mean(np.array(trace["y"]), len(trace["x"]) // 30)
+        traces.append(
+          {**trace, "y": mean, "name": "running mean", "plotly": {"line": {"width": 3}}}
+        )
+        trace |= {"name": "as it is", "plotly": {"line": {"width": 1}, "opacity": 0.45}}
+      else:
+        trace["plotly"] = {"mode": "lines+markers"}
     if traces:
       layout = {"title": title, "height": 320, "xaxis": {"title": xlabel}, "yaxis": {},
                 "showlegend": len(traces) > 1}  # fmt: skip
-      made.append(chart(title, traces, layout, instead if not made else Safe()))
+      made.append(chart(title, traces, layout, Safe() if made else instead))
   return element("div", *made, class_="charts")
 
 
@@ -185,7 +201,6 @@ def _stages(record: Mapping[str, Any]) -> str:
 
 
 def _points(rows: Iterable[Mapping[str, Any]], name: str) -> dict[str, list[float]]:
-  """Steps and values that are there, every n-th of very many."""
+  """Steps and values that are there."""
   known = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-  stride = -(-len(known) // _CURVE_POINTS) or 1
-  return {"x": [step for step, _ in known[::stride]], "y": [value for _, value in known[::stride]]}
+  return {"x": [step for step, _ in known], "y": [value for _, value in known]}

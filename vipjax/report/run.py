@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,10 @@ from vipjax.videos.folders import MANIFEST, read_manifest
 
 # Folders of the groups of videos that were filmed for the evaluation.
 _FILMED = {
-  "unseen": "unseen",
-  "unseen_views": "unseen_views",
-  "other_robots": "other_robots",
-  "failed": "background",
+  "unseen": ("unseen",),
+  "unseen_views": ("unseen_views",),
+  "other_robots": ("other_robots",),
+  "failed": ("background", "failed"),
 }
 
 
@@ -96,7 +96,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     off_path=_read(workdir / "off_path" / "off_path.json"),
     videos=videos,
     video_files=files,
-    films={"recorded": files} | {name: _films(workdir / at) for name, at in _FILMED.items()},
+    films={"recorded": files} | {name: _films(workdir, at) for name, at in _FILMED.items()},
     finetune=read_metrics(workdir, "finetune"),
     policy=read_metrics(workdir, "policy"),
     policy_video=film if film.is_file() else None,
@@ -115,13 +115,14 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
   return value
 
 
-def _films(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+def _films(workdir: pathlib.Path, folders: Sequence[str]) -> dict[str, pathlib.Path]:
   """The files that show the robot, by the names that `vipjax.evaluation.evaluate` gives them."""
-  if not (folder / MANIFEST).is_file():
-    return {}
+  manifests = [workdir / folder / MANIFEST for folder in folders]
   entries = [
     (path, Video(np.empty((0, 0, 0, 3), np.uint8), **metadata))
-    for path, metadata in read_manifest(folder / MANIFEST)
+    for manifest in manifests
+    if manifest.is_file()
+    for path, metadata in read_manifest(manifest)
     if metadata.get("robot_visible") is not False
   ]
   names = video_names([video for _, video in entries])

@@ -55,7 +55,7 @@ figcaption { font-size: 0.85rem; margin-top: 6px; max-width: 90ch; }
 .films { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); }
 .films.wide { grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); }
 .chart { margin-bottom: 12px; }
-.chart .plot { min-height: 300px; display: none; }
+.chart .plot { display: none; }
 .chart .side { display: none; }
 .chart.live .plot, .chart.live .side { display: block; }
 .chart.live .instead { display: none; }
@@ -72,6 +72,7 @@ figcaption { font-size: 0.85rem; margin-top: 6px; max-width: 90ch; }
   color: var(--text); background: var(--card); border: 1px solid var(--line);
 }
 .charts { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); }
+.charts.broad { grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); }
 @media (max-width: 760px) { .chart.wide.live { grid-template-columns: minmax(0, 1fr); } }
 .final { max-width: 480px; }
 .scroll { overflow-x: auto; margin-bottom: 12px; }
