@@ -61,7 +61,8 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   settings = make_settings(config.finetune)
   videos = load_videos(config, workdir)
   check_cycles(settings.tcc, len(videos))
-  background = _load_background(config, workdir)
+  everything = [*videos, *_load_background(config, workdir)]
+  resident = _fits(everything, config)
   key = jax.random.key(config.seed)
   value = make_encoder(config.encoder, jax.random.fold_in(key, _INIT_STREAM))
   if not (workdir / "encoder_before").exists():
@@ -70,8 +71,6 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
 
   devices = step_devices(frames_per_step(settings, len(videos)))
   step = make_train_step(value, settings, len(videos), len(devices))
-  everything = [*videos, *background]
-  resident = _fits(everything, config)
   # A batch that the host feeds is for one step.
   counts = {1, steps_per_dispatch()} if resident else {1}
   dispatches = {count: parallel.compile_step(repeat(step, count), devices) for count in counts}
