@@ -1,6 +1,7 @@
 """The page: everything of a run in one file, nothing that breaks or leaves it."""
 
 import base64
+import dataclasses
 import gzip
 import hashlib
 import html.parser
@@ -10,11 +11,13 @@ import re
 
 import pytest
 
-from tests.report.runs import HOSTILE, RESULTS, write_finished_run
+from tests.report.runs import HOSTILE, RESULTS, video, write_finished_run
 from vipjax import report
 from vipjax.report import elements, interactive
+from vipjax.report.run import read_run
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.videos import write_videos
 
 
 class Page(html.parser.HTMLParser):
@@ -177,6 +180,22 @@ def test_videos_of_ones_own_lie_elsewhere(tmp_path):
   assert "run: from 2 videos to a policy" in page.text
   run_folder.write_json(workdir / "config.json", {"data": {"path": str(elsewhere / "gone")}})
   assert "The videos not run" in Page(report.write_report(workdir).read_text()).text
+
+
+def test_films_are_found_by_the_names_of_their_curves(tmp_path):
+  good, bad = (
+    dataclasses.replace(video("left", True), success=success, episode=episode)
+    for episode, success in enumerate((True, False))
+  )
+  write_videos(tmp_path / "unseen", [good, dataclasses.replace(video("left", False), episode=0)])
+  write_videos(tmp_path / "background", [good, bad])
+  write_videos(tmp_path / "failed", [bad])
+  films = read_run(tmp_path).films
+  assert films["unseen"] == {"episode 0, left": tmp_path / "unseen" / "episode000_left.mp4"}
+  assert {name: path.parent.name for name, path in films["failed"].items()} == {
+    "episode 1, left (1)": "background", "episode 1, left (2)": "failed",
+  }  # fmt: skip
+  assert films["other_robots"] == {}
 
 
 def test_a_film_too_large_for_the_page_is_a_link(tmp_path, monkeypatch):

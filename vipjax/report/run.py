@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     off_path=_read(workdir / "off_path" / "off_path.json"),
     videos=videos,
     video_files=files,
-    films={"recorded": files} | {name: _films(workdir, at) for name, at in _FILMED.items()},
+    films={"recorded": files} | {group: _films(workdir, group) for group in _FILMED},
     finetune=read_metrics(workdir, "finetune"),
     policy=read_metrics(workdir, "policy"),
     policy_video=film if film.is_file() else None,
@@ -115,15 +115,16 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
   return value
 
 
-def _films(workdir: pathlib.Path, folders: Sequence[str]) -> dict[str, pathlib.Path]:
+def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:
   """The files that show the robot, by the names that `vipjax.evaluation.evaluate` gives them."""
-  manifests = [workdir / folder / MANIFEST for folder in folders]
+  manifests = [workdir / folder / MANIFEST for folder in _FILMED[group]]
   entries = [
     (path, Video(np.empty((0, 0, 0, 3), np.uint8), **metadata))
     for manifest in manifests
     if manifest.is_file()
     for path, metadata in read_manifest(manifest)
     if metadata.get("robot_visible") is not False
+    and not (group == "failed" and metadata.get("success"))
   ]
   names = video_names([video for _, video in entries])
   return {name: path for name, (path, _) in zip(names, entries, strict=True)}
