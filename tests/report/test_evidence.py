@@ -28,6 +28,12 @@ def test_sections_and_their_numbers(page):
     assert words in page.text, words
 
 
+def test_every_link_of_the_contents_leads_to_a_section(page):
+  ids = [section["id"] for section in page.all("section")]
+  assert [link["href"] for link in page.all("a")] == [f"#{name}" for name in ids]
+  assert "off-the-expert's-path" in ids
+
+
 def test_pictures_and_films(page, evidence_run):
   drawn = {path.stem for path in (evidence_run / "pictures").glob("*.png")}
   assert {"neighbours", "attention", "off_path", "hacks", "hacks_dark"} <= drawn

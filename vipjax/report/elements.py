@@ -96,7 +96,7 @@ def section(title: str, *children: str | None) -> Safe:
 def contents(sections: Iterable[Safe | None]) -> Safe:
   """Links to sections, in a row."""
   found = [re.match(r'<section id="(.*?)"><h2>(.*?)</h2>', part) for part in sections if part]
-  links = [element("a", Safe(each[2]), href=f"#{each[1]}") for each in found if each]
+  links = [element("a", Safe(each[2]), href=f"#{html.unescape(each[1])}") for each in found if each]
   return element("nav", *links)
 
 
