@@ -27,6 +27,8 @@ REQUIREMENTS = [
   "packaging",
   "pillow",
   "platformdirs",
+  # The JavaScript that draws the reports' charts.
+  "plotly",
   # LeRobot's tables; tensorflow-datasets needs it as well.
   "pyarrow",
   "safetensors",
@@ -43,7 +45,8 @@ EXTRAS = {
   "hub": ["huggingface_hub"],
   # robomimic's HDF5 files.
   "robomimic": ["h5py"],
-  "test": ["h5py", "hypothesis", "pdoc", "pytest", "ruff"],
+  # playwright drives a browser that is there already; it is skipped where there is none.
+  "test": ["h5py", "hypothesis", "pdoc", "playwright", "pytest", "pytest-xdist", "ruff"],
   # An episode for Rerun's viewer (launch.curves --rerun).
   "rerun": ["rerun-sdk"],
   # Weights & Biases, for --wandb.
@@ -66,7 +69,11 @@ setuptools.setup(
   packages=[*setuptools.find_packages(include=["vipjax", "vipjax.*"]), "vipjax.third_party"],
   # The manifests that the package reads when it fetches what others made.
   package_dir={"vipjax": "vipjax", "vipjax.third_party": "third_party"},
-  package_data={"vipjax.third_party": ["*.json"], "vipjax.encoder": ["pretrained/**"]},
+  package_data={
+    "vipjax.third_party": ["*.json"],
+    "vipjax.encoder": ["pretrained/**"],
+    "vipjax.report": ["*.js"],
+  },
   install_requires=REQUIREMENTS,
   extras_require=EXTRAS,
 )

@@ -53,6 +53,7 @@ def get_config() -> ConfigDict:
   variants.demo = ()
   variants.sampler_uniform = (*_ALL, 'finetune.sampler.name="uniform"')
   variants.sampler_beta = (*_ALL, 'finetune.sampler.name="beta"')
+  variants.sampler_prioritised = (*_ALL, 'finetune.sampler.name="prioritised"')
   variants.triplet = (*_PLAIN, 'finetune.loss="triplet"')
   variants.triplet_all = (*_ALL, 'finetune.loss="triplet"')
   variants.cycles_20_of_4 = (*_ALL, "finetune.tcc.num_cycles=20")

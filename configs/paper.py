@@ -96,10 +96,16 @@ def get_config() -> ConfigDict:
   config.finetune.train_batch_norm = True
   config.finetune.background_clips = 0  # further clips per batch from random-motion videos
   config.finetune.sampler = ConfigDict()
-  config.finetune.sampler.name = "exponential"  # uniform, exponential, beta
+  config.finetune.sampler.name = "exponential"  # uniform, exponential, beta, prioritised
   config.finetune.sampler.rate = 5.0  # of exponential
   config.finetune.sampler.a = 2.0  # of beta
   config.finetune.sampler.b = 2.0
+  # Of prioritised (arXiv:1511.05952): clips start where the value's TD errors have been greatest.
+  config.finetune.sampler.bins = 16  # parts of each video that have a priority each
+  config.finetune.sampler.alpha = 0.6  # 0: priorities do not matter; the paper's, like beta
+  config.finetune.sampler.beta = 0.4  # 1: weights in the loss make up for them wholly
+  config.finetune.sampler.floor = 0.1  # share of draws that heed no priority
+  config.finetune.sampler.momentum = 0.9  # of the running mean of a part's errors
   config.finetune.tcc = ConfigDict()
   config.finetune.tcc.weight = 1.0  # of TCC beside VIP; 0: no TCC (the publication gives none)
   config.finetune.tcc.num_cycles = 20  # K; 0: all ordered pairs of videos
@@ -116,6 +122,8 @@ def get_config() -> ConfigDict:
   # Degrees by which cameras are turned to film unseen episodes from unseen viewpoints; 0: none.
   config.evaluate.view_shift = 0.0
   config.evaluate.robots = ()  # other arms that act in the unseen episodes once more, such as panda
+  # Episodes that fail on purpose: experts that turn into random motion early on.
+  config.evaluate.failed_episodes = 0
   config.evaluate.attention_episodes = 0  # expert episodes for Grad-CAM; 0: none
   # Rollouts of each kind that leave the expert's path; 0: none. Above 0 the pipeline evaluates
   # after the policy stage, because what a policy visits is part of it.

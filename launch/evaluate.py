@@ -20,6 +20,12 @@ _NUMBERS = {
   "attention_episodes": flags.DEFINE_integer(
     "attention", None, "expert episodes for Grad-CAM (default: as config.evaluate)", lower_bound=0
   ),
+  "failed_episodes": flags.DEFINE_integer(
+    "failed", None, "episodes that fail on purpose, for their curves (likewise)", lower_bound=0
+  ),
+  "robots": flags.DEFINE_list(
+    "robots", None, "other arms to act in the unseen episodes, such as panda,jaco (likewise)"
+  ),
   "off_path_episodes": flags.DEFINE_integer(
     "off_path", None, "rollouts of each kind off the path (likewise)", lower_bound=0
   ),
@@ -42,13 +48,12 @@ def main(_):
     workdir = run_folder.open_run(_FLAGS.workdir, config, _FLAGS.overwrite)
   for key, flag in _NUMBERS.items():
     if flag.value is not None:
-      config.evaluate[key] = flag.value
+      config.evaluate[key] = tuple(flag.value) if key == "robots" else flag.value
   result = evaluate(config, workdir, again=_AGAIN.value)
   collected = workdir / "results.json"
   if collected.exists():  # of a pipeline that has finished
     run_folder.write_json(collected, {**run_folder.read_json(collected), **result})
-  for name, number in flatten(result).items():
-    print(f"{name}: {value_text(number)}")
+  print("\n".join(f"{name}: {value_text(number)}" for name, number in flatten(result).items()))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 
 from vipjax.runtime.errors import UserError
 
-SAMPLERS = ("uniform", "exponential", "beta")
+SAMPLERS = ("uniform", "exponential", "beta", "prioritised")
 
 # The largest float32 below 1: positions are in [0, 1), but rounding reaches 1.
 _BELOW_ONE = float(np.nextafter(np.float32(1.0), np.float32(0.0)))
@@ -30,39 +30,58 @@ class Sampler:
   Build it with `make_sampler`, which checks the values.
 
   Attributes:
-    kind: "uniform", "exponential" or "beta".
+    kind: "uniform", "exponential", "beta" or "prioritised" (uniform, wherever nothing is learnt).
     rate: of "exponential": the density at position x is proportional to exp(rate * x).
     a: of "beta": the density at x is proportional to x^(a - 1) (1 - x)^(b - 1).
     b: of "beta".
+    bins, alpha, beta, floor, momentum: of "prioritised", see `vipjax.finetune.priorities`.
   """
 
   kind: str
   rate: float = 5.0
   a: float = 2.0
   b: float = 2.0
+  bins: int = 16
+  alpha: float = 0.6
+  beta: float = 0.4
+  floor: float = 0.1
+  momentum: float = 0.9
 
 
-def make_sampler(name: str, rate: float = 5.0, a: float = 2.0, b: float = 2.0) -> Sampler:
+def make_sampler(name: str, **values: float) -> Sampler:
   """Describes how positions are drawn.
 
   Args:
-    name: "uniform" (the official VIP scheme), "exponential" (ever likelier towards the end) or
-      "beta" (around the mode (a - 1) / (a + b - 2) if a, b > 1).
-    rate: of "exponential", > 0; the published experiment has 5.
-    a: of "beta", > 0.
-    b: of "beta", > 0.
+    name: "uniform" (the official VIP scheme), "exponential" (ever likelier towards the end),
+      "beta" (around the mode (a - 1) / (a + b - 2) if a, b > 1) or "prioritised" (first frames of
+      clips where the value has been most wrong; other frames uniformly).
+    **values: attributes of `Sampler`: rate (the published experiment has 5), a and b, each > 0;
+      bins >= 1, the parts of each video that have a priority each; alpha, from 0, priorities do
+      not matter, to 1; beta, from 0, to 1, importance weights make up for them wholly; floor,
+      above 0 and at most 1, the share of draws that heed no priority; momentum, from 0 to less
+      than 1, of the running mean of errors.
 
   Raises:
-    UserError: an unknown name, or a value that is not a finite number > 0.
+    UserError: an unknown name, or a value out of its range.
   """
   if name not in SAMPLERS:
     raise UserError(
       f"Expected a sampler name out of {', '.join(SAMPLERS)}, got {name!r}; choose one of them."
     )
-  for label, value in (("rate", rate), ("a", a), ("b", b)):
-    if not (math.isfinite(value) and value > 0):
-      raise UserError(f"Expected a finite sampler {label} > 0, got {value}; change {label}.")
-  return Sampler(name, float(rate), float(a), float(b))
+  made = Sampler(name, **values)
+  positive = ((label, getattr(made, label)) for label in ("rate", "a", "b"))
+  for label, good, wanted in (
+    *((label, math.isfinite(value) and value > 0, "finite, > 0") for label, value in positive),
+    ("bins", isinstance(made.bins, int) and made.bins >= 1, "a whole number, >= 1"),
+    ("alpha", 0 <= made.alpha <= 1, "0 to 1"),
+    ("beta", 0 <= made.beta <= 1, "0 to 1"),
+    ("floor", 0 < made.floor <= 1, "above 0, at most 1"),
+    ("momentum", 0 <= made.momentum < 1, "0 to less than 1"),
+  ):
+    if not good:
+      value = getattr(made, label)
+      raise UserError(f"Expected a sampler {label}: {wanted}; got {value}; change it.")
+  return made
 
 
 def sample_positions(key: jax.Array, sampler: Sampler, shape: tuple[int, ...]) -> jax.Array:
@@ -88,7 +107,11 @@ def sample_positions(key: jax.Array, sampler: Sampler, shape: tuple[int, ...]) -
 
 
 def clip_indices(
-  key: jax.Array, sampler: Sampler, lengths: jax.Array, last_goal: float = 0.0
+  key: jax.Array,
+  sampler: Sampler,
+  lengths: jax.Array,
+  last_goal: float = 0.0,
+  positions: jax.Array | None = None,
 ) -> jax.Array:
   """Draws the four frames of VIP from each video.
 
@@ -102,6 +125,7 @@ def clip_indices(
     sampler: distribution of o_0 alone.
     lengths: integers [B], L >= 2 each.
     last_goal: share of clips, 0 to 1, whose goal is the video's last frame instead; 0 is official.
+    positions: float32 [B] in [0, 1), where o_0 is, drawn elsewhere; None draws it by the sampler.
 
   Returns:
     int32 [B, 4], the frames o_0, g, o_t, o_t+1; o_0 <= o_t < o_t+1 <= g < L.
@@ -111,7 +135,8 @@ def clip_indices(
   """
   lengths = _check_lengths(lengths, 2)
   start_key, goal_key, current_key, last_key = jax.random.split(key, 4)
-  positions = sample_positions(start_key, sampler, lengths.shape)
+  if positions is None:
+    positions = sample_positions(start_key, sampler, lengths.shape)
   start = _place(positions, jnp.maximum(lengths - 2, 1))
   goal = jax.random.randint(goal_key, lengths.shape, start + 1, lengths)
   if last_goal:

@@ -75,9 +75,10 @@ def test_align_sums_up():
   # Only b's last frame comes back elsewhere, one frame off, in two of the six cycles of two.
   assert made["cycle_consistency_2"] == pytest.approx(1 - 2 / 20)
   assert made["cycle_error_2"] == pytest.approx(2 * 0.25 / 20)
+  assert made["cycle_index_error_2"] == pytest.approx(2 * 1 / 20)
   assert made["cycle_consistency_3"] == pytest.approx(1 - 2 / 20)
   two = evaluation.align([line(0, 1), line(0, 1)], ["a", "b"])
-  assert two["tau"] == 1.0 and two["cycle_consistency_3"] is None
+  assert two["tau"] == 1.0 and two["cycle_consistency_3"] is two["cycle_index_error_3"] is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs import cross_embodiment as config_file
+from tests.report.test_page import Page
 from vipjax.evaluation import cross_embodiment as cross
 from vipjax.finetune import load_videos
 from vipjax.report import cross_embodiment as report
@@ -112,6 +113,8 @@ def test_a_tiny_run_goes_on_where_it_stopped(recorded, tmp_path, monkeypatch):
   assert len(text.splitlines()) == 2 + 4
   pictures = {path.name for path in tmp_path.glob("*.png")}
   assert pictures == {"matrix.png", "aligned_sawyer_panda.png", "aligned_panda_sawyer.png"}
+  page = Page((tmp_path / "cross_embodiment.html").read_text(encoding="utf-8"))
+  assert "What other arms teach" in page.text and len(page.all("img")) == 3
 
 
 def test_what_is_learnt_from(recorded, tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ def config():
   config.evaluate.unseen_episodes = 1
   config.evaluate.attention_episodes = 1
   config.evaluate.off_path_episodes = 1
+  config.evaluate.failed_episodes = 1
   config.evaluate.view_shift = 20.0
   return config
 
@@ -50,13 +51,15 @@ def run(config, tmp_path_factory):
 
 
 def test_results_of_every_group(run):
-  _, result = run
+  workdir, result = run
   groups = {"recorded", "robot_free", "unseen", "unseen_views", "failed"}
   assert groups == {
     key.removeprefix("rank_correlation_")
     for key in result
     if key.startswith("rank_correlation_") and not key.endswith("_before")
   }
+  assert {video.success for video in read_videos(workdir / "failed")} == {False}
+  assert result["remaining_failed"] > 0 and "remaining_failed_before" in result
   for key in ("kendall_correlation_unseen", "falling_fraction_recorded", "alignment_recorded"):
     assert -1 <= result[key] <= 1 and f"{key}_before" in result
   assert set(result["attention"]) == {

@@ -145,6 +145,7 @@ def test_it_starts_from_an_artefact(workdir, tmp_path):
     ({"finetune.steps": 0}, "at least 1"),
     ({"encoder.norm": "layer"}, "batch, group"),
     ({"encoder.init": "nowhere"}, "nowhere"),
+    ({"finetune.sampler.name": "prioritised", "data.resident_mb": 0}, "videos on the device with"),
   ],
 )
 def test_bad_settings_are_one_sentence(workdir, overrides, sentence):

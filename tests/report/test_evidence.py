@@ -2,77 +2,20 @@
 
 import io
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from tests.report.runs import curve, video, write_finished_run
+from tests.report.runs import video, write_finished_run
 from tests.report.test_page import Page
 from vipjax import report
 from vipjax.report import evidence_plots
-from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
-from vipjax.videos import read_video, write_image, write_video
-
-LEFT, FREE = "episode 0, left", "episode 0, left, robot-free"
-SUMMARY = {"object_over_area": 1.5, "robot_over_area": None, "background_over_area": 0.9,
-           "peak_on_object": 0.25, "frames_with_map": 1.0}  # fmt: skip
-
-
-def attention_record():
-  share = [[0.5, 0.25, 0.25], [None, None, None], [0.2, 0.8, 0.0]]
-  stages = {"share": share, "area": [[0.6, 0.2, 0.2]] * 3, "peak": [0, -1, 1], "mean": SUMMARY}
-  return {
-    "when": "after", "name": LEFT, "fps": 10.0, "film": "film.mp4",
-    "stages": {"stage4": stages, "stage2": stages},
-    "occlusion": {"object": [0.1, -0.2, 0.0], "robot": [0.3, 0.1, 0.2]},
-    "distance": [4.0, 2.0, 0.0],
-  }  # fmt: skip
-
-
-def states():
-  return {
-    "kind": ["random"] * 3 + ["policy"] * 3, "rollout": [0] * 3 + [1] * 3,
-    "time": [0.0, 0.1, 0.2] * 2, "hand": [0.5, 0.4, 0.3] * 2, "object": [0.2] * 6,
-    "success": [False] * 6, "progress": [-3.0, -2.5, -2.0] * 2,
-    "potentials": {"reward": [-3.0, -1.0, -2.0] * 2, "front": [-9.0, -8.0, -7.0] * 2},
-  }  # fmt: skip
+from vipjax.videos import read_video
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-  workdir = write_finished_run(tmp_path_factory.mktemp("run"))
-  evaluation = run_folder.read_json(workdir / "evaluation.json")
-  for curves in (evaluation["before"], evaluation["after"]):
-    # As many points as the recorded video has frames.
-    curves["recorded"][0] = curve(LEFT, [4.0, 3.0, 2.5, 2.0, 1.0, 0.0])
-    curves["unseen_views"] = [curve("turned", [4.0, 3.0])]
-  aligned = {"tau": 0.75, "cycle_consistency_2": 0.5, "cycle_error_2": 0.1,
-             "cycle_consistency_3": None, "cycle_error_3": None}  # fmt: skip
-  aligned |= {
-    "pairs": {LEFT: {FREE: 1.0}, FREE: {LEFT: 0.5}},
-    "nearest": {FREE: [0, 1, 2, 3, 4, 5]},
-  }
-  evaluation["alignment"] = {"after": {"both": aligned}}
-  run_folder.write_json(workdir / "evaluation.json", evaluation)
-  means = {"stage4": SUMMARY, "stage2_robot_free_before": SUMMARY,
-           "occlusion": {"robot_removed": 0.3}, "agreement": {"stage2": -0.125}}  # fmt: skip
-  before = attention_record() | {"when": "before", "film": None}
-  found = {"means": means, "videos": [attention_record(), before]}
-  run_folder.write_json(workdir / "attention" / "attention.json", found)
-  write_video(workdir / "attention" / "film.mp4", video("left", True).frames, 10.0)
-  numbers = {"progress": 0.625, "hand": None, "object": 0.5, "success": 1.0}
-  write_image(workdir / "off_path" / "hack0.png", np.full((8, 8, 3), 200, np.uint8))
-  off = {"correlations": {"reward": numbers}, "states": states(),
-         "hacks": [{"file": "hack0.png", "state": 4, "gap": 0.6}]}  # fmt: skip
-  run_folder.write_json(workdir / "off_path" / "off_path.json", off)
-  report.write_report(workdir)
-  return workdir
-
-
-@pytest.fixture(scope="module")
-def page(workdir):
-  return Page((workdir / "report.html").read_text(encoding="utf-8"))
+def page(evidence_run):
+  return Page((evidence_run / "report.html").read_text(encoding="utf-8"))
 
 
 def test_sections_and_their_numbers(page):
@@ -85,12 +28,19 @@ def test_sections_and_their_numbers(page):
     assert words in page.text, words
 
 
-def test_pictures_and_films(page, workdir):
-  drawn = {path.stem for path in (workdir / "pictures").glob("*.png")}
+def test_every_link_of_the_contents_leads_to_a_section(page):
+  ids = [section["id"] for section in page.all("section")]
+  assert [link["href"] for link in page.all("a")] == [f"#{name}" for name in ids]
+  assert "off-the-expert's-path" in ids
+
+
+def test_pictures_and_films(page, evidence_run):
+  drawn = {path.stem for path in (evidence_run / "pictures").glob("*.png")}
   assert {"neighbours", "attention", "off_path", "hacks", "hacks_dark"} <= drawn
-  # Two recorded, the policy's, one beside its curve (the other curve has too few points), one map.
-  assert len(page.all("video")) == 5
-  made = read_video(workdir / "pictures" / "curve0.mp4")
+  # Two recorded, the policy's, one beside its curve (the other curve has too few points), and the
+  # players of distances and of attention.
+  assert len(page.all("video")) == 6
+  made = read_video(evidence_run / "pictures" / "curve0.mp4")
   assert made.frames.shape == (6, 256, 790, 3)
 
 

@@ -1,16 +1,24 @@
 """The page: everything of a run in one file, nothing that breaks or leaves it."""
 
+import base64
+import dataclasses
+import gzip
+import hashlib
 import html.parser
+import json
+import math
 import re
 
 import pytest
 
-from tests.report.runs import HOSTILE, RESULTS, write_finished_run
+from tests.report.runs import HOSTILE, RESULTS, video, write_finished_run
 from tests.runtime.test_metrics import read_events
 from vipjax import report
-from vipjax.report import elements
+from vipjax.report import elements, interactive
+from vipjax.report.run import read_run
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.videos import write_videos
 
 
 class Page(html.parser.HTMLParser):
@@ -26,7 +34,7 @@ class Page(html.parser.HTMLParser):
 
   def handle_starttag(self, tag, attrs):
     self.tags.append((tag, dict(attrs)))
-    if tag not in ("img", "meta", "source"):
+    if tag not in ("img", "input", "meta", "source"):
       self.open.append(tag)
 
   def handle_endtag(self, tag):
@@ -85,19 +93,45 @@ def test_pictures_and_films_are_in_the_page_itself(page, workdir):
   assert len(images) - 2 == len(page.all("source")) == 4
   assert all(image["src"].startswith("data:image/png;base64,iVBOR") for image in images)
   assert all(image["alt"] for image in images)
-  # Two recorded videos and the policy's.
-  assert len(films) == 3
+  # The player, which gets its film from the chart's data; two recorded videos and the policy's.
+  player, *films = films
+  assert "src" not in player and len(films) == 3
   assert all(film["src"].startswith("data:video/mp4;base64,") for film in films)
   drawn = {path.name for path in (workdir / "pictures").iterdir()}
   names = ("curves", "frames", "learning", "losses")
   assert drawn == {f"{name}{dark}.png" for name in names for dark in ("", "_dark")}
 
 
-def test_nothing_is_fetched_and_nothing_runs(page, workdir):
+def test_nothing_is_fetched(page, workdir):
   text = (workdir / "report.html").read_text(encoding="utf-8")
-  assert page.all("script") == page.all("link") == page.all("iframe") == []
-  assert not re.search(r"""(src|href|srcset)=["'](?!data:)""", text)
+  assert page.all("link") == page.all("iframe") == []
+  assert not re.search(r"""(src|href|srcset)=["'](?!data:|#)""", text)
   assert "http://" not in text and "https://" not in text and "url(" not in text
+
+
+def test_no_script_runs_but_those_of_the_page(page, workdir):
+  text = (workdir / "report.html").read_text(encoding="utf-8")
+  (policy,) = [meta["content"] for meta in page.all("meta") if "content" in meta][1:]
+  assert "default-src 'none'" in policy and "unsafe-inline'; script-src 'sha256-" in policy
+  (ours,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+  digest = base64.b64encode(hashlib.sha256(ours.encode()).digest()).decode()
+  assert f"'sha256-{digest}'" in policy
+  kinds = {script.get("type") for script in page.all("script")}
+  assert kinds == {None, "application/json", "text/plain"}
+  (packed,) = re.findall('<script type="text/plain" id="plotly">(.*?)</script>', text)
+  library = gzip.decompress(base64.b64decode(packed))
+  digest = base64.b64encode(hashlib.sha256(library).digest()).decode()
+  assert f"'sha256-{digest}'" in policy
+  assert b"Licensed under the MIT license" in library[:300]
+
+
+def test_data_of_charts_cannot_leave_their_element():
+  layout = {"title": HOSTILE}
+  made = Page(interactive.chart("chart", [{"x": [math.nan], "y": [1], "name": HOSTILE}], layout))
+  (script,) = made.all("script")
+  assert script == {"type": "application/json"}
+  data = json.loads(made.texts[-1])
+  assert data["traces"][0] == {"x": [None], "y": [1], "name": HOSTILE}
 
 
 def test_everything_is_escaped(page):
@@ -127,7 +161,7 @@ def test_an_empty_run_folder_has_a_page_that_says_so(tmp_path):
     "seeds not run",
   ):
     assert section in page.text, section
-  assert page.all("img") == page.all("video") == []
+  assert page.all("img") == page.all("video") == page.all("script") == []
   assert list((tmp_path / "pictures").iterdir()) == []
 
 
@@ -160,11 +194,27 @@ def test_videos_of_ones_own_lie_elsewhere(tmp_path):
   assert "The videos not run" in Page(report.write_report(workdir).read_text()).text
 
 
+def test_films_are_found_by_the_names_of_their_curves(tmp_path):
+  good, bad = (
+    dataclasses.replace(video("left", True), success=success, episode=episode)
+    for episode, success in enumerate((True, False))
+  )
+  write_videos(tmp_path / "unseen", [good, dataclasses.replace(video("left", False), episode=0)])
+  write_videos(tmp_path / "background", [good, bad])
+  write_videos(tmp_path / "failed", [bad])
+  films = read_run(tmp_path).films
+  assert films["unseen"] == {"episode 0, left": tmp_path / "unseen" / "episode000_left.mp4"}
+  assert {name: path.parent.name for name, path in films["failed"].items()} == {
+    "episode 1, left (1)": "background", "episode 1, left (2)": "failed",
+  }  # fmt: skip
+  assert films["other_robots"] == {}
+
+
 def test_a_film_too_large_for_the_page_is_a_link(tmp_path, monkeypatch):
   monkeypatch.setattr(elements, "_LARGEST_VIDEO_BYTES", 10)
   page = Page(report.write_report(write_finished_run(tmp_path)).read_text(encoding="utf-8"))
-  assert page.all("video") == []
-  links = {link["href"] for link in page.all("a")}
+  assert [film for film in page.all("video") if "src" in film] == []
+  links = {link["href"] for link in page.all("a") if not link["href"].startswith("#")}
   assert "policy/final.mp4" in links and len(links) == 3
 
 

@@ -82,7 +82,9 @@ def cycle_errors(embeddings: Sequence[np.ndarray], length: int) -> np.ndarray:
       f"Expected at least {length} videos for cycles through as many, but {len(embeddings)} came: "
       "add some or shorten the cycles."
     )
-  return _cycle_errors(_neighbour_table(embeddings), [len(each) for each in embeddings], length)
+  lengths = [len(each) for each in embeddings]
+  errors, starts = _cycle_errors(_neighbour_table(embeddings), lengths, length)
+  return errors / starts
 
 
 def leads_back(first: np.ndarray, second: np.ndarray, tolerance: float = 0.05) -> np.ndarray:
@@ -112,9 +114,10 @@ def align(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, A
 
   Returns:
     "tau" (mean over ordered pairs), "cycle_consistency_2" and "_3" (share of walks that come back
-    to the very frame) and "cycle_error_2" and "_3" (mean of `cycle_errors`); those with 3 are None
-    for two videos. "pairs": tau by name of the first and of the second video. "nearest": by name
-    of each video but the first, the nearest frame there of each frame of the first: int lists.
+    to the very frame), "cycle_error_2" and "_3" (mean of `cycle_errors`) and
+    "cycle_index_error_2" and "_3" (the same in frames); those with 3 are None for two videos.
+    "pairs": tau by name of the first and of the second video. "nearest": by name of each video but
+    the first, the nearest frame there of each frame of the first: int lists.
 
   Raises:
     UserError: fewer than two videos, or as `nearest_frames`.
@@ -129,10 +132,12 @@ def align(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, A
   }
   result: dict[str, Any] = {"tau": float(np.mean(list(taus.values())))}
   for length in (2, 3):
-    errors = _cycle_errors(table, lengths, length) if len(embeddings) >= length else None
-    exact = None if errors is None else float(np.mean(errors == 0))
-    result[f"cycle_consistency_{length}"] = exact
-    result[f"cycle_error_{length}"] = None if errors is None else float(np.mean(errors))
+    measures: list[float | None] = [None] * 3
+    if len(embeddings) >= length:
+      errors, starts = _cycle_errors(table, lengths, length)
+      measures = [float(np.mean(each)) for each in (errors == 0, errors / starts, errors)]
+    for name, number in zip(("consistency", "error", "index_error"), measures, strict=True):
+      result[f"cycle_{name}_{length}"] = number
   indices = range(len(names))
   result["pairs"] = {
     names[i]: {names[j]: taus[i, j] for j in indices if j != i} for i in indices
@@ -147,15 +152,17 @@ def _neighbour_table(embeddings: Sequence[np.ndarray]) -> dict[tuple[int, int], 
   return {(i, j): nearest_frames(embeddings[i], embeddings[j]) for i, j in pairs}
 
 
-def _cycle_errors(table, lengths: Sequence[int], length: int) -> np.ndarray:
-  errors = []
+def _cycle_errors(table, lengths: Sequence[int], length: int) -> tuple[np.ndarray, np.ndarray]:
+  """Of every walk: frames between start and return, and frames of its first video; [K] each."""
+  errors, starts = [], []
   for cycle in itertools.permutations(range(len(lengths)), length):
     start = np.arange(lengths[cycle[0]])
     place = start
     for here, there in zip(cycle, (*cycle[1:], cycle[0]), strict=True):
       place = table[here, there][place]
-    errors.append(np.abs(place - start) / len(start))
-  return np.concatenate(errors)
+    errors.append(np.abs(place - start))
+    starts.append(np.full(len(start), len(start)))
+  return np.concatenate(errors), np.concatenate(starts)
 
 
 def _check_embeddings(embeddings: np.ndarray) -> np.ndarray:

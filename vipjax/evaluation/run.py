@@ -13,7 +13,14 @@ import numpy as np
 
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
-from vipjax.envs import RobotEnv, Stream, env_options, episode_seed, record_episode
+from vipjax.envs import (
+  RobotEnv,
+  Stream,
+  abandoned_expert,
+  env_options,
+  episode_seed,
+  record_episode,
+)
 from vipjax.evaluation.alignment import align
 from vipjax.evaluation.curves import DistanceCurve, make_curve, video_names
 from vipjax.evaluation.measure_attention import measure_attention
@@ -29,6 +36,11 @@ STAGE = "evaluate"
 # Means that are results of the stage; the first is one for every group of videos.
 _REPORTED = ("rank_correlation", "kendall_correlation", "falling_fraction")
 _MAIN_GROUPS = ("recorded", "unseen")
+_TINY = 1e-9
+# Control steps after which failing experts give up: they take about 80 to open a window.
+_GIVE_UP = (10, 50)
+# `measure_off_path` has the first of this stream's episodes.
+_FAILED_FROM = 100_000
 # Unseen episodes are the same ones in every run, so that runs compare.
 _UNSEEN_RUN = 0
 
@@ -42,9 +54,10 @@ def evaluate(
   expert at placements never recorded ("unseen", views with the robot), of the same from turned
   cameras ("unseen_views", where config.evaluate.view_shift is not 0) and by other arms
   ("other_robots", those of config.evaluate.robots), and of videos that are known
-  to have failed or show random motion ("failed": their goals are the last frames of successful
-  ones of their view). Written to `evaluation.json`. See `measure_attention` and `measure_off_path`
-  for the rest, which config.evaluate asks for by numbers of episodes.
+  to have failed or show random motion, and of config.evaluate.failed_episodes experts that give up
+  ("failed": their goals are the last frames of successful ones of their view). Written to
+  `evaluation.json`. See `measure_attention` and `measure_off_path` for the rest, which
+  config.evaluate asks for by numbers of episodes.
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -54,8 +67,9 @@ def evaluate(
   Returns:
     "rank_correlation_<group>", for "recorded" and "unseen" also "kendall_correlation_<group>",
     "falling_fraction_<group>" and "alignment_<group>" (`align`'s tau): means with the fine-tuned
-    encoder, and the same with "_before" for the encoder as it was. "attention" and "off_path" as
-    dicts, where config.evaluate asks for them.
+    encoder, and the same with "_before" for the encoder as it was. "remaining_failed": the mean
+    share of the first distance that is left where failed episodes end. "attention" and "off_path"
+    as dicts, where config.evaluate asks for them.
 
   Raises:
     UserError: fine-tuning has not finished in this run.
@@ -79,6 +93,9 @@ def evaluate(
       for statistic in _REPORTED if group in _MAIN_GROUPS else _REPORTED[:1]:
         numbers = [getattr(curve, statistic) for curve in made]
         result[f"{statistic}_{group}{suffix}"] = float(np.mean(numbers))
+    if "failed" in curves:
+      shares = [curve.distances[-1] / max(curve.distances[0], _TINY) for curve in curves["failed"]]
+      result[f"remaining_failed{suffix}"] = float(np.mean(shares))
     for group in _MAIN_GROUPS:
       if group in alignment:
         result[f"alignment_{group}{suffix}"] = alignment[group]["tau"]
@@ -142,6 +159,8 @@ def _groups(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   failed = [video for video in own if video.success is False]
   if (workdir / "background").exists():
     failed += [video for video in read_videos(workdir / "background") if not video.success]
+  if (workdir / "failed").exists():
+    failed += read_videos(workdir / "failed")
   goals = {(video.view, video.robot_visible) for video in good}
   groups = {
     "recorded": [video for video in good if video.robot_visible is not False],
@@ -157,7 +176,7 @@ def _groups(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
 
 
 def _film_elsewhere(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Writes `unseen_views/` and `other_robots/`, as far as config.evaluate asks for them."""
+  """Writes `unseen_views/`, `other_robots/` and `failed/`, as config.evaluate asks for them."""
   views, shift = views_from_config(config.views), config.evaluate.view_shift
   if shift:
     turned = {
@@ -167,6 +186,27 @@ def _film_elsewhere(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
     }
     _film_unseen(config, workdir / "unseen_views", turned, [config.env.robot])
   _film_unseen(config, workdir / "other_robots", views, config.evaluate.robots)
+  if config.evaluate.failed_episodes and not (workdir / "failed").exists():
+    _film_failures(config, workdir / "failed", views)
+
+
+def _film_failures(
+  config: ml_collections.ConfigDict, folder: pathlib.Path, views: dict[str, View]
+) -> None:
+  """Experts that turn into random motion early on; those that succeed all the same are left out."""
+  videos = []
+  options = {**env_options(config.env), "placement": None}
+  with RobotEnv(**options, size=config.record.size, quality=config.record.quality) as env:
+    for episode in range(config.evaluate.failed_episodes):
+      seed = episode_seed(Stream.OFF_PATH, _UNSEEN_RUN, _FAILED_FROM + episode)
+      after = int(np.random.default_rng(seed).integers(*_GIVE_UP))
+      videos += record_episode(
+        env, views, seed, episode=episode, robot_free=False, hold=config.record.hold,
+        frame_stride=config.record.frame_stride, act=abandoned_expert(env, after, seed),
+      )  # fmt: skip
+  failed = [video for video in videos if not video.success]
+  if failed:
+    write_videos(folder, failed)
 
 
 def _film_unseen(

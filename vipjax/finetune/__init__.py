@@ -8,9 +8,8 @@ from vipjax.finetune.run import (
   step_devices,
   steps_per_dispatch,
 )
+from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.finetune.step import (
-  Settings,
-  TccSettings,
   TrainState,
   init_state,
   make_train_step,

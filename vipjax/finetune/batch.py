@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from vipjax import sampling
+from vipjax.finetune import priorities
 
 # Background clips have no hard part to skew towards.
 _UNIFORM = sampling.make_sampler("uniform")
@@ -36,6 +37,8 @@ class Batch(NamedTuple):
     tcc_indices: int32 [V, N]; None without TCC.
     cycles: int32 [K, T]; None for all ordered pairs.
     starts: int32 [K]; None for all ordered pairs.
+    weights: float32 [B], how much each clip counts; None: all the same.
+    cells: int32, where the task's clips start, for `priorities.update`; None likewise.
   """
 
   frames: Frames
@@ -43,6 +46,8 @@ class Batch(NamedTuple):
   tcc_indices: jax.Array | None
   cycles: jax.Array | None
   starts: jax.Array | None
+  weights: jax.Array | None = None
+  cells: jax.Array | None = None
 
 
 def sample_batch(
@@ -58,6 +63,7 @@ def sample_batch(
   num_cycles: int,
   videos_per_cycle: int,
   last_goal: float = 0.0,
+  errors: jax.Array | None = None,
 ) -> Batch:
   """Draws a batch; jittable. It needs the lengths of the videos and none of their frames.
 
@@ -74,19 +80,24 @@ def sample_batch(
     num_cycles: K cycles; 0 for all ordered pairs.
     videos_per_cycle: T.
     last_goal: share of the task's clips whose goal is the last frame of their video.
+    errors: float32 [V, bins] of the prioritised sampler; it needs them, others do not.
   """
   keys = jax.random.split(key, 6)
-  clips = _clips(keys[0], lengths[:num_task], 0, batch_size, sampler, last_goal)
+  clips, weights, cells = _clips(
+    keys[0], lengths[:num_task], 0, batch_size, sampler, last_goal, errors
+  )
   if background_clips:
-    more = _clips(keys[1], lengths[num_task:], num_task, background_clips, _UNIFORM)
+    more, *_ = _clips(keys[1], lengths[num_task:], num_task, background_clips, _UNIFORM)
     clips = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), clips, more)
+    if weights is not None:
+      weights = jnp.concatenate([weights, jnp.ones(background_clips)])
   count = batch_size + background_clips
   permutations = jnp.zeros((0, count), jnp.int32)
   if num_negatives:
     permutation_keys = jax.random.split(keys[2], num_negatives)
     permutations = jax.vmap(lambda k: jax.random.permutation(k, count))(permutation_keys)
   if not tcc_frames:
-    return Batch(clips, permutations, None, None, None)
+    return Batch(clips, permutations, None, None, None, weights, cells)
   indices = sampling.frame_subset(keys[3], sampler, lengths[:num_task], tcc_frames, max_length)
   subsets = Frames(
     jnp.repeat(jnp.arange(num_task, dtype=jnp.int32), tcc_frames),
@@ -99,15 +110,21 @@ def sample_batch(
     cycle_key, start_key = jax.random.split(keys[5])
     cycles = sampling.sample_cycles(cycle_key, num_task, num_cycles, videos_per_cycle)
     starts = sampling.sample_starts(start_key, num_cycles, tcc_frames)
-  return Batch(frames, permutations, indices, cycles, starts)
+  return Batch(frames, permutations, indices, cycles, starts, weights, cells)
 
 
-def _clips(key, lengths, offset: int, count: int, sampler, last_goal: float = 0.0) -> Frames:
+def _clips(key, lengths, offset: int, count: int, sampler, last_goal: float = 0.0, errors=None):
+  """Frames of clips; and their weights and cells, None but with the prioritised sampler."""
   video_key, index_key, crop_key = jax.random.split(key, 3)
-  video = sampling.sample_videos(video_key, lengths.shape[0], count)
-  indices = sampling.clip_indices(index_key, sampler, lengths[video], last_goal)
-  return Frames(
+  positions = weights = cells = None
+  if errors is None:
+    video = sampling.sample_videos(video_key, lengths.shape[0], count)
+  else:
+    video, positions, cells, weights = priorities.draw(video_key, errors, sampler, count)
+  indices = sampling.clip_indices(index_key, sampler, lengths[video], last_goal, positions)
+  frames = Frames(
     jnp.repeat(video + offset, 4),
     indices.reshape(-1),
     jnp.repeat(jax.random.split(crop_key, count), 4),
   )
+  return frames, weights, cells

@@ -8,7 +8,8 @@ import grain
 import jax
 import numpy as np
 
-from vipjax.finetune.step import Fed, Settings, make_draw
+from vipjax.finetune.settings import Settings
+from vipjax.finetune.step import Fed, make_draw
 from vipjax.types import Video
 from vipjax.videos import check_same_size
 

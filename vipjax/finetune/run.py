@@ -14,9 +14,8 @@ from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
 from vipjax.finetune.feed import feed, padded_megabytes
 from vipjax.finetune.loop import STAGE, run_steps
+from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.finetune.step import (
-  Settings,
-  TccSettings,
   frames_per_step,
   init_state,
   make_train_step,
@@ -62,17 +61,16 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   settings = make_settings(config.finetune)
   videos = load_videos(config, workdir)
   check_cycles(settings.tcc, len(videos))
-  background = _load_background(config, workdir)
+  everything = [*videos, *_load_background(config, workdir)]
+  resident = _fits(everything, config)
   key = jax.random.key(config.seed)
   value = make_encoder(config.encoder, jax.random.fold_in(key, _INIT_STREAM))
   if not (workdir / "encoder_before").exists():
     encoder.save(workdir / "encoder_before", value)
-  state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings)
+  state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings, len(videos))
 
   devices = step_devices(frames_per_step(settings, len(videos)))
   step = make_train_step(value, settings, len(videos), len(devices))
-  everything = [*videos, *background]
-  resident = padded_megabytes(everything) <= config.data.resident_mb
   # A batch that the host feeds is for one step.
   counts = {1, steps_per_dispatch()} if resident else {1}
   dispatches = {count: parallel.compile_step(repeat(step, count), devices) for count in counts}
@@ -157,12 +155,16 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
       raise UserError(f"expected config.finetune.{name} of at least 1, got {config[name]}.")
   if config.loss not in ("vip", "triplet"):
     raise UserError(f"expected config.finetune.loss 'vip' or 'triplet', got {config.loss!r}.")
-  sampler = config.sampler
+  if config.loss != "vip" and config.sampler.name == "prioritised":
+    raise UserError(
+      f"expected config.finetune.loss 'vip' with the sampler 'prioritised', which learns from its "
+      f"errors, got {config.loss!r}; choose another sampler."
+    )
   return Settings(
     batch_size=config.batch_size,
     background_clips=config.background_clips,
     loss=config.loss,
-    sampler=sampling.make_sampler(sampler.name, rate=sampler.rate, a=sampler.a, b=sampler.b),
+    sampler=sampling.make_sampler(**config.sampler),
     learning_rate=config.learning_rate,
     head_learning_rate=config.head_learning_rate,
     decay_steps=config.steps if config.decay else 0,
@@ -218,6 +220,20 @@ def step_devices(frames: int) -> list[jax.Device]:
   if devices[0].platform != "cpu":
     return devices
   return devices[: max(n for n in range(1, len(devices) + 1) if frames % n == 0)]
+
+
+def _fits(videos: list[Video], config: ml_collections.ConfigDict) -> bool:
+  """Whether the device holds the videos; else the host feeds it, if the sampler allows."""
+  needed = padded_megabytes(videos)
+  if needed <= config.data.resident_mb:
+    return True
+  if config.finetune.sampler.name == "prioritised":
+    raise UserError(
+      "expected videos on the device with finetune.sampler.name = 'prioritised', because the host "
+      f"draws batches ahead, before their errors are known; these take {needed:.0f} MiB of "
+      f"data.resident_mb = {config.data.resident_mb}: raise it or choose another sampler."
+    )
+  return False
 
 
 def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:

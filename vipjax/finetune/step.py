@@ -7,7 +7,6 @@ lie on the device as uint8.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,77 +14,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vipjax import losses, sampling
+from vipjax import losses
 from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
+from vipjax.finetune import priorities
 from vipjax.finetune.batch import Batch, sample_batch
+from vipjax.finetune.settings import Settings
 from vipjax.runtime import parallel
 from vipjax.types import VideoSet
-
-
-@dataclasses.dataclass(frozen=True)
-class TccSettings:
-  """The cycle-consistency loss: weight 0 turns it off; other fields as `losses.tcc_loss`.
-
-  Attributes:
-    weight: factor of the TCC loss beside the VIP loss.
-    num_cycles: K cycles; 0 takes all ordered pairs of videos from every frame instead.
-    videos_per_cycle: T videos in each cycle (with K > 0).
-    frames: frames drawn of each video.
-    loss: "regression_mse", "regression_mse_var", "regression_huber" or "classification".
-    similarity: "l2" or "cosine".
-    temperature: of every softmax.
-  """
-
-  weight: float = 1.0
-  num_cycles: int = 20
-  videos_per_cycle: int = 4
-  frames: int = 16
-  loss: str = "regression_mse"
-  similarity: str = "l2"
-  temperature: float = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What one training step does.
-
-  Attributes:
-    batch_size: clips of four frames in the VIP loss.
-    loss: "vip", or "triplet", a baseline (`losses.triplet_loss`) in its place.
-    background_clips: further clips in the VIP loss from unlabelled background videos; 0 is
-      published. They teach what lies off the expert's path.
-    sampler: draws the first frame of each clip and the frames for TCC; background clips are drawn
-      uniformly.
-    learning_rate: of Adam.
-    head_learning_rate: of Adam for the last, dense layer; 0 takes learning_rate (published). A
-      fresh encoder's embeddings span a distance of about 1 and VIP wants about one unit per
-      frame: at a common rate most steps would go into growing that layer.
-    decay_steps: updates over which both rates fall to 0 along a cosine; 0 keeps them (published).
-    last_goal: share of the task's clips whose goal is the last frame of their video; 0 is
-      published. The reward asks for the distance to that frame alone.
-    discount, num_negatives, l1_weight, l2_weight: as `losses.vip_loss`.
-    crop_scale: least and greatest area of the random crop.
-    then_resize: resize after the crop, before the central cut (VIP: 256); 0 for none.
-    train_batch_norm: whether BatchNorm uses batch statistics and updates its running ones.
-    tcc: the cycle-consistency loss.
-  """
-
-  batch_size: int = 4
-  background_clips: int = 0
-  loss: str = "vip"
-  sampler: sampling.Sampler = sampling.Sampler("exponential")
-  learning_rate: float = 1e-4
-  head_learning_rate: float = 0.0
-  decay_steps: int = 0
-  last_goal: float = 0.0
-  discount: float = 0.98
-  num_negatives: int = 3
-  l1_weight: float = 0.001
-  l2_weight: float = 0.001
-  crop_scale: tuple[float, float] = (0.2, 1.0)
-  then_resize: int = 0
-  train_batch_norm: bool = True
-  tcc: TccSettings = TccSettings()
 
 
 class TrainState(NamedTuple):
@@ -99,6 +34,7 @@ class TrainState(NamedTuple):
     opt_state: Adam's.
     skipped: int32 [2], updates that were not finite and changed nothing: in all, and in a row up
       to now.
+    errors: what the prioritised sampler has learnt, see `priorities`; None with other samplers.
   """
 
   step: jax.Array
@@ -107,6 +43,7 @@ class TrainState(NamedTuple):
   batch_stats: Any
   opt_state: Any
   skipped: jax.Array
+  errors: jax.Array | None = None
 
 
 class Fed(NamedTuple):
@@ -123,14 +60,27 @@ class Fed(NamedTuple):
   lengths: Any
 
 
-def init_state(key: jax.Array, value: ValueFunction, settings: Settings) -> TrainState:
-  """The state before the first update; `key` is kept in it."""
+def init_state(
+  key: jax.Array, value: ValueFunction, settings: Settings, num_task: int = 0
+) -> TrainState:
+  """The state before the first update.
+
+  Args:
+    key: kept in it.
+    value: gives the variables.
+    settings: of the training step.
+    num_task: how many videos the task has; only the prioritised sampler needs to know.
+  """
   # Copies: the training step donates its state, and the caller keeps its value function.
   variables = jax.tree.map(jnp.array, value.variables)
   params = variables["params"]
   opt_state = _optimizer(settings).init(params)
   statistics = variables.get("batch_stats", {})
-  return TrainState(jnp.int32(0), key, params, statistics, opt_state, jnp.zeros(2, jnp.int32))
+  skipped = jnp.zeros(2, jnp.int32)
+  errors = None
+  if settings.sampler.kind == "prioritised":
+    errors = priorities.init_errors(num_task, settings.sampler.bins)
+  return TrainState(jnp.int32(0), key, params, statistics, opt_state, skipped, errors)
 
 
 def frames_per_step(settings: Settings, num_task: int) -> int:
@@ -139,16 +89,14 @@ def frames_per_step(settings: Settings, num_task: int) -> int:
   return 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
 
 
-def make_draw(
-  settings: Settings, num_task: int, max_length: int
-) -> Callable[[jax.Array, jax.Array, jax.Array], Batch]:
-  """(the run's key, step, lengths [N]) -> the batch of that step; jittable.
+def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..., Batch]:
+  """(the run's key, step, lengths [N], `TrainState.errors`) -> the batch of that step; jittable.
 
   It is the same on the device and on the host, so that a run is the same wherever its videos lie.
   """
   tcc = settings.tcc
 
-  def draw(key, step, lengths):
+  def draw(key, step, lengths, errors=None):
     return sample_batch(
       jax.random.fold_in(key, step),
       lengths,
@@ -162,6 +110,7 @@ def make_draw(
       tcc.num_cycles,
       tcc.videos_per_cycle,
       settings.last_goal,
+      errors,
     )
 
   return draw
@@ -214,16 +163,18 @@ def make_train_step(
   def loss_fn(params, batch_stats, batch, crop, pixels, lengths):
     embeddings, batch_stats = embed(params, batch_stats, crop, pixels)
     clip_frames = embeddings[: 4 * clips].reshape((clips, 4, -1))
+    rewards = -jnp.ones(clips)
     if settings.loss == "triplet":
       total, metrics = losses.triplet_loss(clip_frames)
     else:
       total, metrics = losses.vip_loss(
         clip_frames,
-        -jnp.ones(clips),
+        rewards,
         batch.permutations,
         discount=settings.discount,
         l1_weight=settings.l1_weight,
         l2_weight=settings.l2_weight,
+        weights=batch.weights,
       )
     if tcc_frames:
       cycle_loss, tcc_metrics = losses.tcc_loss(
@@ -238,20 +189,22 @@ def make_train_step(
       )
       total = total + tcc.weight * cycle_loss
       metrics = {**metrics, **tcc_metrics}
-    return total, ({"loss": total, **metrics}, batch_stats)
+    found = losses.vip_errors(clip_frames, rewards, settings.discount)[: settings.batch_size]
+    return total, ({"loss": total, **metrics}, batch_stats, found)
 
   def share(state, data):
     """The batch, and the crops and pixels of this device's share of its frames."""
     if isinstance(data, Fed):
       crop, pixels = parallel.shard((data.batch.frames.crop, data.pixels), num_devices)
       return data.batch, crop, pixels
-    batch = make_draw(settings, num_task, data.frames.shape[1])(state.key, state.step, data.lengths)
+    draw = make_draw(settings, num_task, data.frames.shape[1])
+    batch = draw(state.key, state.step, data.lengths, state.errors)
     mine = parallel.shard(batch.frames, num_devices)
     return batch, mine.crop, data.frames[mine.video, mine.index]
 
   def step(state, data):
     batch, crop, pixels = share(state, data)
-    grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(
+    grads, (metrics, batch_stats, found) = jax.grad(loss_fn, has_aux=True)(
       state.params, state.batch_stats, batch, crop, pixels, data.lengths
     )
     grads = parallel.mean(grads, num_devices)
@@ -259,15 +212,19 @@ def make_train_step(
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.tree.norm(grads)
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
-    params, batch_stats, opt_state = jax.tree.map(
+    errors = state.errors
+    if errors is not None:
+      errors = priorities.update(errors, batch.cells, found, settings.sampler.momentum)
+    params, batch_stats, opt_state, errors = jax.tree.map(
       lambda new, old: jnp.where(finite, new, old),
-      (params, batch_stats, opt_state),
-      (state.params, state.batch_stats, state.opt_state),
+      (params, batch_stats, opt_state, errors),
+      (state.params, state.batch_stats, state.opt_state, state.errors),
     )
     in_all, in_a_row = state.skipped
     skipped = jnp.where(finite, jnp.stack([in_all, 0]), jnp.stack([in_all + 1, in_a_row + 1]))
     metrics["skipped"], metrics["skipped_in_a_row"] = skipped
-    return TrainState(state.step + 1, state.key, params, batch_stats, opt_state, skipped), metrics
+    state = TrainState(state.step + 1, state.key, params, batch_stats, opt_state, skipped, errors)
+    return state, metrics
 
   return step
 

@@ -2,7 +2,7 @@
 
 from vipjax.losses.tcc import TCC_LOSSES, TCC_SIMILARITIES, cycle_index_error, tcc_loss
 from vipjax.losses.triplet import triplet_loss
-from vipjax.losses.vip import vip_loss
+from vipjax.losses.vip import vip_errors, vip_loss
 
 __all__ = [
   "TCC_LOSSES",
@@ -10,5 +10,6 @@ __all__ = [
   "cycle_index_error",
   "tcc_loss",
   "triplet_loss",
+  "vip_errors",
   "vip_loss",
 ]

@@ -17,6 +17,7 @@ def vip_loss(
   epsilon: float = 1e-8,
   l1_weight: float = 0.0,
   l2_weight: float = 0.0,
+  weights: jax.Array | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Attracts first frames to goals and holds neighbouring frames apart (the dual of VIP).
 
@@ -41,6 +42,8 @@ def vip_loss(
     epsilon: bounds the log terms from below, >= 0.
     l1_weight: weight of the mean L1 norm, >= 0.
     l2_weight: weight of the mean L2 norm, >= 0.
+    weights: numbers [B] > 0 by which clips count in the means of attraction and td; in those of the
+      negatives the product of the two clips' that make a pair. None: all the same.
 
   Returns:
     The loss, a float scalar, and scalars by name: `vip_loss` (without the norms' terms),
@@ -55,21 +58,27 @@ def vip_loss(
   rewards = checks.number_array("rewards", rewards, "[B]", (batch,)).astype(embeddings.dtype)
   first, goal, current, following = (embeddings[:, i] for i in range(4))
 
+  if weights is not None:
+    weights = checks.number_array("weights", weights, "[B]", (batch,)).astype(embeddings.dtype)
   first_distance = norm(first - goal)
-  attraction = (1.0 - discount) * jnp.mean(first_distance)
+  attraction = (1.0 - discount) * jnp.average(first_distance, weights=weights)
 
-  def log_mean_exp_residual(current, following):
+  def log_mean_exp_residual(current, following, weights):
     # Transitions [M, B, D] against the goals of their rows. V = -distance, hence the signs.
     distance, following_distance = norm(current - goal[None]), norm(following - goal[None])
     residual = discount * following_distance - distance - rewards[None]
-    log_mean = jax.nn.logsumexp(residual) - np.log(residual.size)
+    total = np.log(residual.size) if weights is None else jnp.log(jnp.sum(weights))
+    log_mean = jax.nn.logsumexp(residual, b=weights) - total
     return jnp.logaddexp(jnp.log(jnp.asarray(epsilon, residual.dtype)), log_mean)
 
-  td = log_mean_exp_residual(current[None], following[None])
+  td = log_mean_exp_residual(
+    current[None], following[None], None if weights is None else weights[None]
+  )
   negatives = jnp.zeros_like(td)
   if np.shape(permutations) != (0, batch):  # No negatives: an empty array of any dtype will do.
     shuffles = checks.index_array("permutations", permutations, "[M, B]", (None, batch), batch)
-    negatives = log_mean_exp_residual(current[shuffles], following[shuffles])
+    pairs = None if weights is None else weights[None] * weights[shuffles]
+    negatives = log_mean_exp_residual(current[shuffles], following[shuffles], pairs)
 
   vip = attraction + td + negatives
   # Not jnp.abs, whose gradient at 0 is 1.
@@ -86,6 +95,21 @@ def vip_loss(
     "l2_norm": l2_norm,
   }
   return vip + l1_weight * l1_norm + l2_weight * l2_norm, metrics
+
+
+def vip_errors(embeddings: jax.Array, rewards: jax.Array, discount: float = 0.98) -> jax.Array:
+  """TD errors |r + discount V(o_t+1, g) - V(o_t, g)| of single clips, without gradient.
+
+  Args:
+    embeddings: floats [B, 4, D], as for `vip_loss`.
+    rewards: numbers [B].
+    discount: gamma, in [0, 1].
+
+  Returns:
+    Floats [B], >= 0.
+  """
+  _, goal, current, following = (jax.lax.stop_gradient(embeddings[:, i]) for i in range(4))
+  return jnp.abs(rewards - discount * norm(following - goal) + norm(current - goal))
 
 
 def norm(x: jax.Array) -> jax.Array:

@@ -116,7 +116,9 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "finetune.sampler.name",
       finetune.sampler.name,
       "exponential",
-      "The published sampler draws first frames ever likelier towards the end; this one does not.",
+      "The published sampler draws first frames ever likelier towards the end, wherever the hard "
+      "part is; prioritised asks the value where it is most wrong, others draw evenly or around a "
+      "place.",
     ),
     (
       "finetune.train_batch_norm",

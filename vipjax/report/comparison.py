@@ -11,7 +11,8 @@ import numpy as np
 
 from vipjax.evaluation import bootstrap_interval
 from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png, style_axes
-from vipjax.report.elements import Safe, document, element, join, picture, section, table
+from vipjax.report.elements import Safe, element, join, picture, section, table
+from vipjax.report.interactive import chart, interactive_document
 from vipjax.report.tables import flatten
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
@@ -105,7 +106,7 @@ def write_comparison(
   summaries = {name: summarise(runs[name]) for name in names}
   run_folder.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
   path = workdir / "ablation.html"
-  run_folder.write_text(path, document("Ablation", *_parts(summaries, problems)))
+  run_folder.write_text(path, interactive_document("Ablation", *_parts(summaries, problems)))
   return path
 
 
@@ -164,9 +165,43 @@ def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
   notes = [element("div", element("p", f"Left out: {text}"), class_="note") for text in problems]
   return [
     element("header", element("h1", "What each part of the method is worth"), *notes),
-    section("At a glance", drawn),
+    section("At a glance", _charts(summaries, drawn), element("p", caption, class_="sub")),
     section("All numbers", table(header, rows, range(1, len(header)))),
   ]
+
+
+def _charts(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]], instead: Safe) -> Safe:
+  """`plot_comparison` as charts that tell their numbers."""
+  made = []
+  for key in _DRAWN:
+    cells = {name.replace("_", " "): each[key] for name, each in summaries.items() if key in each}
+    if not cells:
+      continue
+    ends = {
+      name: [0.0 if cell[end] is None else abs(cell[end] - cell["mean"]) for name, cell in
+             cells.items()]
+      for name, end in (("array", "high"), ("arrayminus", "low"))
+    }  # fmt: skip
+    means = {
+      "x": [cell["mean"] for cell in cells.values()], "y": [*cells], "name": "mean", "colour": 0,
+      "plotly": {"mode": "markers", "marker": {"size": 9}, "customdata": [*map(_text,
+                 cells.values())], "hovertemplate": "%{y}: %{customdata}<extra></extra>",
+                 "error_x": {"type": "data", "symmetric": False, "thickness": 3, **ends}},
+    }  # fmt: skip
+    seeds = [(name, *pair) for name, cell in cells.items() for pair in cell["seeds"].items()]
+    dots = {
+      "x": [number for *_, number in seeds], "y": [name for name, *_ in seeds], "name": "seeds",
+      "colour": "faint",
+      "plotly": {"mode": "markers", "marker": {"size": 6, "symbol": "circle-open"},
+                 "text": [seed for _, seed, _ in seeds],
+                 "hovertemplate": "%{y}, seed %{text}: %{x:.3f}<extra></extra>"},
+    }  # fmt: skip
+    layout = {
+      "title": METRICS[key], "height": 130 + 26 * len(summaries), "xaxis": {},
+      "yaxis": {"autorange": "reversed", "type": "category"},
+    }  # fmt: skip
+    made.append(chart(METRICS[key], [dots, means], layout, Safe() if made else instead))
+  return element("div", *made, class_="charts broad")
 
 
 def _links(name: str, made: Mapping[str, Mapping[str, Any]]) -> Safe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from vipjax import encoder
 from vipjax.evaluation.alignment import leads_back, nearest_frames
 from vipjax.evaluation.cross_embodiment import Cell, encoder_run
-from vipjax.report.canvas import LIGHT, Theme, make_figure, png
+from vipjax.report import elements
+from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png
 from vipjax.report.evidence_plots import plot_neighbours
 from vipjax.runtime import run_folder
 from vipjax.types import Video
@@ -35,14 +36,18 @@ _GROUP = ("learnt_from", "target", "tcc", "robot_free")
 
 
 def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str:
-  """Writes `matrix.png`, `table.md` and aligned pictures, and returns the table.
+  """Writes `matrix.png`, `table.md`, aligned pictures and a page of them all.
 
   `aligned_<target>_<arm>.png` has frames of the target beside those of the one arm learnt from, and
-  `aligned_<arm>_<arm>_both.png` those of two arms learnt from together.
+  `aligned_<arm>_<arm>_both.png` those of two arms learnt from together. The page is
+  `cross_embodiment.html`.
 
   Args:
     rows: what `vipjax.evaluation.cross_embodiment.cross_embodiment` returned.
     workdir: its run folder.
+
+  Returns:
+    The table.
   """
   (workdir / "matrix.png").write_bytes(plot_matrix(rows))
   text = table(rows)
@@ -59,7 +64,36 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
   for (query, answer, ending), pair in shown.items():
     picture = _aligned(workdir, query, answer, pair)
     (workdir / f"aligned_{query}_{answer}{ending}.png").write_bytes(picture)
+  run_folder.write_text(workdir / "cross_embodiment.html", _page(rows, workdir, shown))
   return text
+
+
+def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable[tuple]) -> str:
+  header, *lines = _cells(rows)
+  aligned = [
+    elements.picture(
+      *[(workdir / f"aligned_{query}_{answer}{ending}.png").read_bytes()] * 2,
+      f"Frames of {query} above their nearest neighbours in {answer}",
+      f"A video of {query}, and the frames of {answer} nearest to each by two encoders that learnt "
+      f"from {'both' if ending else answer}. Aligned videos show the same moment in a column; "
+      "frames whose nearest neighbour leads back to them are framed.",
+    )
+    for query, answer, ending in shown
+  ]
+  matrix = elements.picture(
+    *(plot_matrix(rows, theme) for theme in (LIGHT, DARK)),
+    "Matrices of rank correlations, arms learnt from against arms judged on",
+    "Rank correlation of the value with time in unseen episodes of an arm (columns) that the "
+    "encoder never saw, after fine-tuning on others (rows). 1 is best, 0 says nothing.",
+  )
+  numbers = elements.table(header, lines, numbers=range(4, len(header)))
+  return elements.document(
+    "Cross-embodiment",
+    elements.element("header", elements.element("h1", "What other arms teach")),
+    elements.section("At a glance", matrix),
+    elements.section("All numbers", numbers),
+    elements.section("Alignment", *aligned) if aligned else None,
+  )
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -67,15 +101,20 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
   With several seeds a number is followed by the least and the greatest.
   """
+  header, *cells = ("| " + " | ".join(words) + " |" for words in _cells(rows))
+  return "\n".join([header, "|" + "---|" * (5 + len(_COLUMNS)), *cells])
+
+
+def _cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+  """The header of the table and its lines."""
   header = ["learnt from", "judged on", "TCC", "robot-free", "seeds"]
-  header += [name.replace("_", " ") for name in _COLUMNS]
-  lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+  lines = [header + [name.replace("_", " ") for name in _COLUMNS]]
   for key, group in _grouped(rows).items():
     arms, target, tcc, robot_free = key
     words = ["+".join(arms), target, "yes" if tcc else "no", "yes" if robot_free else "no"]
     words += [str(len(group)), *(_spread(group, name) for name in _COLUMNS)]
-    lines.append("| " + " | ".join(words) + " |")
-  return "\n".join(lines)
+    lines.append(words)
+  return lines
 
 
 def plot_matrix(rows: Sequence[dict[str, Any]], theme: Theme = LIGHT) -> bytes:

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from vipjax.videos import resize_frames
 # More would make the page slow to open; a link to the file stands in.
 _LARGEST_VIDEO_BYTES = 16_000_000
 _THUMBNAIL = 160  # pixels, height
-_VOID = ("img", "meta", "source")
+_VOID = ("img", "input", "meta", "source")
 
 
 class Safe(str):
@@ -56,8 +57,14 @@ def join(children: Iterable[str | None]) -> Safe:
   )
 
 
-def document(title: str, *children: str | None) -> str:
-  """A whole page, which holds all that it shows and fetches nothing."""
+def document(title: str, *children: str | None, script_policy: str = "'none'") -> str:
+  """A whole page, which holds all that it shows and fetches nothing.
+
+  Args:
+    title: shown in the browser's tab.
+    *children: the contents.
+    script_policy: which scripts may run, as sources of a Content-Security-Policy.
+  """
   head = element(
     "head",
     element("meta", charset="utf-8"),
@@ -66,7 +73,8 @@ def document(title: str, *children: str | None) -> str:
     element(
       "meta",
       http_equiv="Content-Security-Policy",
-      content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'",
+      content="default-src 'none'; img-src data: blob:; media-src data:; "
+      f"style-src 'unsafe-inline'; script-src {script_policy}",
     ),
     element("title", f"{title} · vipjax"),
     element("style", Safe(STYLE)),
@@ -89,6 +97,13 @@ def tile(name: str, number: str, explanation: str) -> Safe:
 def section(title: str, *children: str | None) -> Safe:
   """A part of the page under its heading, which a link can point to."""
   return element("section", element("h2", title), *children, id=title.lower().replace(" ", "-"))
+
+
+def contents(sections: Iterable[Safe | None]) -> Safe:
+  """Links to sections, in a row."""
+  found = [re.match(r'<section id="(.*?)"><h2>(.*?)</h2>', part) for part in sections if part]
+  links = [element("a", Safe(each[2]), href=f"#{html.unescape(each[1])}") for each in found if each]
+  return element("nav", *links)
 
 
 def not_run(what: str) -> Safe:
@@ -143,9 +158,7 @@ def thumbnail(image: np.ndarray, caption: str) -> Safe:
   return element("figure", picture, element("figcaption", caption))
 
 
-def video(
-  path: pathlib.Path, caption: str, relative_to: pathlib.Path, autoplay: bool = False
-) -> Safe:
+def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
   """An mp4 in the page itself; a link to the file where it is too large for that."""
   if path.stat().st_size > _LARGEST_VIDEO_BYTES:
     inside = path.is_relative_to(relative_to)
@@ -153,15 +166,19 @@ def video(
     return element("p", f"{caption}: ", element("a", link, href=link), " (too large for the page)")
   player = element(
     "video",
-    src=_data("video/mp4", path.read_bytes()),
+    src=video_url(path),
     controls=True,
-    autoplay=autoplay,
     loop=True,
     muted=True,
     playsinline=True,
     aria_label=caption,
   )
   return element("figure", player, element("figcaption", caption))
+
+
+def video_url(path: pathlib.Path) -> str:
+  """An mp4 as a URL that holds all of it."""
+  return _data("video/mp4", path.read_bytes())
 
 
 def _data(kind: str, content: bytes) -> str:

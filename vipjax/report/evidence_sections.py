@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipjax.report.elements import Safe, element, section, table, thumbnail, video
+from vipjax.report.elements import Safe, element, section, table, thumbnail
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
 from vipjax.videos import read_image
@@ -32,15 +32,14 @@ ALTERNATIVES = {
   "off_path": "The value against the simulator's progress, state by state",
   "hacks": "Frames with a high value and little progress",
 }
-_MOST_FILMS = 4
 _MOST_GOALS = 24
 # Measures of alignment, attention and states off the path, in words.
 _ALIGNMENT = {
   "tau": "Kendall's tau of nearest frames",
   "cycle_consistency_2": "cycles of two videos that close",
   "cycle_consistency_3": "of three",
-  "cycle_error_2": "error of two, in videos",
-  "cycle_error_3": "of three",
+  "cycle_index_error_2": "error of two, in frames",
+  "cycle_index_error_3": "of three",
 }
 _ATTENTION = {
   "object_over_area": "object: share ÷ area",
@@ -92,15 +91,16 @@ def alignment(run: Run, picture: Safe | None) -> Safe | None:
   if not groups:
     return None
   rows = [
-    (name.replace("_", " "), *(value_text(made[key]) for key in _ALIGNMENT))
+    # Older runs lack some.
+    (name.replace("_", " "), *(value_text(made.get(key)) for key in _ALIGNMENT))
     for name, made in groups.items()
   ]
   numbers = range(1, len(_ALIGNMENT) + 1)
   return section("Alignment", picture, table(("videos", *_ALIGNMENT.values()), rows, numbers))
 
 
-def attention(run: Run, picture: Safe | None) -> Safe | None:
-  """What the value looks at."""
+def attention(run: Run, player: Safe | None, picture: Safe | None) -> Safe | None:
+  """What the value looks at, in films beside their curves, as a picture and in numbers."""
   if not run.attention:
     return None
   means = run.attention["means"]
@@ -115,21 +115,16 @@ def attention(run: Run, picture: Safe | None) -> Safe | None:
   agreement = ", ".join(
     f"{_stage_words(name)} {value_text(number)}" for name, number in means["agreement"].items()
   )
-  films = [
-    video(run.workdir / "attention" / each["film"], each["name"], run.workdir)
-    for each in run.attention["videos"]
-    if each["film"] and (run.workdir / "attention" / each["film"]).is_file()
-  ][:_MOST_FILMS]
   explanation = (
     "In the films: the frame, the map of the last convolutional stage and, where that has very few "
-    "cells, of a finer one. Red raises the value most; a frame in which nothing raises it has no "
-    "map."
+    "cells, of a finer one, whose shares the curves show. Red raises the value most; a frame in "
+    "which nothing raises it has no map."
   )
   return section(
     "What the value looks at",
-    picture,
-    element("div", *films, class_="films wide"),
     element("p", explanation),
+    player,
+    picture,
     table(("maps", *_ATTENTION.values()), rows, range(1, len(_ATTENTION) + 1)),
     element("p", f"Mean change of the value ÷ first distance when hidden: {hidden}."),
     element(
@@ -140,7 +135,7 @@ def attention(run: Run, picture: Safe | None) -> Safe | None:
   )
 
 
-def off_path(run: Run, picture: Safe | None, hacks: Safe | None) -> Safe | None:
+def off_path(run: Run, chart: Safe | None, picture: Safe | None, hacks: Safe | None) -> Safe | None:
   """Whether the value follows true progress where no video was."""
   if not run.off_path:
     return None
@@ -156,6 +151,7 @@ def off_path(run: Run, picture: Safe | None, hacks: Safe | None) -> Safe | None:
   )
   return section(
     "Off the expert's path",
+    chart,
     picture,
     element("p", explanation),
     table(("", *_OFF_PATH.values()), rows, range(1, len(_OFF_PATH) + 1)),

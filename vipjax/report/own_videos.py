@@ -14,10 +14,11 @@ import numpy as np
 
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation import DistanceCurve, make_curve, video_names
-from vipjax.report import elements, plots
+from vipjax.report import elements, players, plots
 from vipjax.report.canvas import DARK, LIGHT
 from vipjax.report.elements import Safe, element, section, table, thumbnail, tile
 from vipjax.report.film import curve_film
+from vipjax.report.interactive import interactive_document
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
 from vipjax.runtime import run_folder
@@ -154,14 +155,14 @@ def write_curves(
     film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)
     path = folder / "films" / f"{name}.mp4"
     write_video(path, film, each.video.fps, crf=20, overwrite=True)
-    films.append(elements.video(path, each.curve.name, folder, autoplay=True))
+    films.append(elements.video(path, each.curve.name, folder))
   seconds += time.monotonic() - started
-  page = elements.document(
+  page = interactive_document(
     "Distance curves",
     _header(measured, facts, seconds),
-    section("Curves", _curves(measured)),
+    section("Curves", _player(folder, measured), _curves(measured)),
     section("Goals", *_goals(measured)),
-    section("Watch them", *films, _more(measured)),
+    section("Watch them", element("div", *films, class_="films wide"), _more(measured)),
     section("Frames", _frames(measured)),
     section("Numbers", _numbers(measured)),
     section("How this was made", table((), list(facts.items()))),
@@ -205,6 +206,24 @@ def _header(measured: Sequence[Measured], facts: dict[str, str], seconds: float)
     *(element("div", element("p", warning), class_="note") for warning in warnings),
     element("div", *tiles, class_="tiles"),
   )
+
+
+def _player(folder: pathlib.Path, measured: Sequence[Measured]) -> Safe:
+  """The videos and their curves, moving together."""
+  items, curves = [], []
+  for number, each in enumerate(measured):
+    film = None
+    if number < _MOST_FILMS:
+      path = folder / "films" / f"small{number:02d}.mp4"
+      write_video(path, each.video.frames, each.video.fps, crf=26, overwrite=True)
+      film = elements.video_url(path)
+    goal = f"Goal: {each.goal.name}."
+    items.append({"name": each.curve.name, "group": "videos", "film": film, "facts": goal})
+    curves.append({
+      "x": each.curve.times, "y": each.curve.distances, "name": each.curve.name, "item": number,
+      "group": each.curve.name, "colour": number,
+    })  # fmt: skip
+  return players.distance_player(items, curves)
 
 
 def _curves(measured: Sequence[Measured]) -> Safe:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vipjax.report import evidence_plots, evidence_sections, plots, sections
+from vipjax.report import evidence_plots, evidence_sections, players, plots, sections
 from vipjax.report.canvas import DARK, LIGHT, Theme
-from vipjax.report.elements import Safe, document, picture, video
+from vipjax.report.elements import Safe, contents, picture, video
 from vipjax.report.film import curve_film
+from vipjax.report.interactive import interactive_document
 from vipjax.report.run import Run, read_run
 from vipjax.runtime import run_folder
 from vipjax.runtime.metrics import MetricsWriter
@@ -26,16 +27,15 @@ _MOST_FILMS = 4
 def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """Writes `report.html` and `pictures/*.png` from what the run folder holds.
 
-  TensorBoard gets the pictures, too.
-
-  The page holds its pictures and videos itself, needs no network and no script, and follows the
-  reader's colour scheme. What has not run yet is "not run" in its place, so a report may be
-  written at any time. It never fails for a missing file, only for a damaged one.
+  The page holds its pictures, videos and charts itself, needs no network, and follows the reader's
+  colour scheme; without scripts it shows pictures in place of charts. What has not run yet is "not
+  run" in its place, so a report may be written at any time. It never fails for a missing file, only
+  for a damaged one. TensorBoard gets the pictures, too.
 
   Args:
     workdir: the run folder. Read are `config.json`, `versions.json`, `results.json`,
-      `evaluation.json`, `metrics.jsonl`, `videos/`, `policy/`, `attention/`, `off_path/`
-      and `stages/`.
+      `evaluation.json`, `metrics.jsonl`, `videos/` and what else was filmed, `policy/`,
+      `attention/`, `off_path/` and `stages/`.
 
   Returns:
     The page's path.
@@ -45,24 +45,25 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """
   run = read_run(workdir)
   pictures = _draw(run)
-  page = document(
-    sections.title(run),
-    sections.header(run),
+  off_path = (pictures.get("off_path"), pictures.get("hacks"))
+  films = evidence_sections.curve_films(_curve_films(run))
+  parts = [
+    sections.curves(run, players.distances(run), pictures.get("curves"), films),
+    sections.policy(run, pictures.get("learning")),
+    evidence_sections.attention(run, players.attention(run), pictures.get("attention")),
+    evidence_sections.off_path(run, players.off_path(run), *off_path),
+    evidence_sections.alignment(run, pictures.get("neighbours")),
+    sections.frames(run, pictures.get("frames")),
+    sections.finetuning(run, pictures.get("losses")),
     sections.results(run),
     sections.what_was_run(run),
-    sections.curves(run, pictures.get("curves"), evidence_sections.curve_films(_curve_films(run))),
-    sections.frames(run, pictures.get("frames")),
-    sections.finetuning(pictures.get("losses")),
     evidence_sections.goals(run),
-    sections.policy(run, pictures.get("learning")),
-    evidence_sections.attention(run, pictures.get("attention")),
-    evidence_sections.off_path(run, pictures.get("off_path"), pictures.get("hacks")),
-    evidence_sections.alignment(run, pictures.get("neighbours")),
     sections.cost(run),
     sections.repeat(run),
     sections.versions(run),
-  )
+  ]
   _log(run)
+  page = interactive_document(sections.title(run), sections.header(run), contents(parts), *parts)
   path = run.workdir / "report.html"
   run_folder.write_text(path, page)
   return path

@@ -14,10 +14,24 @@ from vipjax.report.canvas import LIGHT, WIDTH, Theme, make_figure, png, style_ax
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
+# Metrics that are drawn, in words.
+LEARNING = {
+  "success": "success rate",
+  "return": "return (embedding reward)",
+  "distance": "distance to the goal",
+}
+LOSSES = {"loss": "total loss", "vip_loss": "VIP loss", "tcc_loss": "TCC loss"}
+# Groups of videos that were never trained on.
+_GROUPS = {
+  "unseen": "Episodes from seeds never recorded",
+  "unseen_views": "The same from viewpoints never recorded",
+  "other_robots": "The same by other robots",
+  "failed": "Episodes that failed, and random motion; goals are those of successful ones",
+}
 _MOST_PANELS = 8
 _FRAMES_PER_VIDEO = 7
 # Points from which on a line is drawn faint, with its running mean on top.
-_MANY_POINTS = 60
+MANY_POINTS = 60
 
 
 def plot_curves(
@@ -28,12 +42,12 @@ def plot_curves(
 ) -> bytes:
   """Distance to the goal over time, before fine-tuning (dashed) and after it.
 
-  A panel for each recorded video (the first 8) with its last frame, and one with all unseen
-  episodes, their mean drawn strong. Distances are divided by each curve's first (a curve that
+  A panel for each recorded video (the first 8) with its last frame, and one with all videos of each
+  other group, their mean drawn strong. Distances are divided by each curve's first (a curve that
   starts at 0 is drawn undivided).
 
   Args:
-    before: {"recorded": [curve, ...], "unseen": [curve, ...]} with curves as
+    before: {"recorded": [curve, ...], "unseen": [curve, ...], ...} with curves as
       `vipjax.evaluation.DistanceCurve.record` makes them; None or missing keys for none.
     after: the same after fine-tuning.
     last_frames: uint8 [H, W, 3] by the name of the recorded video.
@@ -47,12 +61,12 @@ def plot_curves(
   """
   before, after, last_frames = before or {}, after or {}, last_frames or {}
   names = _names(before.get("recorded"), after.get("recorded"))[:_MOST_PANELS]
-  unseen = bool(before.get("unseen") or after.get("unseen"))
-  if not names and not unseen:
+  groups = [group for group in _GROUPS if before.get(group) or after.get(group)]
+  if not names and not groups:
     raise UserError("Expected at least one distance curve to plot, but none came: evaluate first.")
   columns = min(4, max(len(names), 1))
   rows = math.ceil(len(names) / columns)
-  heights = [2.35] * rows + [2.9] * unseen
+  heights = [2.35] * rows + [2.9] * len(groups)
   figure = make_figure(sum(heights), theme)
   grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
   ceiling = _ceiling(before, after)
@@ -63,9 +77,10 @@ def plot_curves(
     ax.set_ylim(0, ceiling)
     if index % columns == 0:
       ax.set_ylabel("distance ÷ first frame's")
-  if unseen:
-    ax = figure.add_subplot(grid[rows, :])
-    _draw_unseen(ax, before.get("unseen") or [], after.get("unseen") or [], theme)
+  for row, group in enumerate(groups, rows):
+    ax = figure.add_subplot(grid[row, :])
+    _draw_group(ax, before.get(group) or [], after.get(group) or [], theme)
+    ax.set_title(_GROUPS[group], loc="left", size=8.5, color=theme.text)
     ax.set_ylim(0, ceiling)
     ax.set_ylabel("distance ÷ first frame's")
   return png(figure)
@@ -86,12 +101,7 @@ def plot_learning(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> by
   Raises:
     UserError: no row has any of them.
   """
-  labels = {
-    "success": "success rate",
-    "return": "return (embedding reward)",
-    "distance": "distance to the goal",
-  }
-  return _plot_metrics(rows, labels, "environment steps", theme)
+  return _plot_metrics(rows, LEARNING, "environment steps", theme)
 
 
 def plot_losses(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
@@ -108,8 +118,7 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> byte
   Raises:
     UserError: no row has any of them.
   """
-  labels = {"loss": "total loss", "vip_loss": "VIP loss", "tcc_loss": "TCC loss"}
-  return _plot_metrics(rows, labels, "training steps", theme)
+  return _plot_metrics(rows, LOSSES, "training steps", theme)
 
 
 def plot_frames(videos: Mapping[str, Video], theme: Theme = LIGHT) -> bytes:
@@ -180,8 +189,8 @@ def _draw_recorded(ax: Axes, pair, name: str, last_frame, colour: str, theme: Th
     inset.spines[:].set_color(theme.grid)
 
 
-def _draw_unseen(ax: Axes, before, after, theme: Theme) -> None:
-  """All unseen episodes: thin lines, and their mean over the times that all of them have."""
+def _draw_group(ax: Axes, before, after, theme: Theme) -> None:
+  """All videos of a group: thin lines, and their mean over the times that all of them have."""
   styles = (
     (before, "before", theme.faint, (0, (4, 2))),
     (after, "after", theme.colours[0], "solid"),
@@ -194,7 +203,6 @@ def _draw_unseen(ax: Axes, before, after, theme: Theme) -> None:
       times, mean = _mean_curve(curves)
       label = f"{word} fine-tuning, mean of {len(curves)} (rank correlation {correlation:.2f})"
       ax.plot(times, mean, color=colour, lw=2.4, ls=dashes, label=label)
-  ax.set_title("Episodes from seeds never recorded", loc="left", size=8.5, color=theme.text)
   ax.set_xlabel("time [s]")
   style_axes(ax, theme)
   ax.legend(frameon=False, labelcolor=theme.text, fontsize=8, loc="upper right")
@@ -236,11 +244,11 @@ def _plot_metrics(rows, labels: Mapping[str, str], xlabel: str, theme: Theme) ->
 
 def _draw_metric(ax: Axes, steps: np.ndarray, values: np.ndarray, colour: str) -> None:
   """Few points as they are, many as a faint line under their running mean."""
-  if len(values) < _MANY_POINTS:
+  if len(values) < MANY_POINTS:
     ax.plot(steps, values, color=colour, lw=1.8, marker="o", ms=3, label="evaluation")
     return
   ax.plot(steps, values, color=colour, lw=0.6, alpha=0.35)
-  ax.plot(steps, _running_mean(values, len(values) // 30), color=colour, lw=2, label="evaluation")
+  ax.plot(steps, running_mean(values, len(values) // 30), color=colour, lw=2, label="evaluation")
 
 
 def _points(rows, key: str) -> np.ndarray | None:
@@ -249,7 +257,7 @@ def _points(rows, key: str) -> np.ndarray | None:
   return np.array(points, float).T if points else None
 
 
-def _running_mean(values: np.ndarray, radius: int) -> np.ndarray:
+def running_mean(values: np.ndarray, radius: int) -> np.ndarray:
   """The mean of up to `radius` values on either side, fewer at the ends."""
   sums = np.concatenate([[0.0], np.cumsum(values)])
   index = np.arange(len(values))

@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from vipjax.evaluation import video_names
 from vipjax.report.tables import STAGES
 from vipjax.runtime import run_folder
@@ -16,6 +18,14 @@ from vipjax.runtime.metrics import read_metrics
 from vipjax.types import Video
 from vipjax.videos import hub, read_videos, reading_options
 from vipjax.videos.folders import MANIFEST, read_manifest
+
+# Folders of the groups of videos that were filmed for the evaluation.
+_FILMED = {
+  "unseen": ("unseen",),
+  "unseen_views": ("unseen_views",),
+  "other_robots": ("other_robots",),
+  "failed": ("background", "failed"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Run:
     goals: `policy/goals.json`, as `record_goals` writes it.
     videos: the run's videos by name (`vipjax.evaluation.video_names`): recorded, or the user's own.
     video_files: those that are mp4 files, which browsers play.
+    films: mp4 files of the videos that were evaluated, by group and name as in `evaluation`.
     finetune: metrics of the stage "finetune", a dict per step.
     policy: metrics of the stage "policy".
     policy_video: the film of the final policy; None before there is one.
@@ -50,6 +61,7 @@ class Run:
   goals: dict[str, Any]
   videos: dict[str, Video]
   video_files: dict[str, pathlib.Path]
+  films: dict[str, dict[str, pathlib.Path]]
   finetune: list[dict[str, Any]]
   policy: list[dict[str, Any]]
   policy_video: pathlib.Path | None
@@ -87,6 +99,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     goals=_read(workdir / "policy" / "goals.json"),
     videos=videos,
     video_files=files,
+    films={"recorded": files} | {group: _films(workdir, group) for group in _FILMED},
     finetune=read_metrics(workdir, "finetune"),
     policy=read_metrics(workdir, "policy"),
     policy_video=film if film.is_file() else None,
@@ -103,6 +116,21 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
       "or restore it."
     )
   return value
+
+
+def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:
+  """The files that show the robot, by the names that `vipjax.evaluation.evaluate` gives them."""
+  manifests = [workdir / folder / MANIFEST for folder in _FILMED[group]]
+  entries = [
+    (path, Video(np.empty((0, 0, 0, 3), np.uint8), **metadata))
+    for manifest in manifests
+    if manifest.is_file()
+    for path, metadata in read_manifest(manifest)
+    if metadata.get("robot_visible") is not False
+    and not (group == "failed" and metadata.get("success"))
+  ]
+  names = video_names([video for _, video in entries])
+  return {name: path for name, (path, _) in zip(names, entries, strict=True)}
 
 
 def _recorded(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vipjax.report import players, plots
 from vipjax.report.elements import Safe, element, join, not_run, section, table, tile, video
 from vipjax.report.run import Run
 from vipjax.report.tables import (
@@ -44,27 +45,17 @@ ALTERNATIVES = {
 # Settings that tell two experiments apart; the rest is one click away.
 _NOTABLE = frozenset(
   """
-  seed task robot control placement path episodes robot_free size quality
-  init arch width embedding_dim
-  steps batch_size learning_rate name rate num_cycles videos_per_cycle weight temperature
-  num_negatives background_clips random_episodes
-  num_envs discount updates_per_step view form scale normalise plain_weight robot_free_weight
+  seed task robot control placement path episodes robot_free size quality init arch width
+  embedding_dim steps batch_size learning_rate name rate num_cycles videos_per_cycle weight
+  temperature num_negatives background_clips random_episodes num_envs discount updates_per_step view
+  form scale normalise plain_weight robot_free_weight
   """.split()
 )
 # Sections of a config in the order in which they come to work; config.json sorts its keys.
 _GROUPS = (
-  "",
-  "env",
-  "data",
-  "record",
-  "encoder",
-  "finetune",
-  "finetune.sampler",
-  "finetune.tcc",
-  "evaluate",
-  "reward",
-  "policy",
-)
+  "", "env", "data", "record", "encoder", "finetune", "finetune.sampler", "finetune.tcc",
+  "evaluate", "reward", "policy",
+)  # fmt: skip
 _MOST_FILMS = 8
 
 
@@ -165,8 +156,8 @@ def _settings(settings: dict[str, Any]) -> Safe:
   return table((), rows)
 
 
-def curves(run: Run, picture: Safe | None, films: Safe | None = None) -> Safe:
-  """Distance curves and their statistics, video by video."""
+def curves(run: Run, player: Safe | None, picture: Safe | None, films: Safe | None = None) -> Safe:
+  """Distance curves beside their videos, as pictures, and their statistics, video by video."""
   heading = "Distance to the goal"
   if picture is None:
     return section(heading, not_run("the stage evaluate has not measured any video."))
@@ -195,7 +186,10 @@ def curves(run: Run, picture: Safe | None, films: Safe | None = None) -> Safe:
     element("summary", "Every video in numbers (before → after fine-tuning)"),
     table(header, rows, numbers=range(2, 7)),
   )
-  return section(heading, picture, films, details)
+  if films is not None:
+    summary = element("summary", "Films of the recorded videos and their curves, to share")
+    films = element("details", summary, films)
+  return section(heading, player, picture, films, details)
 
 
 def _named(curves: Sequence[dict], name: str) -> list[dict]:
@@ -232,15 +226,21 @@ def frames(run: Run, picture: Safe | None) -> Safe:
   return section(heading, picture, players)
 
 
-def finetuning(picture: Safe | None) -> Safe:
+def finetuning(run: Run, picture: Safe | None) -> Safe:
   """The losses of fine-tuning."""
-  missing = not_run("the stage finetune has not logged any loss.")
-  return section("Fine-tuning", missing if picture is None else picture)
+  if picture is None:
+    return section("Fine-tuning", not_run("the stage finetune has not logged any loss."))
+  charts = players.metrics(run.finetune, plots.LOSSES, "training steps", picture)
+  return section("Fine-tuning", charts, element("p", CAPTIONS["losses"], class_="sub"))
 
 
 def policy(run: Run, picture: Safe | None) -> Safe:
   """The learning curve of the policy, and a film of what it has come to."""
-  parts = [not_run("the stage policy has not logged any metric.") if picture is None else picture]
+  if picture is None:
+    parts = [not_run("the stage policy has not logged any metric.")]
+  else:
+    charts = players.metrics(run.policy, plots.LEARNING, "environment steps", picture)
+    parts = [charts, element("p", CAPTIONS["learning"], class_="sub")]
   if run.policy_video is None:
     parts.append(not_run("there is no film of the final policy yet."))
   else:

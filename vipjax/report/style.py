@@ -1,4 +1,4 @@
-"""The look of the page: light and dark, wide and narrow, screen and paper; no script."""
+"""The look of the page: light and dark, wide and narrow, screen and paper."""
 
 STYLE = """
 :root {
@@ -39,6 +39,8 @@ section {
 .tile .name { font-size: 0.85rem; color: var(--faint); }
 .tile .number { font-size: 1.9rem; font-weight: 650; line-height: 1.25; text-align: left; }
 .tile .sub { font-size: 0.85rem; }
+nav { margin-top: 20px; font-size: 0.9rem; }
+nav a { display: inline-block; margin: 0 1.1em 4px 0; text-decoration: none; }
 .note {
   background: var(--warn-wash); border-left: 4px solid var(--warn); border-radius: 6px;
   padding: 12px 16px; margin-top: 16px;
@@ -56,6 +58,26 @@ figcaption { font-size: 0.85rem; margin-top: 6px; max-width: 90ch; }
 .goals figure { flex: 0 1 auto; max-width: 240px; margin: 0; }
 .goals img { width: auto; max-width: 100%; height: 120px; object-fit: contain; }
 .goals figcaption { overflow-wrap: anywhere; }
+.chart { margin-bottom: 12px; }
+.chart .plot { display: none; }
+.chart .side { display: none; }
+.chart.live .plot, .chart.live .side { display: block; }
+.chart.live .instead { display: none; }
+.chart.wide.live {
+  display: grid; gap: 16px; align-items: start;
+  grid-template-columns: minmax(220px, 300px) minmax(0, 1fr);
+}
+.chart.wide .plot { height: 440px; }
+.chart.tall .plot { height: 380px; }
+.chart.tall .side { max-width: 720px; }
+.side > * { margin-bottom: 8px; }
+.side select {
+  width: 100%; padding: 6px; font: inherit; font-size: 0.9rem; border-radius: 6px;
+  color: var(--text); background: var(--card); border: 1px solid var(--line);
+}
+.charts { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); }
+.charts.broad { grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); }
+@media (max-width: 760px) { .chart.wide.live { grid-template-columns: minmax(0, 1fr); } }
 .final { max-width: 480px; }
 .scroll { overflow-x: auto; margin-bottom: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }

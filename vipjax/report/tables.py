@@ -35,6 +35,7 @@ _WORDS = {
   "alignment_recorded": "alignment of recorded videos (Kendall's tau)",
   "rank_correlation_robot_free": "rank correlation with time, robot-free videos",
   "rank_correlation_failed": "rank correlation with time, failed episodes",
+  "remaining_failed": "distance left where failed episodes end ÷ first frame's",
   "finetune_steps": "fine-tuning steps",
   "finetune_steps_per_second": "fine-tuning steps per second",
   "finetune_loss": "loss at the end of fine-tuning",

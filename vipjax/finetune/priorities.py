@@ -1,0 +1,90 @@
+"""Prioritised sampling: clips start where the value has been most wrong of late.
+
+Prioritised experience replay (Schaul et al., arXiv:1511.05952) for a few videos: each one is cut
+into bins of equal length, and what is kept of each bin is a running mean of the TD errors
+|r + discount V(o_t+1, g) - V(o_t, g)| of the clips that started there. Errors are float32
+[V, bins], -1 where no clip has started yet. All functions are jittable.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from vipjax.sampling import Sampler
+
+_UNKNOWN = -1.0
+# Keeps a priority of exactly 0 away from the logarithm; the floor is what keeps bins alive.
+_TINY = 1e-6
+
+
+def init_errors(num_videos: int, bins: int) -> jax.Array:
+  """Nothing known yet: float32 [num_videos, bins]."""
+  return jnp.full((num_videos, bins), _UNKNOWN, jnp.float32)
+
+
+def probabilities(errors: jax.Array, sampler: Sampler) -> jax.Array:
+  """How likely a clip is to start in each bin.
+
+  (1 - floor) p^alpha / sum p^alpha, equation 1 of the paper, mixed with floor / (V bins), the same
+  for all. p is the bin's mean error; one that is not known yet counts as the greatest that is, so
+  that it is looked at soon (algorithm 1).
+
+  Args:
+    errors: float32 [V, bins].
+    sampler: gives alpha and floor.
+
+  Returns:
+    float32 [V, bins] with sum 1.
+  """
+  known = errors >= 0
+  greatest = jnp.where(known.any(), jnp.max(jnp.where(known, errors, 0.0)), 1.0)
+  priority = (jnp.where(known, errors, greatest) + _TINY) ** sampler.alpha
+  share = priority / jnp.sum(priority)
+  return (1.0 - sampler.floor) * share + sampler.floor / errors.size
+
+
+def draw(
+  key: jax.Array, errors: jax.Array, sampler: Sampler, count: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Draws where clips start, and how much each must count to make up for being drawn so often.
+
+  Args:
+    key: a random key, used up.
+    errors: float32 [V, bins].
+    sampler: gives alpha, beta, floor.
+    count: B clips.
+
+  Returns:
+    int32 [B], the videos; float32 [B] in [0, 1), positions in them, uniform within the bin; int32
+    [B], the bins as places in the flattened errors; float32 [B], importance weights
+    (V bins P)^-beta (section 3.4), divided by their mean in the batch: with the paper's greatest
+    weight as the divisor a batch of all the same weights would count for less or more than 1.
+  """
+  bin_key, place_key = jax.random.split(key)
+  likely = probabilities(errors, sampler).reshape(-1)
+  cells = jax.random.categorical(bin_key, jnp.log(likely), shape=(count,)).astype(jnp.int32)
+  videos, bins = jnp.divmod(cells, errors.shape[1])
+  positions = (bins + jax.random.uniform(place_key, (count,), jnp.float32)) / errors.shape[1]
+  weights = (errors.size * likely[cells]) ** -sampler.beta
+  return videos, jnp.minimum(positions, 1.0 - 1e-7), cells, weights / jnp.mean(weights)
+
+
+def update(errors: jax.Array, cells: jax.Array, found: jax.Array, momentum: float) -> jax.Array:
+  """The running means after a batch.
+
+  Args:
+    errors: float32 [V, bins].
+    cells: int32 [B], of `draw`.
+    found: float [B], TD errors of the clips, >= 0. Those of one bin count with their mean.
+    momentum: how much of the mean before stays; of a bin that was not known nothing does.
+
+  Returns:
+    float32 [V, bins].
+  """
+  before = errors.reshape(-1)
+  zeros = jnp.zeros_like(before)
+  counts = zeros.at[cells].add(1.0)
+  mean = zeros.at[cells].add(found.astype(before.dtype)) / jnp.maximum(counts, 1.0)
+  blended = jnp.where(before < 0, mean, momentum * before + (1.0 - momentum) * mean)
+  return jnp.where(counts > 0, blended, before).reshape(errors.shape)

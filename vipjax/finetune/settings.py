@@ -1,0 +1,73 @@
+"""What one training step does, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from vipjax import sampling
+
+
+@dataclasses.dataclass(frozen=True)
+class TccSettings:
+  """The cycle-consistency loss: weight 0 turns it off; other fields as `losses.tcc_loss`.
+
+  Attributes:
+    weight: factor of the TCC loss beside the VIP loss.
+    num_cycles: K cycles; 0 takes all ordered pairs of videos from every frame instead.
+    videos_per_cycle: T videos in each cycle (with K > 0).
+    frames: frames drawn of each video.
+    loss: "regression_mse", "regression_mse_var", "regression_huber" or "classification".
+    similarity: "l2" or "cosine".
+    temperature: of every softmax.
+  """
+
+  weight: float = 1.0
+  num_cycles: int = 20
+  videos_per_cycle: int = 4
+  frames: int = 16
+  loss: str = "regression_mse"
+  similarity: str = "l2"
+  temperature: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What one training step does.
+
+  Attributes:
+    batch_size: clips of four frames in the VIP loss.
+    loss: "vip", or "triplet", a baseline (`losses.triplet_loss`) in its place.
+    background_clips: further clips in the VIP loss from unlabelled background videos; 0 is
+      published. They teach what lies off the expert's path.
+    sampler: draws the first frame of each clip and the frames for TCC; background clips are drawn
+      uniformly.
+    learning_rate: of Adam.
+    head_learning_rate: of Adam for the last, dense layer; 0 takes learning_rate (published). A
+      fresh encoder's embeddings span a distance of about 1 and VIP wants about one unit per
+      frame: at a common rate most steps would go into growing that layer.
+    decay_steps: updates over which both rates fall to 0 along a cosine; 0 keeps them (published).
+    last_goal: share of the task's clips whose goal is the last frame of their video; 0 is
+      published. The reward asks for the distance to that frame alone.
+    discount, num_negatives, l1_weight, l2_weight: as `losses.vip_loss`.
+    crop_scale: least and greatest area of the random crop.
+    then_resize: resize after the crop, before the central cut (VIP: 256); 0 for none.
+    train_batch_norm: whether BatchNorm uses batch statistics and updates its running ones.
+    tcc: the cycle-consistency loss.
+  """
+
+  batch_size: int = 4
+  background_clips: int = 0
+  loss: str = "vip"
+  sampler: sampling.Sampler = sampling.Sampler("exponential")
+  learning_rate: float = 1e-4
+  head_learning_rate: float = 0.0
+  decay_steps: int = 0
+  last_goal: float = 0.0
+  discount: float = 0.98
+  num_negatives: int = 3
+  l1_weight: float = 0.001
+  l2_weight: float = 0.001
+  crop_scale: tuple[float, float] = (0.2, 1.0)
+  then_resize: int = 0
+  train_batch_norm: bool = True
+  tcc: TccSettings = TccSettings()

@@ -1,0 +1,150 @@
+"""Charts that react, and videos tied to curves: Plotly and our script, all in the page itself."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import gzip
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vipjax.report.canvas import DARK, LIGHT
+from vipjax.report.elements import Safe, document, element
+from vipjax.runtime import run_folder
+
+_CHART = '<div class="chart'
+# Beside the four of the pictures; Okabe and Ito's as well, or told apart from them.
+_MORE_LIGHT, _MORE_DARK = ("#7f5fb0", "#a0522d"), ("#b39ddb", "#d2a679")
+
+
+def chart(
+  label: str,
+  traces: Sequence[Mapping[str, Any]],
+  layout: Mapping[str, Any],
+  instead: Safe | None = None,
+) -> Safe:
+  """A chart that answers to the pointer.
+
+  Args:
+    label: what it shows, for those who cannot see it.
+    traces: each {"x", "y", "name", "colour"} and, optionally, "plotly", a dict of what else
+      Plotly's trace takes. A colour is a place in the themes' list, or the name of another of its
+      colours ("text", "faint").
+    layout: Plotly's, with titles as plain texts.
+    instead: shown where there is no script.
+  """
+  return _chart({"traces": traces, "layout": layout}, label, instead)
+
+
+def player(
+  label: str,
+  items: Sequence[Mapping[str, Any]],
+  curves: Sequence[Mapping[str, Any]],
+  layout: Mapping[str, Any],
+  single: bool = False,
+  scaled_title: str = "",
+) -> Safe:
+  """Videos and their curves: playing moves a cursor along them, a click on a curve seeks.
+
+  Args:
+    label: what it shows, for those who cannot see it.
+    items: the videos to choose from, at least one: {"name", "group", "film" (a URL or None),
+      "facts" (a sentence or None)}.
+    curves: each {"x": seconds, "y", "name", "group" (its entry in the legend), "colour", "item"
+      (which of the videos) and, optionally, "dash"}. A dashed one of another video is not drawn.
+    layout: as `chart`.
+    single: whether only the chosen video's curves are drawn; the video then is above them, for it
+      is a wide one.
+    scaled_title: title of the y axis when curves are divided by their first values, which a
+      checkbox asks for; "" for no such checkbox.
+  """
+  groups: dict[str, list[Safe]] = {}
+  for number, item in enumerate(items):
+    option = element("option", item["name"], value=str(number))
+    groups.setdefault(item["group"], []).append(option)
+  choice = element(
+    "select",
+    *(element("optgroup", *options, label=group) for group, options in groups.items()),
+    aria_label="video",
+  )
+  scaled = None
+  if scaled_title:
+    box = element("input", type="checkbox", checked=True)
+    scaled = element("label", box, " divide by the first frame's", class_="sub")
+  film = element("video", controls=True, preload="auto", muted=True, playsinline=True)
+  side = element("div", choice, film, element("p", class_="facts sub"), scaled, class_="side")
+  data = {
+    "items": items, "curves": curves, "layout": layout, "single": single,
+    "scaled_title": scaled_title,
+  }  # fmt: skip
+  return _chart(data, label, None, side, "chart tall" if single else "chart wide")
+
+
+def _chart(
+  data: Mapping[str, Any], label: str, instead: Safe | None, side=None, class_: str = "chart"
+) -> Safe:
+  plot = element("div", class_="plot", role="img", aria_label=label)
+  if instead is None:
+    instead = element("p", "This chart needs a browser that runs scripts.", class_="missing")
+  return element(
+    "div",
+    element("div", instead, class_="instead"),
+    side,
+    plot,
+    _data(data),
+    class_=class_,
+  )
+
+
+def interactive_document(title: str, *children: str | None) -> str:
+  """`elements.document` with what draws its charts, two megabytes, where it has any."""
+  if not any(child and _CHART in child for child in children):
+    return document(title, *children)
+  return document(title, *children, _scripts(), script_policy=_script_policy())
+
+
+def _scripts() -> Safe:
+  """The library, the colours and the script."""
+  packed = element("script", Safe(_packed()), type="text/plain", id="plotly")
+  themes = {
+    "light": dataclasses.asdict(LIGHT) | {"colours": (*LIGHT.colours, *_MORE_LIGHT)},
+    "dark": dataclasses.asdict(DARK) | {"colours": (*DARK.colours, *_MORE_DARK)},
+  }
+  ours = element("script", Safe(_ours()))
+  return Safe(packed + element("div", _data(themes), id="themes", hidden=True) + ours)
+
+
+def _script_policy() -> str:
+  """The sources of a Content-Security-Policy that lets these two scripts run and no other."""
+  texts = (_plotly(), _ours())
+  digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in texts)
+  return " ".join(f"'sha256-{digest.decode('ascii')}'" for digest in digests)
+
+
+def _data(value: Any) -> Safe:
+  """JSON in a script element, of which nothing can break out."""
+  text = json.dumps(run_folder.jsonable(value), allow_nan=False, separators=(",", ":"))
+  return element("script", Safe(text.replace("<", "\\u003c")), type="application/json")
+
+
+@functools.cache
+def _plotly() -> str:
+  # An import of plotly loads megabytes of Python that a page has no use for.
+  return (
+    importlib.resources.files("plotly").joinpath("package_data/plotly.min.js").read_text("utf8")
+  )
+
+
+@functools.cache
+def _packed() -> str:
+  """A third of what it is unpacked; mtime 0, so that a page written again is the same."""
+  return base64.b64encode(gzip.compress(_plotly().encode(), mtime=0)).decode("ascii")
+
+
+@functools.cache
+def _ours() -> str:
+  return importlib.resources.files("vipjax.report").joinpath("charts.js").read_text("utf8")
