@@ -51,7 +51,8 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
   page = Page((out / "curves.html").read_text(encoding="utf-8"))
   for words in ("pour tea.mp4", "wide.gif", "none <needed>", "python -m launch.curves", "2 of 2"):
     assert words in page.text
-  assert len(page.all("video")) == 2
+  # The player, and a film of each.
+  assert len(page.all("video")) == 3
   with (out / "curves.csv").open() as file:
     rows = list(csv.DictReader(file))
   poured = [row for row in rows if row["video"] == "pour tea.mp4"]
