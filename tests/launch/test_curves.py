@@ -58,7 +58,8 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
     "pour tea.mp4, last frame",
   ):
     assert words in page.text
-  assert len(page.all("video")) == 2
+  # The player, and a film of each.
+  assert len(page.all("video")) == 3
   with (out / "curves.csv").open() as file:
     rows = list(csv.DictReader(file))
   poured = [row for row in rows if row["video"] == "pour tea.mp4"]

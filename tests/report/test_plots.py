@@ -70,8 +70,8 @@ def test_learning_and_losses():
 
 def test_running_mean_by_hand():
   values = np.array([0.0, 3.0, 6.0, 9.0, 100.0])
-  np.testing.assert_allclose(plots._running_mean(values, 1), [1.5, 3.0, 6.0, 115 / 3, 54.5])
-  np.testing.assert_allclose(plots._running_mean(values, 0), values)
+  np.testing.assert_allclose(plots.running_mean(values, 1), [1.5, 3.0, 6.0, 115 / 3, 54.5])
+  np.testing.assert_allclose(plots.running_mean(values, 0), values)
 
 
 def test_mean_curve_ends_with_the_shortest():

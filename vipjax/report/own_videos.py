@@ -137,7 +137,9 @@ def write_curves(
   facts: dict[str, str],
   seconds: float,
 ) -> pathlib.Path:
-  """Writes `curves.html`, `curves.csv`, and `films/*.mp4` of the first 12 videos.
+  """Writes `curves.html`, `curves.csv`, and of the first 12 videos `films/*.mp4` and `shown/*.mp4`.
+
+  Films are of a video beside its curve; shown are the frames alone, small, as on the page.
 
   Args:
     folder: there already.
@@ -214,7 +216,7 @@ def _player(folder: pathlib.Path, measured: Sequence[Measured]) -> Safe:
   for number, each in enumerate(measured):
     film = None
     if number < _MOST_FILMS:
-      path = folder / "films" / f"small{number:02d}.mp4"
+      path = folder / "shown" / f"{number:02d}.mp4"
       write_video(path, each.video.frames, each.video.fps, crf=26, overwrite=True)
       film = elements.video_url(path)
     goal = f"Goal: {each.goal.name}."
