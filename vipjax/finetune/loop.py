@@ -77,13 +77,14 @@ def run_steps(
       progress.update(count, loss=rows["loss"][-1])
       last = done == config.steps
       due = done // config.checkpoint_every > before // config.checkpoint_every
-      if due or last or preemption.requested:
+      stop = preemption.requested()
+      if due or last or stop:
         write()
         loss = float(rows["loss"][-1])
         rows = {}
         facts = {"seconds": earlier["seconds"] + time.monotonic() - started, "loss": loss}
         checkpoints.save(done, state, facts)
-      if preemption.requested and not last:
+      if stop and not last:
         preemption.exit(STAGE, done)
   return state, facts
 

@@ -114,13 +114,17 @@ class Fed(NamedTuple):
 
   Attributes:
     batch: drawn by `make_draw` for this step.
-    pixels: uint8 [F, H, W, 3], its frames.
+    pixels: uint8 [F, H, W, 3], its frames; within a step that several devices do, a device's share.
     lengths: int32 [N], of all videos.
   """
 
   batch: Batch
   pixels: Any
   lengths: Any
+
+
+# What the devices share of it, for `parallel.compile_step`: the frames alone.
+FED_AXES = Fed(batch=None, pixels=0, lengths=None)
 
 
 def init_state(key: jax.Array, value: ValueFunction, settings: Settings) -> TrainState:
@@ -243,8 +247,7 @@ def make_train_step(
   def share(state, data):
     """The batch, and the crops and pixels of this device's share of its frames."""
     if isinstance(data, Fed):
-      crop, pixels = parallel.shard((data.batch.frames.crop, data.pixels), num_devices)
-      return data.batch, crop, pixels
+      return data.batch, parallel.shard(data.batch.frames.crop, num_devices), data.pixels
     batch = make_draw(settings, num_task, data.frames.shape[1])(state.key, state.step, data.lengths)
     mine = parallel.shard(batch.frames, num_devices)
     return batch, mine.crop, data.frames[mine.video, mine.index]

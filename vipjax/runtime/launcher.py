@@ -21,7 +21,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
@@ -119,6 +119,18 @@ def define_flags(default_config: str | None = None) -> LaunchFlags:
   return LaunchFlags()
 
 
+def define_host_flags() -> None:
+  """Defines the flags of a launcher that several processes may run together."""
+  flags.DEFINE_string(
+    "coordinator",
+    None,
+    "with several processes: HOST:PORT of the first one, or auto where SLURM, Open MPI, Kubernetes "
+    "or a TPU pod says",
+  )
+  flags.DEFINE_integer("num_processes", None, "how many processes run this together")
+  flags.DEFINE_integer("process_id", None, "which of them this is, from 0")
+
+
 def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int = 0) -> None:
   """Runs a launcher: parses the flags, calls `main`, and ends the process.
 
@@ -142,15 +154,46 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
         raise UserError(f"Expected flags only, but '{argv[1]}' came: did you mean --config=...?")
       if renders:
         gl.require()
+      _meet_others()
       use_compilation_cache()
       return main(argv)
     except UserError as error:
       _exit_with(error)
     except KeyboardInterrupt:
       print("\ninterrupted; run the same command again to go on", file=sys.stderr, flush=True)
-      sys.exit(130)
+      _exit(130)
+    except Exception as error:  # noqa: BLE001 (XLA's errors have no class of their own)
+      mended = _mendable(error)
+      if mended is None:
+        raise
+      _exit_with(mended)
 
   app.run(guarded, flags_parser=_parse_flags)
+
+
+def _meet_others() -> None:
+  given = {
+    name: flags.FLAGS[name].value
+    for name in ("coordinator", "num_processes", "process_id")
+    if name in flags.FLAGS and flags.FLAGS[name].value is not None
+  }
+  if given:
+    from vipjax.runtime import hosts  # Here, so that --help and wrong flags answer at once.
+
+    hosts.connect(**{"coordinator": "", **given})
+
+
+def _mendable(error: Exception) -> UserError | None:
+  """What a user can mend though it was raised as something else."""
+  hosts = sys.modules.get("vipjax.runtime.hosts")
+  return hosts.peer_failure(error) if hosts else None
+
+
+def _exit(status: int) -> NoReturn:
+  hosts = sys.modules.get("vipjax.runtime.hosts")
+  if hosts and hosts.connected():
+    hosts.leave(status)
+  sys.exit(status)
 
 
 def use_compilation_cache() -> None:
@@ -179,7 +222,7 @@ def use_compilation_cache() -> None:
 
 def _exit_with(error: BaseException) -> None:
   print(f"error: {error}", file=sys.stderr, flush=True)
-  sys.exit(1)
+  _exit(1)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.runtime import run_folder
+from vipjax.runtime import hosts, run_folder
 from vipjax.runtime.errors import UserError
 
 # tensorboardX imports torch where it happens to be installed: seconds, for nothing that we use.
@@ -30,7 +30,8 @@ class MetricsWriter:
   """Appends the metrics of one stage to `metrics.jsonl` and to `tensorboard/<stage>/`.
 
   A line is {"step": 10, "stage": "finetune", "loss": 0.5}; NaN and infinities are null in it
-  (TensorBoard shows them). One writer at a time may be open in a run folder.
+  (TensorBoard shows them). One writer at a time may be open in a run folder. Of several processes
+  the first alone writes; the others' writers do nothing.
   """
 
   def __init__(self, workdir: str | os.PathLike, name: str, resume_step: int | None = None):
@@ -45,6 +46,9 @@ class MetricsWriter:
     """
     workdir = pathlib.Path(workdir)
     self._name = name
+    self._writes = hosts.is_first()
+    if not self._writes:
+      return
     self._path = workdir / _FILE
     keep_up_to = -1 if resume_step is None else resume_step
     self._drop_later_lines(keep_up_to)
@@ -74,6 +78,8 @@ class MetricsWriter:
       if name in ("step", "stage"):
         raise UserError(f"A metric may not be called '{name}', which each line has: rename it.")
       scalars[name] = array.item()
+    if not self._writes:
+      return
     line = run_folder.jsonable({"step": int(step), "stage": self._name, **scalars})
     self._file.write(json.dumps(line, allow_nan=False) + "\n")
     self._file.flush()
@@ -88,12 +94,14 @@ class MetricsWriter:
         f"Expected a uint8 picture [H, W, 3] for '{name}', but {image.dtype} {image.shape} came: "
         "convert it first."
       )
-    self._events.add_image(name, image, int(step), dataformats="HWC")
+    if self._writes:
+      self._events.add_image(name, image, int(step), dataformats="HWC")
 
   def close(self) -> None:
     """Flushes and closes both files."""
-    self._file.close()
-    self._events.close()
+    if self._writes:
+      self._file.close()
+      self._events.close()
 
   def __enter__(self) -> MetricsWriter:
     return self

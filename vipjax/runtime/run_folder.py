@@ -24,6 +24,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from vipjax.runtime import hosts
 from vipjax.runtime.errors import UserError
 
 _CONFIG = "config.json"
@@ -108,7 +109,8 @@ def open_run(
   """Opens a run folder: makes a new one, or resumes the one that is there.
 
   A folder that holds a `config.json` equal to `config` is resumed; its `versions.json` stays, and
-  an environment that differs from the first one is noted in it under "resumed".
+  an environment that differs from the first one is noted in it under "resumed". Of several
+  processes the first does this; the others wait for it and check that they were given the same.
 
   Args:
     workdir: the run folder.
@@ -124,6 +126,20 @@ def open_run(
   """
   workdir = pathlib.Path(workdir).expanduser().absolute()
   config = jsonable(config)
+  if hosts.is_first():
+    _open(workdir, config, overwrite)
+  hosts.wait_for_all(f"the run folder {workdir.name}")
+  if not hosts.is_first():
+    if not (workdir / _CONFIG).is_file():
+      raise UserError(
+        f"Expected the run that the first process has opened at {workdir}, but this process sees "
+        "none: give all the same --workdir, on a file system that they share."
+      )
+    _check_same_config(workdir, config)
+  return workdir
+
+
+def _open(workdir: pathlib.Path, config: dict[str, Any], overwrite: bool) -> None:
   if workdir.exists() and not workdir.is_dir():
     raise UserError(f"Expected a folder for the run, but {workdir} is a file: give another one.")
   # Both files, because other folders (an encoder artefact, say) hold a config.json too. The
@@ -139,11 +155,10 @@ def open_run(
   elif is_run and (workdir / _CONFIG).is_file():
     _check_same_config(workdir, config)
     _note_resume(workdir)
-    return workdir
+    return
   workdir.mkdir(parents=True, exist_ok=True)
   write_json(workdir / _VERSIONS, versions())
   write_json(workdir / _CONFIG, config)
-  return workdir
 
 
 def run_config(

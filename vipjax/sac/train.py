@@ -170,11 +170,12 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints) -> _
         known = {name: number for name, number in row.items() if np.isfinite(number)}
         writer.write(done, {**known, **tick.metrics, **_training(episodes), **_skipped(tick)})
       due = done // policy.checkpoint_every > before // policy.checkpoint_every
-      if last or due or preemption.requested:
+      stop = preemption.requested()
+      if last or due or stop:
         seconds = earlier + time.monotonic() - started
         facts = {"seconds": seconds, "episodes": episodes}
         checkpoints.save(done, {"loop": tick.state, "kept": kept}, facts)
-      if preemption.requested and not last:
+      if stop and not last:
         preemption.exit(STAGE, done)
   ticks.close()
   here = time.monotonic() - started
