@@ -51,7 +51,11 @@ def feed(
   lengths = np.array([len(video.frames) for video in videos], np.int32)
   host = jax.local_devices(backend="cpu")[0]
   draw = jax.jit(make_draw(settings, num_task, int(lengths.max())))
-  key = jax.device_put(key, host)
+  # A copy: the training step donates the state that this one is in.
+  with jax.default_device(host):
+    key = jax.random.wrap_key_data(
+      np.array(jax.random.key_data(key)), impl=jax.random.key_impl(key)
+    )
 
   def load(step: int) -> Fed:
     with jax.default_device(host):

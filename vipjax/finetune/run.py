@@ -104,6 +104,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     state, facts = run_steps(
       dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,
       checkpoints, first if restored else None, earlier,
+      parallel.compile_check(devices if config.finetune.check_replicas else devices[:1]),
     )  # fmt: skip
     seconds = facts["seconds"] - earlier["seconds"]
   result = {

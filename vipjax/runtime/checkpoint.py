@@ -60,7 +60,6 @@ class Checkpointer:
         max_to_keep=keep if self._saves else None,
         create=False,
         cleanup_tmp_directories=self._saves,
-        read_only=not self._saves,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
           primary_host=me, active_processes={me}
         ),

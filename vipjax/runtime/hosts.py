@@ -7,6 +7,7 @@ metrics, checkpoints and artefacts; the others only read. With one process all o
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ from typing import NoReturn
 
 import jax
 import numpy as np
+
+# JAX offers a barrier over devices only; Orbax takes the coordinator's from here as well.
+from jax._src import distributed
 from jax.experimental import multihost_utils
 
 from vipjax.runtime.errors import UserError
@@ -23,6 +27,8 @@ AUTOMATIC = "auto"
 # A process that has not been heard of for so long is taken for dead, where its devices' network
 # does not notice earlier.
 _HEARTBEAT_SECONDS = 60
+# How long one waits for another, which may be reading many videos.
+_BARRIER_SECONDS = 3600
 # How long a process that failed waits for the others, which may have words of their own to say.
 _GRACE_SECONDS = 5.0
 # XLA's names for what a computation ends with when another process is gone.
@@ -35,6 +41,7 @@ _PEER_GONE = (
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 _connected = False
+_barriers = itertools.count()
 
 
 def connect(
@@ -85,6 +92,8 @@ def connect(
       "check --coordinator, --num_processes and --process_id on every host."
     ) from error
   _connected = True
+  # While all are here: devices on CPUs have 30 seconds to find one another.
+  any_of_all(False)
   if not is_first():
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
 
@@ -95,9 +104,13 @@ def is_first() -> bool:
 
 
 def wait_for_all(what: str) -> None:
-  """Returns once every process has called it with the same words."""
+  """Returns once every process has called it with the same words, each time anew.
+
+  It asks the coordinator and no device: devices on CPUs give up on one another after 30 seconds.
+  """
   if _connected:
-    multihost_utils.sync_global_devices(what)
+    client = distributed.global_state.client
+    client.wait_at_barrier(f"vipjax: {what}, {next(_barriers)}", _BARRIER_SECONDS * 1000)
 
 
 def require_same(number: int, what: str) -> None:
@@ -124,7 +137,9 @@ def connected() -> bool:
 
 def peer_failure(error: BaseException) -> UserError | None:
   """The sentence for an error that came of another process's end; None for other errors."""
-  gone = isinstance(error, jax.errors.JaxRuntimeError) and str(error).startswith(_PEER_STATUS)
+  words = str(error)
+  gone = words.startswith(_PEER_STATUS) or "Gloo" in words
+  gone = gone and isinstance(error, jax.errors.JaxRuntimeError)
   return UserError(_PEER_GONE.format(reason=_reason(error))) if _connected and gone else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import platform
 import sys
 import time
 from typing import Any
@@ -18,7 +19,9 @@ from vipjax.runtime.errors import UserError
 _hides_torch = "torch" not in sys.modules
 if _hides_torch:
   sys.modules["torch"] = None  # what makes `import torch` an ImportError
-import tensorboardX  # noqa: E402
+from tensorboardX import summary  # noqa: E402
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: E402
+from tensorboardX.record_writer import RecordWriter  # noqa: E402
 
 if _hides_torch:
   del sys.modules["torch"]
@@ -53,13 +56,7 @@ class MetricsWriter:
     keep_up_to = -1 if resume_step is None else resume_step
     self._drop_later_lines(keep_up_to)
     self._file = self._path.open("a", encoding="utf-8")
-    # TensorBoard hides events at and past purge_step that earlier event files hold.
-    self._events = tensorboardX.SummaryWriter(
-      str(workdir / "tensorboard" / name),
-      purge_step=keep_up_to + 1,
-      # Without it a writer opened within the same second overwrites the file of the one before.
-      filename_suffix=f".{time.time_ns()}",
-    )
+    self._events = _Events(workdir / "tensorboard" / name, keep_up_to + 1)
 
   def write(self, step: int, metrics: dict[str, Any]) -> None:
     """Writes the metrics of a step: scalars of Python, NumPy or JAX by their names.
@@ -83,8 +80,7 @@ class MetricsWriter:
     line = run_folder.jsonable({"step": int(step), "stage": self._name, **scalars})
     self._file.write(json.dumps(line, allow_nan=False) + "\n")
     self._file.flush()
-    for name, value in scalars.items():
-      self._events.add_scalar(name, value, int(step))
+    self._events.write(int(step), [summary.scalar(name, value) for name, value in scalars.items()])
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
     """Writes a picture, uint8 [H, W, 3], to TensorBoard."""
@@ -95,13 +91,15 @@ class MetricsWriter:
         "convert it first."
       )
     if self._writes:
-      self._events.add_image(name, image, int(step), dataformats="HWC")
+      self._events.write(int(step), [summary.image(name, image, dataformats="HWC")])
 
   def close(self) -> None:
     """Flushes and closes both files."""
     if self._writes:
-      self._file.close()
-      self._events.close()
+      try:
+        self._file.close()
+      finally:
+        self._events.close()
 
   def __enter__(self) -> MetricsWriter:
     return self
@@ -129,6 +127,35 @@ class MetricsWriter:
         f"Expected lines of JSON with 'step' and 'stage' in {self._path}, but one is "
         f"{line.strip()[:80]!r}: move the file away and run again."
       ) from error
+
+
+class _Events:
+  """An event file of TensorBoard, written here and now.
+
+  tensorboardX's own writer has a thread for it. Where the disk is full that thread ends, and the
+  program waits for it for ever, a few lines later.
+  """
+
+  def __init__(self, folder: pathlib.Path, purge_step: int):
+    """Opens a new file; TensorBoard hides what earlier ones hold at and past purge_step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    nanoseconds = time.time_ns()
+    # TensorBoard sorts by name, and two writers may open within one second.
+    name = f"events.out.tfevents.{nanoseconds // 10**9}.{platform.node()}.{nanoseconds}"
+    self._records = RecordWriter(str(folder / name))
+    self._put(file_version="brain.Event:2")
+    self._put(step=purge_step, session_log=SessionLog(status=SessionLog.START))
+
+  def write(self, step: int, summaries: list) -> None:
+    for each in summaries:
+      self._put(step=step, summary=each)
+    self._records.flush()
+
+  def close(self) -> None:
+    self._records.close()
+
+  def _put(self, **fields) -> None:
+    self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
 def read_metrics(workdir: str | os.PathLike, stage: str | None = None) -> list[dict]:

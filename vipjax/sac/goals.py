@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax
 import ml_collections
 import numpy as np
 from absl import logging
@@ -19,13 +20,17 @@ from vipjax.videos import fit_square
 
 
 def make_reward(
-  config: ml_collections.ConfigDict, value: ValueFunction, videos: Sequence[Video]
+  config: ml_collections.ConfigDict,
+  value: ValueFunction,
+  videos: Sequence[Video],
+  devices: Sequence[jax.Device] | None = None,
 ) -> tuple[EmbeddingReward, list[Channel], int]:
   """The reward, the pictures that it needs of each step, and their size in pixels.
 
   Goals are the last frames of all videos of a view (and, where the view of videos is unknown, of
   those too), separately with and without the robot; or the images of config.reward.goal, for a
-  single view with the robot. An image that does not seem to fit the videos is warned of.
+  single view with the robot. An image that does not seem to fit the videos is warned of. The
+  devices, None for one, share the states of a call.
   """
   goals, firsts, channels, factors = [], [], [], []
   for name, view in policy_views(config).items():
@@ -52,7 +57,7 @@ def make_reward(
     normalise=config.reward.normalise,
     goals=config.reward.goals,
   )
-  reward = EmbeddingReward(value, goals, firsts, factors, settings)
+  reward = EmbeddingReward(value, goals, firsts, factors, settings, devices)
   return reward, channels, goals[0].shape[1]
 
 
