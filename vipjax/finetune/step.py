@@ -114,7 +114,7 @@ class Fed(NamedTuple):
 
   Attributes:
     batch: drawn by `make_draw` for this step.
-    pixels: uint8 [F, H, W, 3], its frames; within a step that several devices do, a device's share.
+    pixels: uint8 [F, H, W, 3], its frames; within the step of several devices, one's share.
     lengths: int32 [N], of all videos.
   """
 

@@ -16,6 +16,9 @@ import orbax.checkpoint as ocp
 from vipjax.runtime import hosts
 from vipjax.runtime.errors import UserError
 
+# What a checkpoint holds beside the state; to be raised when older versions cannot read it.
+_FORMAT = 1
+
 
 class Checkpointer:
   """Saves a state under its step, keeps the last few, and restores the newest readable one.
@@ -91,6 +94,7 @@ class Checkpointer:
       )
     arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(state)}
     record = {
+      "format": _FORMAT,
       "metadata": metadata or {},
       "checksums": {name: _checksum(array) for name, array in arrays.items()},
     }
@@ -114,8 +118,8 @@ class Checkpointer:
       (step, state, metadata), or None when there is no checkpoint.
 
     Raises:
-      UserError: the checkpoint is of a state of another structure, shape or type; or there are
-        checkpoints but all are damaged.
+      UserError: the checkpoint is of a state of another structure, shape or type, or of a newer
+        version of this package; or there are checkpoints but all are damaged.
     """
     self.wait()
     restored = self._newest(template)
@@ -128,6 +132,8 @@ class Checkpointer:
     for step in steps:
       try:
         arrays, metadata = self._read(step)
+      except UserError:
+        raise
       except Exception as error:  # noqa: BLE001 (damage shows as almost any exception of Orbax)
         self._unreadable.append(step)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
@@ -163,6 +169,12 @@ class Checkpointer:
   def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
     args = ocp.args.Composite(state=ocp.args.StandardRestore(), record=ocp.args.JsonRestore())
     restored = self._manager.restore(step, args=args)
+    written = restored["record"].get("format", 1)
+    if written > _FORMAT:
+      raise UserError(
+        f"The checkpoint of step {step} in {self._folder} is of format {written}, newer than "
+        f"{_FORMAT}, the newest that this version reads: update vipjax, or use another folder."
+      )
     checksums = restored["record"]["checksums"]
     arrays = {name: np.asarray(array) for name, array in restored["state"].items()}
     for name, checksum in checksums.items():
