@@ -123,8 +123,7 @@ class Fed(NamedTuple):
   lengths: Any
 
 
-# What the devices share of it, for `parallel.compile_step`: the frames alone.
-FED_AXES = Fed(batch=None, pixels=0, lengths=None)
+FED_AXES = Fed(None, 0, None)  # what devices share of it: the frames; for parallel.compile_step
 
 
 def init_state(key: jax.Array, value: ValueFunction, settings: Settings) -> TrainState:
@@ -288,10 +287,8 @@ def repeat(step: Callable, count: int) -> Callable:
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
-  rates = {
-    "body": settings.learning_rate,
-    "head": settings.head_learning_rate or settings.learning_rate,
-  }
+  head = settings.head_learning_rate or settings.learning_rate
+  rates = {"body": settings.learning_rate, "head": head}
 
   def labels(params):
     return {name: "head" if name == "fc" else "body" for name in params}

@@ -25,15 +25,13 @@ import ml_collections
 import numpy as np
 
 from vipjax.runtime import hosts
+from vipjax.runtime.config_difference import check_same_config
 from vipjax.runtime.errors import UserError
 
 _CONFIG = "config.json"
 _VERSIONS = "versions.json"
 _STAGES = "stages"
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
-# How many differing keys of a config an error names.
-_DIFFERENCES_SHOWN = 3
-_MISSING = object()
 
 
 def jsonable(value: Any) -> Any:
@@ -135,7 +133,7 @@ def open_run(
         f"Expected the run that the first process has opened at {workdir}, but this process sees "
         "none: give all the same --workdir, on a file system that they share."
       )
-    _check_same_config(workdir, config)
+    check_same_config(workdir, read_json(workdir / _CONFIG), config)
   return workdir
 
 
@@ -153,7 +151,7 @@ def _open(workdir: pathlib.Path, config: dict[str, Any], overwrite: bool) -> Non
   if is_run and overwrite:
     shutil.rmtree(workdir)
   elif is_run and (workdir / _CONFIG).is_file():
-    _check_same_config(workdir, config)
+    check_same_config(workdir, read_json(workdir / _CONFIG), config)
     _note_resume(workdir)
     return
   workdir.mkdir(parents=True, exist_ok=True)
@@ -276,34 +274,3 @@ def _completed(stored: dict[str, Any], declared: dict[str, Any]) -> dict[str, An
     if isinstance(value, dict) and isinstance(stored.get(key), dict)
   }
   return {**declared, **stored, **sections}
-
-
-def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-  """Nested dicts to {"a.b": value}; an empty dict is a value."""
-  if not isinstance(config, dict) or not config:
-    return {prefix: config}
-  flat = {}
-  for key, value in config.items():
-    flat |= _flatten(value, f"{prefix}.{key}" if prefix else key)
-  return flat
-
-
-def _check_same_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-  then, now = _flatten(read_json(workdir / _CONFIG)), _flatten(config)
-  differing = [key for key in {**then, **now} if then.get(key, _MISSING) != now.get(key, _MISSING)]
-  if not differing:
-    return
-
-  def show(flat, key):
-    return json.dumps(flat[key]) if key in flat else "absent"
-
-  shown = ", ".join(
-    f"{key} (there {show(then, key)}, now {show(now, key)})"
-    for key in differing[:_DIFFERENCES_SHOWN]
-  )
-  more = len(differing) - _DIFFERENCES_SHOWN
-  raise UserError(
-    f"The run in {workdir} was made with another config, which differs in {shown}"
-    f"{f' and {more} more' if more > 0 else ''}: "
-    "start over with --overwrite or give another --workdir."
-  )
