@@ -37,9 +37,17 @@ REQUIREMENTS = [
 ]
 
 EXTRAS = {
+  # The pages of the API (launch.api).
+  "docs": ["pdoc"],
+  # LeRobot data sets of the Hugging Face hub.
+  "hub": ["huggingface_hub"],
   # robomimic's HDF5 files.
   "robomimic": ["h5py"],
-  "test": ["h5py", "hypothesis", "pytest", "ruff"],
+  "test": ["h5py", "hypothesis", "pdoc", "pytest", "ruff"],
+  # An episode for Rerun's viewer (launch.curves --rerun).
+  "rerun": ["rerun-sdk"],
+  # Weights & Biases, for --wandb.
+  "wandb": ["wandb"],
   # Other people's implementations, for second opinions and for timing against; vipjax itself
   # never imports them.
   "peers": ["sbx-rl", "stable-baselines3", "torch"],

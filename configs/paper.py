@@ -151,7 +151,8 @@ def get_config() -> ConfigDict:
   config.reward.scale = 1.0
   config.reward.normalise = "none"  # or "first_frame"
   config.reward.goals = "mean"  # with several goal frames: distance to "mean" or "nearest"
-  # The goal, instead of the videos' last frames: image or video files, with commas between them.
+  # The goal, instead of the videos' last frames: "frame=N" of each (negative from the end), or
+  # image or video files, with commas between them.
   config.reward.goal = ""
   config.reward.plain_weight = 1.0  # of the frame as it is
   config.reward.robot_free_weight = 0.0  # of the same frame drawn without the robot

@@ -23,9 +23,9 @@ def get_config() -> ConfigDict:
   )  # fmt: skip
   config.corpus.only = ()  # if any are named, only these are recorded
   config.corpus.controls = ("torque", "end_effector")  # in turns
-  config.corpus.expert_episodes = 8  # of each task, from a random viewpoint each
+  config.corpus.expert_episodes = 6  # of each task, from a random viewpoint and a close one each
   config.corpus.noisy_episodes = 2
-  config.corpus.random_episodes = 1
+  config.corpus.random_episodes = 2
   config.corpus.noise = (0.0, 0.0, 0.1, 0.2, 0.3)  # deviation on the expert's actions
   config.corpus.heavy_noise = 0.6  # of the noisy episodes
   config.corpus.size = 96  # pixels
@@ -34,6 +34,8 @@ def get_config() -> ConfigDict:
   config.corpus.azimuth = (15.0, 165.0)  # degrees
   config.corpus.elevation = (-60.0, -20.0)
   config.corpus.distance = (0.85, 1.4)  # metres
+  # Every episode is filmed a second time, from near one of these azimuths of close cameras.
+  config.corpus.close_azimuths = (40.0, 140.0, 165.0)
 
   config.encoder.init = "scratch"
   config.encoder.name = "mini"
@@ -41,15 +43,16 @@ def get_config() -> ConfigDict:
   config.encoder.arch = "resnet18"
   config.encoder.width = 16
   config.encoder.embedding_dim = 128
-  config.encoder.size = 64
-  config.encoder.resize = 64
+  config.encoder.size = 80
+  config.encoder.resize = 80
 
-  config.finetune.steps = 5000
+  config.finetune.steps = 8000
   config.finetune.batch_size = 24
   config.finetune.learning_rate = 1e-3
   # VIP wants about one unit of distance per frame; fresh embeddings span about one in all.
   config.finetune.head_learning_rate = 1e-2
   config.finetune.decay = True
+  config.finetune.last_goal = 0.5  # the goal of most uses is the end of the task
   config.finetune.crop_scale = (0.3, 1.0)
   config.finetune.then_resize = 0
   config.finetune.sampler.name = "uniform"  # the hard part of 43 tasks is not in one place

@@ -2,7 +2,8 @@
 
     python -m launch.cross_embodiment --config=configs/cross_embodiment.py --workdir=runs/cross
 
-Writes runs/cross/cross.json, matrix.png, table.md and, for each pair of arms, aligned pictures.
+Writes runs/cross/cross.json after every cell; after every seed and after the policies matrix.png,
+table.md and, for each pair of arms, aligned pictures. The policies come last.
 """
 
 from vipjax.runtime import launcher, run_folder
@@ -11,11 +12,15 @@ _FLAGS = launcher.define_flags("configs/cross_embodiment.py")
 
 
 def main(_):
-  from vipjax.evaluation.cross_embodiment import cross_embodiment
+  from vipjax.evaluation.cross_embodiment import cells, judge_cells, train_policies
   from vipjax.report.cross_embodiment import write_pictures
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
-  print(write_pictures(cross_embodiment(_FLAGS.config, workdir), workdir))
+  config = _FLAGS.config
+  for seed in config.cross.seeds:
+    wanted = [cell for cell in cells(config.cross) if cell.seed == seed]
+    write_pictures(judge_cells(config, workdir, wanted), workdir)
+  print(write_pictures(train_policies(config, workdir), workdir))
 
 
 if __name__ == "__main__":

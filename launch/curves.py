@@ -34,18 +34,23 @@ _MAX_VIDEOS = flags.DEFINE_integer("max_videos", 24, "at most so many videos, fr
 _VIEW = flags.DEFINE_string("view", None, "this camera alone")
 _EPISODES = flags.DEFINE_string("episodes", None, "these episodes alone, such as 0,2,5-7")
 _TASK = flags.DEFINE_string("task", None, "episodes of this task alone")
+_RERUN = flags.DEFINE_bool(
+  "rerun", False, "also write each video for Rerun's viewer, with Grad-CAM, into rerun/"
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what lies at --out")
 flags.mark_flag_as_required("videos")
 
 
 def main(_):
   from vipjax import encoder, videos  # Here, so that --help answers at once.
-  from vipjax.report import own_videos
+  from vipjax.report import own_videos, rerun_export
   from vipjax.runtime.numbers import whole_numbers
 
   started = time.monotonic()
   name = pathlib.Path(_VIDEOS.value).absolute().name
   out = pathlib.Path(_OUT.value or f"runs/curves_{name}").expanduser()
+  if _RERUN.value:
+    rerun_export.rerun_package()
   own_videos.check_out(out, _OVERWRITE.value)
   value = encoder.load(_ENCODER.value)
   episodes = _EPISODES.value and whole_numbers("--episodes", _EPISODES.value)
@@ -59,6 +64,9 @@ def main(_):
     "licence of the encoder": value.metadata.get("licence", "unknown"),
     "command": shlex.join(["python", "-m", "launch.curves", *sys.argv[1:]]),
   }
+  if _RERUN.value:
+    for film, each in zip(own_videos.film_names(measured), measured, strict=True):
+      rerun_export.write_rerun(out / "rerun" / f"{film}.rrd", value, each)
   print(own_videos.write_curves(out, measured, facts, time.monotonic() - started))
 
 

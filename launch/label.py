@@ -1,6 +1,6 @@
 """Value, distance and reward of every frame of recorded data, into a copy; needs no config.
 
-    python -m launch.label --data=lerobot/pusht --encoder=mini --goal=last --out=pusht_labelled
+    python -m launch.label --data=hf://lerobot/pusht --encoder=mini --goal=last --out=pusht_labelled
     python -m launch.label --data=videos --encoder=mini --goal=goal.png --out=labels.csv
 
 An --out that ends in .csv gets a table; else a LeRobot data set (with progress.parquet) or a TFDS
@@ -32,7 +32,7 @@ def main(_):
   from vipjax.reward.relabel import label_videos
   from vipjax.reward.relabel_copy import check_label_out, write_labels
 
-  data, out = (pathlib.Path(flag.value).expanduser() for flag in (_DATA, _OUT))
+  data, out = videos.local_path(_DATA.value), pathlib.Path(_OUT.value).expanduser()
   check_label_out(data, out)
   value = encoder.load(_ENCODER.value)
   labels = label_videos(

@@ -25,7 +25,8 @@ _PUBLIC = {
   "read_video": "vipjax.videos",
   "read_videos": "vipjax.videos",
 }
-_ROOMS = (
+# Those whose names are public.
+ROOMS = (
   "encoder", "envs", "evaluation", "finetune", "losses", "reward", "sac", "sampling", "videos",
 )  # fmt: skip
 
@@ -52,10 +53,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
   if name in _PUBLIC:
     return getattr(importlib.import_module(_PUBLIC[name]), name)
-  if name in _ROOMS:
+  if name in ROOMS:
     return importlib.import_module(f"vipjax.{name}")
   raise AttributeError(f"module 'vipjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-  return sorted([*globals(), *_PUBLIC, *_ROOMS])
+  return sorted([*globals(), *_PUBLIC, *ROOMS])

@@ -18,21 +18,24 @@ TINY = {
     "tcc_sizes": [
       {"B": 2, "K": "all pairs", "T": 2, "N": 4, "D": 8},
     ],
+    "video_counts": (2,),
   },
   "sac": {
     "hidden": (8,), "batch_size": 4, "updates": 2, "loop_steps": 3, "replay_size": 64,
     "replay_sizes": (64,),
   },
-  "render": {"sizes": (16,), "num_envs": 1, "steps": 1, "single_sizes": (16,)},
+  "render": {
+    "sizes": (16,), "num_envs": 1, "steps": 1, "single_sizes": (16,), "single_robots": ("sawyer",),
+  },
   "env": {"num_envs": 1, "steps": 2, "sweep_envs": (2,)},
   "pipeline": {
     "num_envs": 2, "size": 24, "width": 8, "input_size": 16, "updates": 1, "steps": 1,
-    "sac": SacSettings(hidden=(8,), batch_size=4),
+    "sac": SacSettings(hidden=(8,), batch_size=4), "start_clips": 1,
   },
 }  # fmt: skip
 TABLES = {
   "embed": "pixels", "finetune": "[K, N, N, D] would be, MiB", "sac": "transitions",
-  "render": "fast", "env": "environments", "pipeline": "part",
+  "render": "fast / full", "env": "environments", "pipeline": "part",
 }  # fmt: skip
 
 
@@ -45,13 +48,18 @@ def test_suite(suite, tmp_path):
     assert case["rates"]["vipjax"]["median"] > 0
     assert len(case["seconds"]["vipjax"]) == 2
     assert case["memory_mb"]["vipjax"] > 0
-  (table,) = record["tables"].values()
+  table = next(iter(record["tables"].values()))
   assert table and all(TABLES[suite] in row for row in table)
   for package, name in (("torch", "PyTorch"), ("sbx", "sbx-rl")):
     if suite in ("embed", "finetune", "sac") and peers.find_python((package,), []) is None:
       ran = any(name in case["seconds"] for case in record["cases"])
       assert not ran
+  if suite == "finetune":
+    (row,) = record["tables"][[title for title in record["tables"] if "videos" in title][-1]]
+    assert row["kept"] == "device" and row["frames/s"] > 0
   if suite == "pipeline":
+    first, second = list(record["tables"].values())[1]
+    assert first["seconds"] > second["seconds"] > 0  # nothing is compiled again
     rows = {row["part"]: row for row in table}
     parts = [rows[name]["steps/s"] for name in ("step and draw", "embed", "update")]
     assert rows["these in a row"]["steps/s"] < min(parts)

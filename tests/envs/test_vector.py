@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from vipjax.envs import Channel, FrameVectorEnv, RobotEnv
+from vipjax.envs.pool import WorkerPool
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 
@@ -166,7 +167,7 @@ def test_asking_out_of_turn(env):
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/environ").exists(), reason="needs /proc")
 def test_workers_know_the_gl_library(env):
-  for process, _ in env._workers:
+  for process in env._pool.processes:
     given = pathlib.Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
     for name in ("MUJOCO_GL", "LP_NUM_THREADS"):
       assert f"{name}={os.environ[name]}".encode() in given
@@ -188,17 +189,55 @@ def test_bad_options_start_no_worker(options, words):
   assert multiprocessing.active_children() == before
 
 
-def test_a_worker_that_dies_is_named(capfd):
-  env = FrameVectorEnv(OPTIONS, 2, num_workers=2)
-  env.reset(0)
-  process = env._workers[1][0]
+def _played(env, faults, steps=7):
+  """Everything that seven steps give, over the end of episodes, with a fault before some."""
+  env.reset(SEED)
+  given = []
+  for number, action in enumerate(actions(steps)):
+    if number in faults:
+      faults[number](env._pool.processes[1])
+    given.append(env.step(action))
+  return given
+
+
+def _die(process):
   os.kill(process.pid, signal.SIGKILL)
   process.join()
-  with pytest.raises(RuntimeError, match="the worker of environments 1 to 1 (has )?died"):
-    for action in np.zeros((3, 2, 8)):
-      env.step(action)
+
+
+def _hang(process):
+  os.kill(process.pid, signal.SIGSTOP)
+
+
+def test_a_lost_worker_is_replaced_and_nothing_changes(env, monkeypatch, caplog):
+  expected = _played(env, {})
+  monkeypatch.setattr("vipjax.envs.vector._STEP_SECONDS", 1.0)
+  # Before the first step, right after the end of an episode, and in the middle of one.
+  got = _played(env, {0: _die, 4: _hang, 6: _die})
+  for one, other in zip(got, expected, strict=True):
+    for field in one._fields:
+      np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+  reasons = [record.getMessage() for record in caplog.records]
+  assert len(reasons) == 3
+  assert all("the worker of environments 1 to 2 " in reason for reason in reasons)
+  assert "gave no answer for 1 s; a new one takes its place" in reasons[1]
+
+
+def test_a_worker_lost_again_and_again_is_named(capfd, monkeypatch):
+  env = FrameVectorEnv(OPTIONS, 2, num_workers=2)
+  env.reset(0)
+  replace = WorkerPool._replace
+
+  def in_vain(self, index):
+    replace(self, index)
+    _die(self.processes[index])
+
+  monkeypatch.setattr(WorkerPool, "_replace", in_vain)
+  _die(env._pool.processes[1])
+  with pytest.raises(RuntimeError, match="environments 1 to 1 .*died.*; so were 2 in its place"):
+    env.step(np.zeros((2, 8)))
   name = env._memory.name
-  workers = [process for process, _ in env._workers]
+  workers = list(env._pool.processes)
   env.close()
   env.close()
   assert not any(process.is_alive() for process in workers)
@@ -213,10 +252,8 @@ def test_a_worker_that_dies_is_named(capfd):
 
 def test_what_a_worker_refuses_is_the_users_error(capfd):
   with FrameVectorEnv(OPTIONS, 1, [Channel(View(camera="corner9"))], SIZE) as env:
-    with pytest.raises(UserError, match="expected a camera of the scene .*got 'corner9'"):
-      env.reset(0)
-    with pytest.raises(RuntimeError, match="the worker of environments 0 to 0 has died"):
-      for _ in range(2):
+    for _ in range(2):
+      with pytest.raises(UserError, match="expected a camera of the scene .*got 'corner9'"):
         env.reset(0)
   assert "Traceback" not in capfd.readouterr().err
 
@@ -224,7 +261,7 @@ def test_what_a_worker_refuses_is_the_users_error(capfd):
 def test_closing_in_the_middle_of_a_step(capfd):
   env = FrameVectorEnv({}, 1, [Channel(View())], SIZE)
   env.reset(0)
-  process = env._workers[0][0]
+  process = env._pool.processes[0]
   env.step_async(np.zeros((1, 8)))
   env.close()
   assert process.exitcode == 0
@@ -234,11 +271,11 @@ def test_closing_in_the_middle_of_a_step(capfd):
 def test_an_interrupted_start_leaves_nothing_behind(monkeypatch):
   names = []
 
-  def interrupted(self, seconds):
-    names.append(self._memory.name)
+  def interrupted(self):
+    names.append(self._arguments[0])
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(FrameVectorEnv, "_gather", interrupted)
+  monkeypatch.setattr(WorkerPool, "start", interrupted)
   before = set(multiprocessing.active_children())
   with pytest.raises(KeyboardInterrupt):
     FrameVectorEnv(OPTIONS, 1)

@@ -44,6 +44,13 @@ def test_cycles_by_hand():
   np.testing.assert_allclose(errors, [0, 1 / 3, 0, 0, 0])
 
 
+def test_what_leads_back_by_hand():
+  # As above: 1 leads to 0 and back to 0, a third of the video away.
+  first, second = line(0, 1, 9), line(0, 8)
+  assert evaluation.leads_back(first, second).tolist() == [True, False, True]
+  assert evaluation.leads_back(first, second, tolerance=0.34).all()
+
+
 @pytest.mark.parametrize("length", [2, 3])
 def test_cycles_are_those_of_the_loss(length):
   rng = np.random.default_rng(length)

@@ -37,6 +37,19 @@ def test_six_pairs_and_three_splits():
   assert len({cell.encoder_name for cell in every}) == 6 * 2 * 2 * 3
 
 
+def test_the_quick_preset_asks_the_same_with_less():
+  full, quick = config_file.get_config(), config_file.get_config("quick")
+  assert quick.cross == full.cross
+  assert quick.finetune.steps < full.finetune.steps
+  with pytest.raises(UserError, match="expected no preset .* or 'quick', got 'slow'"):
+    config_file.get_config("slow")
+
+
+def test_the_first_seed_is_whole_before_the_second():
+  seeds = [cell.seed for cell in cross.cells(config_file.get_config().cross)]
+  assert seeds == sorted(seeds)
+
+
 def test_one_policy_for_each_arm():
   settings = config_file.get_config().cross
   wanted = [cell for cell in cross.cells(settings) if cross._wants_policy(settings, cell)]
@@ -80,24 +93,19 @@ def recorded(monkeypatch):
 
 
 def test_a_tiny_run_goes_on_where_it_stopped(recorded, tmp_path, monkeypatch):
-  config = config_of()
-  rows = cross.cross_embodiment(config, tmp_path)
-  assert len(rows) == 2 * 2 * 2
+  config = config_of(**{"cross.seeds": (0,)})
+  wanted = cross.cells(config.cross)
+  rows = cross.judge_cells(config, tmp_path, wanted)
+  assert len(rows) == 2 * 2
   for row in rows:
     assert -1 <= row["rank_correlation"] <= 1 and -1 <= row["rank_correlation_theirs_before"] <= 1
-    assert -1 <= row["tau"] <= 1 and row["policy_success"] is None
+    assert -1 <= row["tau"] <= 1
   names = {path.name for path in (tmp_path / "encoders").iterdir()}
-  assert names == {
-    f"{arm}_{kind}_free_seed{seed}"
-    for arm in ARMS[:2]
-    for kind in ("tcc", "vip")
-    for seed in (0, 1)
-  }
-  # Judged cells are not judged again, and a smaller question is answered from the same folder.
+  assert names == {f"{arm}_{kind}_free_seed0" for arm in ARMS[:2] for kind in ("tcc", "vip")}
+  # Judged cells are not judged again, and without policies the rows stay as they are.
   monkeypatch.setattr(cross, "finetune", None)
-  assert cross.cross_embodiment(config, tmp_path) == rows
-  fewer = cross.cross_embodiment(config_of(**{"cross.seeds": (1,)}), tmp_path)
-  assert fewer == [row for row in rows if row["seed"] == 1]
+  assert cross.judge_cells(config, tmp_path, wanted) == rows
+  assert cross.train_policies(config, tmp_path) == rows
 
   text = report.write_pictures(rows, tmp_path)
   assert (tmp_path / "table.md").read_text() == text + "\n"
@@ -125,6 +133,26 @@ def test_what_is_learnt_from(recorded, tmp_path, monkeypatch):
   videos = load_videos(config, folder)
   assert len(videos) == 4 and all(video.robot_visible for video in videos)
   assert {path.name for path in (folder / "videos").iterdir()} == {"sawyer", "jaco"}
+
+
+def test_policies_are_added_to_the_rows_once(tmp_path, monkeypatch):
+  config = config_of(**{"cross.policies": ("panda",)})
+  rows = [cross.run_folder.jsonable(vars(cell)) for cell in cross.cells(config.cross)]
+  cross.run_folder.write_json(tmp_path / cross.FILE, {"cells": rows})
+  trained = []
+
+  def pretend_to_train(config, run):
+    assert (run / "encoder").is_symlink()
+    trained.append((config.env.robot, config.seed, run.name))
+    return {"policy_success": 0.75}
+
+  monkeypatch.setattr(cross, "train_policy", pretend_to_train)
+  for _ in range(2):
+    rows = cross.train_policies(config, tmp_path)
+  assert trained == [("panda", 0, "sawyer_tcc_free_seed0_on_panda")]
+  (row,) = [row for row in rows if "policy_success" in row]
+  assert row["policy_success"] == 0.75
+  assert (row["learnt_from"], row["target"], row["tcc"]) == (["sawyer"], "panda", True)
 
 
 def row_of(learnt_from, target, seed, number, **more):

@@ -67,6 +67,17 @@ def test_a_batch_fed_by_the_host_is_the_one_that_the_device_draws(value, videos,
   np.testing.assert_array_equal(third.pixels, np.asarray(videos.frames)[rows, places])
 
 
+def test_the_host_feeds_on_when_the_step_has_donated_the_key(videos):
+  clips = [Video(np.asarray(clip[:n])) for clip, n in zip(*videos, strict=True)]
+  key = jax.random.key(1)
+  first = next(feed(key, clips, SETTINGS, 3, first=0, steps=1))
+  batches = feed(key, clips, SETTINGS, 3, first=0, steps=20)  # more than it reads ahead
+  key.delete()
+  fed = list(batches)
+  assert len(fed) == 20
+  np.testing.assert_array_equal(fed[0].pixels, first.pixels)
+
+
 def test_step_changes_parameters_and_statistics_and_counts(value, videos, step):
   state = init_state(jax.random.key(1), value, SETTINGS)
   after, metrics = step(state, videos)

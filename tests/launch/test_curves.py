@@ -49,7 +49,14 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
   assert done.returncode == 0, done.stderr
   assert done.stdout.split()[-1] == str(out / "curves.html")
   page = Page((out / "curves.html").read_text(encoding="utf-8"))
-  for words in ("pour tea.mp4", "wide.gif", "none <needed>", "python -m launch.curves", "2 of 2"):
+  for words in (
+    "pour tea.mp4",
+    "wide.gif",
+    "none <needed>",
+    "python -m launch.curves",
+    "2 of 2",
+    "pour tea.mp4, last frame",
+  ):
     assert words in page.text
   assert len(page.all("video")) == 2
   with (out / "curves.csv").open() as file:
@@ -81,6 +88,16 @@ def test_a_goal_that_does_not_fit_is_told_on_the_page(folder, value, tmp_path):
   facts = {"videos": "v", "encoder": "e"}
   path = own_videos.write_curves(tmp_path / "out", measured, facts, 0.0)
   assert "goal.png) is 40x20 and the video 36x64" in Page(path.read_text()).text
+
+
+def test_sizes_are_those_of_the_video_not_of_what_is_shown(value, tmp_path):
+  np.save(tmp_path / "a.npy", moving_picture(2, 320, 480))
+  write_image(tmp_path / "goal.png", moving_picture(1, 40, 20)[0])
+  (measured,) = own_videos.measure(
+    value, open_videos(tmp_path / "a.npy"), str(tmp_path / "goal.png")
+  )
+  assert measured.video.frames.shape[1] == 256
+  assert "is 40x20 and the video 320x480" in measured.warnings[0]
 
 
 @pytest.mark.parametrize(

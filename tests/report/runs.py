@@ -8,7 +8,7 @@ import numpy as np
 
 from vipjax.runtime import run_folder
 from vipjax.types import Video
-from vipjax.videos import write_video, write_videos
+from vipjax.videos import write_image, write_video, write_videos
 
 HOSTILE = "<script>alert('\"&')</script>"
 
@@ -37,6 +37,12 @@ def write_finished_run(workdir):
   videos = [video("left", True), video("left", False)]
   write_videos(workdir / "videos", videos)
   write_video(workdir / "policy" / "final.mp4", videos[0].frames, 10.0)
+  write_image(workdir / "policy" / "goal0.png", videos[0].frames[-1])
+  goal = {
+    "file": "goal0.png", "source": f"{workdir}/videos/a.mp4, last frame", "view": "left",
+    "weight": 1.0, "robot_visible": False, "warnings": [f"doubtful {HOSTILE}"],
+  }  # fmt: skip
+  run_folder.write_json(workdir / "policy/goals.json", {"goals": "nearest", "frames": [goal, goal]})
   names = ["episode 0, left", "episode 0, left, robot-free"]
   evaluation = {
     "before": {

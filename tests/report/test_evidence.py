@@ -106,6 +106,10 @@ def test_neighbours_are_the_frames_named():
   same = evidence_plots.plot_neighbours(shades, {"b": [0, 1, 2]})
   other = evidence_plots.plot_neighbours(shades, {"b": [2, 1, 0]})
   assert same != other
+  marked = evidence_plots.plot_neighbours(
+    shades, {"b": [0, 1, 2]}, consistent={"b": [True, False, False]}
+  )
+  assert marked != same
   assert Image.open(io.BytesIO(same)).format == "PNG"
 
 

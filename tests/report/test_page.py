@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.report.runs import HOSTILE, RESULTS, write_finished_run
+from tests.runtime.test_metrics import read_events
 from vipjax import report
 from vipjax.report import elements
 from vipjax.runtime import run_folder
@@ -64,14 +65,24 @@ def test_it_tells_what_the_run_came_to(page):
     "gone not installed",
     "recorded mean 0.500 → 1.000 50% → 100%",
     "unseen episode 7, left 0.250 → 0.750 50% → 100%",
+    "left, without the robot, 24x32: videos/a.mp4, last frame",
+    "Of several for one picture the nearest counts.",
+    f"doubtful {HOSTILE}",
   ):
     assert words in page.text, words
   assert "not run" not in page.text
 
 
+def test_tensorboard_gets_the_pictures_once(workdir):
+  report.write_report(workdir)
+  values = [v for event in read_events(workdir, "report") for v in event.summary.value]
+  assert sorted(value.tag for value in values) == ["curves", "frames", "learning", "losses"]
+
+
 def test_pictures_and_films_are_in_the_page_itself(page, workdir):
   images, films = page.all("img"), page.all("video")
-  assert len(images) == len(page.all("source")) == 4
+  # Four drawn for both colour schemes, and two goals.
+  assert len(images) - 2 == len(page.all("source")) == 4
   assert all(image["src"].startswith("data:image/png;base64,iVBOR") for image in images)
   assert all(image["alt"] for image in images)
   # Two recorded videos and the policy's.
@@ -90,8 +101,9 @@ def test_nothing_is_fetched_and_nothing_runs(page, workdir):
 
 
 def test_everything_is_escaped(page):
-  # In the settings, results (name and value), command, reason of the addition, note, commit.
-  assert page.text.count(HOSTILE) == 7
+  # In the settings, results (name and value), command, reason of the addition, note, commit, and
+  # what is doubtful about a goal.
+  assert page.text.count(HOSTILE) == 8
 
 
 def test_it_can_be_written_again_and_says_the_same(workdir, page):
@@ -121,7 +133,7 @@ def test_an_empty_run_folder_has_a_page_that_says_so(tmp_path):
 
 def test_a_run_that_was_stopped_after_fine_tuning(tmp_path):
   workdir = write_finished_run(tmp_path)
-  for name in ("evaluation.json", "results.json", "policy/final.mp4"):
+  for name in ("evaluation.json", "results.json", "policy/final.mp4", "policy/goals.json"):
     (workdir / name).unlink()
   run_folder.mark_done(workdir, "record", {}, 100.0)
   page = Page(report.write_report(workdir).read_text(encoding="utf-8"))

@@ -10,6 +10,8 @@ from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, mi
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, write_image
 
+NAMES = ("a.mp4", "b.mp4")
+
 
 @pytest.fixture(scope="module")
 def value():
@@ -23,24 +25,29 @@ def videos():
 
 
 def test_last_frames(videos):
-  goals = find_goals("last", videos)
+  goals = find_goals("last", videos, NAMES)
   assert [len(goal.frames) for goal in goals] == [1, 1]
   np.testing.assert_array_equal(goals[1].frames[0], videos[1][-1])
-  together = find_goals("all-last", videos)
+  together = find_goals("all-last", videos, NAMES)
   assert together[0] is together[1] and together[0].name == "the last frames of 2 videos"
+  assert together[0].sources == ("a.mp4, last frame", "b.mp4, last frame")
+  assert goals[1].sources == ("b.mp4, last frame",)
   np.testing.assert_array_equal(together[0].frames[0], videos[0][-1])
 
 
 @pytest.mark.parametrize(("text", "index"), [("frame=2", 2), ("frame=-2", -2), ("frame=0", 0)])
 def test_a_chosen_frame(videos, text, index):
-  for goal, video in zip(find_goals(text, videos), videos, strict=True):
+  for goal, video in zip(find_goals(text, videos, NAMES), videos, strict=True):
     np.testing.assert_array_equal(goal.frames[0], video[index])
+    assert goal.sources[0].endswith(f".mp4, frame {index}")
 
 
 def test_files(tmp_path, videos):
   write_image(tmp_path / "a.png", videos[0][1])
   np.save(tmp_path / "b.npy", videos[1])
-  goals = find_goals(f"{tmp_path / 'a.png'}, {tmp_path / 'b.npy'}", open_videos(tmp_path / "b.npy"))
+  files = (f"{tmp_path / 'a.png'}", f"{tmp_path / 'b.npy'}")
+  goals = find_goals(", ".join(files), open_videos(tmp_path / "b.npy"), ["b"])
+  assert goals[0].sources == files
   assert len(goals) == 1 and goals[0].name == "a.png, b.npy"
   np.testing.assert_array_equal(goals[0].frames[0], videos[0][1])
   np.testing.assert_array_equal(goals[0].frames[1], videos[1][-1])
@@ -51,17 +58,17 @@ def test_files(tmp_path, videos):
   [
     ("", "expected a goal, got ''"),
     ("frame=two", "whole number in 'frame=N', got 'two'"),
-    ("frame=5", "from -5 to 4 in video 0, got 5"),
+    ("frame=5", "from -5 to 4 in a.mp4, got 5"),
     ("nowhere.png", "nothing is at nowhere.png"),
   ],
 )
 def test_bad_goals_are_one_sentence(videos, text, part):
   with pytest.raises(UserError, match=part):
-    find_goals(text, videos)
+    find_goals(text, videos, NAMES)
 
 
 def test_distances_to_mean_and_nearest(value, videos):
-  goal = Goal("both", (videos[0][-1], videos[0][0]))
+  goal = Goal("both", (videos[0][-1], videos[0][0]), ("", ""))
   frames = videos[0]
   embeddings = value.embed(frames)
   for how in ("mean", "nearest"):
@@ -72,19 +79,38 @@ def test_distances_to_mean_and_nearest(value, videos):
     embed_goal(value, goal, "best")
 
 
+def warnings_of(name, images, video, embeddings=None, distances=None):
+  """As if the video went straight to a goal that it reaches, where nothing else is said."""
+  way = np.arange(len(video), dtype=np.float32)[:, None]
+  embeddings = way if embeddings is None else embeddings
+  distances = way[::-1, 0] if distances is None else distances
+  return misfits(Goal(name, tuple(images), ("",) * len(images)), video, embeddings, distances)
+
+
 def test_a_goal_of_the_video_fits(videos):
   for video in videos:
-    (goal,) = find_goals("last", [video])
-    assert misfits(goal, video) == []
+    assert warnings_of("last", [video[-1]], video) == []
     # Smaller, darker and noisy, as another camera's picture of the same scene.
     rng = np.random.default_rng(0)
     dim = (video[-1][::2, ::2] * 0.7 + rng.normal(8, 3, video[-1][::2, ::2].shape)).clip(0, 255)
-    assert misfits(Goal("dim", (dim.astype(np.uint8),)), video) == []
+    assert warnings_of("dim", [dim.astype(np.uint8)], video) == []
 
 
 def test_another_shape_and_another_scene_are_told(videos):
-  (warning,) = misfits(Goal("wide", (videos[1][-1],)), moving_picture(4, 16, 16))[:1]
+  (warning,) = warnings_of("wide", [videos[1][-1]], moving_picture(4, 16, 16))[:1]
   assert "is 16x24 and the video 16x16" in warning
   upside_down = videos[0][-1][::-1, ::-1]
-  (warning,) = misfits(Goal("turned", (upside_down,)), videos[0])
+  (warning,) = warnings_of("turned", [upside_down], videos[0])
   assert "resembles no frame" in warning and "turned" in warning
+  # One of several that fits is enough: the others may be of other episodes.
+  assert warnings_of("two", [upside_down, videos[0][-1]], videos[0]) == []
+
+
+def test_a_goal_farther_than_the_video_goes_is_told(videos):
+  video = videos[0]
+  embeddings = np.array([[4, 0], [3, 0], [2, 0], [1, 0], [0, 0]], np.float32)
+  for beside, found in ((3.9, 0), (4.1, 1)):
+    distances = goal_distances(embeddings, np.array([[0, beside]], np.float32))
+    warnings = warnings_of("aside", [video[-1]], video, embeddings, distances)
+    assert len(warnings) == found
+  assert "at least 4.1 from every frame of the video, which itself covers 4 up to" in warnings[0]

@@ -14,7 +14,7 @@ from vipjax.runtime.errors import UserError
 def machine(monkeypatch):
   """Pretends a machine: machine("OSMesa", "EGL", nvidia=False)."""
   # setenv first, so that what the code sets is undone at the end.
-  for name in ("MUJOCO_GL", "LP_NUM_THREADS"):
+  for name in ("MUJOCO_GL", "LP_NUM_THREADS", "VIPJAX_GL_REASON"):
     monkeypatch.setenv(name, "")
     monkeypatch.delenv(name)
 
@@ -26,19 +26,20 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  ("libraries", "nvidia", "chosen"),
+  ("libraries", "nvidia", "chosen", "why"),
   [
-    (["OSMesa", "EGL"], False, "osmesa"),
-    (["OSMesa", "EGL"], True, "egl"),
-    (["OSMesa"], True, "osmesa"),
-    (["EGL"], False, "egl"),
-    ([], True, None),
+    (["OSMesa", "EGL"], False, "osmesa", "OSMesa: no NVIDIA GPU is here"),
+    (["OSMesa", "EGL"], True, "egl", "EGL: this machine has an NVIDIA GPU"),
+    (["OSMesa"], True, "osmesa", "OSMesa: its NVIDIA GPU cannot be used without libEGL"),
+    (["EGL"], False, "egl", "EGL: no NVIDIA GPU is here and there is no libOSMesa"),
+    ([], True, None, ""),
   ],
 )
-def test_choice(machine, libraries, nvidia, chosen):
+def test_choice(machine, libraries, nvidia, chosen, why):
   machine(*libraries, nvidia=nvidia)
   assert gl.configure() == chosen
   assert os.environ.get("MUJOCO_GL") == chosen
+  assert not chosen or gl.explain() == f"drawing frames with {why}"
   assert os.environ["LP_NUM_THREADS"] == "0"
 
 
@@ -47,6 +48,7 @@ def test_the_users_own_setting_stays(machine, monkeypatch):
   monkeypatch.setenv("MUJOCO_GL", "EGL")
   monkeypatch.setenv("LP_NUM_THREADS", "2")
   assert gl.require() == "egl"
+  assert gl.explain() == "drawing frames with EGL: the environment variable MUJOCO_GL says so"
   assert os.environ["MUJOCO_GL"] == "EGL"
   assert os.environ["LP_NUM_THREADS"] == "2"
 

@@ -210,3 +210,11 @@ def test_without_a_writable_cache_there_is_a_warning(folder):
   done = launch(folder, "default", VIPJAX_CACHE=str(folder / "config.py"))
   assert done.returncode == 0
   assert done.stderr.startswith("warning: compiled programs are not kept.")
+
+
+def test_weights_and_biases_are_asked_for_before_any_work(folder, tmp_path):
+  (tmp_path / "wandb.py").write_text("raise ImportError")
+  paths = f"{tmp_path}{os.pathsep}{ROOT}"
+  done = launch(folder, "plain", "--config=config.py", "--wandb=windows", PYTHONPATH=paths)
+  assert (done.returncode, done.stdout) == (1, "")
+  assert done.stderr.startswith("error: expected the package wandb for --wandb")

@@ -1,10 +1,12 @@
 """Metrics: lines, resuming, TensorBoard."""
 
+import io
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboardX.proto import event_pb2
 
 from vipjax.runtime import metrics
@@ -94,6 +96,25 @@ def test_tensorboard_gets_scalars_and_pictures_and_forgets_what_was_lost(tmp_pat
   assert starts[-1] == 2
 
 
+def test_a_film_is_a_gif_that_browsers_play_at_its_speed(tmp_path):
+  frames = np.zeros((40, 4, 6, 3), np.uint8)
+  frames[:, :, :3] = np.arange(40, dtype=np.uint8)[:, None, None, None] * 6
+  with metrics.MetricsWriter(tmp_path, "policy") as writer:
+    writer.film(7, "episode", frames, 40.0)
+  ((step, value),) = [(e.step, v) for e in read_events(tmp_path, "policy") for v in e.summary.value]
+  assert (step, value.tag, value.image.height, value.image.width) == (7, "episode", 4, 6)
+  film = Image.open(io.BytesIO(value.image.encoded_image_string))
+  # Every second frame, twice as long.
+  assert (film.format, film.n_frames, film.info["duration"], film.info["loop"]) == (
+    "GIF",
+    20,
+    50,
+    0,
+  )
+  film.seek(3)
+  np.testing.assert_array_equal(np.asarray(film.convert("RGB")), frames[6])
+
+
 def test_wrong_metrics_are_refused(tmp_path):
   with metrics.MetricsWriter(tmp_path, "policy") as writer:
     with pytest.raises(UserError, match=r"'loss', but an array of shape \(2,\).*reduce it first"):
@@ -104,6 +125,8 @@ def test_wrong_metrics_are_refused(tmp_path):
       writer.write(0, {"stage": 1.0})
     with pytest.raises(UserError, match=r"uint8 picture \[H, W, 3\] for 'goal', but float32"):
       writer.image(0, "goal", np.zeros((4, 6, 3), np.float32))
+    with pytest.raises(UserError, match=r"\[T, H, W, 3\] for 'goal', but uint8 \(4, 6, 3\)"):
+      writer.film(0, "goal", np.zeros((4, 6, 3), np.uint8), 10.0)
   assert metrics.read_metrics(tmp_path) == []
 
 

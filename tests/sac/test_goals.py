@@ -1,16 +1,18 @@
 """Goals that the config names instead of the videos' last frames."""
 
 import jax
+import numpy as np
 import pytest
 from absl import logging
 
 from configs import paper
 from tests.videos.clips import moving_picture
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
+from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
-from vipjax.sac.goals import make_reward
+from vipjax.sac.goals import channel_goals, make_reward, record_goals
 from vipjax.types import Video
-from vipjax.videos import write_image
+from vipjax.videos import read_image, write_image
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +44,37 @@ def test_images_are_goals(value, videos, tmp_path):
   assert distances[2, 0] < 1e-4 and distances[0, 0] > 1e-3
 
 
-def test_an_image_that_does_not_fit_is_warned_of(value, videos, tmp_path, monkeypatch):
+def test_frames_of_the_videos_are_goals_of_every_channel(value):
+  films = [
+    Video(moving_picture(6, 16, 16)[start:], view="front", robot_visible=visible, source=f"{start}")
+    for start in (0, 1)
+    for visible in (True, False)
+  ]
+  config = config_of(**{"reward.goal": "frame=2", "reward.robot_free_weight": 2.0})
+  plain, robot_free = channel_goals(config, films)
+  assert [plain.weight, robot_free.weight] == [1.0, 2.0]
+  assert robot_free.channel.robot_visible is False
+  assert plain.goal.sources == ("0, frame 2", "1, frame 2")
+  np.testing.assert_array_equal(plain.frames, moving_picture(6, 16, 16)[[2, 3]])
+  (last, _) = channel_goals(config_of(**{"reward.robot_free_weight": 2.0}), films)
+  assert last.goal.sources == ("0, last frame", "1, last frame")
+
+
+def test_goals_are_written_for_the_report_and_warned_of(value, videos, tmp_path, monkeypatch):
   write_image(tmp_path / "a.png", videos[0].frames[2, ::-1, ::-1])
+  write_image(tmp_path / "b.png", videos[0].frames[1, ::-1, ::-1])
+  goal = f"{tmp_path / 'a.png'},{tmp_path / 'b.png'}"
   warnings = []
   monkeypatch.setattr(logging, "warning", warnings.append)
-  make_reward(config_of(**{"reward.goal": str(tmp_path / "a.png")}), value, videos)
+  goals = channel_goals(config_of(**{"reward.goal": goal}), videos)
+  record_goals(tmp_path / "policy", value, goals, "nearest")
   assert len(warnings) == 1 and "resembles no frame" in warnings[0]
+  written = run_folder.read_json(tmp_path / "policy" / "goals.json")
+  assert written["goals"] == "nearest" and len(written["frames"]) == 2
+  second = written["frames"][1]
+  assert second["source"] == str(tmp_path / "b.png") and second["warnings"] == warnings
+  image = read_image(tmp_path / "policy" / second["file"])
+  np.testing.assert_array_equal(image, videos[0].frames[1, ::-1, ::-1])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from configs import demo
+from tests.runtime.test_metrics import read_events
 from vipjax import encoder
 from vipjax.envs import Step
 from vipjax.reward import RewardSettings
@@ -131,6 +132,15 @@ def test_what_it_kept_and_says(uninterrupted):
   # The policy that is kept is the one of the highest return, whatever its success.
   best = max(policy_rows(workdir), key=lambda row: row["return"])
   assert best["step"] == result["best_step"]
+
+
+def test_people_can_watch_it(uninterrupted):
+  workdir, _ = uninterrupted
+  values = [(e.step, v) for e in read_events(workdir, "policy") for v in e.summary.value]
+  films = [(step, value.tag) for step, value in values if value.HasField("image")]
+  assert films == [(8, "episode"), (16, "episode"), (24, "final")]
+  goals = json.loads((workdir / "policy" / "goals.json").read_text())["frames"]
+  assert [goal["robot_visible"] for goal in goals] == [True, False]
 
 
 def test_goals_are_the_last_frames_of_the_policys_view(prepared):

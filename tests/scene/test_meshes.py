@@ -48,6 +48,19 @@ def test_fewer_faces_of_the_same_shape(ball, tmp_path):
   assert faces.min() == 0 and faces.max() == len(vertices) - 1
 
 
+def test_seams_of_normals_do_not_tear(tmp_path):
+  ball = trimesh.creation.icosphere(subdivisions=3)
+  lines = [f"v {x} {y} {z}" for x, y, z in ball.vertices]
+  # Each face with normals of its own, so that none shares a vertex with its neighbour.
+  lines += [f"vn {x} {y} {z}" for x, y, z in ball.face_normals]
+  corners = (" ".join(f"{v + 1}//{i + 1}" for v in face) for i, face in enumerate(ball.faces))
+  lines += [f"f {each}" for each in corners]
+  (tmp_path / "ball.obj").write_text("\n".join(lines))
+  mesh = decimated("ball.obj", tmp_path)
+  shell = trimesh.Trimesh(mesh.uservert.reshape(-1, 3), mesh.userface.reshape(-1, 3), process=False)
+  assert shell.is_watertight and len(shell.faces) < 250
+
+
 def test_an_absolute_path_needs_no_folder(ball, tmp_path):
   np.testing.assert_array_equal(
     decimated(str(tmp_path / ball), "/nowhere").userface, decimated(ball, tmp_path).userface

@@ -19,6 +19,7 @@ from vipjax.videos import read_video, read_videos, write_video
     ("mkv", "libx264"),
     ("avi", "mpeg4"),
     ("webm", "libvpx-vp9"),
+    ("mp4", "libsvtav1"),
     ("MP4", "mpeg4"),
   ],
 )

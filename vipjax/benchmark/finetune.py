@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +25,11 @@ from vipjax.finetune import (
   step_devices,
   steps_per_dispatch,
 )
+from vipjax.finetune.feed import feed, padded_megabytes
+from vipjax.finetune.step import frames_per_step
 from vipjax.runtime import parallel
-from vipjax.types import VideoSet
+from vipjax.types import Video, VideoSet
+from vipjax.videos import make_video_set
 
 ABOUT = (
   "One whole step: draw clips of four frames of uint8 videos, crop, resize and embed them, VIP "
@@ -34,6 +38,10 @@ ABOUT = (
   "its own cost stands in the table below."
 )
 VIDEOS, LENGTH = 4, 40
+# Clips of 24 frames of 64 pixels: 0.28 MiB each. Past RESIDENT MiB the host feeds the batches, as
+# config.data.resident_mb has it.
+VIDEO_COUNTS = (1, 10, 100, 1000, 10_000)
+VIDEO_LENGTH, VIDEO_SIZE, RESIDENT = 24, 64, 2048
 # K cycles of T videos; N frames of each of B videos; embeddings of size D.
 TCC_SIZES = (
   {"B": 4, "K": 20, "T": 4, "N": 16, "D": 1024},
@@ -52,6 +60,7 @@ def run(
   size: int = 224,
   clips: int = 4,
   tcc_sizes: Sequence[dict[str, Any]] = TCC_SIZES,
+  video_counts: Sequence[int] = VIDEO_COUNTS,
 ) -> SuiteResult:
   """Measures the step.
 
@@ -61,12 +70,18 @@ def run(
     width: of the networks.
     size: pixels of their input; the videos are 256/224 times as large.
     clips: of four frames in a batch.
+    video_counts: rows of the table of more videos.
     tcc_sizes: rows of TCC's table: B videos, K cycles ("all pairs") of T videos, N frames, D.
   """
   cases = [_case(bench, ResNetConfig(arch, width), size, clips) for arch in archs]
   rows = [_tcc_row(bench, **sizes) for sizes in tcc_sizes]
   title = "TCC, loss and gradient: K cycles over T of B videos, N frames each, embeddings of size D"
-  return SuiteResult("finetune", ABOUT, cases, bench.skipped, bench.peak, {title: rows})
+  more = (
+    f"More videos, of {VIDEO_LENGTH} frames of {VIDEO_SIZE} pixels (ResNet-18 of width 16, 16 "
+    "clips a step)"
+  )
+  tables = {title: rows, more: [_videos_row(bench, count) for count in video_counts]}
+  return SuiteResult("finetune", ABOUT, cases, bench.skipped, bench.peak, tables)
 
 
 def _case(bench: Bench, config: ResNetConfig, size: int, clips: int) -> Case:
@@ -119,4 +134,33 @@ def _tcc_row(bench: Bench, B: int, K: int | str, T: int, N: int, D: int) -> dict
     "G operations": cost.operations / 1e9,
     "MiB": floor.held_bytes(program, embeddings) / 2**20,
     "[K, N, N, D] would be, MiB": (B * (B - 1) * N if cycles is None else K) * N * N * D / 2**18,
+  }  # fmt: skip
+
+
+def _videos_row(bench: Bench, count: int) -> dict[str, Any]:
+  """One step after another, with the videos on the device or, where they are too many, fed."""
+  value = init_value(
+    jax.random.key(0), ResNetConfig("resnet18", 16), Preprocessing(VIDEO_SIZE, VIDEO_SIZE)
+  )
+  settings = Settings(batch_size=16, tcc=TccSettings(weight=0.0))
+  frame = np.random.default_rng(0).integers(0, 256, (VIDEO_SIZE, VIDEO_SIZE, 3), np.uint8)
+  # Every video has memory of its own.
+  videos = [Video(np.tile(frame, (VIDEO_LENGTH, 1, 1, 1))) for _ in range(count)]
+  megabytes = padded_megabytes(videos)
+  fed = megabytes > RESIDENT
+  devices = step_devices(frames_per_step(settings, count))
+  step = parallel.compile_step(make_train_step(value, settings, count, len(devices)), devices)
+  state = init_state(jax.random.key(1), value, settings)
+  if fed:
+    batches = feed(state.key, videos, settings, count, 0, 10**6)
+    batches = (parallel.replicate(batch, devices) for batch in batches)
+  else:
+    batches = itertools.repeat(parallel.replicate(make_video_set(videos), devices))
+  ours = measure.Stateful(
+    lambda state: step(state, next(batches)), parallel.replicate(state, devices)
+  )
+  seconds = measure.interleave({"ours": ours}, bench.repeats)["ours"]
+  return {
+    "videos": str(count), "MiB": megabytes, "kept": "host" if fed else "device",
+    "frames/s": 64 / float(np.median(seconds)),
   }  # fmt: skip

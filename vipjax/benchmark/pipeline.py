@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.benchmark import measure
+from vipjax.benchmark import measure, start_up
 from vipjax.benchmark.bench import Bench, forget_peak_memory
 from vipjax.benchmark.results import OURS, Case, SuiteResult
 from vipjax.benchmark.workers.worker import memory_mb
@@ -40,6 +40,7 @@ def run(
   updates: int = 3,
   steps: int = 6,
   sac: SacSettings | None = None,
+  start_clips: int = 16,
 ) -> SuiteResult:
   """Measures the loop and its parts.
 
@@ -52,6 +53,7 @@ def run(
     updates: per step of all environments.
     steps: of all environments in a run.
     sac: the agent; None is the default one.
+    start_clips: in the batch of the first step of fine-tuning that start-up is measured to.
   """
   sac = sac or SacSettings()
   channels = [Channel(View()), Channel(View(), robot_visible=False)]
@@ -79,7 +81,12 @@ def run(
   )  # fmt: skip
   return SuiteResult(
     "pipeline", ABOUT, [case], bench.skipped, bench.peak,
-    {"The loop and its parts": _rows(seconds, steps * num_envs)},
+    {
+      "The loop and its parts": _rows(seconds, steps * num_envs),
+      "Start-up: from the command to the end of fine-tuning's first step": start_up.rows(
+        min(bench.repeats, 3), start_clips
+      ),
+    },
   )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,7 @@ def run(
   num_envs: int = 9,
   steps: int = 2,
   single_sizes: Sequence[int] = (64, 112, 224, 480),
+  single_robots: Sequence[str] = ("sawyer", "panda", "jaco"),
 ) -> SuiteResult:
   """Measures rendered steps.
 
@@ -38,6 +40,7 @@ def run(
     num_envs: environments.
     steps: of all environments in a run.
     single_sizes: for the table of a single renderer.
+    single_robots: arms in that table.
   """
   cases = []
   for size in sizes:
@@ -48,23 +51,27 @@ def run(
     with FrameVectorEnv({}, num_envs, [Channel(View())], size) as env:
       name = f"{size} px, {num_envs} environments"
       cases.append(bench.compare(name, "steps", steps * num_envs, stepping(env, steps), [spec]))
-  rows = [_single_row(bench, size) for size in single_sizes]
+  rows = [_single_row(bench, robot, size) for robot in single_robots for size in single_sizes]
   title = f"Pictures per second of one process (MUJOCO_GL={gl.configure()})"
   return SuiteResult("render", ABOUT, cases, bench.skipped, bench.peak, {title: rows})
 
 
-def _single_row(bench: Bench, size: int) -> dict[str, float | str]:
-  """Rates of one renderer of each quality, without physics."""
-  row: dict[str, float | str] = {"pixels": str(size)}
-  for quality, count in (("fast", 10), ("full", 1)):
-    with RobotEnv(size=size, quality=quality) as env:
+def _single_row(bench: Bench, robot: str, size: int) -> dict[str, float | str]:
+  """Rates of one renderer of each quality, without physics, and their ratio turn by turn."""
+  counts = {"fast": 10, "full": 1}
+  with contextlib.ExitStack() as stack:
+    works = {}
+    for quality, count in counts.items():
+      env = stack.enter_context(RobotEnv(robot=robot, size=size, quality=quality))
       env.reset(seed=0)
+      works[quality] = measure.timed(_draw, env, count)
+    seconds = measure.interleave(works, bench.repeats, warmup=1)
+  rates = {quality: counts[quality] / np.array(seconds[quality]) for quality in counts}
+  row: dict[str, float | str] = {"arm": robot, "pixels": str(size)}
+  row |= {quality: float(np.median(rate)) for quality, rate in rates.items()}
+  return row | {"fast / full": measure.ratios(rates["fast"], rates["full"]).median}
 
-      def work(env=env, count=count):
-        for _ in range(count):
-          env.render()
 
-      repeats = bench.repeats if quality == "fast" else min(bench.repeats, 3)
-      seconds = measure.interleave({"ours": measure.timed(work)}, repeats, warmup=1)["ours"]
-      row[quality] = count / float(np.median(seconds))
-  return row
+def _draw(env: RobotEnv, count: int) -> None:
+  for _ in range(count):
+    env.render()

@@ -151,6 +151,9 @@ class EmptyVectorEnv:
     never = np.zeros(ENVS, bool)
     return Step(self._observation, self._frames, truncated, never, self._observation, self._frames)
 
+  def finish_step(self) -> None:
+    pass
+
 
 class NoReward:
   """Stands in for EmbeddingReward: rewards of 0 and nothing to embed."""

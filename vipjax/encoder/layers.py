@@ -34,6 +34,8 @@ class Conv(nn.Module):
       # convolution and its gradients.
       x = x[:, :: self.stride, :: self.stride]
       return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], self.features)
+    if self.size == 3 and min(x.shape[1:3]) <= 2 * self.stride:
+      return _by_patches(x, kernel, self.stride)
     return jax.lax.conv_general_dilated(
       x,
       kernel,
@@ -41,6 +43,23 @@ class Conv(nn.Module):
       ((self.size // 2, self.size // 2),) * 2,
       dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+
+
+def _by_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+  """A 3x3 convolution, padding 1, as one matrix product over the patches of a small map.
+
+  On maps smaller than the kernel XLA's convolution and its gradients leave their fast path on a
+  CPU: [96, 2, 2, 128] takes 10 times as long, [32, 2, 2, 512] 80 times (one core, jax 0.10).
+  """
+  height, width = (-(-size // stride) for size in x.shape[1:3])
+  padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  patches = [
+    padded[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
+    for i in range(3)
+    for j in range(3)
+  ]
+  flat = jnp.concatenate(patches, -1).reshape(-1, 9 * x.shape[-1])
+  return (flat @ kernel.reshape(flat.shape[-1], -1)).reshape(len(x), height, width, -1)
 
 
 class BatchNorm(nn.Module):

@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.robot_env import RobotEnv
+from vipjax.envs.solved import SOLVED
 
 _ENTRY_POINT = "vipjax.envs:RobotEnv"
 
@@ -18,19 +18,11 @@ def _id(task: str, robot: str, control: str) -> str:
   return f"vipjax/{task}-{control}-{robot}-v0"
 
 
-# Tasks that the scripted expert solves in 80% of its episodes or less: docs/results/tasks.md. The
-# others are registered, for they are known to be possible.
-UNSOLVED: dict[tuple[str, str], tuple[str, ...]] = {
-  ("sawyer", "torque"): (),
-  ("sawyer", "end_effector"): (),
-}
-
-# Registered ids: task, robot and control of each.
+# Registered ids: task, robot and control of each that is known to be possible.
 IDS = {
   _id(task, robot, control): (task, robot, control)
-  for (robot, control), unsolved in UNSOLVED.items()
-  for task in task_names()
-  if task not in unsolved
+  for (robot, control), tasks in SOLVED.items()
+  for task in tasks
 }
 
 
@@ -41,7 +33,7 @@ def make_env(
 
   Args:
     task: a Meta-World task.
-    robot: the arm.
+    robot: "sawyer", "panda" or "jaco".
     control: "torque" (8 actions) or "end_effector" (4).
     **options: see `RobotEnv`.
 
@@ -49,7 +41,8 @@ def make_env(
     A RobotEnv; its docstring says what each number of action and observation is.
 
   Raises:
-    UserError: an unknown task, robot, control or option value.
+    UserError: an unknown task, robot, control or option value, or the arm's files are not to be
+      had.
   """
   kwargs = {"task": task, "robot": robot, "control": control, **options}
   env = RobotEnv(**kwargs)
@@ -59,7 +52,13 @@ def make_env(
 
 
 def register() -> None:
-  """Registers `IDS` with Gymnasium; importing `vipjax.envs` does it."""
+  """Registers `IDS` with Gymnasium; importing `vipjax.envs` does it.
+
+  They are the tasks and arms whose scripted expert succeeds in more than 80% of its episodes
+  (docs/results/tasks.md); any other is there by `make_env`. In a process that also uses JAX,
+  `gymnasium.make_vec` with vectorization_mode "async" wants vector_kwargs={"context": "spawn"}:
+  JAX is multithreaded and does not survive a fork.
+  """
   for name, (task, robot, control) in IDS.items():
     if name not in gymnasium.registry:
       gymnasium.register(

@@ -36,7 +36,7 @@ class RobotEnv(gymnasium.Env):
   Observation, float32 [51] in [-10, 10] = 2 x 24 + 3 (the published count; this make-up of it is
   our reading):
     0..6    positions of the seven arm joints, radians, base to wrist
-    7, 8    positions of the right and left finger, metres
+    7, 8    positions of the right and left finger, metres (Jaco: of thumb and index, radians)
     9       gripper opening, 0 (shut) to 1
     10..23  Meta-World's object features: position (metres) and quaternion of up to two objects,
             padded by zeros; for window-open 10..12 is the handle, the rest 0
@@ -75,7 +75,7 @@ class RobotEnv(gymnasium.Env):
 
     Args:
       task: a Meta-World task.
-      robot: the arm.
+      robot: "sawyer", "panda" or "jaco"; the files of the last two are fetched on first use.
       control: "torque" or "end_effector".
       horizon: control steps in an episode.
       frame_skip: physics steps of 0.0025 s in a control step.
@@ -89,7 +89,7 @@ class RobotEnv(gymnasium.Env):
       quality: "fast" or "full" rendering.
 
     Raises:
-      UserError: any of these is unknown or out of range.
+      UserError: any of these is unknown or out of range, or the arm's files are not to be had.
     """
     if render_mode not in (None, "rgb_array"):
       raise UserError(f"expected render_mode None or 'rgb_array', got {render_mode!r}.")

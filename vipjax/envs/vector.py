@@ -7,16 +7,15 @@ learner computes: send actions with `step_async`, take the results with `step_wa
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from vipjax.envs.pool import WorkerPool
 from vipjax.envs.robot_env import RobotEnv
-from vipjax.envs.worker import SharedArrays, layout, work
+from vipjax.envs.worker import SharedArrays, layout
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 
@@ -109,30 +108,18 @@ class FrameVectorEnv:
       (len(channels), size, size, 3),
     )  # fmt: skip
     self._memory = SharedArrays(shared)
-    self._pending = False
-    self._workers = []
+    self._message: tuple | None = None  # what the workers have not answered yet
+    self._before: Episodes | None = None  # where the environments were when it was sent
+    bounds = np.linspace(0, num_envs, workers + 1).astype(int)
+    ranges = [range(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    arguments = (self._memory.name, shared, dict(env_options), tuple(channels), size)
+    self._pool = None
     try:
-      self._start(workers, shared, env_options, channels, size)
+      self._pool = WorkerPool(ranges, arguments, _START_SECONDS)
+      self._pool.start()
     except BaseException:
       self.close()
       raise
-
-  def _start(self, workers: int, shared, env_options, channels, size: int) -> None:
-    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
-    bounds = np.linspace(0, self.num_envs, workers + 1).astype(int)
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-      ours, theirs = context.Pipe()
-      process = context.Process(
-        target=work,
-        args=(theirs, self._memory.name, shared, range(start, stop), dict(env_options),
-              tuple(channels), size),
-        daemon=True,
-        name=f"environments {start} to {stop - 1}",
-      )  # fmt: skip
-      process.start()
-      theirs.close()
-      self._workers.append((process, ours))
-    self._gather(_START_SECONDS)
 
   def reset(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Starts N new episodes; environment i is seeded with seed + i.
@@ -149,9 +136,7 @@ class FrameVectorEnv:
 
   def episodes(self) -> Episodes:
     """Where the environments are now, for `restore`; not between step_async and step_wait."""
-    self._require_open()
-    if self._pending:
-      raise RuntimeError("the last step was not waited for")
+    self._require_ready()
     arrays = self._memory.arrays
     done = np.arange(self.horizon) < arrays["steps"][:, None]
     actions = np.where(done[..., None], arrays["actions"], np.float32(0))
@@ -181,7 +166,7 @@ class FrameVectorEnv:
 
     With `draw=False` no pictures are taken and those of the step are undefined.
     """
-    self._require_open()
+    self._require_ready()
     actions = np.asarray(actions, np.float32)
     expected = (self.num_envs, *self.action_space.shape)
     if actions.shape != expected:
@@ -193,7 +178,7 @@ class FrameVectorEnv:
 
   def step_wait(self) -> Step:
     """Waits for the workers and returns what they made of the last `step_async`."""
-    if not self._pending:
+    if not self._message:
       raise RuntimeError("expected step_async before step_wait")
     self._gather(_STEP_SECONDS)
     arrays = self._memory.arrays
@@ -204,21 +189,16 @@ class FrameVectorEnv:
     self.step_async(actions, draw)
     return self.step_wait()
 
+  def finish_step(self) -> None:
+    """Waits for a step that nobody will ask for, if there is one."""
+    if self._memory is not None and self._message:
+      self._gather(_STEP_SECONDS)
+
   def close(self) -> None:
     """Ends the workers and frees the shared memory; further calls do nothing."""
-    for _, pipe in self._workers:
-      try:
-        pipe.send(("close", None))
-      except OSError:  # it has died already
-        pass
-    for process, pipe in self._workers:
-      process.join(timeout=10)
-      if process.is_alive():
-        process.terminate()
-        process.join()
-      # Not before: one in the middle of a step still answers.
-      pipe.close()
-    self._workers = []
+    if self._pool is not None:
+      self._pool.close()
+      self._pool = None
     if self._memory is not None:
       self._memory.close(unlink=True)
       self._memory = None
@@ -229,36 +209,26 @@ class FrameVectorEnv:
   def __exit__(self, *unused):
     self.close()
 
-  def _require_open(self) -> None:
+  def _require_ready(self) -> None:
     if self._memory is None:
       raise RuntimeError("these environments are closed")
-
-  def _send(self, message) -> None:
-    self._require_open()
-    if self._pending:
+    if self._message:
       raise RuntimeError("the last step was not waited for")
-    for process, pipe in self._workers:
-      try:
-        pipe.send(message)
-      except OSError as error:
-        raise RuntimeError(f"the worker of {process.name} has died") from error
-    self._pending = True
+
+  def _send(self, message: tuple) -> None:
+    self._before = self.episodes()
+    self._message = message
+    self._pool.send(message)
 
   def _gather(self, seconds: float) -> None:
-    self._pending = False
-    deadline = time.monotonic() + seconds
-    for process, pipe in self._workers:
-      while not pipe.poll(0.5):
-        if not process.is_alive():
-          raise RuntimeError(f"the worker of {process.name} died with exit code {process.exitcode}")
-        if time.monotonic() > deadline:
-          raise RuntimeError(f"the worker of {process.name} gave no answer for {seconds:.0f} s")
-      try:
-        failure = pipe.recv()
-      except (EOFError, ConnectionResetError) as error:
-        raise RuntimeError(f"the worker of {process.name} has died") from error
-      if failure is not None:
-        kind, text = failure
-        if kind == "user":
-          raise UserError(text)
-        raise RuntimeError(f"the worker of {process.name} failed:\n{text}")
+    message, self._message = self._message, None
+    self._pool.gather(seconds, lambda rows: self._again(message, rows))
+
+  def _again(self, message: tuple, rows: range) -> list[tuple]:
+    """Messages that bring a new worker to the answer of `message`: physics is deterministic."""
+    if message[0] == "reset":
+      return [message]
+    for name, values in self._before._asdict().items():
+      self._memory.arrays[name][rows.start : rows.stop] = values[rows.start : rows.stop]
+    restored = ("restore", None)
+    return [restored] if message == restored else [restored, message]

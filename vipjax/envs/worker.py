@@ -51,7 +51,7 @@ class SharedArrays:
       self._block.unlink()
 
 
-def work(pipe, name, layout, rows, env_options, channels, size) -> None:
+def work(pipe, rows, name, layout, env_options, channels, size) -> None:
   """A worker's life: one environment per row, drawn by one renderer each."""
   memory, envs = None, []
   try:

@@ -1,6 +1,12 @@
 """How good a value function is: curves, alignment, attention, and what lies off the path."""
 
-from vipjax.evaluation.alignment import align, alignment_tau, cycle_errors, nearest_frames
+from vipjax.evaluation.alignment import (
+  align,
+  alignment_tau,
+  cycle_errors,
+  leads_back,
+  nearest_frames,
+)
 from vipjax.evaluation.attention import (
   Attention,
   agreement,
@@ -62,6 +68,7 @@ __all__ = [
   "measure",
   "measure_attention",
   "measure_off_path",
+  "leads_back",
   "nearest_frames",
   "network_view",
   "normalise",

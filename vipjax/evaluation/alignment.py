@@ -85,6 +85,24 @@ def cycle_errors(embeddings: Sequence[np.ndarray], length: int) -> np.ndarray:
   return _cycle_errors(_neighbour_table(embeddings), [len(each) for each in embeddings], length)
 
 
+def leads_back(first: np.ndarray, second: np.ndarray, tolerance: float = 0.05) -> np.ndarray:
+  """Which frames of one video the nearest frame in another leads back to: consistent cycles of 2.
+
+  Args:
+    first: float [T, D], T >= 2.
+    second: float [S, D], S >= 2.
+    tolerance: how far from its start a walk may end, as a share of the first video's frames.
+
+  Returns:
+    bool [T].
+
+  Raises:
+    UserError: as `nearest_frames`.
+  """
+  there, back = nearest_frames(first, second), nearest_frames(second, first)
+  return np.abs(back[there] - np.arange(len(there))) <= tolerance * len(there)
+
+
 def align(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, Any]:
   """All measures of a group of videos as values that JSON can hold.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
@@ -64,52 +65,77 @@ def cells(settings: ml_collections.ConfigDict) -> list[Cell]:
   if len(set(arms)) < max(2, len(arms)):
     raise UserError(f"expected two different arms or more in config.cross.arms, got {arms}.")
   sources = [chosen for n in (1, 2) for chosen in itertools.combinations(arms, n)]
-  options = itertools.product(settings.tcc, settings.robot_free, settings.seeds)
+  # The seeds vary slowest: with the first of them the matrix is whole.
+  options = itertools.product(settings.seeds, settings.tcc, settings.robot_free)
   return [
-    Cell(chosen, target, *option)
-    for option in options
+    Cell(chosen, target, tcc, robot_free, seed)
+    for seed, tcc, robot_free in options
     for chosen in sources
     for target in arms
     if target not in chosen
   ]
 
 
-def cross_embodiment(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[dict]:
-  """Records, fine-tunes, judges and trains policies; what is done stays done.
+def judge_cells(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, wanted: Sequence[Cell]
+) -> list[dict]:
+  """Records, fine-tunes and judges; what is done stays done.
 
-  Writes `arms/<arm>/` (videos), `encoders/<name>/` (fine-tuning runs), `judged/` (attention and
-  policies, by encoder and target) and `cross.json`.
+  Writes `arms/<arm>/` (videos), `encoders/<name>/` (fine-tuning runs), `judged/` (attention, by
+  encoder and target) and, after each cell, `cross.json`.
 
   Args:
     config: keys as declared in configs/cross_embodiment.py.
     workdir: the run folder.
+    wanted: some of `cells(config.cross)`.
 
   Returns:
-    A dict for each cell: Cell's fields; "rank_correlation" (of the distance with time over the
-    target's unseen expert episodes, each to its own last frame; 1 is best) and
-    "rank_correlation_theirs" (the same to the last frames of the videos learnt from: the goal of
-    the reward), both also with "_before" (fine-tuning); "tau" (alignment of the target's recorded
-    videos with those learnt from); "object_over_area" and "robot_over_area" (attention);
-    "policy_success", None where no policy was asked for.
+    A dict for each cell judged so far, whether wanted or not: Cell's fields; "rank_correlation" (of
+    the distance with time over the target's unseen expert episodes, each to its own last frame; 1
+    is best) and "rank_correlation_theirs" (the same to the last frames of the videos learnt from:
+    the goal of the reward), both also with "_before" (fine-tuning); "tau" (alignment of the
+    target's recorded videos with those learnt from); "object_over_area" and "robot_over_area"
+    (attention); "policy_success" where `train_policies` was there.
 
   Raises:
     UserError: an expert fails, or bad settings.
   """
   for arm in config.cross.arms:
     record(_of_arm(config, arm), workdir / "arms" / arm)
-  wanted = cells(config.cross)
-  file = workdir / FILE
-  rows = run_folder.read_json(file)["cells"] if file.exists() else []
+  rows = _read(workdir)
   known = {_key(row) for row in rows}
+  wanted = [cell for cell in wanted if _key(dataclasses.asdict(cell)) not in known]
   with Progress(len(wanted), "cross", unit="cell") as progress:
     for cell in wanted:
-      row = run_folder.jsonable(dataclasses.asdict(cell))
-      if _key(row) not in known:
-        rows.append(run_folder.jsonable(row | _judge(config, workdir, cell)))
-        run_folder.write_json(file, {"cells": rows})
+      rows.append(run_folder.jsonable(dataclasses.asdict(cell) | _judge(config, workdir, cell)))
+      run_folder.write_json(workdir / FILE, {"cells": rows})
       progress.update()
-  wanted_keys = {_key(dataclasses.asdict(cell)) for cell in wanted}
-  return [row for row in rows if _key(row) in wanted_keys]
+  return rows
+
+
+def train_policies(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[dict]:
+  """A policy for each arm of config.cross.policies, by the reward that other arms' videos taught.
+
+  Its success is added to the row of its cell, which `judge_cells` has judged; what is trained
+  stays.
+
+  Returns:
+    As `judge_cells`.
+  """
+  rows = _read(workdir)
+  keys = {_key(row): row for row in rows}
+  for cell in cells(config.cross):
+    row = keys.get(_key(dataclasses.asdict(cell)))
+    if row is not None and _wants_policy(config.cross, cell) and "policy_success" not in row:
+      result = train_policy(_tuned(config, cell), _judged(workdir, cell))
+      row["policy_success"] = result["policy_success"]
+      run_folder.write_json(workdir / FILE, {"cells": rows})
+  return rows
+
+
+def _read(workdir: pathlib.Path) -> list[dict]:
+  file = workdir / FILE
+  return run_folder.read_json(file)["cells"] if file.exists() else []
 
 
 def _key(row: dict[str, Any]) -> tuple:
@@ -122,14 +148,30 @@ def _of_arm(config: ml_collections.ConfigDict, arm: str) -> ml_collections.Confi
   return config
 
 
-def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
-  run = encoder_run(workdir, cell)
+def _tuned(config: ml_collections.ConfigDict, cell: Cell) -> ml_collections.ConfigDict:
+  """The config of a cell's own run."""
   tuned = _of_arm(config, cell.target)
   tuned.seed = cell.seed
   if not cell.tcc:
     tuned.finetune.tcc.weight = 0.0
   if not cell.robot_free:
     tuned.reward.robot_free_weight = 0.0  # there are no goals for it
+  return tuned
+
+
+def _judged(workdir: pathlib.Path, cell: Cell) -> pathlib.Path:
+  """A folder like that of a run: the stages that follow read its videos and its encoders."""
+  run, judged = encoder_run(workdir, cell), workdir / "judged"
+  judged = judged / f"{cell.encoder_name}_on_{cell.target}"
+  judged.mkdir(parents=True, exist_ok=True)
+  for name in ("videos", "encoder", "encoder_before"):
+    if not (judged / name).exists():
+      (judged / name).symlink_to((run / name).absolute(), target_is_directory=True)
+  return judged
+
+
+def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
+  run, tuned = encoder_run(workdir, cell), _tuned(config, cell)
   by_arm = {
     arm: [
       video
@@ -151,18 +193,10 @@ def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
     for name, number in _curves(value, unseen, taught).items():
       result[name + suffix] = number
   result["tau"] = _alignment(value, taught, recorded)
-  # A folder like that of a run: the stages that follow read its videos and its encoders.
-  judged = workdir / "judged" / f"{cell.encoder_name}_on_{cell.target}"
-  judged.mkdir(parents=True, exist_ok=True)
-  for name in ("videos", "encoder", "encoder_before"):
-    if not (judged / name).exists():
-      (judged / name).symlink_to((run / name).absolute(), target_is_directory=True)
   if config.evaluate.attention_episodes:
-    stage, numbers = next(iter(measure_attention(tuned, judged).items()))
+    stage, numbers = next(iter(measure_attention(tuned, _judged(workdir, cell)).items()))
     result |= {name: numbers[name] for name in ("object_over_area", "robot_over_area")}
     result["attention_stage"] = stage
-  wanted = _wants_policy(config.cross, cell)
-  result["policy_success"] = train_policy(tuned, judged)["policy_success"] if wanted else None
   return result
 
 

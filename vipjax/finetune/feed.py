@@ -51,11 +51,10 @@ def feed(
   lengths = np.array([len(video.frames) for video in videos], np.int32)
   host = jax.local_devices(backend="cpu")[0]
   draw = jax.jit(make_draw(settings, num_task, int(lengths.max())))
-  # A copy: the training step donates the state that this one is in.
+  # A copy: the training step donates the state that holds this key.
+  data = np.array(jax.random.key_data(key))
   with jax.default_device(host):
-    key = jax.random.wrap_key_data(
-      np.array(jax.random.key_data(key)), impl=jax.random.key_impl(key)
-    )
+    key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
   def load(step: int) -> Fed:
     with jax.default_device(host):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vipjax import encoder
-from vipjax.evaluation.alignment import nearest_frames
+from vipjax.evaluation.alignment import leads_back, nearest_frames
 from vipjax.evaluation.cross_embodiment import Cell, encoder_run
 from vipjax.report.canvas import LIGHT, Theme, make_figure, png
 from vipjax.report.evidence_plots import plot_neighbours
@@ -35,7 +35,10 @@ _GROUP = ("learnt_from", "target", "tcc", "robot_free")
 
 
 def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str:
-  """Writes `matrix.png`, `table.md` and `aligned_<target>_<arm>.png`, and returns the table.
+  """Writes `matrix.png`, `table.md` and aligned pictures, and returns the table.
+
+  `aligned_<target>_<arm>.png` has frames of the target beside those of the one arm learnt from, and
+  `aligned_<arm>_<arm>_both.png` those of two arms learnt from together.
 
   Args:
     rows: what `vipjax.evaluation.cross_embodiment.cross_embodiment` returned.
@@ -46,13 +49,16 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
   run_folder.write_text(workdir / "table.md", text + "\n")
   fields = ("target", "tcc", "robot_free", "seed")
   cells = [Cell(tuple(row["learnt_from"]), *(row[name] for name in fields)) for row in rows]
-  shown: dict[tuple[str, str], list[Cell]] = {}
+  shown: dict[tuple[str, str, str], list[Cell]] = {}
   for cell in cells:
-    if len(cell.learnt_from) == 1 and (cell.robot_free, cell.seed) == _first(cells):
-      shown.setdefault((cell.target, cell.learnt_from[0]), []).append(cell)
-  for (target, arm), pair in shown.items():
-    picture = _aligned(workdir, target, arm, pair)
-    (workdir / f"aligned_{target}_{arm}.png").write_bytes(picture)
+    if (cell.robot_free, cell.seed) == _first(cells):
+      # Where two arms were learnt from, TCC walked between their videos.
+      both = len(cell.learnt_from) == 2
+      query, answer = cell.learnt_from if both else (cell.target, *cell.learnt_from)
+      shown.setdefault((query, answer, "_both" if both else ""), []).append(cell)
+  for (query, answer, ending), pair in shown.items():
+    picture = _aligned(workdir, query, answer, pair)
+    (workdir / f"aligned_{query}_{answer}{ending}.png").write_bytes(picture)
   return text
 
 
@@ -136,16 +142,21 @@ def _first(cells: Sequence[Cell]) -> tuple[bool, int]:
   return cells[0].robot_free, cells[0].seed
 
 
-def _aligned(workdir: pathlib.Path, target: str, arm: str, pair: Sequence[Cell]) -> bytes:
-  """Frames of the target, and what each encoder takes for the same moments of the other arm."""
-  query, answer = (_film(workdir / "arms" / each / "videos") for each in (target, arm))
-  videos, nearest = {target: query}, {}
+def _aligned(workdir: pathlib.Path, query: str, answer: str, pair: Sequence[Cell]) -> bytes:
+  """Frames of one arm, and what each encoder takes for the same moments of the other.
+
+  A match that leads back to within 5% of where it came from has a border.
+  """
+  asked, answered = (_film(workdir / "arms" / arm / "videos") for arm in (query, answer))
+  videos, nearest, consistent = {query: asked}, {}, {}
   for cell in pair:
-    name = f"{arm}, learnt {'with' if cell.tcc else 'without'} TCC"
     value = encoder.load(encoder_run(workdir, cell) / "encoder")
-    videos[name] = answer
-    nearest[name] = nearest_frames(value.embed(query.frames), value.embed(answer.frames)).tolist()
-  return plot_neighbours(videos, nearest)
+    embeddings = value.embed(asked.frames), value.embed(answered.frames)
+    back = leads_back(*embeddings)
+    how, taught = "with" if cell.tcc else "without", " and ".join(cell.learnt_from)
+    name = f"{answer}, matched {how} TCC (learnt from {taught}; {back.mean():.0%} lead back)"
+    videos[name], nearest[name], consistent[name] = answered, nearest_frames(*embeddings), back
+  return plot_neighbours(videos, nearest, consistent=consistent)
 
 
 def _film(folder: pathlib.Path) -> Video:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import pathlib
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from PIL import Image
+
 from vipjax.report.style import STYLE
+from vipjax.videos import resize_frames
 
 # More would make the page slow to open; a link to the file stands in.
 _LARGEST_VIDEO_BYTES = 16_000_000
+_THUMBNAIL = 160  # pixels, height
 _VOID = ("img", "meta", "source")
 
 
@@ -125,6 +131,16 @@ def picture(light: bytes, dark: bytes, alternative: str, caption: str) -> Safe:
     element("img", src=_data("image/png", light), alt=alternative),
   )
   return element("figure", image, element("figcaption", caption))
+
+
+def thumbnail(image: np.ndarray, caption: str) -> Safe:
+  """A small picture, uint8 [H, W, 3], as it is, with its caption."""
+  file = io.BytesIO()
+  height, width = image.shape[:2]
+  shown = resize_frames(image[None], (_THUMBNAIL, max(1, round(_THUMBNAIL * width / height))))[0]
+  Image.fromarray(shown).save(file, "PNG")
+  picture = element("img", src=_data("image/png", file.getvalue()), alt=caption)
+  return element("figure", picture, element("figcaption", caption))
 
 
 def video(

@@ -17,7 +17,10 @@ _LABELS = ("background", "object", "robot")
 
 
 def plot_neighbours(
-  videos: Mapping[str, Video], nearest: Mapping[str, Sequence[int]], theme: Theme = LIGHT
+  videos: Mapping[str, Video],
+  nearest: Mapping[str, Sequence[int]],
+  theme: Theme = LIGHT,
+  consistent: Mapping[str, Sequence[bool]] | None = None,
 ) -> bytes:
   """Frames of the first video, and below each the nearest frame, by embedding, of other videos.
 
@@ -25,6 +28,8 @@ def plot_neighbours(
     videos: by name, the first being the one whose frames are looked up.
     nearest: by name of another video, the nearest frame there of each frame of the first.
     theme: colours.
+    consistent: by name of another video, whether that frame leads back to where it came from;
+      such frames have a border.
 
   Returns:
     A PNG; the number over a frame is how far into its video it lies, in percent.
@@ -39,21 +44,25 @@ def plot_neighbours(
   picks = np.linspace(0, len(videos[query].frames) - 1, _STRIP_FRAMES).round().astype(int)
   rows = {query: picks} | {name: np.asarray(nearest[name])[picks] for name in others}
   side = WIDTH / _STRIP_FRAMES
-  figure = make_figure(len(rows) * (side + 0.3), theme)
-  figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+  height = len(rows) * (side + 0.4)
+  figure = make_figure(height, theme)
+  # Names stand above their row, outside the layout: a long one would widen its column.
+  room = (0, 0, 1, 1 - 0.15 / height)
+  figure.get_layout_engine().set(w_pad=0.01, h_pad=0.1, wspace=0.01, hspace=0.01, rect=room)
   axes = figure.subplots(len(rows), _STRIP_FRAMES, squeeze=False)
   for line, (name, indices) in zip(axes, rows.items(), strict=True):
     for column, (ax, index) in enumerate(zip(line, indices, strict=True)):
       ax.imshow(videos[name].frames[index])
       ax.set(xticks=[], yticks=[])
-      ax.spines[:].set_visible(False)
+      marked = consistent is not None and name in consistent and consistent[name][picks[column]]
+      ax.spines[:].set(visible=marked, color=theme.colours[2], linewidth=3)
       place = f"{index / (len(videos[name].frames) - 1):.0%}"
       ax.set_title(place, size=7.5, color=theme.faint, pad=2, loc="right")
       if column == 0:
         ax.annotate(
-          name, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", size=8,
+          name, (0, 1), (0, 13), xycoords="axes fraction", textcoords="offset points", size=8,
           color=theme.text,
-        )  # fmt: skip
+        ).set_in_layout(False)  # fmt: skip
   return png(figure)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from vipjax.report.elements import Safe, element, section, table, video
+from vipjax.report.elements import Safe, element, section, table, thumbnail, video
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
+from vipjax.videos import read_image
 
 CAPTIONS = {
   "neighbours": (
@@ -32,6 +33,7 @@ ALTERNATIVES = {
   "hacks": "Frames with a high value and little progress",
 }
 _MOST_FILMS = 4
+_MOST_GOALS = 24
 # Measures of alignment, attention and states off the path, in words.
 _ALIGNMENT = {
   "tau": "Kendall's tau of nearest frames",
@@ -53,6 +55,35 @@ _OFF_PATH = {
   "object": "object near its target, once moved",
   "success": "success told from failure",
 }
+
+
+def goals(run: Run) -> Safe | None:
+  """The goal frames that the policy is rewarded by, small, with where each is from."""
+  records = run.goals.get("frames")
+  if not records:
+    return None
+  shown = []
+  for record in records[:_MOST_GOALS]:
+    image = read_image(run.workdir / "policy" / record["file"])
+    height, width = image.shape[:2]
+    robot = "" if record["robot_visible"] else ", without the robot"
+    source = record["source"].removeprefix(f"{run.workdir}/")
+    shown.append(thumbnail(image, f"{record['view']}{robot}, {height}x{width}: {source}"))
+  several = ""
+  if len(records) > len({(record["view"], record["robot_visible"]) for record in records}):
+    nearest = run.goals["goals"] == "nearest"
+    several = " Of several for one picture " + (
+      "the nearest counts." if nearest else "the mean of their embeddings counts."
+    )
+  more = len(records) - _MOST_GOALS
+  warnings = dict.fromkeys(warning for record in records for warning in record["warnings"])
+  return section(
+    "The goals",
+    element("p", f"What the policy is rewarded for coming closer to.{several}"),
+    *(element("div", element("p", warning), class_="note") for warning in warnings),
+    element("div", *shown, class_="goals"),
+    element("p", f"and {more} more in policy/", class_="sub") if more > 0 else None,
+  )
 
 
 def alignment(run: Run, picture: Safe | None) -> Safe | None:

@@ -16,7 +16,7 @@ from vipjax.encoder import ValueFunction
 from vipjax.evaluation import DistanceCurve, make_curve, video_names
 from vipjax.report import elements, plots
 from vipjax.report.canvas import DARK, LIGHT
-from vipjax.report.elements import Safe, element, section, table, tile
+from vipjax.report.elements import Safe, element, section, table, thumbnail, tile
 from vipjax.report.film import curve_film
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
@@ -30,6 +30,8 @@ from vipjax.videos.access import permitted
 _PICTURE_HEIGHT = 256  # pixels; no more is shown
 _DECODED_AT_ONCE = 32
 _MOST_FILMS = 12
+_MOST_GOALS = 12
+_MOST_WARNINGS = 4
 PAGE = "curves.html"
 
 
@@ -81,28 +83,29 @@ def measure(
   """
   if max_frames < 2:
     raise UserError(f"expected at least 2 frames of each video, got max_frames={max_frames}.")
-  found = find_goals(goal, videos)
-  looked, embeddings = [], []
+  # Without frames: names come from what is known of a video alone.
+  names = video_names([Video(np.empty(0), **video.metadata) for video in videos])
+  found = find_goals(goal, videos, names)
+  looked = []
   with Progress(len(videos), "curves", unit="video") as progress:
     for video in videos:
-      small, embedded = _look(value, video, max_frames)
-      looked.append(small)
-      embeddings.append(embedded)
+      looked.append(_look(value, video, max_frames))
       progress.update()
   # One goal for all is embedded once.
   embedded_goals = {id(each): embed_goal(value, each, goals) for each in found}
   measured = []
-  for video, name, embedded, each in zip(
-    looked, video_names(looked), embeddings, found, strict=True
-  ):
+  for (video, embedded, size), name, each in zip(looked, names, found, strict=True):
     distances = goal_distances(embedded, embedded_goals[id(each)])
     curve = make_curve(distances, video.fps, name)
-    measured.append(Measured(video, curve, each, misfits(each, video.frames)))
+    warnings = misfits(each, video.frames, embedded, distances, size)
+    measured.append(Measured(video, curve, each, warnings))
   return measured
 
 
-def _look(value: ValueFunction, video: LazyVideo, max_frames: int) -> tuple[Video, np.ndarray]:
-  """Evenly spaced frames, small, and the embeddings float32 [T, D] of the same as they are."""
+def _look(
+  value: ValueFunction, video: LazyVideo, max_frames: int
+) -> tuple[Video, np.ndarray, tuple[int, int]]:
+  """Evenly spaced frames, small; embeddings float32 [T, D] of the same as they are; their size."""
   if len(video) < 2:
     raise UserError(
       f"expected at least two frames in {video.metadata['source']}, got {len(video)}; leave it out."
@@ -116,7 +119,8 @@ def _look(value: ValueFunction, video: LazyVideo, max_frames: int) -> tuple[Vide
     embedded.append(value.embed(frames))
     small.append(_shrunk(frames))
   known = {**video.metadata, "fps": video.fps * (count - 1) / (len(video) - 1)}
-  return Video(frames=np.concatenate(small), **known), np.concatenate(embedded)
+  size = frames.shape[1:3]
+  return Video(frames=np.concatenate(small), **known), np.concatenate(embedded), size
 
 
 def _shrunk(frames: np.ndarray) -> np.ndarray:
@@ -146,10 +150,9 @@ def write_curves(
   started = time.monotonic()
   (folder / "curves.csv").write_text(_csv(measured), encoding="utf-8")
   films = []
-  for index, each in enumerate(measured[:_MOST_FILMS]):
+  for name, each in list(zip(film_names(measured), measured, strict=True))[:_MOST_FILMS]:
     film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)
-    name = re.sub(r"[^\w-]+", "-", each.curve.name).strip("-")
-    path = folder / "films" / f"{index:02d}_{name}.mp4"
+    path = folder / "films" / f"{name}.mp4"
     write_video(path, film, each.video.fps, crf=20, overwrite=True)
     films.append(elements.video(path, each.curve.name, folder, autoplay=True))
   seconds += time.monotonic() - started
@@ -157,6 +160,7 @@ def write_curves(
     "Distance curves",
     _header(measured, facts, seconds),
     section("Curves", _curves(measured)),
+    section("Goals", *_goals(measured)),
     section("Watch them", *films, _more(measured)),
     section("Frames", _frames(measured)),
     section("Numbers", _numbers(measured)),
@@ -167,12 +171,19 @@ def write_curves(
   return path
 
 
+def film_names(measured: Sequence[Measured]) -> list[str]:
+  """For each video a name for files, without its suffix."""
+  names = [re.sub(r"[^\w-]+", "-", each.curve.name).strip("-") for each in measured]
+  return [f"{index:02d}_{name}" for index, name in enumerate(names)]
+
+
 def _header(measured: Sequence[Measured], facts: dict[str, str], seconds: float) -> Safe:
   curves = [each.curve for each in measured]
   frames = sum(len(curve.distances) for curve in curves)
-  warnings = dict.fromkeys(
-    f"{each.curve.name}: {warning}" for each in measured for warning in each.warnings
-  )
+  warnings = [f"{each.curve.name}: {warning}" for each in measured for warning in each.warnings]
+  more = len(warnings) - _MOST_WARNINGS
+  if more > 0:
+    warnings[_MOST_WARNINGS:] = [f"and {more} more such warnings, of other videos."]
   rank = np.mean([curve.rank_correlation for curve in curves])
   falling = np.mean([curve.falling_fraction for curve in curves])
   of = f"mean of {len(curves)} videos" if len(curves) > 1 else "of the video"
@@ -209,6 +220,18 @@ def _curves(measured: Sequence[Measured]) -> Safe:
     "correlation with time, 1 when every frame is closer than the one before it. Small: the last "
     "frame.",
   )
+
+
+def _goals(measured: Sequence[Measured]) -> list[Safe | None]:
+  """Every goal frame, small, once, with where it is from."""
+  different = {id(each.goal): each.goal for each in measured}.values()
+  pairs = [pair for goal in different for pair in zip(goal.frames, goal.sources, strict=True)]
+  shown = [thumbnail(frame, source) for frame, source in pairs[:_MOST_GOALS]]
+  more = len(pairs) - len(shown)
+  return [
+    element("div", *shown, class_="goals"),
+    element("p", f"and {more} more", class_="sub") if more > 0 else None,
+  ]
 
 
 def _frames(measured: Sequence[Measured]) -> Safe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -14,14 +15,18 @@ from vipjax.report.elements import Safe, document, picture, video
 from vipjax.report.film import curve_film
 from vipjax.report.run import Run, read_run
 from vipjax.runtime import run_folder
+from vipjax.runtime.metrics import MetricsWriter
 from vipjax.videos import read_image, write_video
 
 _PICTURES = "pictures"
+_STAGE = "report"
 _MOST_FILMS = 4
 
 
 def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   """Writes `report.html` and `pictures/*.png` from what the run folder holds.
+
+  TensorBoard gets the pictures, too.
 
   The page holds its pictures and videos itself, needs no network and no script, and follows the
   reader's colour scheme. What has not run yet is "not run" in its place, so a report may be
@@ -29,7 +34,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
 
   Args:
     workdir: the run folder. Read are `config.json`, `versions.json`, `results.json`,
-      `evaluation.json`, `metrics.jsonl`, `videos/`, `policy/final.mp4`, `attention/`, `off_path/`
+      `evaluation.json`, `metrics.jsonl`, `videos/`, `policy/`, `attention/`, `off_path/`
       and `stages/`.
 
   Returns:
@@ -48,6 +53,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     sections.curves(run, pictures.get("curves"), evidence_sections.curve_films(_curve_films(run))),
     sections.frames(run, pictures.get("frames")),
     sections.finetuning(pictures.get("losses")),
+    evidence_sections.goals(run),
     sections.policy(run, pictures.get("learning")),
     evidence_sections.attention(run, pictures.get("attention")),
     evidence_sections.off_path(run, pictures.get("off_path"), pictures.get("hacks")),
@@ -56,6 +62,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     sections.repeat(run),
     sections.versions(run),
   )
+  _log(run)
   path = run.workdir / "report.html"
   run_folder.write_text(path, page)
   return path
@@ -86,6 +93,15 @@ def _draw(run: Run) -> dict[str, Safe]:
     (folder / f"{name}_dark.png").write_bytes(dark)
     made[name] = picture(light, dark, alternatives[name], captions[name])
   return made
+
+
+def _log(run: Run) -> None:
+  """Puts the pictures (the light ones) where people watch runs, in place of an earlier report's."""
+  shutil.rmtree(run.workdir / "tensorboard" / _STAGE, ignore_errors=True)
+  with MetricsWriter(run.workdir, _STAGE) as writer:
+    for path in sorted((run.workdir / _PICTURES).glob("*.png")):
+      if not path.stem.endswith("_dark"):
+        writer.image(0, path.stem, read_image(path))
 
 
 def _evidence(run: Run) -> dict[str, Callable[[Theme], bytes]]:

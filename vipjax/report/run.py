@@ -14,7 +14,7 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.types import Video
-from vipjax.videos import read_videos, reading_options
+from vipjax.videos import hub, read_videos, reading_options
 from vipjax.videos.folders import MANIFEST, read_manifest
 
 
@@ -32,6 +32,7 @@ class Run:
       makes them.
     attention: `attention/attention.json`, as `measure_attention` writes it.
     off_path: `off_path/off_path.json`, as `measure_off_path` writes it.
+    goals: `policy/goals.json`, as `record_goals` writes it.
     videos: the run's videos by name (`vipjax.evaluation.video_names`): recorded, or the user's own.
     video_files: those that are mp4 files, which browsers play.
     finetune: metrics of the stage "finetune", a dict per step.
@@ -46,6 +47,7 @@ class Run:
   evaluation: dict[str, Any]
   attention: dict[str, Any]
   off_path: dict[str, Any]
+  goals: dict[str, Any]
   videos: dict[str, Video]
   video_files: dict[str, pathlib.Path]
   finetune: list[dict[str, Any]]
@@ -82,6 +84,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     evaluation=_read(workdir / "evaluation.json"),
     attention=_read(workdir / "attention" / "attention.json"),
     off_path=_read(workdir / "off_path" / "off_path.json"),
+    goals=_read(workdir / "policy" / "goals.json"),
     videos=videos,
     video_files=files,
     finetune=read_metrics(workdir, "finetune"),
@@ -108,8 +111,13 @@ def _recorded(
   """Videos, and the mp4 files among them, by name; the user's own where the config names them."""
   if own := data.get("path"):
     # They lie outside the run folder, and may be gone by now.
-    there = pathlib.Path(own).expanduser().exists()
-    videos = read_videos(own, **reading_options(data)) if there else []
+    try:
+      there = hub.on_hub(own) or pathlib.Path(own).expanduser().exists()
+      videos = read_videos(own, **reading_options(data)) if there else []
+    except UserError:
+      if not hub.on_hub(own):
+        raise
+      videos = []  # not cached, and there is no network
     files = [pathlib.Path(video.source) for video in videos]
   elif (folder / MANIFEST).is_file():  # Recording writes it last.
     videos = read_videos(folder)

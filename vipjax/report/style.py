@@ -52,6 +52,10 @@ img, video { display: block; width: 100%; height: auto; border-radius: 6px; }
 figcaption { font-size: 0.85rem; margin-top: 6px; max-width: 90ch; }
 .films { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); }
 .films.wide { grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); }
+.goals { display: flex; flex-wrap: wrap; gap: 16px; }
+.goals figure { flex: 0 1 auto; max-width: 240px; margin: 0; }
+.goals img { width: auto; max-width: 100%; height: 120px; object-fit: contain; }
+.goals figcaption { overflow-wrap: anywhere; }
 .final { max-width: 480px; }
 .scroll { overflow-x: auto; margin-bottom: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }

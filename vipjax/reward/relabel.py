@@ -68,18 +68,19 @@ def label_videos(
   Raises:
     UserError: as `find_goals`.
   """
-  found = find_goals(goal, videos)
+  found = find_goals(goal, videos, [video.metadata["source"] for video in videos])
   embedded = {id(each): embed_goal(value, each, goals) for each in found}
   labels = []
   with Progress(len(videos), "label", unit="video") as progress:
     for video, each in zip(videos, found, strict=True):
-      parts = [
-        goal_distances(value.embed(video[start : start + _DECODED_AT_ONCE]), embedded[id(each)])
+      embeddings = np.concatenate([
+        value.embed(video[start : start + _DECODED_AT_ONCE])
         for start in range(0, len(video), _DECODED_AT_ONCE)
-      ]
+      ])  # fmt: skip
+      distances = goal_distances(embeddings, embedded[id(each)])
       sample = video[np.linspace(0, len(video) - 1, min(len(video), _DECODED_AT_ONCE)).astype(int)]
-      warnings = tuple(misfits(each, sample))
-      labels.append(Labels(video.metadata, video.fps, np.concatenate(parts), warnings))
+      warnings = tuple(misfits(each, sample, embeddings, distances))
+      labels.append(Labels(video.metadata, video.fps, distances, warnings))
       progress.update()
   return labels
 

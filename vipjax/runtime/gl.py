@@ -14,6 +14,8 @@ from vipjax.runtime.errors import UserError
 
 # What each value of MUJOCO_GL needs. glfw also needs a display, which only opening one can tell.
 _LIBRARIES = {"osmesa": "OSMesa", "egl": "EGL"}
+# Why we chose what MUJOCO_GL says; processes that inherit the one inherit the other.
+_WHY = "VIPJAX_GL_REASON"
 _OFF = ("disable", "disabled", "off", "false", "0")
 _ADVICE = (
   "on Debian or Ubuntu install it with "
@@ -38,18 +40,20 @@ def has_nvidia_device() -> bool:
   return bool(glob.glob("/dev/nvidia[0-9]*"))
 
 
-def choose() -> str | None:
-  """The value of `MUJOCO_GL` that fits this machine; None when it has no headless library.
+def choose() -> tuple[str, str] | None:
+  """The value of `MUJOCO_GL` that fits this machine, and why; None without a headless library.
 
   EGL renders on an NVIDIA GPU. Without one OSMesa comes first, as it needs no device files, and
   EGL in software is second.
   """
-  if has_nvidia_device() and can_load("EGL"):
-    return "egl"
+  nvidia = has_nvidia_device()
+  if nvidia and can_load("EGL"):
+    return "egl", "this machine has an NVIDIA GPU"
+  why = "its NVIDIA GPU cannot be used without libEGL" if nvidia else "no NVIDIA GPU is here"
   if can_load("OSMesa"):
-    return "osmesa"
+    return "osmesa", why
   if can_load("EGL"):
-    return "egl"
+    return "egl", f"{why} and there is no libOSMesa"
   return None
 
 
@@ -67,11 +71,19 @@ def configure() -> str | None:
   os.environ.setdefault("LP_NUM_THREADS", "0")
   chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
   if not chosen:
-    chosen = choose()
-    if chosen is None:
+    choice = choose()
+    if choice is None:
       return None
+    chosen, os.environ[_WHY] = choice
     os.environ["MUJOCO_GL"] = chosen
   return chosen
+
+
+def explain() -> str:
+  """What draws the frames and why, in one line; after `configure`."""
+  chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
+  why = os.environ.get(_WHY, "the environment variable MUJOCO_GL says so")
+  return f"drawing frames with {_LIBRARIES.get(chosen, chosen)}: {why}"
 
 
 def require() -> str:

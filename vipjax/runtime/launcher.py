@@ -84,7 +84,7 @@ class LaunchFlags:
 
 
 def define_flags(default_config: str | None = None) -> LaunchFlags:
-  """Defines --config, --workdir and --overwrite; call it once, when the launcher is imported.
+  """Defines --config, --workdir, --overwrite and --wandb; call it once, on the launcher's import.
 
   Args:
     default_config: the config file of a launcher that can be run without --config.
@@ -108,6 +108,12 @@ def define_flags(default_config: str | None = None) -> LaunchFlags:
     "workdir", None, "the run folder (default: runs/ and the name of the config file)"
   )
   flags.DEFINE_bool("overwrite", False, "delete the run in the folder and start over")
+  flags.DEFINE_string(
+    "wandb",
+    None,
+    "the Weights & Biases project that gets what TensorBoard gets; with WANDB_MODE=offline it "
+    "stays in the run folder",
+  )
   return LaunchFlags()
 
 
@@ -146,8 +152,13 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
         raise UserError(f"Expected flags only, but '{argv[1]}' came: did you mean --config=...?")
       if renders:
         gl.require()
+        print(gl.explain(), file=sys.stderr, flush=True)
       _meet_others()
-      use_compilation_cache()
+      cache.use_compilation_cache()
+      if "wandb" in flags.FLAGS and flags.FLAGS.wandb:
+        from vipjax.runtime import wandb_run  # Here, because it imports JAX.
+
+        wandb_run.enable(flags.FLAGS.wandb)
       return main(argv)
     except UserError as error:
       _exit_with(error)
@@ -186,30 +197,6 @@ def _exit(status: int) -> NoReturn:
   if hosts and hosts.connected():
     hosts.leave(status)
   sys.exit(status)
-
-
-def use_compilation_cache() -> None:
-  """Keeps compiled programs in the user's cache, so that a second run starts faster.
-
-  A place that the user has chosen (`JAX_COMPILATION_CACHE_DIR`) stays; without a writable cache
-  there is a warning and programs are compiled anew each time. Child processes inherit it.
-  """
-  if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    return
-  try:
-    folder = cache.cache_folder("xla")
-  except UserError as error:
-    print(f"warning: compiled programs are not kept. {error}", file=sys.stderr)
-    return
-  import jax  # Here, so that --help and wrong flags answer at once.
-
-  # Half a second: less is compiled as fast as it is looked up.
-  for name, value in (
-    ("jax_compilation_cache_dir", str(folder)),
-    ("jax_persistent_cache_min_compile_time_secs", 0.5),
-  ):
-    jax.config.update(name, value)
-    os.environ.setdefault(name.upper(), str(value))
 
 
 def _exit_with(error: BaseException) -> None:

@@ -1,8 +1,10 @@
-"""Writes metrics: JSON lines for programs, TensorBoard events for people."""
+"""Writes metrics: JSON lines for programs, TensorBoard events (and W&B) for people."""
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import pathlib
 import platform
@@ -11,8 +13,9 @@ import time
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from vipjax.runtime import hosts, run_folder
+from vipjax.runtime import hosts, run_folder, wandb_run
 from vipjax.runtime.errors import UserError
 
 # tensorboardX imports torch where it happens to be installed: seconds, for nothing that we use.
@@ -21,16 +24,20 @@ if _hides_torch:
   sys.modules["torch"] = None  # what makes `import torch` an ImportError
 from tensorboardX import summary  # noqa: E402
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: E402
+from tensorboardX.proto.summary_pb2 import Summary  # noqa: E402
 from tensorboardX.record_writer import RecordWriter  # noqa: E402
 
 if _hides_torch:
   del sys.modules["torch"]
 
 _FILE = "metrics.jsonl"
+_MOST_FPS = 25  # of films; browsers slow a faster gif down
 
 
 class MetricsWriter:
   """Appends the metrics of one stage to `metrics.jsonl` and to `tensorboard/<stage>/`.
+
+  With --wandb they also go to Weights & Biases (`wandb_run`).
 
   A line is {"step": 10, "stage": "finetune", "loss": 0.5}; NaN and infinities are null in it
   (TensorBoard shows them). One writer at a time may be open in a run folder. Of several processes
@@ -52,6 +59,7 @@ class MetricsWriter:
     self._writes = hosts.is_first()
     if not self._writes:
       return
+    self._wandb = wandb_run.open_stage(workdir, name)
     self._path = workdir / _FILE
     keep_up_to = -1 if resume_step is None else resume_step
     self._drop_later_lines(keep_up_to)
@@ -81,17 +89,36 @@ class MetricsWriter:
     self._file.write(json.dumps(line, allow_nan=False) + "\n")
     self._file.flush()
     self._events.write(int(step), [summary.scalar(name, value) for name, value in scalars.items()])
+    if self._wandb is not None:
+      self._wandb.write(int(step), scalars)
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
-    """Writes a picture, uint8 [H, W, 3], to TensorBoard."""
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-      raise UserError(
-        f"Expected a uint8 picture [H, W, 3] for '{name}', but {image.dtype} {image.shape} came: "
-        "convert it first."
-      )
-    if self._writes:
-      self._events.write(int(step), [summary.image(name, image, dataformats="HWC")])
+    """Writes a picture, uint8 [H, W, 3], to TensorBoard (and W&B)."""
+    image = _checked(name, image, ndim=3)
+    if not self._writes:
+      return
+    self._events.write(int(step), [summary.image(name, image, dataformats="HWC")])
+    if self._wandb is not None:
+      self._wandb.image(int(step), name, image)
+
+  def film(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
+    """Writes a film, uint8 [T, H, W, 3], to TensorBoard (and W&B), as a gif of at most 25 Hz."""
+    stride = max(1, math.ceil(fps / _MOST_FPS))
+    frames = _checked(name, frames, ndim=4)[::stride]
+    if not self._writes:
+      return
+    file, pictures = io.BytesIO(), [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(
+      file, "GIF", save_all=True, append_images=pictures[1:], duration=1000 * stride / fps, loop=0
+    )
+    height, width = frames.shape[1:3]
+    # tensorboardX's own add_video needs moviepy.
+    image = Summary.Image(
+      height=height, width=width, colorspace=3, encoded_image_string=file.getvalue()
+    )
+    self._events.write(int(step), [Summary(value=[Summary.Value(tag=name, image=image)])])
+    if self._wandb is not None:
+      self._wandb.film(int(step), name, file.getvalue())
 
   def close(self) -> None:
     """Flushes and closes both files."""
@@ -156,6 +183,17 @@ class _Events:
 
   def _put(self, **fields) -> None:
     self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
+
+
+def _checked(name: str, pictures: np.ndarray, ndim: int) -> np.ndarray:
+  pictures = np.asarray(pictures)
+  if pictures.dtype != np.uint8 or pictures.ndim != ndim or pictures.shape[-1] != 3:
+    shape = "[H, W, 3]" if ndim == 3 else "[T, H, W, 3]"
+    raise UserError(
+      f"Expected a uint8 picture {shape} for '{name}', but {pictures.dtype} {pictures.shape} came: "
+      "convert it first."
+    )
+  return pictures
 
 
 def read_metrics(workdir: str | os.PathLike, stage: str | None = None) -> list[dict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -12,11 +14,45 @@ from absl import logging
 from vipjax.encoder import ValueFunction
 from vipjax.envs import Channel
 from vipjax.reward import EmbeddingReward, RewardSettings
-from vipjax.reward.goals import find_goals, misfits
+from vipjax.reward.goals import (
+  LAST,
+  Goal,
+  embed_goal,
+  find_goals,
+  goal_distances,
+  misfits,
+  names_files,
+)
+from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View, views_from_config
 from vipjax.types import Video
-from vipjax.videos import fit_square
+from vipjax.videos import fit_square, write_image
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChannelGoal:
+  """What one channel of the reward is measured to.
+
+  Attributes:
+    view: name of the viewpoint.
+    channel: the picture that the channel needs of each step.
+    goal: its goal frames, as they came.
+    videos: those whose channel it is, square and of one size; at least one.
+    weight: of the channel in the potential.
+  """
+
+  view: str
+  channel: Channel
+  goal: Goal
+  videos: Sequence[Video]
+  weight: float
+
+  @property
+  def frames(self) -> np.ndarray:
+    """uint8 [G, H, W, 3]: the goal frames at the videos' size."""
+    size = self.videos[0].frames.shape[1]
+    return np.concatenate([fit_square(image[None], size) for image in self.goal.frames])
 
 
 def make_reward(
@@ -25,26 +61,15 @@ def make_reward(
   videos: Sequence[Video],
   devices: Sequence[jax.Device] | None = None,
 ) -> tuple[EmbeddingReward, list[Channel], int]:
-  """The reward, the pictures that it needs of each step, and their size in pixels.
+  """The reward of `channel_goals`, the pictures that it needs of each step, their size in pixels.
 
-  Goals are the last frames of all videos of a view (and, where the view of videos is unknown, of
-  those too), separately with and without the robot; or the images of config.reward.goal, for a
-  single view with the robot. An image that does not seem to fit the videos is warned of. The
-  devices, None for one, share the states of a call.
+  The devices, None for one, share the states of a call.
+
+  Raises:
+    UserError: as `channel_goals`, or goal frames of different sizes.
   """
-  goals, firsts, channels, factors = [], [], [], []
-  for name, view in policy_views(config).items():
-    for visible, weight in (
-      (True, config.reward.plain_weight), (False, config.reward.robot_free_weight),
-    ):  # fmt: skip
-      if weight == 0:
-        continue
-      chosen = _goal_videos(videos, name, visible)
-      goals.append(_goal_frames(config, chosen))
-      firsts.append(chosen[0].frames[0])
-      channels.append(Channel(view, visible))
-      # Views share the weight: the reward's range does not depend on how many there are.
-      factors.append(weight / len(config.policy.views))
+  found = channel_goals(config, videos)
+  goals = [each.frames for each in found]
   if len({goal.shape[1:] for goal in goals}) > 1:
     raise UserError(
       f"expected goal frames of one size, got {[goal.shape[1:3] for goal in goals]}; resize the "
@@ -57,25 +82,90 @@ def make_reward(
     normalise=config.reward.normalise,
     goals=config.reward.goals,
   )
-  reward = EmbeddingReward(value, goals, firsts, factors, settings, devices)
-  return reward, channels, goals[0].shape[1]
+  firsts, weights = [each.videos[0].frames[0] for each in found], [each.weight for each in found]
+  reward = EmbeddingReward(value, goals, firsts, weights, settings, devices)
+  return reward, [each.channel for each in found], goals[0].shape[1]
 
 
-def _goal_frames(config: ml_collections.ConfigDict, videos: Sequence[Video]) -> np.ndarray:
-  """uint8 [G, H, W, 3]: of the videos, or those that the config names, at the videos' size."""
-  if not config.reward.goal:
-    return np.stack([video.frames[-1] for video in videos])
-  if len(config.policy.views) > 1 or config.reward.robot_free_weight:
+def channel_goals(config: ml_collections.ConfigDict, videos: Sequence[Video]) -> list[ChannelGoal]:
+  """The goal of each channel: of each view in config.policy.views, with and without the robot.
+
+  They are frames of all videos of the view (and, where the view of videos is unknown, of those
+  too), the last ones unless config.reward.goal asks for others; or its files, for a single view
+  with the robot.
+
+  Raises:
+    UserError: a channel without videos, or a goal that does not suit them.
+  """
+  goal, found = config.reward.goal or LAST, []
+  if names_files(goal) and (len(config.policy.views) > 1 or config.reward.robot_free_weight):
     raise UserError(
       "expected one view in config.policy.views and config.reward.robot_free_weight=0 with a "
       f"config.reward.goal, which shows one view with the robot, got {list(config.policy.views)} "
       f"and {config.reward.robot_free_weight}; change these, or leave the goal to the videos."
     )
-  frames = [video.frames for video in videos]
-  (goal, *_) = find_goals(config.reward.goal, frames)
-  for warning in misfits(goal, frames[0]):
-    logging.warning(warning)
-  return np.concatenate([fit_square(image[None], frames[0].shape[1]) for image in goal.frames])
+  for name, view in policy_views(config).items():
+    for visible, weight in (
+      (True, config.reward.plain_weight), (False, config.reward.robot_free_weight),
+    ):  # fmt: skip
+      if weight == 0:
+        continue
+      chosen = _goal_videos(videos, name, visible)
+      sources = [video.source or f"video {index}" for index, video in enumerate(chosen)]
+      each = find_goals(goal, [video.frames for video in chosen], sources)
+      # Views share the weight: the reward's range does not depend on how many there are.
+      weight = weight / len(config.policy.views)
+      found.append(ChannelGoal(name, Channel(view, visible), _joined(each), chosen, weight))
+  return found
+
+
+def _joined(goals: Sequence[Goal]) -> Goal:
+  """One goal of all that differ."""
+  different = list({id(goal): goal for goal in goals}.values())
+  if len(different) == 1:
+    return different[0]
+  frames, sources = (
+    tuple(item for goal in different for item in getattr(goal, name))
+    for name in ("frames", "sources")
+  )
+  return Goal(f"{len(frames)} frames of the videos", frames, sources)
+
+
+def record_goals(
+  folder: pathlib.Path,
+  value: ValueFunction,
+  goals: Sequence[ChannelGoal],
+  several: str,
+) -> None:
+  """Writes the goal frames and where they are from, for the report; warns of those that do not fit.
+
+  Args:
+    folder: gets `goals.json` and `goal<n>.png`.
+    value: the value function.
+    goals: as `channel_goals` found them.
+    several: config.reward.goals, "mean" or "nearest".
+  """
+  records = []
+  for each in goals:
+    embedded = embed_goal(
+      value, Goal(each.goal.name, tuple(each.frames), each.goal.sources), several
+    )
+    warnings: list[str] = []
+    for video in each.videos:
+      embeddings = value.embed(video.frames)
+      distances = goal_distances(embeddings, embedded)
+      warnings += misfits(each.goal, video.frames, embeddings, distances)
+    # One is enough to look into: what is wrong with one video is mostly wrong with all.
+    for warning in warnings[:1]:
+      logging.warning(warning)
+    for frame, source in zip(each.goal.frames, each.goal.sources, strict=True):
+      file = f"goal{len(records)}.png"
+      write_image(folder / file, frame, overwrite=True)
+      records.append({
+        "file": file, "source": source, "view": each.view, "weight": each.weight,
+        "robot_visible": each.channel.robot_visible, "warnings": warnings[:1],
+      })  # fmt: skip
+  run_folder.write_json(folder / "goals.json", {"goals": several, "frames": records})
 
 
 def policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.envs import Episodes, FrameVectorEnv
+from vipjax.envs import Episodes, FrameVectorEnv, Step
 from vipjax.reward import EmbeddingReward
 from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
@@ -118,7 +118,9 @@ def learn(
 ) -> Iterator[Tick]:
   """Runs for ever; the caller logs, saves and stops.
 
-  The workers step and draw while the agent updates on what came before.
+  While the workers step and draw, the agent embeds what they drew in the step before and updates:
+  an action needs the observation alone. When a tick is handed out the workers are already on the
+  next step, which `Tick.state` knows nothing of.
 
   Args:
     env: the environments, one channel per channel of the reward.
@@ -135,61 +137,79 @@ def learn(
   update = parallel.compile_step(
     make_update_many(num_actions, sac, loop.updates_per_step, len(devices)), devices
   )
-  add = parallel.compile_step(lambda replay, new: (replay_lib.add(replay, new), {}), devices)
-  env_steps = int(state.env_steps)
+  insert = parallel.compile_step(lambda replay, new: (replay_lib.add(replay, new), {}), devices)
   agent, replay = parallel.replicate((state.agent, state.replay), devices)
-  if env_steps:
+  state = state._replace(agent=agent, replay=replay)
+
+  def add(replay, new):
+    return insert(replay, parallel.replicate(new, devices))[0]
+
+  if state.env_steps:
     env.restore(state.episodes)
-    observation, potential = state.observation, state.potential
   else:
     observation, frames = env.reset(seed)
-    potential, _ = reward.potential(frames)
-  returns, succeeded = state.returns.copy(), state.succeeded.copy()
-  metrics = {}
-  while True:
-    key = jax.random.fold_in(state.key, env_steps)
-    if env_steps < loop.warmup_steps:
-      action = jax.random.uniform(key, (env.num_envs, num_actions), minval=-1.0, maxval=1.0)
-    else:
-      action = act(agent.actor, observation, key)
-    action = np.asarray(action)
-    env.step_async(action)
-    if env_steps >= loop.warmup_steps:
-      agent, metrics = update(agent, replay)
-    step = env.step_wait()
-    next_potential, distances = reward.potential(step.frames)
-    rewards = reward.reward(potential, next_potential)
-    transitions = Transition(
-      observation=observation,
+    state = state._replace(observation=observation, potential=reward.potential(frames)[0])
+  metrics, waiting = {}, None
+  try:
+    while True:
+      observation = waiting[1].reset_observation if waiting else state.observation
+      env_steps = int(state.env_steps) + (env.num_envs if waiting else 0)
+      key = jax.random.fold_in(state.key, env_steps)
+      if env_steps < loop.warmup_steps:
+        action = jax.random.uniform(key, (env.num_envs, num_actions), minval=-1.0, maxval=1.0)
+      else:
+        action = act(state.agent.actor, observation, key)
+      action, place = np.asarray(action), env.episodes()
+      env.step_async(action)
+      if waiting:
+        state, ended = _account(reward, add, state, *waiting, place)
+        yield Tick(state, metrics, ended)
+      if env_steps >= loop.warmup_steps:
+        agent, metrics = update(state.agent, state.replay)
+        state = state._replace(agent=agent)
+      waiting = action, env.step_wait()
+  finally:
+    env.finish_step()
+
+
+def _account(
+  reward: EmbeddingReward, add, state: LoopState, action: np.ndarray, step: Step, place: Episodes
+) -> tuple[LoopState, list[dict[str, float]]]:
+  """Embeds what a step drew and stores its transitions; also the episodes that it ended."""
+  potential, distances = reward.potential(step.frames)
+  rewards = reward.reward(state.potential, potential)
+  replay = add(
+    state.replay,
+    Transition(
+      observation=state.observation,
       action=action,
       reward=rewards,
       # Only termination stops bootstrapping, and these episodes end by their time limit alone.
-      discount=np.ones(env.num_envs, np.float32),
+      discount=np.ones(len(action), np.float32),
       next_observation=step.observation,
-    )
-    replay, _ = add(replay, parallel.replicate(transitions, devices))
-    returns += rewards
-    succeeded |= step.success
-    episodes = [
-      {
-        "return": float(returns[i]),
-        "distance": float(distances[i].mean()),
-        "success": float(succeeded[i]),
-      }
-      for i in np.flatnonzero(step.truncated)
-    ]
-    returns[step.truncated] = 0.0
-    succeeded[step.truncated] = False
-    potential = next_potential
-    if step.truncated.any():
-      potential, _ = reward.potential(step.reset_frames)
-    observation = step.reset_observation
-    env_steps += env.num_envs
-    present = LoopState(
-      jnp.int32(env_steps), state.key, agent, replay, env.episodes(), observation, potential,
-      returns.copy(), succeeded.copy(),
-    )  # fmt: skip
-    yield Tick(present, metrics, episodes)
+    ),
+  )
+  returns, succeeded = state.returns + rewards, state.succeeded | step.success
+  ended = [
+    {
+      "return": float(returns[i]),
+      "distance": float(distances[i].mean()),
+      "success": float(succeeded[i]),
+    }
+    for i in np.flatnonzero(step.truncated)
+  ]
+  if step.truncated.any():
+    potential, _ = reward.potential(step.reset_frames)
+  state = state._replace(
+    env_steps=state.env_steps + len(action),
+    replay=replay,
+    episodes=place,
+    observation=step.reset_observation,
+    potential=potential,
+    returns=np.where(step.truncated, 0.0, returns),
+    succeeded=succeeded & ~step.truncated,
+  )
+  return state, ended
 
 
 def evaluate_policy(

@@ -31,7 +31,7 @@ from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
-from vipjax.sac.goals import make_reward, policy_views
+from vipjax.sac.goals import channel_goals, make_reward, policy_views, record_goals
 from vipjax.sac.rollout import (
   LoopSettings,
   LoopState,
@@ -40,10 +40,12 @@ from vipjax.sac.rollout import (
   init_loop,
   learn,
 )
-from vipjax.videos import write_video
+from vipjax.types import Video
+from vipjax.videos import resize_frames, write_video
 
 STAGE = "policy"
 _FINAL_SIZE = 480
+_GLANCE = 160  # pixels; of the films for TensorBoard
 _AGENT_STREAM, _ACTING_STREAM = 2, 3
 
 
@@ -82,7 +84,9 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
       raise UserError(f"expected config.policy.{name} of at least 1, got {policy[name]}.")
   value = encoder.load(workdir)
   devices = policy_devices()
-  reward, channels, size = make_reward(config, value, load_videos(config, workdir), devices)
+  videos = load_videos(config, workdir)
+  reward, channels, size = make_reward(config, value, videos, devices)
+  record_goals(workdir / "policy", value, channel_goals(config, videos), config.reward.goals)
   sac = _sac_settings(policy)
   options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)
@@ -101,7 +105,12 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
       moved_env, reward, kept["actor"], sac, policy.final_episodes, final_seed
     )
   save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
-  _film(config, workdir, kept["actor"], sac)
+  film = _film(config, kept["actor"], sac, _FINAL_SIZE)
+  path = workdir / "policy" / "final.mp4"
+  write_video(path, film.frames, fps=film.fps, crf=23, overwrite=True)
+  with MetricsWriter(workdir, STAGE, learnt.env_steps) as writer:
+    small = resize_frames(film.frames, (_GLANCE, _GLANCE))
+    writer.film(learnt.env_steps, "final", small, film.fps)
   result = {
     "policy_success": final["success"],
     "policy_final_success": final["final_success"],
@@ -188,6 +197,9 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devi
         seconds = earlier + time.monotonic() - started
         facts = {"seconds": seconds, "episodes": episodes}
         checkpoints.save(done, {"loop": tick.state, "kept": kept}, facts)
+      if due and not last and not stop:
+        film = _film(config, tick.state.agent.actor, sac, _GLANCE)
+        writer.film(done, "episode", film.frames, film.fps)
       if stop and not last:
         preemption.exit(STAGE, done)
   ticks.close()
@@ -266,15 +278,14 @@ def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return options | {"frame_skip": control_step * repeat, "horizon": config.env.horizon // repeat}
 
 
-def _film(config, workdir: pathlib.Path, actor: Any, sac: SacSettings) -> None:
-  """Films one episode of the policy, with the robot, at a size people can look at."""
+def _film(config, actor: Any, sac: SacSettings, size: int) -> Video:
+  """One episode of the policy, with the robot, from the same start at every call."""
   name, view = next(iter(policy_views(config).items()))
-  with RobotEnv(**agent_options(config), size=_FINAL_SIZE) as env:
+  with RobotEnv(**agent_options(config), size=size) as env:
     policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
     key = jax.random.key(0)
-    videos = record_episode(
+    (video,) = record_episode(
       env, {name: view}, episode_seed(Stream.FINAL, config.seed), robot_free=False, hold=20,
       act=lambda observation: np.asarray(policy(actor, observation, key)),
     )  # fmt: skip
-  path = workdir / "policy" / "final.mp4"
-  write_video(path, videos[0].frames, fps=videos[0].fps, crf=23, overwrite=True)
+  return video

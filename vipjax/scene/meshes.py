@@ -16,6 +16,8 @@ from vipjax.runtime.errors import UserError
 # Below this share of its faces a mesh shows holes.
 _KEEP_FACES = 0.15
 _SMALL_MESH = 300
+# Changes whenever `_made` would make another mesh of the same file.
+_MADE = "joined"
 
 
 def decimate(mesh, folder: pathlib.Path) -> None:
@@ -40,7 +42,7 @@ def _cached(path: pathlib.Path) -> dict[str, np.ndarray]:
     meshes = cache_folder("meshes")
   except UserError:  # nowhere to keep them: drawing goes on
     return _made(path)
-  cached = meshes / f"{file_sha256(path)[:32]}-{_KEEP_FACES:g}.npz"
+  cached = meshes / f"{file_sha256(path)[:32]}-{_KEEP_FACES:g}-{_MADE}.npz"
   # Damaged or missing, it is made anew.
   with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     with open(cached, "rb") as file, np.load(file) as arrays:
@@ -63,8 +65,9 @@ def _made(path: pathlib.Path) -> dict[str, np.ndarray]:
   surface = trimesh.load(path, force="mesh")
   if len(surface.faces) < _SMALL_MESH:
     return {"vertices": np.zeros((0, 3), np.float32), "faces": np.zeros((0, 3), np.int32)}
-  # STL repeats a vertex for each face; the simplifier needs them joined.
-  surface.merge_vertices(digits_vertex=5)
+  # STL repeats a vertex for each face, OBJ along the seams of its normals and textures (the Panda's
+  # shells are full of them): where they are not joined the simplifier tears the surface.
+  surface.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=5)
   vertices, faces = fast_simplification.simplify(
     surface.vertices.astype(np.float32),
     surface.faces.astype(np.int32),

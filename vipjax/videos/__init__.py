@@ -8,7 +8,7 @@ Many videos as one padded array: `make_video_set`, with `select` and `require_fr
 from vipjax.videos.export import write_dataset
 from vipjax.videos.images import fit_square, read_image, resize_frames, write_image
 from vipjax.videos.lazy import LazyVideo
-from vipjax.videos.read import open_videos, read_video, read_videos
+from vipjax.videos.read import local_path, open_videos, read_video, read_videos
 from vipjax.videos.selection import reading_options
 from vipjax.videos.video_set import check_same_size, make_video_set, require_frames, select
 from vipjax.videos.write import write_video, write_videos
@@ -17,6 +17,7 @@ __all__ = [
   "LazyVideo",
   "check_same_size",
   "fit_square",
+  "local_path",
   "make_video_set",
   "open_videos",
   "read_image",

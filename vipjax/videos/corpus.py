@@ -38,8 +38,9 @@ class CorpusSettings:
     size: pixels.
     frame_stride: control steps from frame to frame.
     max_frames: failed episodes are cut to so many.
-    azimuth, elevation: range of viewpoints, degrees.
+    azimuth, elevation: range of the random viewpoint of each episode, degrees.
     distance: range, metres.
+    close_azimuths: each episode is filmed once more from near one of these; () for not.
   """
 
   controls: tuple[str, ...]
@@ -54,6 +55,7 @@ class CorpusSettings:
   azimuth: tuple[float, float]
   elevation: tuple[float, float]
   distance: tuple[float, float]
+  close_azimuths: tuple[float, ...]
 
 
 def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -153,21 +155,26 @@ def _record_task(job) -> dict[str, Any]:
 def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> list[Video]:
   seed = int(rng.integers(2**31))
   env.reset(seed=seed)
-  view = _random_view(env, rng, settings)
+  views = {f"{kind}-any": _random_view(env, rng, settings)}
+  if settings.close_azimuths:
+    views[f"{kind}-close"] = _close_view(rng, settings)
   if kind == "random":
     act = random_motion(seed, env.action_space.shape[0])
   else:
     noise = settings.heavy_noise if kind == "noisy" else float(rng.choice(settings.noise))
     act = noisy_expert(env, noise, rng)
   videos = record_episode(
-    env, {kind: view}, seed, robot_free=kind == "expert", hold=6,
+    env, views, seed, robot_free=kind == "expert", hold=6,
     frame_stride=settings.frame_stride, act=act, episode=episode,
   )  # fmt: skip
   if videos[0].success:
     return videos
   # Failed and random episodes say nothing of a goal: their first part, with the robot, will do.
-  frames = videos[0].frames[: settings.max_frames]
-  return [dataclasses.replace(videos[0], frames=frames)]
+  return [
+    dataclasses.replace(video, frames=video.frames[: settings.max_frames])
+    for video in videos
+    if video.robot_visible
+  ]
 
 
 def _random_view(env: RobotEnv, rng, settings) -> View:
@@ -183,4 +190,13 @@ def _random_view(env: RobotEnv, rng, settings) -> View:
     azimuth=float(rng.uniform(*settings.azimuth)),
     elevation=float(rng.uniform(*settings.elevation)),
     distance=float(rng.uniform(*settings.distance)),
+  )
+
+
+def _close_view(rng, settings) -> View:
+  """Where people put a camera: near one of a few places that see the table's middle."""
+  return View(
+    azimuth=float(rng.choice(settings.close_azimuths) + rng.uniform(-5, 5)),
+    elevation=-35.0 + float(rng.uniform(-5, 5)),
+    distance=float(rng.uniform(0.9, 1.1)),
   )

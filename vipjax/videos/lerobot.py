@@ -1,4 +1,4 @@
-"""LeRobot data sets, v2.1 and v3, from a local folder: parquet and mp4.
+"""LeRobot data sets, v2.1 and v3, from a local folder: parquet and mp4 (`hub` fetches such).
 
 v3 keeps many episodes in one parquet file and one mp4, and says in `meta/episodes/` where each
 begins; v2.1 has a file of each for every episode. Cameras are kept as mp4 (dtype "video") or as
@@ -76,6 +76,19 @@ class LeRobotDataset:
   def film_start(self, episode: Mapping[str, Any], camera: str) -> float:
     """Seconds into the mp4 at which the episode begins."""
     return episode[f"videos/{camera}/from_timestamp"] if self._is_v3 else 0.0
+
+  def is_film(self, camera: str) -> bool:
+    """Whether a camera is kept as mp4, not as images among the rows."""
+    return self.info["features"][camera]["dtype"] == "video"
+
+  def wanted(self, selection: Selection) -> list[tuple[dict[str, Any], str]]:
+    """Episodes and cameras that may be wanted, from their numbers and names; all if none is."""
+    pairs = [(episode, camera) for episode in self.episodes for camera in self.cameras]
+    return [
+      (episode, camera)
+      for episode, camera in pairs
+      if selection.wants_episode(episode["episode_index"]) and selection.wants_view(_view(camera))
+    ] or pairs  # Of all of them the message tells what there is.
 
   def success(self, episode: Mapping[str, Any]) -> bool | None:
     """Whether an episode ended in success, where the data set says so of its frames."""
@@ -157,18 +170,9 @@ def lerobot_sources(root: pathlib.Path, selection: Selection) -> list[Source]:
       f"expected a camera among the features of {root}, but it has "
       f"{', '.join(dataset.info['features'])}: pass a data set with images or videos."
     )
-  is_film = {name: dataset.info["features"][name]["dtype"] == "video" for name in dataset.cameras}
-  wanted = [
-    (episode, camera)
-    for episode in dataset.episodes
-    for camera in dataset.cameras
-    if selection.wants_episode(episode["episode_index"]) and selection.wants_view(_view(camera))
-  ]
-  # Nothing left: of all of them the message tells what there is.
-  wanted = wanted or [(each, camera) for each in dataset.episodes for camera in dataset.cameras]
   return [
-    (_FilmSource if is_film[camera] else _ImageSource)(dataset, episode, camera)
-    for episode, camera in wanted
+    (_FilmSource if dataset.is_film(camera) else _ImageSource)(dataset, episode, camera)
+    for episode, camera in dataset.wanted(selection)
   ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos import lerobot, rlds, robomimic
+from vipjax.videos import hub, lerobot, rlds, robomimic
 from vipjax.videos.access import (
   IMAGE_SUFFIXES,
   VIDEO_SUFFIXES,
@@ -77,7 +77,8 @@ def read_videos(
   - a folder with `videos.json`, as `write_videos` makes it: the videos that it lists, in its
     order, with the metadata that it gives (its fps wins over the file's);
   - a robomimic HDF5 file (hdf5, h5): every camera of every demonstration is a video;
-  - a LeRobot data set (v2.1, v3) in a local folder;
+  - a LeRobot data set (v2.1, v3) in a local folder, or "hf://owner/name[@revision]", of which
+    huggingface_hub fetches the files that the selection needs;
   - a TFDS data set (array_record, parquet or TFRecord; RLDS as in Open X-Embodiment, or any other
     with sequences of images) in the folder of its version, or the only one in a folder; or a single
     TFRecord file. Every camera of every episode is a video; depth is left out;
@@ -139,12 +140,27 @@ def open_videos(
 def _open(path, selection: Selection, cache, frame_stride, max_frames, fps) -> list[LazyVideo]:
   """What all of the above do first."""
   _check_limits(frame_stride, max_frames, fps)
-  path = existing_path(path, "a video file or folder")
+  path = local_path(path, selection)
   found = find_sources(path, selection)
   kept = [source for source in found if source.fits(selection)]
   if not kept:
     raise selection.nothing_found(path, [source.metadata for source in found])
   return [LazyVideo(source, cache, frame_stride, max_frames, fps) for source in kept]
+
+
+def local_path(path: str | os.PathLike[str], selection: Selection | None = None) -> pathlib.Path:
+  """Where the videos at a path lie on this machine.
+
+  Args:
+    path: as `read_videos` takes it; what is on the hub is fetched.
+    selection: what is wanted of a data set on the hub; None fetches all of it.
+
+  Raises:
+    UserError: nothing is there, or as `vipjax.videos.hub.fetch`.
+  """
+  if hub.on_hub(path):
+    return hub.fetch(os.fspath(path), selection)
+  return existing_path(path, "a video file or folder")
 
 
 def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:

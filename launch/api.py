@@ -1,0 +1,59 @@
+"""Builds the pages of the Python API: every public name with its docstring.
+
+    python -m launch.api --out=docs/api
+
+Needs pdoc (`pip install "vipjax[docs]"`). What pdoc warns of, such as a public name that is not
+there, ends it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+import typing
+import warnings
+
+from absl import flags
+
+from vipjax.runtime import launcher
+from vipjax.runtime.errors import UserError
+
+_OUT = flags.DEFINE_string("out", "docs/api", "the folder of the pages; what is there is replaced")
+# The package with its rooms, and what their functions take and give.
+_MODULES = ("vipjax", "vipjax.types", "vipjax.runtime.errors")
+
+
+def main(_):
+  try:
+    import pdoc
+  except ImportError as error:
+    raise UserError(
+      "expected the package pdoc, but it is not installed: pip install pdoc."
+    ) from error
+  import vipjax
+
+  for name in vipjax.__all__:
+    # What is imported on first use, pdoc does not find.
+    setattr(vipjax, name, getattr(vipjax, name))
+  for module in (*_MODULES, *(f"vipjax.{room}" for room in vipjax.ROOMS)):
+    _resolve(importlib.import_module(module))
+  out = pathlib.Path(_OUT.value).expanduser()
+  pdoc.render.configure(docformat="google", footer_text=f"vipjax {vipjax.__version__}")
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", UserWarning)
+    pdoc.pdoc(*_MODULES, output_directory=out)
+  told = [str(each.message) for each in caught if "pdoc" in each.filename]
+  if told:
+    raise UserError(f"expected no warnings of pdoc, but got {'; '.join(told)}: mend them.")
+  print(out / "index.html")
+
+
+def _resolve(module) -> None:
+  """Evaluates what named tuples are annotated with: pdoc would look it up in another place."""
+  for public in list(vars(module).values()):
+    if isinstance(public, type) and issubclass(public, tuple) and hasattr(public, "_fields"):
+      public.__new__.__annotations__ = typing.get_type_hints(public)
+
+
+if __name__ == "__main__":
+  launcher.run(main)

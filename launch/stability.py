@@ -1,0 +1,23 @@
+"""Drives every arm by the wildest torques and reports what the simulation does; resumes by itself.
+
+    python -m launch.stability --config=configs/stability.py --workdir=runs/stability
+
+Writes runs/stability/stability.json and table.md.
+"""
+
+from vipjax.runtime import launcher, run_folder
+
+_FLAGS = launcher.define_flags("configs/stability.py")
+
+
+def main(_):
+  from vipjax.envs.stability import measure, table
+
+  workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
+  text = table(measure(_FLAGS.config, workdir))
+  run_folder.write_text(workdir / "table.md", text + "\n")
+  print(text)
+
+
+if __name__ == "__main__":
+  launcher.run(main)

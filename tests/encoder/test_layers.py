@@ -1,0 +1,30 @@
+"""Layers that are written otherwise than XLA's own operations give the same numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vipjax.encoder.layers import Conv
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("height, width", [(1, 1), (2, 2), (3, 2), (2, 5), (4, 4), (4, 3), (5, 5)])
+def test_a_convolution_of_a_small_map_and_its_gradients(height, width, stride):
+  keys = jax.random.split(jax.random.key(0), 2)
+  x = jax.random.normal(keys[0], (2, height, width, 3))
+  module = Conv(4, 3, stride)
+  variables = module.init(keys[1], x)
+
+  def expected(variables, x):
+    return jax.lax.conv_general_dilated(
+      x, variables["params"]["kernel"], (stride, stride), ((1, 1), (1, 1)),
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+
+  np.testing.assert_allclose(module.apply(variables, x), expected(variables, x), atol=1e-5)
+  gradients = [
+    jax.grad(lambda v, x, f=f: jnp.sum(jnp.sin(f(v, x))), (0, 1))(variables, x)
+    for f in (module.apply, expected)
+  ]
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *gradients)
