@@ -116,6 +116,8 @@ def get_config() -> ConfigDict:
   config.finetune.tcc.temperature = 0.1
   config.finetune.checkpoint_every = 1000  # steps
   config.finetune.max_skipped = 10  # updates in a row that are not finite before it stops
+  # Before each checkpoint, whether all devices still hold the same numbers; if not, the run ends.
+  config.finetune.check_replicas = True
 
   config.evaluate = ConfigDict()
   config.evaluate.unseen_episodes = 8  # expert episodes with placements never recorded
@@ -150,6 +152,7 @@ def get_config() -> ConfigDict:
   config.policy.final_episodes = 20  # of the policy kept
   config.policy.checkpoint_every = 50_000  # environment steps
   config.policy.max_skipped = 1000  # updates in a row that are not finite before it stops
+  config.policy.check_replicas = True  # as in finetune
 
   config.reward = ConfigDict()
   config.reward.form = "difference"  # V' - V; or "discounted", "value"

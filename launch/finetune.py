@@ -1,11 +1,18 @@
 """Fine-tunes an encoder on the run's videos (or on --config.data.path); resumes by itself.
 
-python -m launch.finetune --config=configs/demo.py --workdir=runs/demo
+    python -m launch.finetune --config=configs/demo.py --workdir=runs/demo
+
+On several hosts, which all see the run folder, the same command on each, with its own number:
+
+    ... --coordinator=host0:1234 --num_processes=2 --process_id=0
+
+or with --coordinator=auto where SLURM, Open MPI, Kubernetes or a TPU pod says all three.
 """
 
 from vipjax.runtime import launcher, run_folder
 
 _FLAGS = launcher.define_flags()
+launcher.define_host_flags()
 
 
 def main(_):

@@ -5,7 +5,7 @@ import os
 # Tests of several devices use fake ones on the CPU. Nearly all of the tests' time is compilation,
 # which takes half as long without the optimiser's last level.
 os.environ["JAX_PLATFORMS"] = "cpu"
-_FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+_FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 
 from vipjax.runtime import gl  # noqa: E402

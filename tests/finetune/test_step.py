@@ -12,7 +12,6 @@ from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.finetune.feed import feed
 from vipjax.finetune.step import repeat
-from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video, VideoSet
 
@@ -177,38 +176,6 @@ def test_decay_ends_at_zero(value, videos):
     state, _ = step(state, videos)
   after, _ = step(state, videos)
   assert leaves_equal(after.params, state.params)
-
-
-@pytest.mark.parametrize("num_devices", [2, 4])
-@pytest.mark.parametrize("train_batch_norm", [True, False])
-def test_many_devices_give_the_numbers_of_one(value, videos, num_devices, train_batch_norm):
-  settings = dataclasses.replace(
-    SETTINGS,
-    batch_size=1,
-    background_clips=1,
-    train_batch_norm=train_batch_norm,
-    learning_rate=1e-4,
-    tcc=TccSettings(num_cycles=5, videos_per_cycle=2, frames=4),
-  )
-  results = []
-  for devices in (jax.devices()[:1], jax.devices()[:num_devices]):
-    step = make_train_step(value, settings, 2, len(devices))
-    step = parallel.compile_step(step, devices)
-    state = parallel.replicate(init_state(jax.random.key(1), value, settings), devices)
-    data = parallel.replicate(videos, devices)
-    losses = []
-    for _ in range(2):
-      state, metrics = step(state, data)
-      losses.append({name: float(metric) for name, metric in metrics.items()})
-    assert parallel.replicas_agree(state)
-    results.append((state, losses))
-  (one, losses_one), (many, losses_many) = results
-  for a, b in zip(losses_one, losses_many, strict=True):
-    assert a.keys() == b.keys()
-    for name in a:
-      np.testing.assert_allclose(b[name], a[name], rtol=2e-3, atol=1e-5, err_msg=name)
-  for a, b in zip(jax.tree.leaves(one.batch_stats), jax.tree.leaves(many.batch_stats), strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_frames_that_do_not_divide_are_one_sentence(value):

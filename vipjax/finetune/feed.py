@@ -29,6 +29,7 @@ def feed(
   num_task: int,
   first: int,
   steps: int,
+  share: slice = slice(None),
 ) -> Iterator[Fed]:
   """The batches of steps first..steps - 1, the same ones that the device would draw itself.
 
@@ -42,6 +43,7 @@ def feed(
     num_task: how many are the task's.
     first: updates done.
     steps: updates in all.
+    share: which frames of each batch to read; those that the devices of this process embed.
 
   Raises:
     UserError: the videos differ in size.
@@ -58,7 +60,8 @@ def feed(
   def load(step: int) -> Fed:
     with jax.default_device(host):
       batch = draw(key, np.int32(step), lengths)
-    rows, places = np.asarray(batch.frames.video), np.asarray(batch.frames.index)
+    rows = np.asarray(batch.frames.video)[share]
+    places = np.asarray(batch.frames.index)[share]
     # One reading of each video, whichever way it keeps its frames.
     pixels = np.empty((len(rows), *videos[0].frames[0].shape), np.uint8)
     for row in np.unique(rows):

@@ -30,6 +30,7 @@ def run_steps(
   checkpoints: Checkpointer,
   resume_step: int | None,
   earlier: dict[str, Any],
+  check_replicas: Callable[[TrainState, int], None],
 ) -> tuple[TrainState, dict[str, Any]]:
   """Steps until config.steps.
 
@@ -43,6 +44,7 @@ def run_steps(
     checkpoints: where to save.
     resume_step: the step of the checkpoint that was restored; None without one.
     earlier: what this returned when that was saved.
+    check_replicas: called with the state and its step before it is saved.
 
   Returns:
     The state, and {"seconds": of all legs, "loss": the last}.
@@ -77,13 +79,15 @@ def run_steps(
       progress.update(count, loss=rows["loss"][-1])
       last = done == config.steps
       due = done // config.checkpoint_every > before // config.checkpoint_every
-      if due or last or preemption.requested:
+      stop = preemption.requested()
+      if due or last or stop:
         write()
+        check_replicas(state, done)
         loss = float(rows["loss"][-1])
         rows = {}
         facts = {"seconds": earlier["seconds"] + time.monotonic() - started, "loss": loss}
         checkpoints.save(done, state, facts)
-      if preemption.requested and not last:
+      if stop and not last:
         preemption.exit(STAGE, done)
   return state, facts
 

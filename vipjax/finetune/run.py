@@ -16,12 +16,15 @@ from vipjax.finetune.feed import feed, padded_megabytes
 from vipjax.finetune.loop import STAGE, run_steps
 from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.finetune.step import (
+  FED_AXES,
+  Fed,
+  TrainState,
   frames_per_step,
   init_state,
   make_train_step,
   repeat,
 )
-from vipjax.runtime import parallel, run_folder
+from vipjax.runtime import hosts, parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
@@ -45,6 +48,10 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   Reads `videos/` of the run folder (or config.data.path) and `background/`; writes metrics,
   checkpoints, the artefact `encoder_before/` as it was before the first step, and `encoder/`.
 
+  Several processes (`runtime.hosts`) share each batch over the devices of all. Where the videos fit
+  on a device, each process reads all of them, because any frame may be drawn for any device; where
+  the host feeds them, each reads of every batch the frames that its own devices embed.
+
   Args:
     config: keys as declared in configs/paper.py.
     workdir: the run folder, opened by `run_folder.open_run`.
@@ -65,15 +72,19 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   resident = _fits(everything, config)
   key = jax.random.key(config.seed)
   value = make_encoder(config.encoder, jax.random.fold_in(key, _INIT_STREAM))
-  if not (workdir / "encoder_before").exists():
+  if hosts.is_first() and not (workdir / "encoder_before").exists():
     encoder.save(workdir / "encoder_before", value)
   state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings, len(videos))
 
-  devices = step_devices(frames_per_step(settings, len(videos)))
+  frames = frames_per_step(settings, len(videos))
+  devices = step_devices(frames)
   step = make_train_step(value, settings, len(videos), len(devices))
   # A batch that the host feeds is for one step.
   counts = {1, steps_per_dispatch()} if resident else {1}
-  dispatches = {count: parallel.compile_step(repeat(step, count), devices) for count in counts}
+  axes = None if resident else FED_AXES
+  dispatches = {
+    count: parallel.compile_step(repeat(step, count), devices, axes) for count in counts
+  }
   with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
     restored = checkpoints.restore_latest(state)
     if restored:
@@ -82,33 +93,32 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     if resident:
       batches = itertools.repeat(parallel.replicate(make_video_set(everything), devices))
     else:
-      fed = feed(state.key, everything, settings, len(videos), first, config.finetune.steps)
-      batches = (parallel.replicate(batch, devices) for batch in fed)
+      fed = feed(
+        state.key, everything, settings, len(videos), first, config.finetune.steps,
+        parallel.own_share(frames, devices),
+      )  # fmt: skip
+      batches = (_placed(batch, devices) for batch in fed)
     preparing = time.monotonic() - started
     state, facts = run_steps(
       dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,
       checkpoints, first if restored else None, earlier,
+      parallel.compile_check(devices if config.finetune.check_replicas else devices[:1]),
     )  # fmt: skip
     seconds = facts["seconds"] - earlier["seconds"]
-  variables = {"params": state.params}
-  if state.batch_stats:
-    variables["batch_stats"] = state.batch_stats
-  trained_on = {
-    "trained_on": _named(videos),
-    "fine_tuned_from": config.encoder.init,
-    "steps": config.finetune.steps,
-  }
-  value = value.replace(
-    variables=jax.device_get(variables), metadata={**value.metadata, **trained_on}
-  )
-  encoder.save(workdir / "encoder", value, overwrite=True)
   result = {
     "steps": config.finetune.steps,
     "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
     "videos": len(videos),
     "loss": facts["loss"],
   }
-  run_folder.mark_done(workdir, STAGE, result, preparing + facts["seconds"])
+  if hosts.is_first():
+    trained_on = {
+      "trained_on": _named(videos),
+      "fine_tuned_from": config.encoder.init,
+      "steps": config.finetune.steps,
+    }
+    _save(workdir / "encoder", value, state, trained_on)
+    run_folder.mark_done(workdir, STAGE, result, preparing + facts["seconds"])
   return result
 
 
@@ -139,6 +149,20 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
     videos = [video for part in parts for video in read_videos(part)]
   require_frames(videos, minimum=2)
   return videos
+
+
+def _placed(batch: Fed, devices: list[jax.Device]) -> Fed:
+  """The batch on the devices, of which each gets its share of the frames."""
+  rest = parallel.replicate(batch._replace(pixels=None), devices)
+  return rest._replace(pixels=parallel.split(batch.pixels, devices))
+
+
+def _save(folder: pathlib.Path, value: ValueFunction, state: TrainState, facts: dict) -> None:
+  variables = {"params": state.params}
+  if state.batch_stats:
+    variables["batch_stats"] = state.batch_stats
+  value = value.replace(variables=jax.device_get(variables), metadata={**value.metadata, **facts})
+  encoder.save(folder, value, overwrite=True)
 
 
 def _named(videos: list[Video]) -> list[str]:
@@ -212,14 +236,17 @@ def steps_per_dispatch() -> int:
 
 
 def step_devices(frames: int) -> list[jax.Device]:
-  """The devices that share a batch of so many frames: all of them.
+  """The devices that share a batch of so many frames: all of them, of all processes.
 
   A CPU's devices are its cores, which the launcher makes so; there we take as many as divide.
   """
-  devices = jax.local_devices()
+  devices, processes = jax.devices(), jax.process_count()
   if devices[0].platform != "cpu":
     return devices
-  return devices[: max(n for n in range(1, len(devices) + 1) if frames % n == 0)]
+  most = jax.local_device_count()
+  # Where none divide, all: the step says which numbers of frames would.
+  each = max((n for n in range(1, most + 1) if frames % (n * processes) == 0), default=most)
+  return [device for p in range(processes) for device in jax.local_devices(p)[:each]]
 
 
 def _fits(videos: list[Video], config: ml_collections.ConfigDict) -> bool:

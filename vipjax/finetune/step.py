@@ -51,13 +51,16 @@ class Fed(NamedTuple):
 
   Attributes:
     batch: drawn by `make_draw` for this step.
-    pixels: uint8 [F, H, W, 3], its frames.
+    pixels: uint8 [F, H, W, 3], its frames; within the step of several devices, one's share.
     lengths: int32 [N], of all videos.
   """
 
   batch: Batch
   pixels: Any
   lengths: Any
+
+
+FED_AXES = Fed(None, 0, None)  # what devices share of it: the frames; for parallel.compile_step
 
 
 def init_state(
@@ -195,8 +198,7 @@ def make_train_step(
   def share(state, data):
     """The batch, and the crops and pixels of this device's share of its frames."""
     if isinstance(data, Fed):
-      crop, pixels = parallel.shard((data.batch.frames.crop, data.pixels), num_devices)
-      return data.batch, crop, pixels
+      return data.batch, parallel.shard(data.batch.frames.crop, num_devices), data.pixels
     draw = make_draw(settings, num_task, data.frames.shape[1])
     batch = draw(state.key, state.step, data.lengths, state.errors)
     mine = parallel.shard(batch.frames, num_devices)
@@ -242,10 +244,8 @@ def repeat(step: Callable, count: int) -> Callable:
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
-  rates = {
-    "body": settings.learning_rate,
-    "head": settings.head_learning_rate or settings.learning_rate,
-  }
+  head = settings.head_learning_rate or settings.learning_rate
+  rates = {"body": settings.learning_rate, "head": head}
 
   def labels(params):
     return {name: "head" if name == "fc" else "body" for name in params}

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder import ValueFunction
+from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 
 FORMS = ("difference", "discounted", "value")
@@ -70,6 +71,7 @@ class EmbeddingReward:
     first_frames: Sequence[np.ndarray] | None,
     weights: Sequence[float],
     settings: RewardSettings | None = None,
+    devices: Sequence[jax.Device] | None = None,
   ):
     """Embeds the goals.
 
@@ -80,6 +82,7 @@ class EmbeddingReward:
         measures from; None will do for any other.
       weights: for each channel its weight, not negative.
       settings: None is as published.
+      devices: share the states of a call; None is JAX's first.
 
     Raises:
       UserError: lists of different length, no channel, or a first frame that is the goal itself.
@@ -116,8 +119,9 @@ class EmbeddingReward:
       embedded = [each.mean(axis=0, keepdims=True) for each in embedded]
     self._goals = [jnp.asarray(each) for each in embedded]
     self._factors = jnp.asarray(factors, jnp.float32)
-    self._variables = jax.device_put(value.variables)
-    self._compute = jax.jit(self._make_compute(value))
+    devices = jax.local_devices()[:1] if devices is None else devices
+    self._variables = parallel.replicate(value.variables, devices)
+    self._compute = parallel.compile_map(self._make_compute(value), devices)
 
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Potential and distances of N states, embedded in one call.

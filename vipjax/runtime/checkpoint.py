@@ -13,7 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vipjax.runtime import hosts
 from vipjax.runtime.errors import UserError
+
+# What a checkpoint holds beside the state; to be raised when older versions cannot read it.
+_FORMAT = 1
 
 
 class Checkpointer:
@@ -22,6 +26,9 @@ class Checkpointer:
   The state is any pytree of JAX arrays, typed random keys, NumPy arrays and Python numbers. It is
   copied when `save` is called and written in the background, so the caller may change it at once.
   A checkpoint appears under its name only when it is complete; nothing is pickled.
+
+  Of several processes (`runtime.hosts`), which hold the same state, the first alone saves; all
+  restore, and check that they restored the same.
   """
 
   def __init__(self, folder: str | os.PathLike, keep: int = 3):
@@ -37,13 +44,30 @@ class Checkpointer:
     if keep < 1:
       raise UserError(f"Expected to keep at least 1 checkpoint, but {keep} came: give 1 or more.")
     self._folder = pathlib.Path(folder).absolute()
+    self._unreadable: list[int] = []
+    self._saves = hosts.is_first()
+    if self._saves:
+      self._folder.mkdir(parents=True, exist_ok=True)
+    hosts.wait_for_all(f"the folder {self._folder}")
+    if not self._folder.is_dir():
+      raise UserError(
+        f"Expected the folder {self._folder}, which the first process has made, but this one does "
+        "not see it: give all the same --workdir, on a file system that they share."
+      )
+    # Each process has a manager of its own, which waits for no other: the state is the same in all
+    # of them, and nothing of it is to be put together from parts.
+    me = jax.process_index()
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep, create=True, cleanup_tmp_directories=True
+        max_to_keep=keep if self._saves else None,
+        create=False,
+        cleanup_tmp_directories=self._saves,
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+          primary_host=me, active_processes={me}
+        ),
       ),
     )
-    self._unreadable: list[int] = []
 
   def save(self, step: int, state: Any, metadata: dict | None = None) -> None:
     """Saves the state; waits only for an earlier save that is still being written.
@@ -56,6 +80,8 @@ class Checkpointer:
     Raises:
       UserError: there is a checkpoint of this or a later step.
     """
+    if not self._saves:
+      return
     self.wait()
     for broken in self._unreadable:
       self._manager.delete(broken)
@@ -68,6 +94,7 @@ class Checkpointer:
       )
     arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(state)}
     record = {
+      "format": _FORMAT,
       "metadata": metadata or {},
       "checksums": {name: _checksum(array) for name, array in arrays.items()},
     }
@@ -91,14 +118,22 @@ class Checkpointer:
       (step, state, metadata), or None when there is no checkpoint.
 
     Raises:
-      UserError: the checkpoint is of a state of another structure, shape or type; or there are
-        checkpoints but all are damaged.
+      UserError: the checkpoint is of a state of another structure, shape or type, or of a newer
+        version of this package; or there are checkpoints but all are damaged.
     """
     self.wait()
+    restored = self._newest(template)
+    # Nothing is saved before all have restored.
+    hosts.require_same(restored[0] if restored else -1, f"the checkpoint in {self._folder}")
+    return restored
+
+  def _newest(self, template: Any) -> tuple[int, Any, dict] | None:
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
       try:
         arrays, metadata = self._read(step)
+      except UserError:
+        raise
       except Exception as error:  # noqa: BLE001 (damage shows as almost any exception of Orbax)
         self._unreadable.append(step)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
@@ -134,6 +169,12 @@ class Checkpointer:
   def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
     args = ocp.args.Composite(state=ocp.args.StandardRestore(), record=ocp.args.JsonRestore())
     restored = self._manager.restore(step, args=args)
+    written = restored["record"].get("format", 1)
+    if written > _FORMAT:
+      raise UserError(
+        f"The checkpoint of step {step} in {self._folder} is of format {written}, newer than "
+        f"{_FORMAT}, the newest that this version reads: update vipjax, or use another folder."
+      )
     checksums = restored["record"]["checksums"]
     arrays = {name: np.asarray(array) for name, array in restored["state"].items()}
     for name, checksum in checksums.items():

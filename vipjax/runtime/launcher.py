@@ -14,20 +14,17 @@ Import it before anything that imports MuJoCo: importing it chooses the GL libra
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import pathlib
-import re
-import runpy
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
-from vipjax.runtime import cache, gl
-from vipjax.runtime.errors import UserError
+from vipjax.runtime import cache, config_words, gl
+from vipjax.runtime.errors import UserError, full_disk
 
 
 def _use_all_cores() -> None:
@@ -46,11 +43,6 @@ def _use_all_cores() -> None:
 flags.disclaim_key_flags()
 gl.configure()
 _use_all_cores()
-
-_OVERRIDE = re.compile(r"--?(no)?config\.(?P<key>[^=]+)(=|$)")
-_CONFIG = re.compile(r"--?config(=(?P<file>.*))?$", re.DOTALL)
-_ILLEGAL_VALUE = re.compile(r"flag --(?P<flag>[^=]+)=(?P<value>.*?): ", re.DOTALL)
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 # The --config of the launcher that runs; one process runs one launcher.
 _default_config: str | None = None
@@ -125,6 +117,18 @@ def define_flags(default_config: str | None = None) -> LaunchFlags:
   return LaunchFlags()
 
 
+def define_host_flags() -> None:
+  """Defines the flags of a launcher that several processes may run together."""
+  flags.DEFINE_string(
+    "coordinator",
+    None,
+    "with several processes: HOST:PORT of the first one, or auto where SLURM, Open MPI, Kubernetes "
+    "or a TPU pod says",
+  )
+  flags.DEFINE_integer("num_processes", None, "how many processes run this together")
+  flags.DEFINE_integer("process_id", None, "which of them this is, from 0")
+
+
 def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int = 0) -> None:
   """Runs a launcher: parses the flags, calls `main`, and ends the process.
 
@@ -149,6 +153,7 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
       if renders:
         gl.require()
         print(gl.explain(), file=sys.stderr, flush=True)
+      _meet_others()
       cache.use_compilation_cache()
       if "wandb" in flags.FLAGS and flags.FLAGS.wandb:
         from vipjax.runtime import wandb_run  # Here, because it imports JAX.
@@ -159,22 +164,52 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
       _exit_with(error)
     except KeyboardInterrupt:
       print("\ninterrupted; run the same command again to go on", file=sys.stderr, flush=True)
-      sys.exit(130)
+      _exit(130)
+    except Exception as error:  # noqa: BLE001 (XLA's errors have no class of their own)
+      mended = _mendable(error)
+      if mended is None:
+        raise
+      _exit_with(mended)
 
   app.run(guarded, flags_parser=_parse_flags)
 
 
+def _meet_others() -> None:
+  given = {
+    name: flags.FLAGS[name].value
+    for name in ("coordinator", "num_processes", "process_id")
+    if name in flags.FLAGS and flags.FLAGS[name].value is not None
+  }
+  if given:
+    from vipjax.runtime import hosts  # Here, so that --help and wrong flags answer at once.
+
+    hosts.connect(**{"coordinator": "", **given})
+
+
+def _mendable(error: Exception) -> UserError | None:
+  """What a user can mend though it was raised as something else."""
+  hosts = sys.modules.get("vipjax.runtime.hosts")
+  return full_disk(error) or (hosts.peer_failure(error) if hosts else None)
+
+
+def _exit(status: int) -> NoReturn:
+  hosts = sys.modules.get("vipjax.runtime.hosts")
+  if hosts and hosts.connected():
+    hosts.leave(status)
+  sys.exit(status)
+
+
 def _exit_with(error: BaseException) -> None:
   print(f"error: {error}", file=sys.stderr, flush=True)
-  sys.exit(1)
+  _exit(1)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
   """Parses the command line; what is wrong with it ends the process in one sentence."""
-  if _default_config is not None and not any(_CONFIG.match(arg) for arg in argv):
+  if _default_config is not None and not any(config_words.CONFIG.match(arg) for arg in argv):
     argv = [argv[0], f"--config={_default_config}", *argv[1:]]
   try:
-    _check_config_flags(argv)
+    config_words.check(argv)
     return flags.FLAGS(argv)
   except UserError as error:
     _exit_with(error)
@@ -183,7 +218,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
     advice = f"did you mean --{near[0]}?" if near else "--help lists the flags."
     _exit_with(UserError(f"Expected a flag of this command, but --{error.flagname} came: {advice}"))
   except flags.IllegalFlagValueError as error:
-    _exit_with(_illegal_value(error, argv))
+    _exit_with(config_words.illegal_value(error, argv))
   except flags.Error as error:
     _exit_with(UserError(" ".join(str(error).split())))
   except SystemExit:
@@ -191,97 +226,3 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if any(arg.lstrip("-").startswith("help") for arg in argv[1:]):
       sys.exit(0)
     raise
-
-
-def _check_config_flags(argv: Sequence[str]) -> None:
-  """Raises UserError for a config that cannot be loaded and for keys that it does not have.
-
-  ml_collections reports these with a traceback from inside the parsing of flags, or much later.
-  """
-  if "config" not in flags.FLAGS:
-    return
-  file, keys = None, []
-  for position, arg in enumerate(argv[1:], start=1):
-    if match := _CONFIG.match(arg):
-      if keys:
-        raise UserError(f"Expected --config before --config.{keys[0]}, but it came after: swap.")
-      file = match["file"] if match["file"] is not None else _next(argv, position)
-    elif match := _OVERRIDE.match(arg):
-      keys.append(match["key"])
-  if file is None:
-    if keys:
-      raise UserError(f"Expected --config=FILE before --config.{keys[0]}, but none came: add it.")
-    return
-  if not file:
-    raise UserError("Expected --config=FILE, but the file is missing: give configs/demo.py, say.")
-  known = _keys(_load(file))
-  for key in keys:
-    # A bracket picks an item of a tuple; the key before it is what has to exist.
-    if key.split("[")[0] not in known:
-      raise _unknown_key(key, known, file)
-    if isinstance(known.get(key), config_dict.ConfigDict):
-      inner = next(iter(known[key]), "key")
-      raise UserError(
-        f"Expected a value to set, but '{key}' is a section of {file}: set one of its keys, "
-        f"such as --config.{key}.{inner}."
-      )
-
-
-def _next(argv: Sequence[str], position: int) -> str:
-  following = argv[position + 1] if position + 1 < len(argv) else ""
-  return "" if following.startswith("-") else following
-
-
-def _load(file_and_preset: str) -> config_dict.ConfigDict:
-  file, colon, preset = file_and_preset.partition(":")
-  if not pathlib.Path(file).is_file():
-    raise UserError(
-      f"Expected a config file, but there is none at '{file}' seen from {os.getcwd()}: "
-      "give a path such as configs/demo.py."
-    )
-  get_config = runpy.run_path(file).get("get_config")
-  if get_config is None:
-    raise UserError(f"Expected a function get_config in {file}, but there is none: add it.")
-  if colon and not inspect.signature(get_config).parameters:
-    raise UserError(f"Expected no preset, as {file} has none, but '{preset}' came: leave it out.")
-  return get_config(preset) if colon else get_config()
-
-
-def _keys(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, Any]:
-  """All keys of the config, sections included, as {"finetune.steps": value}."""
-  keys = {}
-  for key, value in config.items():
-    keys[prefix + key] = value
-    if isinstance(value, config_dict.ConfigDict):
-      keys |= _keys(value, f"{prefix}{key}.")
-  return keys
-
-
-def _unknown_key(key: str, known: dict[str, Any], file: str) -> UserError:
-  near = difflib.get_close_matches(key, known, n=1)
-  # A key that is right but for its section.
-  near = near or [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-  advice = (
-    f"did you mean --config.{near[0]}?"
-    if near
-    else f"its sections are {', '.join(sorted({name.split('.')[0] for name in known}))}."
-  )
-  return UserError(f"Expected a key of {file}, but it has no key '{key}': {advice}")
-
-
-def _illegal_value(error: flags.IllegalFlagValueError, argv: Sequence[str]) -> UserError:
-  match = _ILLEGAL_VALUE.match(str(error))
-  if match is None:
-    return UserError(" ".join(str(error).split()))
-  flag, kind, now = match["flag"], bool, ""
-  if flag.startswith("config."):
-    files = [m["file"] or _next(argv, i) for i, arg in enumerate(argv) if (m := _CONFIG.match(arg))]
-    *sections, key = flag.split("[")[0].split(".")[1:]
-    section = _load(files[-1])
-    for name in sections:
-      section = section[name]
-    kind, now = section.get_type(key), f" (the config has {section[key]!r})"
-  return UserError(
-    f"Expected {_KINDS.get(kind, f'a {kind.__name__}')} for --{flag}{now}, but "
-    f"'{match['value']}' came: change it or leave it out."
-  )

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pathlib
+import platform
 import sys
 import time
 from typing import Any
@@ -14,15 +15,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vipjax.runtime import run_folder, wandb_run
+from vipjax.runtime import hosts, run_folder, wandb_run
 from vipjax.runtime.errors import UserError
 
 # tensorboardX imports torch where it happens to be installed: seconds, for nothing that we use.
 _hides_torch = "torch" not in sys.modules
 if _hides_torch:
   sys.modules["torch"] = None  # what makes `import torch` an ImportError
-import tensorboardX  # noqa: E402
+from tensorboardX import summary  # noqa: E402
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: E402
 from tensorboardX.proto.summary_pb2 import Summary  # noqa: E402
+from tensorboardX.record_writer import RecordWriter  # noqa: E402
 
 if _hides_torch:
   del sys.modules["torch"]
@@ -37,7 +40,8 @@ class MetricsWriter:
   With --wandb they also go to Weights & Biases (`wandb_run`).
 
   A line is {"step": 10, "stage": "finetune", "loss": 0.5}; NaN and infinities are null in it
-  (TensorBoard shows them). One writer at a time may be open in a run folder.
+  (TensorBoard shows them). One writer at a time may be open in a run folder. Of several processes
+  the first alone writes; the others' writers do nothing.
   """
 
   def __init__(self, workdir: str | os.PathLike, name: str, resume_step: int | None = None):
@@ -52,18 +56,15 @@ class MetricsWriter:
     """
     workdir = pathlib.Path(workdir)
     self._name = name
+    self._writes = hosts.is_first()
+    if not self._writes:
+      return
     self._wandb = wandb_run.open_stage(workdir, name)
     self._path = workdir / _FILE
     keep_up_to = -1 if resume_step is None else resume_step
     self._drop_later_lines(keep_up_to)
     self._file = self._path.open("a", encoding="utf-8")
-    # TensorBoard hides events at and past purge_step that earlier event files hold.
-    self._events = tensorboardX.SummaryWriter(
-      str(workdir / "tensorboard" / name),
-      purge_step=keep_up_to + 1,
-      # Without it a writer opened within the same second overwrites the file of the one before.
-      filename_suffix=f".{time.time_ns()}",
-    )
+    self._events = _Events(workdir / "tensorboard" / name, keep_up_to + 1)
 
   def write(self, step: int, metrics: dict[str, Any]) -> None:
     """Writes the metrics of a step: scalars of Python, NumPy or JAX by their names.
@@ -82,18 +83,21 @@ class MetricsWriter:
       if name in ("step", "stage"):
         raise UserError(f"A metric may not be called '{name}', which each line has: rename it.")
       scalars[name] = array.item()
+    if not self._writes:
+      return
     line = run_folder.jsonable({"step": int(step), "stage": self._name, **scalars})
     self._file.write(json.dumps(line, allow_nan=False) + "\n")
     self._file.flush()
-    for name, value in scalars.items():
-      self._events.add_scalar(name, value, int(step))
+    self._events.write(int(step), [summary.scalar(name, value) for name, value in scalars.items()])
     if self._wandb is not None:
       self._wandb.write(int(step), scalars)
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
     """Writes a picture, uint8 [H, W, 3], to TensorBoard (and W&B)."""
     image = _checked(name, image, ndim=3)
-    self._events.add_image(name, image, int(step), dataformats="HWC")
+    if not self._writes:
+      return
+    self._events.write(int(step), [summary.image(name, image, dataformats="HWC")])
     if self._wandb is not None:
       self._wandb.image(int(step), name, image)
 
@@ -101,6 +105,8 @@ class MetricsWriter:
     """Writes a film, uint8 [T, H, W, 3], to TensorBoard (and W&B), as a gif of at most 25 Hz."""
     stride = max(1, math.ceil(fps / _MOST_FPS))
     frames = _checked(name, frames, ndim=4)[::stride]
+    if not self._writes:
+      return
     file, pictures = io.BytesIO(), [Image.fromarray(frame) for frame in frames]
     pictures[0].save(
       file, "GIF", save_all=True, append_images=pictures[1:], duration=1000 * stride / fps, loop=0
@@ -110,15 +116,17 @@ class MetricsWriter:
     image = Summary.Image(
       height=height, width=width, colorspace=3, encoded_image_string=file.getvalue()
     )
-    summary = Summary(value=[Summary.Value(tag=name, image=image)])
-    self._events.file_writer.add_summary(summary, int(step))
+    self._events.write(int(step), [Summary(value=[Summary.Value(tag=name, image=image)])])
     if self._wandb is not None:
       self._wandb.film(int(step), name, file.getvalue())
 
   def close(self) -> None:
     """Flushes and closes both files."""
-    self._file.close()
-    self._events.close()
+    if self._writes:
+      try:
+        self._file.close()
+      finally:
+        self._events.close()
 
   def __enter__(self) -> MetricsWriter:
     return self
@@ -146,6 +154,35 @@ class MetricsWriter:
         f"Expected lines of JSON with 'step' and 'stage' in {self._path}, but one is "
         f"{line.strip()[:80]!r}: move the file away and run again."
       ) from error
+
+
+class _Events:
+  """An event file of TensorBoard, written here and now.
+
+  tensorboardX's own writer has a thread for it. Where the disk is full that thread ends, and the
+  program waits for it for ever, a few lines later.
+  """
+
+  def __init__(self, folder: pathlib.Path, purge_step: int):
+    """Opens a new file; TensorBoard hides what earlier ones hold at and past purge_step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    nanoseconds = time.time_ns()
+    # TensorBoard sorts by name, and two writers may open within one second.
+    name = f"events.out.tfevents.{nanoseconds // 10**9}.{platform.node()}.{nanoseconds}"
+    self._records = RecordWriter(str(folder / name))
+    self._put(file_version="brain.Event:2")
+    self._put(step=purge_step, session_log=SessionLog(status=SessionLog.START))
+
+  def write(self, step: int, summaries: list) -> None:
+    for each in summaries:
+      self._put(step=step, summary=each)
+    self._records.flush()
+
+  def close(self) -> None:
+    self._records.close()
+
+  def _put(self, **fields) -> None:
+    self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
 def _checked(name: str, pictures: np.ndarray, ndim: int) -> np.ndarray:

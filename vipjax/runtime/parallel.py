@@ -1,8 +1,12 @@
-"""Data parallelism over devices. This module alone knows pmap.
+"""Data parallelism over devices, of one process or of several. This module alone knows pmap.
 
 A step that couples its whole batch (VIP's log mean exp, its negatives, TCC) cannot average losses
 of shards: each device embeds its share, all gather the embeddings, compute the same global loss,
 and average gradients. With N devices the numbers are those of one.
+
+With several processes (`runtime.hosts`) `devices` are those of all of them, as many of each, in the
+order of `jax.devices()`, and every process calls the same functions. Arrays that go in and come out
+lie on the process's own devices.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from vipjax.runtime import hosts
 from vipjax.runtime.errors import UserError
 
 AXIS = "devices"
@@ -55,27 +60,59 @@ def mean(tree: Any, num_devices: int) -> Any:
   return tree if num_devices == 1 else jax.lax.pmean(tree, AXIS)
 
 
-def compile_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
+def greatest(tree: Any, num_devices: int) -> Any:
+  """The greatest over the devices of each element of a pytree."""
+  return tree if num_devices == 1 else jax.lax.pmax(jax.lax.stop_gradient(tree), AXIS)
+
+
+def compile_map(function: Callable, devices: Sequence[jax.Device]) -> Callable:
+  """Compiles (common, items [N, ...]) -> pytree of [N, ...] for the devices, which share the items.
+
+  Args:
+    function: treats each item by itself.
+    devices: one or more, of this process; where they do not divide N, some are computed twice.
+
+  Returns:
+    The compiled function of what comes from `replicate` and of NumPy arrays.
+  """
+  if len(devices) == 1:
+    return jax.jit(function)
+  mapped = jax.pmap(function, in_axes=(None, 0), devices=list(devices))
+
+  def call(common, items):
+    # Modulo: of fewer items than devices some are taken many times.
+    padded = items[np.arange(-(-len(items) // len(devices)) * len(devices)) % len(items)]
+    results = mapped(common, split(padded, devices))
+    return jax.tree.map(lambda x: np.asarray(x).reshape((-1, *x.shape[2:]))[: len(items)], results)
+
+  return call
+
+
+def compile_step(step: Callable, devices: Sequence[jax.Device], data_axes: Any = None) -> Callable:
   """Compiles a step (state, data) -> (state, metrics) for the devices; the state is donated.
 
   Args:
     step: uses `shard`, `gather` and `mean` with as many devices; its results must be the same on
       all of them.
     devices: one or more.
+    data_axes: a prefix of the data's tree: 0 for what comes from `split`, of which the step sees
+      its device's share; None for what comes from `replicate`.
 
   Returns:
-    The compiled step; its arguments must come from `replicate`, its results are replicated.
+    The compiled step; the state must come from `replicate`, its results are replicated.
   """
   if len(devices) == 1:
     return jax.jit(step, donate_argnums=0)
   # Replicated arguments need no stacked copies, but pmap wants one argument to map over.
+  _introduce(devices)
+  mine = own_devices(devices)
   ranks = jax.device_put(
-    np.arange(len(devices)), NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    np.arange(len(mine)), NamedSharding(Mesh(np.array(mine), (AXIS,)), PartitionSpec(AXIS))
   )
   mapped = jax.pmap(
     lambda state, data, rank: step(state, data),
     axis_name=AXIS,
-    in_axes=(None, None, 0),
+    in_axes=(None, data_axes, 0),
     out_axes=None,
     devices=list(devices),
     donate_argnums=0,
@@ -83,12 +120,49 @@ def compile_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
   return lambda state, data: mapped(state, data, ranks)
 
 
+def _introduce(devices: Sequence[jax.Device]) -> None:
+  """Has devices of several processes connect now, which on CPUs has to happen within 30 seconds.
+
+  They would at the first step otherwise, for which one process may compile longer than another.
+  """
+  if jax.process_count() > 1:
+    hosts.wait_for_all("the devices")
+    meet = jax.pmap(lambda x: jax.lax.psum(x, AXIS), axis_name=AXIS, devices=list(devices))
+    jax.block_until_ready(meet(np.ones(len(own_devices(devices)))))
+
+
+def own_devices(devices: Sequence[jax.Device]) -> list[jax.Device]:
+  """Those that this process feeds."""
+  return [device for device in devices if device.process_index == jax.process_index()]
+
+
+def own_share(count: int, devices: Sequence[jax.Device]) -> slice:
+  """Which of `count` items, that the devices share, this process's own devices have."""
+  each = count // len(devices)
+  first = devices.index(own_devices(devices)[0])
+  return slice(first * each, (first + len(own_devices(devices))) * each)
+
+
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
   """Puts a pytree on all devices alike."""
   if len(devices) == 1:
     return jax.device_put(tree, devices[0])
-  sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+  sharding = NamedSharding(Mesh(np.array(own_devices(devices)), (AXIS,)), PartitionSpec())
   return jax.device_put(tree, sharding)
+
+
+def split(items: np.ndarray, devices: Sequence[jax.Device]) -> jax.Array:
+  """Puts items [N, ...] on the devices, each of which gets its share.
+
+  Args:
+    items: with several processes `own_share` of them alone.
+    devices: as many as divide them.
+  """
+  if len(devices) == 1:
+    return jax.device_put(items, devices[0])
+  mine = own_devices(devices)
+  sharding = NamedSharding(Mesh(np.array(mine), (AXIS,)), PartitionSpec(AXIS))
+  return jax.device_put(items.reshape((len(mine), -1, *items.shape[1:])), sharding)
 
 
 def check_divisible(count: int, num_devices: int, what: str) -> None:
@@ -102,14 +176,49 @@ def check_divisible(count: int, num_devices: int, what: str) -> None:
     )
 
 
-def replicas_agree(tree: Any) -> bool:
-  """Whether every device holds the same bits of each array of a replicated pytree."""
-  for array in jax.tree.leaves(tree):
-    if not isinstance(array, jax.Array):
-      continue
+def compile_check(devices: Sequence[jax.Device]) -> Callable[[Any, int], None]:
+  """Compiles a check (replicated pytree, step) that raises UserError where devices hold other bits.
+
+  Each device sums the bits of its own replica, and only the sums are compared: of all processes.
+  """
+  if len(devices) == 1:
+    return lambda tree, step: None
+  mine = own_devices(devices)
+  ranks = jax.device_put(
+    np.arange(len(mine)), NamedSharding(Mesh(np.array(mine), (AXIS,)), PartitionSpec(AXIS))
+  )
+  sums = jax.pmap(
+    lambda tree, rank: jax.lax.all_gather(_bit_sums(tree), AXIS),
+    axis_name=AXIS,
+    in_axes=(None, 0),
+    out_axes=None,
+    devices=list(devices),
+  )
+
+  def check(tree, step):
+    found = np.asarray(sums(tree, ranks))
+    differing = np.flatnonzero((found != found[0]).any(axis=1)).tolist()
+    if differing:
+      raise UserError(
+        f"expected the same numbers on all {len(devices)} devices, but at step {step} device "
+        f"{differing[0]} ({devices[differing[0]]}) differs from the first; the last checkpoint is "
+        "from before: run again to go on from it, on other devices if it happens again."
+      )
+
+  return check
+
+
+def _bit_sums(tree: Any) -> jax.Array:
+  """uint32 [leaves], a number for the bits of each array; another where one bit is another."""
+
+  def of(array):
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
       array = jax.random.key_data(array)
-    first, *others = [np.asarray(piece.data) for piece in array.addressable_shards]
-    if any(first.tobytes() != other.tobytes() for other in others):
-      return False
-  return True
+    if jnp.issubdtype(array.dtype, jnp.bool_):
+      array = array.astype(jnp.uint8)
+    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[array.dtype.itemsize]
+    bits = jax.lax.bitcast_convert_type(array, unsigned).reshape(-1).astype(jnp.uint32)
+    # Odd factors lose no bit of what they multiply, and tell places apart.
+    return jnp.sum(bits * (2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1), dtype=jnp.uint32)
+
+  return jnp.stack([of(array) for array in jax.tree.leaves(tree)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 
+from vipjax.runtime import hosts
+
 # 128 + SIGTERM: what a shell shows for a process that the signal ended; SLURM and Kubernetes read
 # it as terminated from outside, not as failed by itself.
 EXIT_STATUS = 128 + int(signal.SIGTERM)
@@ -16,16 +18,21 @@ class Preemption:
       with Preemption() as preemption:
         for step in ...:
           ...
-          if preemption.requested:
+          if preemption.requested():
             save()
             preemption.exit("finetune", step)
 
-  Outside the main thread, where Python handles no signals, it never is requested.
+  Outside the main thread, where Python handles no signals, it never is requested. With several
+  processes a signal to one of them stops all, at the same step.
   """
 
   def __init__(self):
-    self.requested = False
+    self._noted = False
     self._before = None
+
+  def requested(self) -> bool:
+    """Whether to stop; to be asked once at each step, by all processes of the run."""
+    return hosts.any_of_all(self._noted)
 
   def __enter__(self) -> Preemption:
     if threading.current_thread() is threading.main_thread():
@@ -43,4 +50,4 @@ class Preemption:
 
   def _note(self, signum, frame) -> None:
     del signum, frame
-    self.requested = True
+    self._noted = True

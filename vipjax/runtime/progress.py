@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import resource
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TextIO
 
 import tqdm
+
+from vipjax.runtime import hosts
 
 # A log file grows by one line this often; a terminal is redrawn ten times a second.
 _LINE_SECONDS = 10.0
@@ -46,13 +49,15 @@ class Progress:
       label: what is being done.
       initial: how many items an earlier run has done; rate and remaining time leave them out.
       unit: what an item is.
-      file: where to write; None for standard error.
+      file: where to write; None for standard error (of several processes, the first's alone).
       line_seconds: least seconds between two lines when `file` is no terminal.
       clock: seconds that never go back.
     """
     self.count = initial
     self._total, self._label, self._initial, self._unit = total, label, initial, unit
-    self._file = sys.stderr if file is None else file
+    if file is None:
+      file = sys.stderr if hosts.is_first() else open(os.devnull, "w")  # noqa: SIM115
+    self._file = file
     self._line_seconds, self._clock = line_seconds, clock
     self._metrics: dict[str, Any] = {}
     self._closed = False

@@ -24,15 +24,14 @@ import jax
 import ml_collections
 import numpy as np
 
+from vipjax.runtime import hosts
+from vipjax.runtime.config_difference import check_same_config
 from vipjax.runtime.errors import UserError
 
 _CONFIG = "config.json"
 _VERSIONS = "versions.json"
 _STAGES = "stages"
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
-# How many differing keys of a config an error names.
-_DIFFERENCES_SHOWN = 3
-_MISSING = object()
 
 
 def jsonable(value: Any) -> Any:
@@ -108,7 +107,8 @@ def open_run(
   """Opens a run folder: makes a new one, or resumes the one that is there.
 
   A folder that holds a `config.json` equal to `config` is resumed; its `versions.json` stays, and
-  an environment that differs from the first one is noted in it under "resumed".
+  an environment that differs from the first one is noted in it under "resumed". Of several
+  processes the first does this; the others wait for it and check that they were given the same.
 
   Args:
     workdir: the run folder.
@@ -124,6 +124,20 @@ def open_run(
   """
   workdir = pathlib.Path(workdir).expanduser().absolute()
   config = jsonable(config)
+  if hosts.is_first():
+    _open(workdir, config, overwrite)
+  hosts.wait_for_all(f"the run folder {workdir.name}")
+  if not hosts.is_first():
+    if not (workdir / _CONFIG).is_file():
+      raise UserError(
+        f"Expected the run that the first process has opened at {workdir}, but this process sees "
+        "none: give all the same --workdir, on a file system that they share."
+      )
+    check_same_config(workdir, read_json(workdir / _CONFIG), config)
+  return workdir
+
+
+def _open(workdir: pathlib.Path, config: dict[str, Any], overwrite: bool) -> None:
   if workdir.exists() and not workdir.is_dir():
     raise UserError(f"Expected a folder for the run, but {workdir} is a file: give another one.")
   # Both files, because other folders (an encoder artefact, say) hold a config.json too. The
@@ -137,13 +151,12 @@ def open_run(
   if is_run and overwrite:
     shutil.rmtree(workdir)
   elif is_run and (workdir / _CONFIG).is_file():
-    _check_same_config(workdir, config)
+    check_same_config(workdir, read_json(workdir / _CONFIG), config)
     _note_resume(workdir)
-    return workdir
+    return
   workdir.mkdir(parents=True, exist_ok=True)
   write_json(workdir / _VERSIONS, versions())
   write_json(workdir / _CONFIG, config)
-  return workdir
 
 
 def run_config(
@@ -261,34 +274,3 @@ def _completed(stored: dict[str, Any], declared: dict[str, Any]) -> dict[str, An
     if isinstance(value, dict) and isinstance(stored.get(key), dict)
   }
   return {**declared, **stored, **sections}
-
-
-def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-  """Nested dicts to {"a.b": value}; an empty dict is a value."""
-  if not isinstance(config, dict) or not config:
-    return {prefix: config}
-  flat = {}
-  for key, value in config.items():
-    flat |= _flatten(value, f"{prefix}.{key}" if prefix else key)
-  return flat
-
-
-def _check_same_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-  then, now = _flatten(read_json(workdir / _CONFIG)), _flatten(config)
-  differing = [key for key in {**then, **now} if then.get(key, _MISSING) != now.get(key, _MISSING)]
-  if not differing:
-    return
-
-  def show(flat, key):
-    return json.dumps(flat[key]) if key in flat else "absent"
-
-  shown = ", ".join(
-    f"{key} (there {show(then, key)}, now {show(now, key)})"
-    for key in differing[:_DIFFERENCES_SHOWN]
-  )
-  more = len(differing) - _DIFFERENCES_SHOWN
-  raise UserError(
-    f"The run in {workdir} was made with another config, which differs in {shown}"
-    f"{f' and {more} more' if more > 0 else ''}: "
-    "start over with --overwrite or give another --workdir."
-  )

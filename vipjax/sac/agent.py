@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vipjax.runtime import parallel
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.networks import Actor, Critic
 from vipjax.types import Transition
@@ -98,10 +99,15 @@ def init_agent(
 
 
 def sample_action(
-  key: jax.Array, mean: jax.Array, log_std: jax.Array
+  key: jax.Array, mean: jax.Array, log_std: jax.Array, num_devices: int = 1
 ) -> tuple[jax.Array, jax.Array]:
-  """A tanh-Gaussian action [..., A] in [-1, 1] and its log probability density [...]."""
-  noise = jax.random.normal(key, mean.shape)
+  """A tanh-Gaussian action [..., A] in [-1, 1] and its log probability density [...].
+
+  With several devices the mean is this device's share [N / num_devices, A]; the noise is its share
+  of what one device would draw for all N.
+  """
+  shape = (mean.shape[0] * num_devices, *mean.shape[1:]) if num_devices > 1 else mean.shape
+  noise = parallel.shard(jax.random.normal(key, shape), num_devices)
   raw = mean + jnp.exp(log_std) * noise
   gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * math.log(2.0 * math.pi)
   # log(1 - tanh(x)^2), in the form that does not cancel for large |x|.
@@ -122,12 +128,14 @@ def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) ->
 
 
 def make_update(
-  num_actions: int, settings: SacSettings
+  num_actions: int, settings: SacSettings, num_devices: int = 1
 ) -> Callable[[SacState, Transition], tuple[SacState, dict[str, jax.Array]]]:
   """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature.
 
   An update whose losses or gradients are not finite counts in `skipped` and changes nothing else
-  but the step, so that the next one draws another batch.
+  but the step, so that the next one draws another batch. With several devices all are given the
+  whole batch; each computes with its share, and gradients, which are means over the batch, are
+  averaged.
   """
   actor = Actor(num_actions, settings.hidden)
   critics = jax.vmap(Critic(settings.hidden).apply, in_axes=(0, None, None))
@@ -137,30 +145,33 @@ def make_update(
     target_entropy = -num_actions / 2
 
   def critic_loss(params, state, batch, temperature, key):
-    next_action, log_prob = sample_action(key, *actor.apply(state.actor, batch.next_observation))
+    mean, log_std = actor.apply(state.actor, batch.next_observation)
+    next_action, log_prob = sample_action(key, mean, log_std, num_devices)
     next_q = critics(state.target_critic, batch.next_observation, next_action).min(axis=0)
     next_value = next_q - temperature * log_prob
     target = batch.reward + settings.discount * batch.discount * next_value
     q = critics(params, batch.observation, batch.action)
     loss = jnp.mean(jnp.sum(jnp.square(q - jax.lax.stop_gradient(target)[None]), axis=0))
-    return loss, {"critic_loss": loss, "q": jnp.mean(q), "q_max": jnp.max(q)}
+    means = parallel.mean({"critic_loss": loss, "q": jnp.mean(q)}, num_devices)
+    return loss, {**means, "q_max": parallel.greatest(jnp.max(q), num_devices)}
 
   def actor_loss(params, state, batch, temperature, key):
-    action, log_prob = sample_action(key, *actor.apply(params, batch.observation))
+    action, log_prob = sample_action(key, *actor.apply(params, batch.observation), num_devices)
     q = critics(state.critic, batch.observation, action).min(axis=0)
     loss = jnp.mean(temperature * log_prob - q)
-    return loss, {"actor_loss": loss, "entropy": -jnp.mean(log_prob)}
+    return loss, parallel.mean({"actor_loss": loss, "entropy": -jnp.mean(log_prob)}, num_devices)
 
   def temperature_loss(log_temperature, entropy):
     return log_temperature * jax.lax.stop_gradient(entropy - target_entropy)
 
   def update(state: SacState, batch: Transition):
-    before = state
+    before, batch = state, parallel.shard(batch, num_devices)
     critic_key, actor_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     temperature = jnp.exp(state.log_temperature)
     critic_grads, metrics = jax.grad(critic_loss, has_aux=True)(
       state.critic, state, batch, temperature, critic_key
     )
+    critic_grads = parallel.mean(critic_grads, num_devices)
     updates, critic_opt = adam.update(critic_grads, state.critic_opt)
     critic = optax.apply_updates(state.critic, updates)
     state = state._replace(critic=critic, critic_opt=critic_opt)
@@ -168,6 +179,7 @@ def make_update(
     actor_grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
       state.actor, state, batch, temperature, actor_key
     )
+    actor_grads = parallel.mean(actor_grads, num_devices)
     updates, actor_opt = adam.update(actor_grads, state.actor_opt)
     new_actor = optax.apply_updates(state.actor, updates)
 
@@ -197,12 +209,19 @@ def make_update(
   return update
 
 
-def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Callable:
+def make_update_many(
+  num_actions: int, settings: SacSettings, count: int, num_devices: int = 1
+) -> Callable:
   """(state, replay) -> (state, mean metrics): `count` updates in one dispatch.
 
-  Each draws its own batch from the replay inside the scan; nothing goes through the host.
+  Each draws its own batch from the replay inside the scan; nothing goes through the host. Compile
+  it with `runtime.parallel.compile_step`.
+
+  Raises:
+    UserError: the batch does not divide among the devices.
   """
-  update = make_update(num_actions, settings)
+  parallel.check_divisible(settings.batch_size, num_devices, "config.policy.batch_size")
+  update = make_update(num_actions, settings, num_devices)
 
   def one(state, _, replay):
     # The update's own keys are split from the same parent, as numbers 0 and 1 of it.

@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+import jax
 import ml_collections
 import numpy as np
 from absl import logging
@@ -55,9 +56,14 @@ class ChannelGoal:
 
 
 def make_reward(
-  config: ml_collections.ConfigDict, value: ValueFunction, videos: Sequence[Video]
+  config: ml_collections.ConfigDict,
+  value: ValueFunction,
+  videos: Sequence[Video],
+  devices: Sequence[jax.Device] | None = None,
 ) -> tuple[EmbeddingReward, list[Channel], int]:
   """The reward of `channel_goals`, the pictures that it needs of each step, their size in pixels.
+
+  The devices, None for one, share the states of a call.
 
   Raises:
     UserError: as `channel_goals`, or goal frames of different sizes.
@@ -77,7 +83,7 @@ def make_reward(
     goals=config.reward.goals,
   )
   firsts, weights = [each.videos[0].frames[0] for each in found], [each.weight for each in found]
-  reward = EmbeddingReward(value, goals, firsts, weights, settings)
+  reward = EmbeddingReward(value, goals, firsts, weights, settings, devices)
   return reward, [each.channel for each in found], goals[0].shape[1]
 
 

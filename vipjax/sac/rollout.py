@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 
 from vipjax.envs import Episodes, FrameVectorEnv, Step
 from vipjax.reward import EmbeddingReward
+from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, make_policy, make_update_many
@@ -113,6 +114,7 @@ def learn(
   sac: SacSettings,
   loop: LoopSettings,
   seed: int,
+  devices: Sequence[jax.Device] | None = None,
 ) -> Iterator[Tick]:
   """Runs for ever; the caller logs, saves and stops.
 
@@ -127,11 +129,21 @@ def learn(
     sac: hyperparameters of the agent.
     loop: how acting and learning alternate.
     seed: of the environments' first episodes, when starting from nothing.
+    devices: share each update's batch, all keep the whole replay; None is JAX's first.
   """
   num_actions = env.action_space.shape[0]
   act = jax.jit(make_policy(num_actions, sac, deterministic=False))
-  update = jax.jit(make_update_many(num_actions, sac, loop.updates_per_step), donate_argnums=0)
-  add = jax.jit(replay_lib.add, donate_argnums=0)
+  devices = jax.local_devices()[:1] if devices is None else devices
+  update = parallel.compile_step(
+    make_update_many(num_actions, sac, loop.updates_per_step, len(devices)), devices
+  )
+  insert = parallel.compile_step(lambda replay, new: (replay_lib.add(replay, new), {}), devices)
+  agent, replay = parallel.replicate((state.agent, state.replay), devices)
+  state = state._replace(agent=agent, replay=replay)
+
+  def add(replay, new):
+    return insert(replay, parallel.replicate(new, devices))[0]
+
   if state.env_steps:
     env.restore(state.episodes)
   else:

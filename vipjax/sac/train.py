@@ -23,7 +23,7 @@ from vipjax.envs import (
   record_episode,
 )
 from vipjax.finetune import load_videos
-from vipjax.runtime import run_folder
+from vipjax.runtime import parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
@@ -83,8 +83,9 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     if policy[name] < 1:
       raise UserError(f"expected config.policy.{name} of at least 1, got {policy[name]}.")
   value = encoder.load(workdir)
+  devices = policy_devices()
   videos = load_videos(config, workdir)
-  reward, channels, size = make_reward(config, value, videos)
+  reward, channels, size = make_reward(config, value, videos, devices)
   record_goals(workdir / "policy", value, channel_goals(config, videos), config.reward.goals)
   sac = _sac_settings(policy)
   options = agent_options(config)
@@ -95,7 +96,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
   ):
     state = _initial_state(config, env, sac)
-    learnt = _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints)
+    learnt = _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devices)
     kept = learnt.kept
     final = evaluate_policy(eval_env, reward, kept["actor"], sac, policy.final_episodes, final_seed)
     peak_memory_mb()  # it remembers the most seen: asked for at the end, the workers are gone
@@ -137,7 +138,16 @@ class _Learnt(NamedTuple):
   seconds_here: float
 
 
-def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints) -> _Learnt:
+def policy_devices() -> list[jax.Device]:
+  """The devices that share the reward's embedding and the updates: all accelerators.
+
+  Of a CPU, whose devices are its cores, one: the environments' workers use the others.
+  """
+  devices = jax.local_devices()
+  return devices if devices[0].platform != "cpu" else devices[:1]
+
+
+def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devices) -> _Learnt:
   """Learns to the end, or from the last checkpoint to the end."""
   policy = config.policy
   kept = {
@@ -153,7 +163,8 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints) -> _
     earlier, episodes = restored[2]["seconds"], restored[2]["episodes"]
   first = done = int(state.env_steps)
   loop = LoopSettings(updates_per_step=policy.updates_per_step, warmup_steps=policy.warmup_steps)
-  ticks = learn(env, reward, state, sac, loop, episode_seed(Stream.TRAINING, config.seed))
+  ticks = learn(env, reward, state, sac, loop, episode_seed(Stream.TRAINING, config.seed), devices)
+  check_replicas = parallel.compile_check(devices)
   started = time.monotonic()
   with contextlib.ExitStack() as stack:
     writer = stack.enter_context(MetricsWriter(workdir, STAGE, first if restored else None))
@@ -179,14 +190,17 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints) -> _
         known = {name: number for name, number in row.items() if np.isfinite(number)}
         writer.write(done, {**known, **tick.metrics, **_training(episodes), **_skipped(tick)})
       due = done // policy.checkpoint_every > before // policy.checkpoint_every
-      if last or due or preemption.requested:
+      stop = preemption.requested()
+      if last or due or stop:
+        if policy.check_replicas:
+          check_replicas((tick.state.agent, tick.state.replay), done)
         seconds = earlier + time.monotonic() - started
         facts = {"seconds": seconds, "episodes": episodes}
         checkpoints.save(done, {"loop": tick.state, "kept": kept}, facts)
-      if due and not last and not preemption.requested:
+      if due and not last and not stop:
         film = _film(config, tick.state.agent.actor, sac, _GLANCE)
         writer.film(done, "episode", film.frames, film.fps)
-      if preemption.requested and not last:
+      if stop and not last:
         preemption.exit(STAGE, done)
   ticks.close()
   here = time.monotonic() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
@@ -159,7 +160,7 @@ def apply_metadata(video: Video, metadata: Mapping[str, Any], frame_stride: int)
 
 
 def check_one_sequence(folder: pathlib.Path, images: list[pathlib.Path]) -> None:
-  """Raises unless the names differ in their numbers alone, each number once."""
+  """Raises unless the names differ in their numbers alone, each number once, at even distances."""
   for image in images:
     if not re.search(r"\d", image.stem):
       raise UserError(
@@ -182,6 +183,25 @@ def check_one_sequence(folder: pathlib.Path, images: list[pathlib.Path]) -> None
         "share one: remove one of them."
       )
     seen[numbers] = image
+  _check_gaps(folder, seen)
+
+
+def _check_gaps(folder: pathlib.Path, images: dict[tuple[int, ...], pathlib.Path]) -> None:
+  """Raises where frames are missing: the time between frames would not be the same any more.
+
+  Every second or every tenth frame is fine.
+  """
+  ordered = sorted(images)
+  if len({numbers[:-1] for numbers in ordered}) > 1:
+    return  # More than one number counts, such as seconds and frames.
+  steps = [after[-1] - before[-1] for before, after in itertools.pairwise(ordered)]
+  for before, after, step in zip(ordered, ordered[1:], steps, strict=False):
+    if step > min(steps):
+      raise UserError(
+        f"expected images numbered evenly in {folder}, but {images[after].name} follows "
+        f"{images[before].name}, where others are {min(steps)} apart: restore the missing ones, or "
+        "number them anew if none is missing."
+      )
 
 
 def _size(frame: np.ndarray) -> str:

@@ -1,0 +1,116 @@
+"""The fine-tuning step on 2, 4 and 8 devices: the numbers of one, for every loss."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vipjax.encoder import Preprocessing, ResNetConfig, init_value, resnet
+from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
+from vipjax.finetune.batch import Batch, Frames
+from vipjax.finetune.step import FED_AXES, Fed, frames_per_step
+from vipjax.runtime import parallel
+from vipjax.runtime.errors import UserError
+
+# 8 frames of clips and 8 of TCC; small steps, because Adam divides by small numbers.
+TCC = TccSettings(num_cycles=5, videos_per_cycle=2, frames=4)
+BASE = Settings(batch_size=1, background_clips=1, learning_rate=1e-5, tcc=TCC)
+LOSSES = {
+  "vip": dataclasses.replace(BASE, batch_size=3, tcc=TccSettings(weight=0.0)),
+  "triplet": dataclasses.replace(BASE, batch_size=3, loss="triplet", tcc=TccSettings(weight=0.0)),
+  "mse": BASE,
+  "mse_var": dataclasses.replace(BASE, tcc=dataclasses.replace(TCC, loss="regression_mse_var")),
+  "huber": dataclasses.replace(BASE, tcc=dataclasses.replace(TCC, loss="regression_huber")),
+  "classification": dataclasses.replace(BASE, tcc=dataclasses.replace(TCC, loss="classification")),
+  "cosine, all pairs": dataclasses.replace(
+    BASE, tcc=dataclasses.replace(TCC, similarity="cosine", num_cycles=0)
+  ),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_block():
+  """ResNet-18 cut down to one block, which compiles in a second."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
+    yield
+
+
+@functools.cache
+def value():
+  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
+  return init_value(jax.random.key(0), config, Preprocessing(8, 8))
+
+
+def batch_of(settings):
+  """A batch made by hand: compiling what draws one takes longer than all the rest."""
+  rng = np.random.default_rng(0)
+  clips = settings.batch_size + settings.background_clips
+  frames = frames_per_step(settings, 2)
+  permutations = np.array([np.roll(np.arange(clips), shift) for shift in (1, 2, 0)], np.int32)
+  indices, cycles, starts = np.array([[0, 1, 3, 5], [0, 1, 2, 4]], np.int32), None, None
+  if settings.tcc.num_cycles:
+    cycles = np.array([[0, 1], [1, 0], [0, 1], [1, 0], [0, 1]], np.int32)
+    starts = np.array([0, 1, 2, 3, 1], np.int32)
+  if not settings.tcc.weight:
+    indices = cycles = starts = None
+  crop = jax.random.split(jax.random.key(2), frames)
+  batch = Batch(Frames(None, None, crop), permutations, indices, cycles, starts)
+  pixels = rng.integers(0, 255, (frames, 12, 12, 3), dtype=np.uint8)
+  return Fed(batch, pixels, np.array([6, 5], np.int32))
+
+
+@functools.cache
+def two_steps(loss, train_batch_norm, num_devices):
+  """The state after two steps, and the metrics of both."""
+  settings = dataclasses.replace(LOSSES[loss], train_batch_norm=train_batch_norm)
+  devices = jax.devices()[:num_devices]
+  step = make_train_step(value(), settings, 2, num_devices)
+  step = parallel.compile_step(step, devices, FED_AXES)
+  state = parallel.replicate(init_state(jax.random.key(1), value(), settings), devices)
+  fed, rows = batch_of(settings), []
+  data = parallel.replicate(fed._replace(pixels=None), devices)
+  data = data._replace(pixels=parallel.split(fed.pixels, devices))
+  for _ in range(2):
+    state, metrics = step(state, data)
+    rows.append({name: float(metric) for name, metric in metrics.items()})
+  parallel.compile_check(devices)(state, 2)
+  return jax.device_get(state._replace(key=None)), rows
+
+
+@pytest.mark.parametrize(
+  ("loss", "train_batch_norm", "num_devices"),
+  [
+    *((loss, i % 2 == 0, 8) for i, loss in enumerate(LOSSES)),
+    ("mse", True, 2),
+    ("mse", True, 4),
+  ],
+)
+def test_many_devices_give_the_numbers_of_one(loss, train_batch_norm, num_devices):
+  one, rows_one = two_steps(loss, train_batch_norm, 1)
+  many, rows_many = two_steps(loss, train_batch_norm, num_devices)
+  for a, b in zip(rows_one, rows_many, strict=True):
+    assert a.keys() == b.keys()
+    for name in a:
+      np.testing.assert_allclose(b[name], a[name], rtol=2e-3, atol=1e-5, err_msg=name)
+  # Adam's moments, which are among them, hold the gradients.
+  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+    np.testing.assert_allclose(b, a, rtol=2e-3, atol=5e-5)
+
+
+def test_a_replica_that_has_drifted_ends_the_run():
+  devices = jax.devices()
+  check = parallel.compile_check(devices)
+  state = {"key": jax.random.key(0), "x": np.arange(6, dtype=np.float32), "n": jnp.int32(3)}
+  state = parallel.replicate(state | {"flags": np.array([True, False])}, devices)
+  check(state, 1)
+  pieces = [np.array(piece.data) for piece in state["x"].addressable_shards]
+  pieces[5][2] = np.nextafter(pieces[5][2], np.float32(9))  # the last bit of one number
+  drifted = jax.make_array_from_single_device_arrays(
+    (6,), state["x"].sharding, [jax.device_put(p, d) for p, d in zip(pieces, devices, strict=True)]
+  )
+  with pytest.raises(UserError, match="on all 8 devices, but at step 7 device 5 .* differs"):
+    check(state | {"x": drifted}, 7)

@@ -1,0 +1,13 @@
+"""A launcher as users run it, with ResNet-18 cut down to one block, which compiles in a second.
+
+python tests/launch/tiny.py launch.finetune --config=... ...
+"""
+
+import runpy
+import sys
+
+from vipjax.encoder import resnet
+
+resnet.STAGE_SIZES["resnet18"] = (1,)
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__")

@@ -1,0 +1,117 @@
+"""What may be wrong with --config and --config.key=value on a command line, in one sentence.
+
+ml_collections reports these with a traceback from inside the parsing of flags, or much later.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import pathlib
+import re
+import runpy
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import config_dict
+
+from vipjax.runtime.errors import UserError
+
+CONFIG = re.compile(r"--?config(=(?P<file>.*))?$", re.DOTALL)
+_OVERRIDE = re.compile(r"--?(no)?config\.(?P<key>[^=]+)(=|$)")
+_ILLEGAL_VALUE = re.compile(r"flag --(?P<flag>[^=]+)=(?P<value>.*?): ", re.DOTALL)
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def check(argv: Sequence[str]) -> None:
+  """Raises UserError for a config that cannot be loaded and for keys that it does not have."""
+  if "config" not in flags.FLAGS:
+    return
+  file, keys = None, []
+  for position, arg in enumerate(argv[1:], start=1):
+    if match := CONFIG.match(arg):
+      if keys:
+        raise UserError(f"Expected --config before --config.{keys[0]}, but it came after: swap.")
+      file = match["file"] if match["file"] is not None else _next(argv, position)
+    elif match := _OVERRIDE.match(arg):
+      keys.append(match["key"])
+  if file is None:
+    if keys:
+      raise UserError(f"Expected --config=FILE before --config.{keys[0]}, but none came: add it.")
+    return
+  if not file:
+    raise UserError("Expected --config=FILE, but the file is missing: give configs/demo.py, say.")
+  known = _keys(_load(file))
+  for key in keys:
+    # A bracket picks an item of a tuple; the key before it is what has to exist.
+    if key.split("[")[0] not in known:
+      raise _unknown_key(key, known, file)
+    if isinstance(known.get(key), config_dict.ConfigDict):
+      inner = next(iter(known[key]), "key")
+      raise UserError(
+        f"Expected a value to set, but '{key}' is a section of {file}: set one of its keys, "
+        f"such as --config.{key}.{inner}."
+      )
+
+
+def _next(argv: Sequence[str], position: int) -> str:
+  following = argv[position + 1] if position + 1 < len(argv) else ""
+  return "" if following.startswith("-") else following
+
+
+def _load(file_and_preset: str) -> config_dict.ConfigDict:
+  file, colon, preset = file_and_preset.partition(":")
+  if not pathlib.Path(file).is_file():
+    raise UserError(
+      f"Expected a config file, but there is none at '{file}' seen from {os.getcwd()}: "
+      "give a path such as configs/demo.py."
+    )
+  get_config = runpy.run_path(file).get("get_config")
+  if get_config is None:
+    raise UserError(f"Expected a function get_config in {file}, but there is none: add it.")
+  if colon and not inspect.signature(get_config).parameters:
+    raise UserError(f"Expected no preset, as {file} has none, but '{preset}' came: leave it out.")
+  return get_config(preset) if colon else get_config()
+
+
+def _keys(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, Any]:
+  """All keys of the config, sections included, as {"finetune.steps": value}."""
+  keys = {}
+  for key, value in config.items():
+    keys[prefix + key] = value
+    if isinstance(value, config_dict.ConfigDict):
+      keys |= _keys(value, f"{prefix}{key}.")
+  return keys
+
+
+def _unknown_key(key: str, known: dict[str, Any], file: str) -> UserError:
+  near = difflib.get_close_matches(key, known, n=1)
+  # A key that is right but for its section.
+  near = near or [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+  advice = (
+    f"did you mean --config.{near[0]}?"
+    if near
+    else f"its sections are {', '.join(sorted({name.split('.')[0] for name in known}))}."
+  )
+  return UserError(f"Expected a key of {file}, but it has no key '{key}': {advice}")
+
+
+def illegal_value(error: flags.IllegalFlagValueError, argv: Sequence[str]) -> UserError:
+  """The sentence for a value of another type than its key has."""
+  match = _ILLEGAL_VALUE.match(str(error))
+  if match is None:
+    return UserError(" ".join(str(error).split()))
+  flag, kind, now = match["flag"], bool, ""
+  if flag.startswith("config."):
+    files = [m["file"] or _next(argv, i) for i, arg in enumerate(argv) if (m := CONFIG.match(arg))]
+    *sections, key = flag.split("[")[0].split(".")[1:]
+    section = _load(files[-1])
+    for name in sections:
+      section = section[name]
+    kind, now = section.get_type(key), f" (the config has {section[key]!r})"
+  return UserError(
+    f"Expected {_KINDS.get(kind, f'a {kind.__name__}')} for --{flag}{now}, but "
+    f"'{match['value']}' came: change it or leave it out."
+  )
