@@ -29,15 +29,15 @@ def get_config() -> ConfigDict:
   config.encoder.width = 16
   config.encoder.embedding_dim = 128
   config.encoder.norm = "batch"
-  config.encoder.size = 64
-  config.encoder.resize = 64
+  config.encoder.size = 80
+  config.encoder.resize = 80
 
   config.finetune.steps = 1200
   config.finetune.batch_size = 16
   config.finetune.learning_rate = 1e-3
   config.finetune.decay = True
   config.finetune.last_goal = 0.7
-  config.finetune.crop_scale = (0.4, 1.0)  # at 64 pixels a fifth of the frame shows too little
+  config.finetune.crop_scale = (0.4, 1.0)  # at 80 pixels a fifth of the frame shows too little
   config.finetune.then_resize = 0
   config.finetune.sampler.name = "uniform"
   # All ordered pairs, where the publication has K = 20 cycles of T = 4: with four videos each such

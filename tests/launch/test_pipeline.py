@@ -233,7 +233,7 @@ def test_another_config_in_the_same_folder_is_refused(demo):
   [
     ({"finetune.stepz": 5}, "finetune.stepz"),
     ({"finetune.tcc.videos_per_cycle": 6, "finetune.tcc.num_cycles": 20}, "need at least 6 videos"),
-    ({"finetune.sampler.name": "normal"}, "uniform, exponential, beta, got 'normal'"),
+    ({"finetune.sampler.name": "normal"}, "uniform, exponential, beta, prioritised, got 'normal'"),
     ({"data.path": "nowhere"}, "nowhere"),
   ],
 )

@@ -25,7 +25,7 @@ from vipjax.scene import View
 ABOUT = (
   "The loop: act, step and draw the environments, embed their pictures, reward, store, update; "
   "counted are environment steps. Sizes are those of configs/demo.py (two pictures of each "
-  "environment, ResNet-18 of width 16 at 64 px, 3 updates per step of all environments). Its parts "
+  "environment, ResNet-18 of width 16 at 80 px, 3 updates per step of all environments). Its parts "
   "are timed in the same turns, each alone; done one after the other they would take the sum of "
   "their times, and the loop's share of that rate is above 100% where they overlap."
 )
@@ -36,7 +36,7 @@ def run(
   num_envs: int = 9,
   size: int = 128,
   width: int = 16,
-  input_size: int = 64,
+  input_size: int = 80,
   updates: int = 3,
   steps: int = 6,
   sac: SacSettings | None = None,

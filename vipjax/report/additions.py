@@ -98,7 +98,7 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "finetune.crop_scale",
       tuple(finetune.crop_scale),
       (0.2, 1.0),
-      "A fifth of the frame, drawn in 64 pixels, often shows neither hand nor handle.",
+      "A fifth of the frame, drawn in 80 pixels, often shows neither hand nor handle.",
     ),
     (
       "finetune.decay",
