@@ -199,7 +199,10 @@ def test_samplers_are_static():
 @pytest.mark.parametrize(
   ("call", "sentence"),
   [
-    (lambda key: sampling.make_sampler("normal"), "uniform, exponential, beta, prioritised, got 'normal'"),
+    (
+      lambda key: sampling.make_sampler("normal"),
+      "uniform, exponential, beta, prioritised, got 'normal'",
+    ),
     (lambda key: sampling.make_sampler("exponential", rate=0.0), "rate > 0, got 0.0"),
     (lambda key: sampling.make_sampler("beta", a=-1.0), "a > 0, got -1.0"),
     (lambda key: sampling.make_sampler("beta", b=float("nan")), "b > 0, got nan"),

@@ -62,7 +62,10 @@ def write_finished_run(workdir):
     {"step": 18, "stage": "policy", "success": 1.0, "return": 2.0, "train_distance": 1.0},
   ]
   (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-  config = {"seed": 3, "env": {"task": "window-open"}, "finetune": {"steps": 2, "odd": HOSTILE}}
+  config = {
+    "seed": 3, "data": {"task": ""}, "env": {"task": "window-open"},
+    "finetune": {"steps": 2, "odd": HOSTILE},
+  }  # fmt: skip
   run_folder.write_json(workdir / "config.json", config)
   versions = {
     "python": "3.11.1",

@@ -61,8 +61,9 @@ _MOST_FILMS = 8
 
 def title(run: Run) -> str:
   """What the page is about, in a few words."""
-  known = [key for key in flatten(run.config) if key.split(".")[-1] == "task"]
-  task = str(flatten(run.config)[known[0]]) if known else run.workdir.name
+  # data.task is empty unless videos were chosen by it.
+  named = (name for key, name in flatten(run.config).items() if key.split(".")[-1] == "task")
+  task = next((str(name) for name in named if name), run.workdir.name)
   count = len(run.videos)
   return f"{task}: from {count} videos to a policy" if count > 1 else task
 
