@@ -48,7 +48,7 @@ def run(code, **environment):
 
 @pytest.mark.parametrize("module", ["vipjax.scene", "vipjax.envs", "vipjax.envs.vector"])
 def test_mujoco_finds_the_choice_made(module):
-  choice = "from vipjax.runtime import gl; gl.choose = lambda: 'osmesa'\n"
+  choice = "from vipjax.runtime import gl; gl.choose = lambda: ('osmesa', 'so it is told')\n"
   done = run(WATCH + choice + f"import {module}")
   assert done.stdout.split() == ["osmesa", "0"], done.stderr
 
