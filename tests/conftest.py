@@ -29,3 +29,15 @@ def arms_files():
     return robosuite_assets()
   except UserError as error:
     pytest.skip(f"the arms' files are neither cached nor reachable: {error}")
+
+
+@pytest.fixture(autouse=True)
+def usual_scheduling():
+  """Takes back what the AV1 encoder of some tests does to a process of root's.
+
+  SVT-AV1 gives it real-time priority; programs that later tests start inherit that, and two of
+  them that wait for one another then leave nothing of two cores for the threads they wait for.
+  """
+  yield
+  if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -76,8 +76,10 @@ def start_two(folder, name, **overrides):
 def wait_for_step(folder, name, step, processes):
   """Until a checkpoint past that step is there."""
   saved = folder / name / "checkpoints" / "finetune"
+  deadline = time.monotonic() + 300
   while not [path for path in saved.glob("*") if path.name.isdigit() and int(path.name) > step]:
     assert all(process.poll() is None for process in processes), processes[0].stderr.read()
+    assert time.monotonic() < deadline, f"no checkpoint past step {step} in 300 s"
     time.sleep(0.1)
 
 
