@@ -26,7 +26,8 @@ from vipjax.finetune import (
   steps_per_dispatch,
 )
 from vipjax.finetune.feed import feed, padded_megabytes
-from vipjax.finetune.step import frames_per_step
+from vipjax.finetune.run import placed
+from vipjax.finetune.step import FED_AXES, frames_per_step
 from vipjax.runtime import parallel
 from vipjax.types import Video, VideoSet
 from vipjax.videos import make_video_set
@@ -61,6 +62,7 @@ def run(
   clips: int = 4,
   tcc_sizes: Sequence[dict[str, Any]] = TCC_SIZES,
   video_counts: Sequence[int] = VIDEO_COUNTS,
+  resident: float = RESIDENT,
 ) -> SuiteResult:
   """Measures the step.
 
@@ -71,6 +73,7 @@ def run(
     size: pixels of their input; the videos are 256/224 times as large.
     clips: of four frames in a batch.
     video_counts: rows of the table of more videos.
+    resident: MiB of videos past which the host feeds the batches.
     tcc_sizes: rows of TCC's table: B videos, K cycles ("all pairs") of T videos, N frames, D.
   """
   cases = [_case(bench, ResNetConfig(arch, width), size, clips) for arch in archs]
@@ -80,7 +83,7 @@ def run(
     f"More videos, of {VIDEO_LENGTH} frames of {VIDEO_SIZE} pixels (ResNet-18 of width 16, 16 "
     "clips a step)"
   )
-  tables = {title: rows, more: [_videos_row(bench, count) for count in video_counts]}
+  tables = {title: rows, more: [_videos_row(bench, count, resident) for count in video_counts]}
   return SuiteResult("finetune", ABOUT, cases, bench.skipped, bench.peak, tables)
 
 
@@ -137,7 +140,7 @@ def _tcc_row(bench: Bench, B: int, K: int | str, T: int, N: int, D: int) -> dict
   }  # fmt: skip
 
 
-def _videos_row(bench: Bench, count: int) -> dict[str, Any]:
+def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
   """One step after another, with the videos on the device or, where they are too many, fed."""
   value = init_value(
     jax.random.key(0), ResNetConfig("resnet18", 16), Preprocessing(VIDEO_SIZE, VIDEO_SIZE)
@@ -147,13 +150,14 @@ def _videos_row(bench: Bench, count: int) -> dict[str, Any]:
   # Every video has memory of its own.
   videos = [Video(np.tile(frame, (VIDEO_LENGTH, 1, 1, 1))) for _ in range(count)]
   megabytes = padded_megabytes(videos)
-  fed = megabytes > RESIDENT
+  fed = megabytes > resident
   devices = step_devices(frames_per_step(settings, count))
-  step = parallel.compile_step(make_train_step(value, settings, count, len(devices)), devices)
+  step = make_train_step(value, settings, count, len(devices))
+  step = parallel.compile_step(step, devices, FED_AXES if fed else None)
   state = init_state(jax.random.key(1), value, settings)
   if fed:
     batches = feed(state.key, videos, settings, count, 0, 10**6)
-    batches = (parallel.replicate(batch, devices) for batch in batches)
+    batches = (placed(batch, devices) for batch in batches)
   else:
     batches = itertools.repeat(parallel.replicate(make_video_set(videos), devices))
   ours = measure.Stateful(

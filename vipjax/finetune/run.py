@@ -97,7 +97,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
         state.key, everything, settings, len(videos), first, config.finetune.steps,
         parallel.own_share(frames, devices),
       )  # fmt: skip
-      batches = (_placed(batch, devices) for batch in fed)
+      batches = (placed(batch, devices) for batch in fed)
     preparing = time.monotonic() - started
     state, facts = run_steps(
       dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,
@@ -151,7 +151,7 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
   return videos
 
 
-def _placed(batch: Fed, devices: list[jax.Device]) -> Fed:
+def placed(batch: Fed, devices: list[jax.Device]) -> Fed:
   """The batch on the devices, of which each gets its share of the frames."""
   rest = parallel.replicate(batch._replace(pixels=None), devices)
   return rest._replace(pixels=parallel.split(batch.pixels, devices))
