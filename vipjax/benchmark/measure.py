@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -74,6 +74,19 @@ def timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
   def run() -> float:
     start = time.perf_counter()
     jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - start
+
+  return run
+
+
+def ticking(ticks: Iterator[Any], steps: int) -> Callable[[], float]:
+  """A contender: takes `steps` ticks of `vipjax.sac.learn` and waits for the last one's state."""
+
+  def run() -> float:
+    start = time.perf_counter()
+    for _ in range(steps):
+      tick = next(ticks)
+    jax.block_until_ready(tick.state)
     return time.perf_counter() - start
 
   return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +66,7 @@ def run(
     state = _state(loop_env, sac)
     loop = LoopSettings(updates_per_step=updates, warmup_steps=num_envs)
     contenders = {
-      "loop": _looping(learn(loop_env, reward, state, sac, loop, seed=0), steps),
+      "loop": measure.ticking(learn(loop_env, reward, state, sac, loop, seed=0), steps),
       "step and draw": _drawing(env, steps),
       "embed": _repeated(lambda: reward.potential(first), steps),
       "update": _updating(env, sac, updates, steps),
@@ -120,17 +119,6 @@ def _state(env: FrameVectorEnv, sac: SacSettings) -> LoopState:
   observation, actions = env.observation_space.shape[0], env.action_space.shape[0]
   agent = init_agent(jax.random.key(1), observation, actions, sac)
   return init_loop(jax.random.key(0), agent, 50_000, env)
-
-
-def _looping(ticks, steps: int) -> Callable[[], float]:
-  def work() -> float:
-    start = time.perf_counter()
-    for _ in range(steps):
-      tick = next(ticks)
-    jax.block_until_ready(tick.state)
-    return time.perf_counter() - start
-
-  return work
 
 
 def _drawing(env: FrameVectorEnv, steps: int) -> Callable[[], float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,14 +81,7 @@ def _loop_case(bench: Bench, settings: SacSettings, steps: int, sizes: dict[str,
   state = init_loop(jax.random.key(0), agent, sizes["replay_size"], env)
   loop = LoopSettings(updates_per_step=ENVS, warmup_steps=ENVS)
   ticks = learn(env, NoReward(), state, settings, loop, seed=0)
-
-  def ours() -> float:
-    start = time.perf_counter()
-    for _ in range(steps):
-      tick = next(ticks)
-    jax.block_until_ready(tick.state)
-    return time.perf_counter() - start
-
+  ours = measure.ticking(ticks, steps)
   theirs = {"num_envs": ENVS, "steps": steps, "updates": ENVS, **sizes}
   return bench.compare(
     f"loop, {ENVS} empty environments", "steps", steps * ENVS, ours, _peers("loop", theirs)
@@ -143,8 +135,9 @@ class EmptyVectorEnv:
     none = np.zeros(ENVS, np.int32)
     return Episodes(np.zeros((ENVS, 6), np.uint64), np.zeros((ENVS, 1, ACTIONS), np.float32), none)
 
-  def step_async(self, actions: np.ndarray) -> None:
+  def step_async(self, actions: np.ndarray) -> Episodes:
     self._steps += 1
+    return self.episodes()
 
   def step_wait(self) -> Step:
     truncated = np.full(ENVS, self._steps % 200 == 0)

@@ -161,10 +161,13 @@ class FrameVectorEnv:
     arrays = self._memory.arrays
     return arrays["reset_observation"].copy(), arrays["reset_frames"].copy()
 
-  def step_async(self, actions: np.ndarray, draw: bool = True) -> None:
+  def step_async(self, actions: np.ndarray, draw: bool = True) -> Episodes:
     """Sends float32 [N, A] actions to the workers and returns at once.
 
     With `draw=False` no pictures are taken and those of the step are undefined.
+
+    Returns:
+      Where the environments were before the step, as `episodes` gives it.
     """
     self._require_ready()
     actions = np.asarray(actions, np.float32)
@@ -175,6 +178,7 @@ class FrameVectorEnv:
       raise UserError("expected finite actions, got NaN or infinity; the policy has diverged.")
     self._memory.arrays["action"][:] = actions
     self._send(("step" if draw else "step_blind", None))
+    return self._before
 
   def step_wait(self) -> Step:
     """Waits for the workers and returns what they made of the last `step_async`."""

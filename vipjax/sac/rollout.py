@@ -159,8 +159,8 @@ def learn(
         action = jax.random.uniform(key, (env.num_envs, num_actions), minval=-1.0, maxval=1.0)
       else:
         action = act(state.agent.actor, observation, key)
-      action, place = np.asarray(action), env.episodes()
-      env.step_async(action)
+      action = np.asarray(action)
+      place = env.step_async(action)
       if waiting:
         state, ended = _account(reward, add, state, *waiting, place)
         yield Tick(state, metrics, ended)
