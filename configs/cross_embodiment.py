@@ -8,10 +8,9 @@ fine-tuning on their videos, then curves, alignment and object attention on the 
 episodes; in the end a policy for each arm of config.cross.policies.
 
 Hardware: 2 CPU cores, nothing downloaded but the arms. It is 72 fine-tunings like the demo's, 24 to
-a seed, 108 cells and three of the demo's policies; `quick` has shorter fine-tunings. Run time: not
-measured; reckoned from the CPU seconds of one cell, `quick` takes about 45 minutes a seed on one
-core (24 fine-tunings of 60 to 110 s, 36 judgements of 23 s, 17 of them for the attention). Resumes
-by itself; a whole matrix is drawn after each seed, so it may be stopped there.
+a seed, 108 cells and three of the demo's policies; `quick` has an eighth of the steps at half the
+batch. Run time and results: docs/results/cross_embodiment.md. Resumes by itself; a whole matrix is
+drawn after each seed, so it may be stopped there.
 """
 
 from ml_collections import ConfigDict
@@ -28,7 +27,7 @@ def get_config(preset: str = "") -> ConfigDict:
   config.expect = ConfigDict()
   config.evaluate.attention_episodes = 1
   if preset:
-    config.finetune.steps = 300
+    config.finetune.steps = 150
     config.finetune.batch_size = 8
     config.evaluate.unseen_episodes = 4
 
