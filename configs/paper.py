@@ -115,6 +115,9 @@ def get_config() -> ConfigDict:
   config.finetune.tcc.similarity = "l2"
   config.finetune.tcc.temperature = 0.1
   config.finetune.checkpoint_every = 1000  # steps
+  # The state that `encoder/` is made of: "last", or "best", the checkpoint since whose predecessor
+  # the mean loss was least (which is not to say that its distances are the best).
+  config.finetune.artefact = "last"
   config.finetune.max_skipped = 10  # updates in a row that are not finite before it stops
   # Before each checkpoint, whether all devices still hold the same numbers; if not, the run ends.
   config.finetune.check_replicas = True

@@ -109,6 +109,24 @@ def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, tmp_path, monke
         )
 
 
+def test_the_best_state_may_be_what_is_kept(workdir):
+  # A rate at which everything gets worse after the first steps.
+  config = config_of(**{
+    "finetune.steps": 10, "finetune.learning_rate": 1.0, "finetune.decay": False,
+    "finetune.artefact": "best",
+  })  # fmt: skip
+  finetune(config, workdir)
+  losses = [
+    json.loads(path.read_text())["score"]
+    for path in sorted(workdir.glob("checkpoints/finetune/*/metrics/metrics"))
+  ]
+  kept = sorted(int(path.name) for path in (workdir / "checkpoints" / "finetune").iterdir())
+  assert kept == [2, 6, 8, 10] and len(losses) == 4
+  assert encoder.load(workdir).metadata["steps"] == 2
+  with pytest.raises(UserError, match="'last' or 'best', got 'first'"):
+    finetune(config_of(**{"finetune.artefact": "first"}), workdir / "videos")
+
+
 def test_it_writes_artefacts_before_and_after_and_does_nothing_twice(workdir):
   config = config_of()
   result = finetune(config, workdir)

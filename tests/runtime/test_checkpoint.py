@@ -96,6 +96,30 @@ def test_only_the_last_ones_stay(tmp_path):
     assert (step, state, metadata) == (9, {"x": np.float32(9)}, {})
 
 
+def test_the_best_stays_beside_the_last_ones_and_comes_back(tmp_path):
+  def state(step):
+    return {"x": np.float32(step)}
+
+  def kept():
+    return sorted(int(path.name) for path in tmp_path.iterdir())
+
+  with checkpoint.Checkpointer(tmp_path, keep=2, keep_best=True) as saver:
+    assert saver.restore_best(state(0)) is None
+    for step, score in ((1, None), (2, 0.5), (3, 0.25), (4, None), (5, 0.25)):
+      saver.save(step, state(step), score=score)
+    saver.wait()
+    assert kept() == [2, 4, 5]
+    assert saver.restore_best(state(0))[:2] == (2, state(2))
+  # Another process knows as much, and a better one takes its place.
+  with checkpoint.Checkpointer(tmp_path, keep=2, keep_best=True) as saver:
+    for step, score in ((6, 0.75), (7, None), (8, None)):
+      saver.save(step, state(step), score=score)
+    saver.wait()
+    assert kept() == [6, 7, 8]
+    assert saver.restore_latest(state(0))[0] == 8
+    assert saver.restore_best(state(0))[0] == 6
+
+
 def test_a_damaged_one_gives_way_to_the_one_before(tmp_path, capsys):
   with checkpoint.Checkpointer(tmp_path) as saver:
     for step in (1, 2, 3):

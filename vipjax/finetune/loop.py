@@ -47,7 +47,8 @@ def run_steps(
     check_replicas: called with the state and its step before it is saved.
 
   Returns:
-    The state, and {"seconds": of all legs, "loss": the last}.
+    The state, and {"seconds": of all legs, "loss": the last, "since": [sum, number] of the finite
+    losses that the next checkpoint's score, minus their mean, counts in}.
 
   Raises:
     UserError: config.max_skipped updates in a row were not finite.
@@ -55,10 +56,14 @@ def run_steps(
   """
   started, facts = time.monotonic(), earlier
   first = done = resume_step or 0
+  since = np.array(earlier.get("since", (0.0, 0)))
   rows: dict[str, Any] = {}  # metrics of the dispatch that ended with step `done`, not written yet
 
   def write() -> None:
     count = len(rows.get("loss", ()))
+    if count:
+      found = np.asarray(rows["loss"], np.float64)
+      since[:] += np.isfinite(found).dot(np.nan_to_num(found)), np.isfinite(found).sum()
     for i, step in enumerate(range(done - count + 1, done + 1)):
       if step % METRICS_EVERY == 0 or step == config.steps:
         metrics = {name: values[i] for name, values in rows.items()}
@@ -85,8 +90,15 @@ def run_steps(
         check_replicas(state, done)
         loss = float(rows["loss"][-1])
         rows = {}
-        facts = {"seconds": earlier["seconds"] + time.monotonic() - started, "loss": loss}
-        checkpoints.save(done, state, facts)
+        score = -since[0] / since[1] if since[1] else None
+        if due:
+          since[:] = 0
+        facts = {
+          "seconds": earlier["seconds"] + time.monotonic() - started,
+          "loss": loss,
+          "since": since.tolist(),
+        }
+        checkpoints.save(done, state, facts, score)
       if stop and not last:
         preemption.exit(STAGE, done)
   return state, facts

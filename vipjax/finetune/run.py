@@ -85,7 +85,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   dispatches = {
     count: parallel.compile_step(repeat(step, count), devices, axes) for count in counts
   }
-  with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
+  with Checkpointer(workdir / "checkpoints" / STAGE, keep_best=True) as checkpoints:
     restored = checkpoints.restore_latest(state)
     if restored:
       state = restored[1]
@@ -105,6 +105,8 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       parallel.compile_check(devices if config.finetune.check_replicas else devices[:1]),
     )  # fmt: skip
     seconds = facts["seconds"] - earlier["seconds"]
+    if config.finetune.artefact == "best" and hosts.is_first():
+      state = (checkpoints.restore_best(state) or (None, state))[1]
   result = {
     "steps": config.finetune.steps,
     "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
@@ -115,7 +117,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     trained_on = {
       "trained_on": _named(videos),
       "fine_tuned_from": config.encoder.init,
-      "steps": config.finetune.steps,
+      "steps": int(state.step),
     }
     _save(workdir / "encoder", value, state, trained_on)
     run_folder.mark_done(workdir, STAGE, result, preparing + facts["seconds"])
@@ -179,6 +181,8 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
       raise UserError(f"expected config.finetune.{name} of at least 1, got {config[name]}.")
   if config.loss not in ("vip", "triplet"):
     raise UserError(f"expected config.finetune.loss 'vip' or 'triplet', got {config.loss!r}.")
+  if config.artefact not in ("last", "best"):
+    raise UserError(f"expected config.finetune.artefact 'last' or 'best', got {config.artefact!r}.")
   if config.loss != "vip" and config.sampler.name == "prioritised":
     raise UserError(
       f"expected config.finetune.loss 'vip' with the sampler 'prioritised', which learns from its "

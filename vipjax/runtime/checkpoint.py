@@ -12,16 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as managers
 
 from vipjax.runtime import hosts
 from vipjax.runtime.errors import UserError
 
 # What a checkpoint holds beside the state; to be raised when older versions cannot read it.
 _FORMAT = 1
+_SCORE = "score"
 
 
 class Checkpointer:
-  """Saves a state under its step, keeps the last few, and restores the newest readable one.
+  """Saves a state under its step, keeps the last few (and the best), restores the newest readable.
 
   The state is any pytree of JAX arrays, typed random keys, NumPy arrays and Python numbers. It is
   copied when `save` is called and written in the background, so the caller may change it at once.
@@ -31,12 +33,13 @@ class Checkpointer:
   restore, and check that they restored the same.
   """
 
-  def __init__(self, folder: str | os.PathLike, keep: int = 3):
+  def __init__(self, folder: str | os.PathLike, keep: int = 3, keep_best: bool = False):
     """Opens the folder, which is made if missing.
 
     Args:
       folder: where the checkpoints lie, one folder each, named by the step.
-      keep: how many stay, at least 1; 2 or more leave one to fall back to.
+      keep: how many of the newest stay, at least 1; 2 or more leave one to fall back to.
+      keep_best: whether the one of the highest score stays beside them.
 
     Raises:
       UserError: keep is below 1.
@@ -60,7 +63,8 @@ class Checkpointer:
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep if self._saves else None,
+        preservation_policy=_preserved(keep, keep_best) if self._saves else None,
+        best_fn=_score if keep_best else None,
         create=False,
         cleanup_tmp_directories=self._saves,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
@@ -69,13 +73,16 @@ class Checkpointer:
       ),
     )
 
-  def save(self, step: int, state: Any, metadata: dict | None = None) -> None:
+  def save(
+    self, step: int, state: Any, metadata: dict | None = None, score: float | None = None
+  ) -> None:
     """Saves the state; waits only for an earlier save that is still being written.
 
     Args:
       step: the step that the state has reached, past that of every checkpoint kept.
       state: a pytree.
       metadata: what else to remember, as JSON.
+      score: with `keep_best`, how good the state is, finite; None where nobody knows.
 
     Raises:
       UserError: there is a checkpoint of this or a later step.
@@ -105,6 +112,7 @@ class Checkpointer:
       args=ocp.args.Composite(
         state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record)
       ),
+      metrics=None if score is None else {_SCORE: float(score)},
     )
 
   def restore_latest(self, template: Any) -> tuple[int, Any, dict] | None:
@@ -122,13 +130,23 @@ class Checkpointer:
         version of this package; or there are checkpoints but all are damaged.
     """
     self.wait()
-    restored = self._newest(template)
+    restored = self._first_readable(sorted(self._manager.all_steps(), reverse=True), template)
     # Nothing is saved before all have restored.
     hosts.require_same(restored[0] if restored else -1, f"the checkpoint in {self._folder}")
     return restored
 
-  def _newest(self, template: Any) -> tuple[int, Any, dict] | None:
-    steps = sorted(self._manager.all_steps(), reverse=True)
+  def restore_best(self, template: Any) -> tuple[int, Any, dict] | None:
+    """As `restore_latest`, of those saved with a score the one of the highest; of equals the later.
+
+    Each process restores for itself.
+    """
+    self.wait()
+    scores = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
+    known = [step for step, found in scores.items() if found]
+    known.sort(key=lambda step: (_score(scores[step]), step), reverse=True)
+    return self._first_readable(known, template)
+
+  def _first_readable(self, steps: list[int], template: Any) -> tuple[int, Any, dict] | None:
     for step in steps:
       try:
         arrays, metadata = self._read(step)
@@ -139,7 +157,7 @@ class Checkpointer:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         print(
           f"warning: the checkpoint of step {step} in {self._folder} is damaged ({reason}); "
-          "trying the one before it",
+          "trying the next one",
           file=sys.stderr,
         )
         continue
@@ -213,6 +231,17 @@ class Checkpointer:
       # Orbax may hand out arrays that cannot be written to.
       return array if array.flags.writeable else array.copy()
     return type(leaf)(array.item())
+
+
+def _score(metrics: dict[str, float]) -> float:
+  return metrics[_SCORE]
+
+
+def _preserved(keep: int, keep_best: bool) -> managers.PreservationPolicy:
+  best = managers.BestN(
+    get_metric_fn=_score, n=int(keep_best), keep_checkpoints_without_metrics=False
+  )
+  return managers.AnyPreservationPolicy([managers.LatestN(keep), best])
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
