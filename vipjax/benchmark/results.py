@@ -11,6 +11,7 @@ from typing import Any
 from vipjax.benchmark.floor import Cost, Peak
 from vipjax.benchmark.measure import Spread, ratios, spread
 from vipjax.runtime import run_folder
+from vipjax.runtime.cores import usable_cores
 
 OURS = "vipjax"
 
@@ -84,7 +85,7 @@ def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathl
   Returns:
     The path of the table.
   """
-  versions = {**run_folder.versions(), "cores": os.cpu_count(), "usable_cores": _usable_cores()}
+  versions = {**run_folder.versions(), "cores": os.cpu_count(), "usable_cores": usable_cores()}
   cases = [
     {
       **dataclasses.asdict(case),
@@ -183,10 +184,3 @@ def _number(value: float) -> str:
   if value and abs(value) < 100:
     return f"{value:#.3g}".rstrip(".")
   return f"{value:,.0f}"
-
-
-def _usable_cores() -> int:
-  """Cores that this process may run on (taskset and containers give fewer than there are)."""
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 
 from vipjax.encoder.preprocess import Preprocessing, check_frames
 from vipjax.encoder.resnet import ResNet, ResNetConfig, init_variables
+from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 
 # Frames per compiled call. A CPU gains nothing from more than a few; an accelerator does.
@@ -108,12 +110,21 @@ class ValueFunction:
     dtype = compute_dtype() if self.dtype is None else self.dtype
     embed = _compiled(self.config, self.preprocessing, jnp.dtype(dtype))
     variables = jax.device_put(self.variables)
-    pending = []
-    for start in range(0, len(frames), chunk):
+    starts = range(0, len(frames), chunk)
+
+    def embed_from(start: int) -> jax.Array:
       part = frames[start : start + chunk]
-      padding = [(0, chunk - len(part))] + [(0, 0)] * 3
-      pending.append((embed(variables, np.pad(part, padding)), len(part)))
-    return np.concatenate([np.asarray(out)[:count] for out, count in pending])
+      return embed(variables, np.pad(part, [(0, chunk - len(part))] + [(0, 0)] * 3))
+
+    first = embed_from(0)  # compiles; what it computes, it computes meanwhile
+    if jax.default_backend() != "cpu":
+      found = [first, *map(embed_from, starts[1:])]
+    else:
+      # XLA shares one convolution among the cores at a loss, and runs what several threads ask for
+      # side by side: on two cores 1.4 times as many frames for ResNet-18, 1.2 for ResNet-50.
+      with ThreadPoolExecutor(usable_cores()) as pool:
+        found = [first, *pool.map(lambda start: embed_from(start).block_until_ready(), starts[1:])]
+    return np.concatenate([np.asarray(out) for out in found])[: len(frames)]
 
   def distance(self, frames: np.ndarray, goal: np.ndarray, goals: str = "mean") -> np.ndarray:
     """Distance of each frame to the goal in embedding space, ||phi(o) - phi(g)||_2.

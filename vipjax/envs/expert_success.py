@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pathlib
 from typing import Any
 
@@ -14,6 +13,7 @@ from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.runtime import run_folder
+from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 
@@ -57,7 +57,7 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   ]
   context = multiprocessing.get_context("spawn")
   with (
-    context.Pool(len(os.sched_getaffinity(0)), maxtasksperchild=8) as pool,
+    context.Pool(usable_cores(), maxtasksperchild=8) as pool,
     Progress(len(jobs), "experts", unit="task") as progress,
   ):
     for (task, robot, control, *_), steps in pool.imap_unordered(_episodes, jobs):

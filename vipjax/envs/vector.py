@@ -7,7 +7,6 @@ learner computes: send actions with `step_async`, take the results with `step_wa
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 from vipjax.envs.pool import WorkerPool
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.worker import SharedArrays, layout
+from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 
@@ -94,7 +94,7 @@ class FrameVectorEnv:
     if num_envs < 1:
       raise UserError(f"expected at least 1 environment, got {num_envs}.")
     if num_workers is None:
-      num_workers = len(os.sched_getaffinity(0))
+      num_workers = usable_cores()
     if num_workers < 1:
       raise UserError(f"expected at least 1 worker, got {num_workers}.")
     workers = min(num_envs, num_workers)

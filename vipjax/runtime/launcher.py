@@ -24,6 +24,7 @@ from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
 from vipjax.runtime import cache, config_words, gl
+from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError, full_disk
 
 
@@ -35,8 +36,8 @@ def _use_all_cores() -> None:
   """
   name = "--xla_force_host_platform_device_count"
   if name not in os.environ.get("XLA_FLAGS", ""):
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {name}={cores}".strip()
+    given = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{given} {name}={usable_cores()}".strip()
 
 
 # Flags defined here belong to the launcher that asks for them, so its --help shows them.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
-import os
 import pathlib
 import time
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from vipjax.envs import RobotEnv, noisy_expert, random_motion, record_episode, task_names
 from vipjax.runtime import run_folder
+from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.scene import View
@@ -92,7 +92,7 @@ def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
   facts = []
   context = multiprocessing.get_context("spawn")
   with (
-    context.Pool(len(os.sched_getaffinity(0)), maxtasksperchild=4) as pool,
+    context.Pool(usable_cores(), maxtasksperchild=4) as pool,
     Progress(len(jobs), STAGE, unit="task") as progress,
   ):
     for fact in pool.imap_unordered(_record_task, jobs):
