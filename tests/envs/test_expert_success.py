@@ -30,7 +30,7 @@ def test_the_table():
   }
   assert expert_success.table(results).splitlines() == [
     "| task | sawyer, torque | jaco, torque |",
-    "|---|---|---|",
+    "| --- | --- | --- |",
     "| push | 25% (50%) | - |",
     "| reach | 100% | 0% |",
     "| solved in more than 80% | 1 | 0 |",

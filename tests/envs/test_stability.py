@@ -53,6 +53,6 @@ def test_the_table():
   numbers = {"diverged": 0, "warnings": 2, "outside": 0.0346, "fastest": 7.28}
   assert stability.table({"jaco": {"all +1": numbers}}).splitlines() == [
     "| arm | torques | diverged | warnings | past a wall, m | fastest joint, rad/s |",
-    "|---|---|---|---|---|---|",
+    "| --- | --- | --- | --- | --- | --- |",
     "| jaco | all +1 | 0 | 2 | 0.035 | 7.3 |",
   ]

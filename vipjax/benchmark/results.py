@@ -12,6 +12,7 @@ from vipjax.benchmark.floor import Cost, Peak
 from vipjax.benchmark.measure import Spread, ratios, spread
 from vipjax.runtime import run_folder
 from vipjax.runtime.cores import usable_cores
+from vipjax.runtime.markdown import markdown_table
 
 OURS = "vipjax"
 
@@ -167,11 +168,11 @@ def _rows(result: SuiteResult) -> list[dict[str, str]]:
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
   if not rows:
     return ["(nothing measured)"]
-  names = list(rows[0])
-  lines = [names, ["---"] * len(names)]
-  lines += [[_number(cell) if isinstance(cell, float) else str(cell) for cell in row.values()]
-            for row in rows]  # fmt: skip
-  return ["| " + " | ".join(line) + " |" for line in lines]
+  texts = [
+    [_number(cell) if isinstance(cell, float) else str(cell) for cell in row.values()]
+    for row in rows
+  ]
+  return markdown_table(list(rows[0]), texts).splitlines()
 
 
 def _times(advantage: Spread) -> str:

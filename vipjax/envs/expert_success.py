@@ -15,6 +15,7 @@ from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.runtime import run_folder
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.markdown import markdown_table
 from vipjax.runtime.progress import Progress
 
 FILE = "expert_success.json"
@@ -74,15 +75,11 @@ def table(results: dict[str, Any]) -> str:
   horizon in brackets.
   """
   columns = list(results)
-  lines = ["| task | " + " | ".join(name.replace("/", ", ") for name in columns) + " |"]
-  lines.append("|---|" + "---|" * len(columns))
+  header = ["task", *(name.replace("/", ", ") for name in columns)]
   tasks = sorted({task for of_column in results.values() for task in of_column})
-  for task in tasks:
-    cells = (_cell(results[name].get(task)) for name in columns)
-    lines.append(f"| {task} | {' | '.join(cells)} |")
+  rows = [[task, *(_cell(results[name].get(task)) for name in columns)] for task in tasks]
   counts = (sum(solved(steps) for steps in results[name].values()) for name in columns)
-  lines.append(f"| solved in more than 80% | {' | '.join(map(str, counts))} |")
-  return "\n".join(lines)
+  return markdown_table(header, [*rows, ["solved in more than 80%", *map(str, counts)]])
 
 
 def solved(steps: list[int | None]) -> bool:

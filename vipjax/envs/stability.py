@@ -13,6 +13,7 @@ from vipjax.envs.metaworld_task import WORKSPACE_SLACK
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.markdown import markdown_table
 from vipjax.runtime.progress import Progress
 
 FILE = "stability.json"
@@ -107,11 +108,11 @@ def drive(robot: str, motion: str, steps: int, seed: int = 0) -> dict[str, float
 
 def table(results: dict[str, Any]) -> str:
   """The results in Markdown, a row for each arm and motion."""
-  header = "| arm | torques | diverged | warnings | past a wall, m | fastest joint, rad/s |"
-  lines = [header, "|---" * 6 + "|"]
+  header = ["arm", "torques", "diverged", "warnings", "past a wall, m", "fastest joint, rad/s"]
+  rows = []
   for robot, motions in results.items():
     for motion, numbers in motions.items():
       words = [robot, motion, str(numbers["diverged"]), str(numbers["warnings"])]
       words += [f"{numbers['outside']:.3f}", f"{numbers['fastest']:.1f}"]
-      lines.append("| " + " | ".join(words) + " |")
-  return "\n".join(lines)
+      rows.append(words)
+  return markdown_table(header, rows)

@@ -16,6 +16,7 @@ from vipjax.evaluation.measure_off_path import measure_off_path
 from vipjax.finetune import make_encoder
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.markdown import markdown_table
 from vipjax.videos import read_videos
 from vipjax.videos.record import record
 
@@ -64,13 +65,13 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
 def table(results: dict[str, Any]) -> str:
   """The results as a table in Markdown, a row for each task and encoder."""
   measures = list(next(iter(next(iter(results.values())).values())))
-  lines = ["| task | encoder | " + " | ".join(name.replace("_", " ") for name in measures) + " |"]
-  lines.append("|---|---|" + "---|" * len(measures))
-  for task, encoders in results.items():
-    for name, numbers in encoders.items():
-      shown = ("-" if number is None else f"{number:.2f}" for number in numbers.values())
-      lines.append(f"| {task} | {name} | {' | '.join(shown)} |")
-  return "\n".join(lines)
+  header = ["task", "encoder", *(name.replace("_", " ") for name in measures)]
+  rows = [
+    [task, name, *("-" if number is None else f"{number:.2f}" for number in numbers.values())]
+    for task, encoders in results.items()
+    for name, numbers in encoders.items()
+  ]
+  return markdown_table(header, rows)
 
 
 def _load(config: ml_collections.ConfigDict) -> dict[str, ValueFunction]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from vipjax.report.interactive import chart, interactive_document
 from vipjax.report.tables import flatten
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.markdown import markdown_table
 
 # Key of results.json, in words; all are better when higher.
 METRICS = {
   "policy_success": "policy success",
+  "policy_final_success": "still solved at the end",
   "policy_success_moved_window": "success, object moved",
   "rank_correlation_unseen": "rank correlation, unseen",
   "rank_correlation_recorded": "rank correlation, recorded",
@@ -81,7 +83,7 @@ def summarise(runs: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, An
 def write_comparison(
   workdir: str | os.PathLike, order: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> pathlib.Path:
-  """Writes `ablation.html` and `ablation.json` from all runs in <workdir>/<variant>/seed<n>.
+  """Writes `ablation.html`, `.json` and `table.md` from all runs in <workdir>/<variant>/seed<n>.
 
   Args:
     workdir: the folder of all runs.
@@ -105,6 +107,8 @@ def write_comparison(
   names = [name for name in order if name in runs] + [name for name in runs if name not in order]
   summaries = {name: summarise(runs[name]) for name in names}
   run_folder.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
+  header, rows = _cells(summaries, lambda name, seeds: f"{name.replace('_', ' ')} ({len(seeds)})")
+  run_folder.write_text(workdir / "table.md", markdown_table(header, rows) + "\n")
   path = workdir / "ablation.html"
   run_folder.write_text(path, interactive_document("Ablation", *_parts(summaries, problems)))
   return path
@@ -146,11 +150,7 @@ def plot_comparison(
 
 
 def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
-  used = [key for key in METRICS if any(key in made for made in summaries.values())]
-  rows = [
-    (_links(name, made), *(_text(made[key]) if key in made else "–" for key in used))
-    for name, made in summaries.items()
-  ]
+  header, rows = _cells(summaries, _links)
   caption = (
     "Bars are 95% bootstrap intervals of the mean over seeds (dots). With few seeds they are too "
     "narrow: no interval of three seeds is wider than from the least to the greatest of them."
@@ -161,7 +161,6 @@ def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
     "Mean and interval of the main metrics, variant by variant",
     caption,
   )
-  header = ("variant and its runs", *(METRICS[key] for key in used))
   notes = [element("div", element("p", f"Left out: {text}"), class_="note") for text in problems]
   return [
     element("header", element("h1", "What each part of the method is worth"), *notes),
@@ -204,8 +203,17 @@ def _charts(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]], instead: S
   return element("div", *made, class_="charts broad")
 
 
-def _links(name: str, made: Mapping[str, Mapping[str, Any]]) -> Safe:
-  seeds = sorted({seed for cell in made.values() for seed in cell["seeds"]}, key=int)
+def _cells(summaries, first: Callable[[str, list], Any]) -> tuple[list[str], list[list[Any]]]:
+  """Header and rows of all numbers; `first` makes a row's first cell of its name and its seeds."""
+  used = [key for key in METRICS if any(key in made for made in summaries.values())]
+  rows = []
+  for name, made in summaries.items():
+    seeds = sorted({seed for cell in made.values() for seed in cell["seeds"]}, key=int)
+    rows.append([first(name, seeds), *(_text(made[key]) if key in made else "–" for key in used)])
+  return ["variant and its runs", *(METRICS[key] for key in used)], rows
+
+
+def _links(name: str, seeds: list) -> Safe:
   links = [element("a", str(seed), href=f"{name}/seed{seed}/report.html") for seed in seeds]
   spaced = [part for link in links for part in (" ", link)]
   return join([name.replace("_", " "), *spaced])

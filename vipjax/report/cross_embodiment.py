@@ -16,6 +16,7 @@ from vipjax.report import elements
 from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png
 from vipjax.report.evidence_plots import plot_neighbours
 from vipjax.runtime import run_folder
+from vipjax.runtime.markdown import markdown_table
 from vipjax.types import Video
 from vipjax.videos import read_videos
 
@@ -101,8 +102,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
   With several seeds a number is followed by the least and the greatest.
   """
-  header, *cells = ("| " + " | ".join(words) + " |" for words in _cells(rows))
-  return "\n".join([header, "|" + "---|" * (5 + len(_COLUMNS)), *cells])
+  header, *cells = _cells(rows)
+  return markdown_table(header, cells)
 
 
 def _cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
