@@ -8,7 +8,7 @@ fine-tuning on their videos, then curves, alignment and object attention on the 
 episodes; in the end a policy for each arm of config.cross.policies.
 
 Hardware: 2 CPU cores, nothing downloaded but the arms. It is 72 fine-tunings like the demo's, 24 to
-a seed, 108 cells and three of the demo's policies; `quick` has an eighth of the steps at half the
+a seed, 108 cells and six of the demo's policies; `quick` has an eighth of the steps at half the
 batch. Run time and results: docs/results/cross_embodiment.md. Resumes by itself; a whole matrix is
 drawn after each seed, so it may be stopped there.
 """
@@ -36,7 +36,7 @@ def get_config(preset: str = "") -> ConfigDict:
   config.cross.seeds = (0, 1, 2)  # of fine-tuning; the videos are the same
   config.cross.tcc = (True, False)  # with config.finetune.tcc.weight as above, and with 0
   config.cross.robot_free = (True, False)  # learning also from videos without the robot, and not
-  # Arms for which a policy is trained, on what the two others' videos taught with the first of
-  # each choice above.
+  # Arms for which policies are trained, on what the two others' videos taught with the first seed
+  # and the first choice of TCC: one with and one without videos without the robot.
   config.cross.policies = ("sawyer", "panda", "jaco")
   return config

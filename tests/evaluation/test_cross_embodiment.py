@@ -51,11 +51,12 @@ def test_the_first_seed_is_whole_before_the_second():
   assert seeds == sorted(seeds)
 
 
-def test_one_policy_for_each_arm():
+def test_two_policies_for_each_arm():
   settings = config_file.get_config().cross
   wanted = [cell for cell in cross.cells(settings) if cross._wants_policy(settings, cell)]
-  assert sorted(cell.target for cell in wanted) == sorted(ARMS)
-  assert all(len(cell.learnt_from) == 2 and cell.tcc and cell.robot_free for cell in wanted)
+  assert sorted(cell.target for cell in wanted) == sorted(ARMS * 2)
+  assert all(len(cell.learnt_from) == 2 and cell.tcc and cell.seed == 0 for cell in wanted)
+  assert [cell.robot_free for cell in wanted] == [True] * 3 + [False] * 3
   two = config_of(**{"cross.policies": ARMS[:2]}).cross
   wanted = [cell for cell in cross.cells(two) if cross._wants_policy(two, cell)]
   assert [(cell.learnt_from, cell.target) for cell in wanted] == [

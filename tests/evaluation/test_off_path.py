@@ -64,6 +64,31 @@ def test_hacks_by_hand():
   np.testing.assert_array_equal(worst, [0])
 
 
+def test_hacks_of_one_kind_are_half_at_most():
+  progress = np.arange(5.0)
+  kind = np.array(["policy", "policy", "random", "random", "random"])
+  rollout = np.arange(5)
+  potential = np.array([9.0, 8.0, 7.0, -1.0, -2.0])  # ranks 5, 4, 3, 2, 1
+  worst, _ = evaluation.reward_hacks(potential, progress, rollout, 2, kind)
+  np.testing.assert_array_equal(worst, [0])  # the third deserves its rank
+  progress = np.array([0.0, 1.0, -1.0, 3.0, 4.0])
+  worst, _ = evaluation.reward_hacks(potential, progress, rollout, 2, kind)
+  np.testing.assert_array_equal(worst, [0, 2])
+
+
+def test_the_policys_own_states_are_told_apart():
+  made = states(v=np.arange(24))
+  kind = made.kind.copy()
+  kind[12:] = "policy"
+  of_policy = evaluation.States(**{
+    **vars(made), "kind": kind, "potentials": {"v": np.r_[made.progress[:12], -made.progress[12:]]},
+  })  # fmt: skip
+  found = evaluation.correlations(of_policy)["v"]
+  assert found["progress"] == pytest.approx(1.0)
+  assert found["progress_policy"] == pytest.approx(-1.0)
+  assert found["success"] is None  # one rollout is left
+
+
 def test_record_has_every_state():
   made = off_path.record(states(v=np.arange(24)))
   assert {len(made[key]) for key in ("kind", "rollout", "time", "hand", "object", "progress")} == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from vipjax.videos import read_videos, write_videos
 from vipjax.videos.record import record
 
 FILE = "cross.json"
+ATTENTION = ("object_over_area", "robot_over_area", "frames_with_map")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +94,11 @@ def judge_cells(
   Returns:
     A dict for each cell judged so far, whether wanted or not: Cell's fields; "rank_correlation" (of
     the distance with time over the target's unseen expert episodes, each to its own last frame; 1
-    is best) and "rank_correlation_theirs" (the same to the last frames of the videos learnt from:
-    the goal of the reward), both also with "_before" (fine-tuning); "tau" (alignment of the
-    target's recorded videos with those learnt from); "object_over_area" and "robot_over_area"
-    (attention); "policy_success" where `train_policies` was there.
+    is best) and "rank_correlation_theirs" (the same to the mean of the last frames, of each view
+    with the robot, of the videos learnt from), both also with "_before" (fine-tuning); "tau"
+    (alignment of the target's recorded videos with those learnt from); "object_over_area",
+    "robot_over_area" and "frames_with_map" (attention, at the finest stage); "policy_success" where
+    `train_policies` was there.
 
   Raises:
     UserError: an expert fails, or bad settings.
@@ -114,10 +117,12 @@ def judge_cells(
 
 
 def train_policies(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[dict]:
-  """A policy for each arm of config.cross.policies, by the reward that other arms' videos taught.
+  """Policies for each arm of config.cross.policies, by the reward that other arms' videos taught.
 
-  Its success is added to the row of its cell, which `judge_cells` has judged; what is trained
-  stays.
+  One for each of config.cross.robot_free: with videos without the robot the reward is mostly of
+  their goals, which look the same whichever arm acted; only without them the other arms' pictures
+  have to do. Its success is added to the row of its cell, which `judge_cells` has judged; what is
+  trained stays.
 
   Returns:
     As `judge_cells`.
@@ -165,8 +170,10 @@ def _judged(workdir: pathlib.Path, cell: Cell) -> pathlib.Path:
   judged = judged / f"{cell.encoder_name}_on_{cell.target}"
   judged.mkdir(parents=True, exist_ok=True)
   for name in ("videos", "encoder", "encoder_before"):
-    if not (judged / name).exists():
-      (judged / name).symlink_to((run / name).absolute(), target_is_directory=True)
+    if not (judged / name).is_symlink():
+      # Relative, so that the run folder may be moved.
+      target = os.path.relpath(run / name, judged)
+      (judged / name).symlink_to(target, target_is_directory=True)
   return judged
 
 
@@ -194,19 +201,21 @@ def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
       result[name + suffix] = number
   result["tau"] = _alignment(value, taught, recorded)
   if config.evaluate.attention_episodes:
-    stage, numbers = next(iter(measure_attention(tuned, _judged(workdir, cell)).items()))
-    result |= {name: numbers[name] for name in ("object_over_area", "robot_over_area")}
+    measured = measure_attention(tuned, _judged(workdir, cell))
+    # The finest stage, as everywhere else: the last one's few cells cannot tell object from arm.
+    stage = min(name for name in measured if name.startswith("stage") and "before" not in name)
+    result |= {name: measured[stage][name] for name in ATTENTION}
     result["attention_stage"] = stage
   return result
 
 
 def _wants_policy(settings: ml_collections.ConfigDict, cell: Cell) -> bool:
-  first = (settings.tcc[0], settings.robot_free[0], settings.seeds[0])
+  first = (settings.tcc[0], settings.seeds[0])
   others = tuple(arm for arm in settings.arms if arm != cell.target)[:2]
   return (
     cell.target in settings.policies
     and cell.learnt_from == others
-    and (cell.tcc, cell.robot_free, cell.seed) == first
+    and (cell.tcc, cell.seed) == first
   )
 
 

@@ -57,8 +57,10 @@ def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
 
   Returns:
     "progress", "hand", "object" and "success" of `off_path.correlations` by potential (the file
-    also has them by kind of rollout), and "hacked", the share of states whose rank by the reward's
-    potential is above that by progress by more than half of all ranks.
+    also has them by kind of rollout), "hacked", the share of states whose rank by the reward's
+    potential is above that by progress by more than half of all ranks, and "hacked_policy", the
+    share of the policy's own ones. Those that do not say policy leave it out: its states differ
+    from run to run, the others do not.
   """
   value, videos = encoder.load(workdir), load_videos(config, workdir)
   paid, paid_channels, size = make_reward(config, value, videos)
@@ -77,7 +79,7 @@ def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     })  # fmt: skip
   states = _states(parts, _channel_names(channels, policy_views(config)))
   hacks, gap = off_path.reward_hacks(
-    states.potentials["reward"], states.progress, states.rollout, _HACKS
+    states.potentials["reward"], states.progress, states.rollout, _HACKS, states.kind
   )
   folder = workdir / FOLDER
   found = []
@@ -94,22 +96,22 @@ def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   result = {
     name: {aim: numbers[aim] for aim in _REPORTED} for name, numbers in correlations.items()
   }
-  return result | {"hacked": float(np.mean(gap > 0.5))}
+  return result | _hacked(states, gap)
 
 
 def _rollouts(config: ml_collections.ConfigDict, workdir: pathlib.Path, size: int, free: bool):
   """Yields kind, videos, and metres of hand and of object at each frame, rollout by rollout."""
   views, count = policy_views(config), config.evaluate.off_path_episodes
   has_policy = (workdir / "policy" / "actor.safetensors").exists()
-  kinds = ("perturbed", "abandoned", "random", *(("policy",) if has_policy else ()))
+  kinds = ("perturbed", "abandoned", "random", *((off_path.POLICY,) if has_policy else ()))
   expert_options = {**env_options(config.env), "quality": config.record.quality}
   with Progress(count * len(kinds), FOLDER, unit="rollout") as progress:
     for number, kind in enumerate(kinds):
       # A policy sees and acts once for several control steps.
-      options = agent_options(config) if kind == "policy" else expert_options
-      stride = 1 if kind == "policy" else config.record.frame_stride
+      options = agent_options(config) if kind == off_path.POLICY else expert_options
+      stride = 1 if kind == off_path.POLICY else config.record.frame_stride
       with RobotEnv(**options, size=size) as env:
-        actor = load_actor(workdir) if kind == "policy" else None
+        actor = load_actor(workdir) if kind == off_path.POLICY else None
         for episode in range(count):
           seed = episode_seed(Stream.OFF_PATH, _ROLLOUTS_RUN, number * 1000 + episode)
           noted: list[tuple[float, float]] = []
@@ -129,6 +131,17 @@ def _act(kind: str, env: RobotEnv, seed: int) -> Callable[[np.ndarray], np.ndarr
   if kind == "abandoned":
     return abandoned_expert(env, int(rng.integers(*_ABANDON)), seed)
   return random_motion(seed, env.action_space.shape[0])
+
+
+def _hacked(states: off_path.States, gap: np.ndarray) -> dict[str, float]:
+  shared = states.shared
+  _, of_shared = off_path.reward_hacks(
+    states.potentials["reward"][shared], states.progress[shared], states.rollout[shared], 1
+  )
+  found = {"hacked": float(np.mean(of_shared > 0.5))}
+  if not shared.all():
+    found["hacked_policy"] = float(np.mean(gap[~shared] > 0.5))
+  return found
 
 
 def _stack(films: Sequence[Video], channels: Sequence[Channel], views: dict[str, View]):

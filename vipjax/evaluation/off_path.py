@@ -6,6 +6,7 @@ will be paid for nothing: such states are searched for among rollouts.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,7 @@ _HAND_WEIGHT, _OBJECT_WEIGHT = 2.0, 10.0
 _MOVED = 0.01
 # Fewer states make no correlation worth the name.
 _FEWEST = 10
+POLICY = "policy"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,6 +54,11 @@ class States:
     return -(_HAND_WEIGHT * self.hand + _OBJECT_WEIGHT * self.object)
 
   @property
+  def shared(self) -> np.ndarray:
+    """bool [S], whether other runs have the same rollout: those of the run's policy are its own."""
+    return self.kind != POLICY
+
+  @property
   def moved(self) -> np.ndarray:
     """bool [S], whether the object has moved since the rollout began."""
     first = {which: np.argmax(self.rollout == which) for which in np.unique(self.rollout)}
@@ -63,18 +70,18 @@ def correlations(states: States) -> dict[str, dict[str, float | None]]:
   """Spearman correlations of each potential with what it should follow.
 
   Returns:
-    By potential: "progress" over all states and "progress_<kind>" over those of a kind; "hand"
-    with the nearness of the hand while the object has not moved; "object" with that of the object
-    to its target once it has; "success": of all pairs of a rollout that succeeded and one that
-    failed, the share in which the first ends higher (0.5 by chance). None where there are fewer
-    than 10 states, or no such pair.
+    By potential: "progress", and "progress_<kind>" over the states of a kind; "hand" with the
+    nearness of the hand while the object has not moved; "object" with that of the object to its
+    target once it has; "success": of all pairs of a rollout that succeeded and one that failed, the
+    share in which the first ends higher (0.5 by chance). All but "progress_policy" leave out the
+    policy's own states, which differ from run to run. None where there are fewer than 10 states, or
+    no such pair.
   """
-  moved = states.moved
-  everywhere = np.ones_like(moved)
-  aims = {"progress": (states.progress, everywhere)}
+  moved, shared = states.moved, states.shared
+  aims = {"progress": (states.progress, shared)}
   for kind in dict.fromkeys(states.kind.tolist()):
     aims[f"progress_{kind}"] = (states.progress, states.kind == kind)
-  aims |= {"hand": (-states.hand, ~moved), "object": (-states.object, moved)}
+  aims |= {"hand": (-states.hand, shared & ~moved), "object": (-states.object, shared & moved)}
   return {
     name: {
       aim: statistics.spearman(potential[where], wanted[where]) if where.sum() >= _FEWEST else None
@@ -86,7 +93,11 @@ def correlations(states: States) -> dict[str, dict[str, float | None]]:
 
 
 def reward_hacks(
-  potential: np.ndarray, progress: np.ndarray, rollout: np.ndarray, count: int
+  potential: np.ndarray,
+  progress: np.ndarray,
+  rollout: np.ndarray,
+  count: int,
+  kind: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
   """The states that a potential likes most beyond what they deserve, one of each rollout.
 
@@ -95,6 +106,8 @@ def reward_hacks(
     progress: float [S], the simulator's own.
     rollout: int [S], which rollout each state is of.
     count: how many to find at most.
+    kind: str [S], what made each rollout; then at most half of them, rounded up, are of one kind: a
+      policy that rests on such a state does so in every episode.
 
   Returns:
     int64 [K], indices of the worst states first, K <= count, only such with a gap above 0; and
@@ -115,12 +128,14 @@ def reward_hacks(
     )
   scale = len(potential) - 1
   gap = (statistics.ranks(potential) - statistics.ranks(progress)) / scale
-  worst, seen = [], set()
+  kinds = np.asarray(rollout if kind is None else kind).tolist()
+  worst, seen, found = [], set(), collections.Counter()
   for index in np.argsort(-gap, kind="stable"):
     if len(worst) == count or gap[index] <= 0:
       break
-    if rollout[index] not in seen:
+    if rollout[index] not in seen and found[kinds[index]] < (count + 1) // 2:
       seen.add(rollout[index])
+      found[kinds[index]] += 1
       worst.append(index)
   return np.array(worst, np.int64), gap
 
@@ -136,6 +151,7 @@ def record(states: States) -> dict[str, Any]:
 
 def _separation(states: States, potential: np.ndarray) -> float | None:
   last = np.append(np.flatnonzero(np.diff(states.rollout)), len(states.rollout) - 1)
+  last = last[states.shared[last]]
   won, lost = (potential[last[states.success[last] == which]] for which in (True, False))
   if not (len(won) and len(lost)):
     return None

@@ -18,7 +18,7 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
 
-# Key of results.json, in words; all are better when higher.
+# Key of results.json, in words; all are better when higher, but what the robot draws to itself.
 METRICS = {
   "policy_success": "policy success",
   "policy_final_success": "still solved at the end",
@@ -33,6 +33,7 @@ METRICS = {
   "off_path.reward.object": "reward vs object, off the path",
   "attention.fine.object_over_area": "Grad-CAM on object ÷ area",
   "attention.fine.robot_over_area": "Grad-CAM on robot ÷ area",
+  "attention.fine.frames_with_map": "frames with a map",
   "attention.occlusion.object": "change of V, object hidden",
   "attention.occlusion.robot": "change of V, robot hidden",
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from vipjax import encoder
 from vipjax.evaluation.alignment import leads_back, nearest_frames
-from vipjax.evaluation.cross_embodiment import Cell, encoder_run
+from vipjax.evaluation.cross_embodiment import ATTENTION, Cell, encoder_run
 from vipjax.report import elements
 from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png
 from vipjax.report.evidence_plots import plot_neighbours
@@ -22,15 +22,14 @@ from vipjax.videos import read_videos
 
 _MEASURES = {
   "rank_correlation": "ρ, own goal",
-  "rank_correlation_theirs": "ρ, goal of the arms learnt from",
+  "rank_correlation_theirs": "ρ, goal of arms learnt from",
 }
 _COLUMNS = (
   *_MEASURES,
   "rank_correlation_before",
   "rank_correlation_theirs_before",
   "tau",
-  "object_over_area",
-  "robot_over_area",
+  *ATTENTION,
   "policy_success",
 )
 _GROUP = ("learnt_from", "target", "tcc", "robot_free")
@@ -85,7 +84,8 @@ def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable
     *(plot_matrix(rows, theme) for theme in (LIGHT, DARK)),
     "Matrices of rank correlations, arms learnt from against arms judged on",
     "Rank correlation of the value with time in unseen episodes of an arm (columns) that the "
-    "encoder never saw, after fine-tuning on others (rows). 1 is best, 0 says nothing.",
+    "encoder never saw, after fine-tuning on others (rows); in the first column before it. 1 is "
+    "best, 0 says nothing. Films are the same for all seeds, so what is before has no spread.",
   )
   numbers = elements.table(header, lines, numbers=range(4, len(header)))
   return elements.document(
@@ -122,35 +122,42 @@ def plot_matrix(rows: Sequence[dict[str, Any]], theme: Theme = LIGHT) -> bytes:
   """A matrix of arms learnt from and arms judged on, for each measure and each pair of options.
 
   Returns:
-    A PNG: the means over the seeds, 1 being best.
+    A PNG: the means over the seeds, 1 being best; the first column is before any fine-tuning.
   """
   groups = _grouped(rows)
   sources = sorted({key[0] for key in groups}, key=lambda arms: (len(arms), arms))
   targets = sorted({key[1] for key in groups})
   options = sorted({key[2:] for key in groups}, reverse=True)
+  panels = [("before fine-tuning", options[0], "_before")] + [
+    (f"{'TCC' if tcc else 'no TCC'}, {'robot-free too' if free else 'robot only'}", (tcc, free), "")
+    for tcc, free in options
+  ]
   height = 0.9 + 0.32 * len(sources)
   figure = make_figure(len(_MEASURES) * height, theme)
-  axes = figure.subplots(len(_MEASURES), len(options), squeeze=False)
+  axes = figure.subplots(len(_MEASURES), len(panels), squeeze=False)
   for line, (measure, label) in zip(axes, _MEASURES.items(), strict=True):
-    for ax, (tcc, robot_free) in zip(line, options, strict=True):
+    for ax, (title, option, ending) in zip(line, panels, strict=True):
       means = np.full((len(sources), len(targets)), np.nan)
       for (i, arms), (j, target) in itertools.product(enumerate(sources), enumerate(targets)):
-        if (arms, target, tcc, robot_free) in groups:
-          means[i, j] = _mean(groups[arms, target, tcc, robot_free], measure)
+        if (arms, target, *option) in groups:
+          means[i, j] = _mean(groups[(arms, target, *option)], measure + ending)
       ax.imshow(means, cmap="RdYlBu", vmin=-1.0, vmax=1.0, aspect="auto")
       for i, j in np.argwhere(np.isfinite(means)):
         colour = "black" if abs(means[i, j]) < 0.75 else "white"
-        ax.text(j, i, f"{means[i, j]:.2f}", ha="center", va="center", size=8, color=colour)
+        ax.text(j, i, f"{means[i, j]:.2f}", ha="center", va="center", size=7, color=colour)
       first = ax is line[0]
       ax.set_xticks(range(len(targets)), targets, size=8, color=theme.text)
       ax.set_yticks(range(len(sources)), ["+".join(arms) if first else "" for arms in sources])
       ax.tick_params(length=0, labelsize=8, colors=theme.text)
       ax.spines[:].set_visible(False)
       ax.set_facecolor(theme.grid)
-      words = f"{'TCC' if tcc else 'no TCC'}, {'robot-free too' if robot_free else 'robot only'}"
-      ax.set_title(words, size=8.5, color=theme.text)
-    line[0].set_ylabel(f"{label}\nlearnt from", size=8.5, color=theme.text)
-  figure.supxlabel("judged on", size=8.5, color=theme.text)
+      ax.set_title(title, size=8, color=theme.text)
+    line[0].set_ylabel(label, size=8.5, color=theme.text)
+  seeds = len({row["seed"] for row in rows})
+  figure.supxlabel(
+    f"columns: judged on; rows: learnt from; means over {seeds} seed{'s' * (seeds > 1)}",
+    size=8.5, color=theme.text,
+  )  # fmt: skip
   return png(figure)
 
 

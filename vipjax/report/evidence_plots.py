@@ -101,11 +101,11 @@ def plot_attention(records: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -
     bottom.set_xlabel("time [s]")
     for ax in (top, bottom):
       style_axes(ax, theme)
-      ax.set_ylim(bottom=0)
   axes[0, 0].set_ylabel(f"share of the map ({stage.replace('stage', 'stage ')})")
   axes[1, 0].set_ylabel("|change of V| ÷ first distance")
   for row in axes:
     row[-1].legend(frameon=False, labelcolor=theme.text, fontsize=7)
+    row[0].set_ylim(bottom=0)  # of all, which share it; earlier it would forget the later curves
   return png(figure)
 
 

@@ -15,11 +15,14 @@ CAPTIONS = {
   "attention": (
     "Where Grad-CAM says that the value is raised, as shares of the map on object and robot; "
     "dashed is the share of the picture that each takes: above it the value looks there more than "
-    "anywhere. Below, how much the value changes when either is hidden, which needs no gradient."
+    "anywhere. The object is the whole thing, frame and all. Below, how much the value changes "
+    "when either is hidden in the frame, which needs no gradient; the goal keeps its robot, so that "
+    "near the end hiding the robot costs about all that there is."
   ),
   "off_path": (
-    "States of rollouts that leave the expert's path. A value that a policy may climb rises to the "
-    "right; ringed are the states that the reward likes most beyond their progress."
+    "States of rollouts that leave the expert's path. Progress is -(2 x hand + 10 x object), in "
+    "metres from hand to object and from object to target. A value that a policy may climb rises to "
+    "the right; ringed are the states that the reward likes most beyond their progress."
   ),
   "hacks": (
     "The ringed states: the reward's potential ranks them high, the simulator low. A policy can be "
@@ -146,8 +149,9 @@ def off_path(run: Run, chart: Safe | None, picture: Safe | None, hacks: Safe | N
   ]  # fmt: skip
   explanation = (
     "Rank correlations with the simulator over experts disturbed by noise, experts that turn into "
-    "random motion half way, random motion, and the policy if there is one; the last column is the "
-    "share of pairs in which a rollout that succeeds ends higher than one that fails (chance: 0.5)."
+    "random motion half way, and random motion, the same rollouts in every run (the policy's own "
+    "are drawn, not counted); the last column is the share of pairs in which a rollout that "
+    "succeeds ends higher than one that fails (chance: 0.5)."
   )
   return section(
     "Off the expert's path",
