@@ -16,13 +16,13 @@ CAPTIONS = {
     "Where Grad-CAM says that the value is raised, as shares of the map on object and robot; "
     "dashed is the share of the picture that each takes: above it the value looks there more than "
     "anywhere. The object is the whole thing, frame and all. Below, how much the value changes "
-    "when either is hidden in the frame, which needs no gradient; the goal keeps its robot, so that "
-    "near the end hiding the robot costs about all that there is."
+    "when either is hidden in the frame, which needs no gradient; the goal keeps its robot, so "
+    "that near the end hiding the robot costs about all that there is."
   ),
   "off_path": (
     "States of rollouts that leave the expert's path. Progress is -(2 x hand + 10 x object), in "
-    "metres from hand to object and from object to target. A value that a policy may climb rises to "
-    "the right; ringed are the states that the reward likes most beyond their progress."
+    "metres from hand to object and from object to target. A value that a policy may climb rises "
+    "to the right; ringed are the states that the reward likes most beyond their progress."
   ),
   "hacks": (
     "The ringed states: the reward's potential ranks them high, the simulator low. A policy can be "
