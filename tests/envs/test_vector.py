@@ -223,6 +223,17 @@ def test_a_lost_worker_is_replaced_and_nothing_changes(env, monkeypatch, caplog)
   assert "gave no answer for 1 s; a new one takes its place" in reasons[1]
 
 
+def test_signals_to_the_whole_group_are_the_learners_to_answer(env):
+  env.reset(SEED)
+  before = [process.pid for process in env._pool.processes]
+  for pid in before:
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGINT)
+  for action in actions(2):
+    env.step(action)
+  assert [process.pid for process in env._pool.processes] == before
+
+
 def test_a_worker_lost_again_and_again_is_named(capfd, monkeypatch):
   env = FrameVectorEnv(OPTIONS, 2, num_workers=2)
   env.reset(0)

@@ -110,7 +110,9 @@ def test_the_best_stays_beside_the_last_ones_and_comes_back(tmp_path):
     saver.wait()
     assert kept() == [2, 4, 5]
     assert saver.restore_best(state(0))[:2] == (2, state(2))
-  # Another process knows as much, and a better one takes its place.
+  # Another process knows as much, and a better one takes its place; one whose record is damaged
+  # has no score any more.
+  (tmp_path / "4" / "record" / "metadata").write_text("")
   with checkpoint.Checkpointer(tmp_path, keep=2, keep_best=True) as saver:
     for step, score in ((6, 0.75), (7, None), (8, None)):
       saver.save(step, state(step), score=score)
@@ -136,6 +138,25 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path, capsys):
     assert step == 3
     assert_same(state, make_state(30))
   assert capsys.readouterr().err == ""
+  # What could not be read is not deleted: the fault may be the file system's.
+  (aside,) = tmp_path.glob("damaged-3-*")
+  assert (aside / "record").is_dir()
+  with checkpoint.Checkpointer(tmp_path) as saver:
+    assert saver.restore_latest(make_state(0))[0] == 3
+
+
+def test_what_may_not_be_read_is_no_damage(tmp_path, monkeypatch):
+  with checkpoint.Checkpointer(tmp_path) as saver:
+    saver.save(1, make_state(1))
+    saver.save(2, make_state(2))
+
+  def denied(*unused):
+    raise PermissionError("denied")
+
+  with checkpoint.Checkpointer(tmp_path) as saver:
+    monkeypatch.setattr(saver, "_read", denied)
+    with pytest.raises(UserError, match="step 2 .* permission was denied"):
+      saver.restore_latest(make_state(0))
 
 
 def test_a_missing_file_is_damage_too(tmp_path, capsys):

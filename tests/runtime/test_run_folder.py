@@ -63,10 +63,36 @@ def test_another_config_is_refused_by_name(tmp_path):
   with pytest.raises(UserError) as caught:
     run_folder.open_run(workdir, other)
   message = str(caught.value)
-  assert "finetune.steps (there 500, now 7)" in message
-  assert 'extra (there absent, now "new")' in message
+  assert "finetune.steps (there 500, now 7)" in message and "extra" not in message
   assert "--overwrite" in message and "--workdir" in message
   assert "seed" not in message
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_keys_it_did_not_know(tmp_path):
+  workdir = run_folder.open_run(tmp_path / "a", make_config())
+  later = make_config()
+  later.extra = "new"
+  run_folder.open_run(workdir, later)
+  assert run_folder.read_json(workdir / "config.json") == run_folder.jsonable(later)
+  with pytest.raises(UserError, match=r'extra \(there "new", now absent\)'):
+    run_folder.open_run(workdir, make_config())
+
+
+def test_killed_while_it_was_made_or_deleted_it_is_made_again(tmp_path, monkeypatch):
+  (tmp_path / ".versions.json.x1").write_text("{")
+  workdir = run_folder.open_run(tmp_path, make_config())
+  (workdir / "videos").mkdir()
+  (workdir / "videos" / "a.mp4").write_text("film")
+
+  def killed(path):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(run_folder.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+      run_folder.open_run(workdir, make_config(), overwrite=True)
+  run_folder.open_run(workdir, make_config(), overwrite=True)
+  assert sorted(path.name for path in workdir.iterdir()) == ["config.json", "versions.json"]
 
 
 def test_many_differences_are_counted(tmp_path):

@@ -58,7 +58,7 @@ def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = Fals
     new, old = pathlib.Path(temporary) / "new", pathlib.Path(temporary) / "old"
     new.mkdir()
     # Not save_file, which makes files that only their owner can read.
-    (new / TENSORS).write_bytes(safetensors.numpy.save(_flatten(value.variables)))
+    run_folder.write_bytes(new / TENSORS, safetensors.numpy.save(_flatten(value.variables)))
     config = {
       "format": FORMAT,
       "architecture": dataclasses.asdict(value.config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ class WorkerPool:
     self._ranges, self._arguments, self._seconds = list(ranges), arguments, seconds
     self._pipes: list[Any] = []
     self.processes: list[Any] = []
+    # They heed no signal, and multiprocessing would wait for them at the end of a failed program.
+    atexit.register(self._kill)
     for index in range(len(self._ranges)):
       process, pipe = self._launch(index)
       self.processes.append(process)
@@ -112,6 +115,11 @@ class WorkerPool:
       # Not before: one in the middle of a step still answers.
       pipe.close()
     self.processes, self._pipes = [], []
+    atexit.unregister(self._kill)
+
+  def _kill(self) -> None:
+    for process in self.processes:
+      process.kill()
 
   def _launch(self, index: int):
     context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork

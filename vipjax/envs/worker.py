@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import traceback
 from multiprocessing import shared_memory
 
@@ -53,6 +54,9 @@ class SharedArrays:
 
 def work(pipe, rows, name, layout, env_options, channels, size) -> None:
   """A worker's life: one environment per row, drawn by one renderer each."""
+  # Ctrl-C and schedulers signal the whole group; the learner answers, and ends this process.
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
   memory, envs = None, []
   try:
     memory = SharedArrays(layout, name)
@@ -68,7 +72,7 @@ def work(pipe, rows, name, layout, env_options, channels, size) -> None:
       for row, env in zip(rows, envs, strict=True):
         _advance(memory.arrays, row, env, channels, seed, command)
       pipe.send(None)
-  except (EOFError, KeyboardInterrupt):
+  except EOFError:
     pass  # the learner has ended
   except UserError as error:
     pipe.send(("user", str(error)))

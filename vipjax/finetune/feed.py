@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import jax
 import numpy as np
 
+from vipjax.finetune.batch import Batch
 from vipjax.finetune.settings import Settings
 from vipjax.finetune.step import Fed, make_draw
 from vipjax.types import Video
 from vipjax.videos import check_same_size
 
 _THREADS, _AHEAD = 4, 8
+_NAMED = 3  # videos of a batch that an error names
 
 
 def padded_megabytes(videos: Sequence[Video]) -> float:
@@ -49,17 +51,10 @@ def feed(
     UserError: the videos differ in size.
   """
   check_same_size(videos)
-  lengths = np.array([len(video.frames) for video in videos], np.int32)
-  host = jax.local_devices(backend="cpu")[0]
-  draw = jax.jit(make_draw(settings, num_task, int(lengths.max())))
-  # A copy: the training step donates the state that holds this key.
-  data = np.array(jax.random.key_data(key))
-  with jax.default_device(host):
-    key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+  draw, lengths = _draw_on_host(key, videos, settings, num_task)
 
   def load(step: int) -> Fed:
-    with jax.default_device(host):
-      batch = draw(key, np.int32(step), lengths)
+    batch = draw(step)
     rows = np.asarray(batch.frames.video)[share]
     places = np.asarray(batch.frames.index)[share]
     # One reading of each video, whichever way it keeps its frames.
@@ -72,3 +67,40 @@ def feed(
   dataset = grain.MapDataset.range(first, steps).map(load)
   options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
   return iter(dataset.to_iter_dataset(options))
+
+
+def describe_batches(
+  key: jax.Array, videos: Sequence[Video], settings: Settings, num_task: int
+) -> Callable[[int], str]:
+  """A function that says of which videos the batch of a step was; arguments as `feed`."""
+  if settings.sampler.kind == "prioritised":
+    return lambda step: "drawn by priorities, which are not kept"
+  draw, _ = _draw_on_host(key, videos, settings, num_task)
+
+  def describe(step: int) -> str:
+    # The first step is drawn by 0, the number of updates done.
+    rows = sorted(set(np.asarray(draw(step - 1).frames.video).tolist()))
+    names = [videos[row].source or f"video {row}" for row in rows[:_NAMED]]
+    more = len(rows) - len(names)
+    return f"{', '.join(names)}{f' and {more} more videos' if more else ''}"
+
+  return describe
+
+
+def _draw_on_host(
+  key: jax.Array, videos: Sequence[Video], settings: Settings, num_task: int
+) -> tuple[Callable[[int], Batch], np.ndarray]:
+  """Draws the batch of a number of updates done on the CPU; and the videos' lengths, int32 [N]."""
+  lengths = np.array([len(video.frames) for video in videos], np.int32)
+  host = jax.local_devices(backend="cpu")[0]
+  draw = jax.jit(make_draw(settings, num_task, int(lengths.max())))
+  # A copy: the training step donates the state that holds this key.
+  data = np.array(jax.random.key_data(key))
+  with jax.default_device(host):
+    key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+
+  def draw_step(done: int) -> Batch:
+    with jax.default_device(host):
+      return draw(key, np.int32(done), lengths)
+
+  return draw_step, lengths

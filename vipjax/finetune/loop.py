@@ -31,6 +31,7 @@ def run_steps(
   resume_step: int | None,
   earlier: dict[str, Any],
   check_replicas: Callable[[TrainState, int], None],
+  describe: Callable[[int], str],
 ) -> tuple[TrainState, dict[str, Any]]:
   """Steps until config.steps.
 
@@ -45,6 +46,7 @@ def run_steps(
     resume_step: the step of the checkpoint that was restored; None without one.
     earlier: what this returned when that was saved.
     check_replicas: called with the state and its step before it is saved.
+    describe: what the batch of a step is of, in words.
 
   Returns:
     The state, and {"seconds": of all legs, "loss": the last, "since": [sum, number] of the finite
@@ -60,15 +62,18 @@ def run_steps(
   rows: dict[str, Any] = {}  # metrics of the dispatch that ended with step `done`, not written yet
 
   def write() -> None:
-    count = len(rows.get("loss", ()))
-    if count:
-      found = np.asarray(rows["loss"], np.float64)
-      since[:] += np.isfinite(found).dot(np.nan_to_num(found)), np.isfinite(found).sum()
-    for i, step in enumerate(range(done - count + 1, done + 1)):
-      if step % METRICS_EVERY == 0 or step == config.steps:
-        metrics = {name: values[i] for name, values in rows.items()}
+    if not rows:
+      return
+    values = {name: np.asarray(row) for name, row in rows.items()}
+    finite = np.isfinite(values["loss"])
+    since[:] += np.sum(values["loss"], where=finite, dtype=np.float64), finite.sum()
+    for i, step in enumerate(range(done - len(finite) + 1, done + 1)):
+      metrics = {name: value[i] for name, value in values.items()}
+      too_many = metrics["skipped_in_a_row"] >= config.max_skipped
+      if step % METRICS_EVERY == 0 or step == config.steps or too_many:
         writer.write(step, metrics)
-        _require_finite(metrics, config.max_skipped, step)
+      if too_many:
+        raise _not_finite(metrics, step, describe)
 
   with (
     MetricsWriter(workdir, STAGE, resume_step) as writer,
@@ -90,7 +95,8 @@ def run_steps(
         check_replicas(state, done)
         loss = float(rows["loss"][-1])
         rows = {}
-        score = -since[0] / since[1] if since[1] else None
+        # Of a stop's few steps no score: an uninterrupted run would have none either.
+        score = -since[0] / since[1] if since[1] and (due or last) else None
         if due:
           since[:] = 0
         facts = {
@@ -99,18 +105,16 @@ def run_steps(
           "since": since.tolist(),
         }
         checkpoints.save(done, state, facts, score)
-      if stop and not last:
+      if stop:
         preemption.exit(STAGE, done)
   return state, facts
 
 
-def _require_finite(metrics: dict[str, Any], most: int, step: int) -> None:
-  in_a_row = int(metrics["skipped_in_a_row"])
-  if in_a_row < most:
-    return
+def _not_finite(metrics: dict[str, Any], step: int, describe: Callable[[int], str]) -> UserError:
   broken = [name for name, number in metrics.items() if not np.isfinite(number)]
-  raise UserError(
-    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step {step} had "
-    f"none and were skipped (not finite: {', '.join(broken)}); the last checkpoint is from before: "
-    "lower config.finetune.learning_rate or look at the encoder and the videos."
+  return UserError(
+    f"expected finite losses and gradients, but {int(metrics['skipped_in_a_row'])} updates in a "
+    f"row up to step {step} had none and were skipped (not finite: {', '.join(broken)}; its batch: "
+    f"{describe(step)}); the last checkpoint is from before: lower config.finetune.learning_rate "
+    "or look at the encoder and the videos."
   )

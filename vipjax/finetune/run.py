@@ -12,7 +12,7 @@ import ml_collections
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
-from vipjax.finetune.feed import feed, padded_megabytes
+from vipjax.finetune.feed import describe_batches, feed, padded_megabytes
 from vipjax.finetune.loop import STAGE, run_steps
 from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.finetune.step import (
@@ -27,6 +27,7 @@ from vipjax.finetune.step import (
 from vipjax.runtime import hosts, parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.numbers import require_at_least
 from vipjax.types import Video
 from vipjax.videos import (
   make_video_set,
@@ -103,6 +104,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,
       checkpoints, first if restored else None, earlier,
       parallel.compile_check(devices if config.finetune.check_replicas else devices[:1]),
+      describe_batches(state.key, everything, settings, len(videos)),
     )  # fmt: skip
     seconds = facts["seconds"] - earlier["seconds"]
     if config.finetune.artefact == "best" and hosts.is_first():
@@ -177,8 +179,7 @@ def _named(videos: list[Video]) -> list[str]:
 def make_settings(config: ml_collections.ConfigDict) -> Settings:
   """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
   for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
-    if config[name] < 1:
-      raise UserError(f"expected config.finetune.{name} of at least 1, got {config[name]}.")
+    require_at_least(f"config.finetune.{name}", config[name], 1)
   if config.loss not in ("vip", "triplet"):
     raise UserError(f"expected config.finetune.loss 'vip' or 'triplet', got {config.loss!r}.")
   if config.artefact not in ("last", "best"):

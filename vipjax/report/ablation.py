@@ -57,7 +57,7 @@ def run_ablation(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pa
   for number, (name, seed, run_config) in enumerate(runs, 1):
     print(f"ablation {number}/{len(runs)}: {name}, seed {seed}", flush=True)
     try:
-      folder = _open(workdir / name / f"seed{seed}", run_config)
+      folder = run_folder.open_run(workdir / name / f"seed{seed}", run_config)
       _run(run_config, folder, name in settings.policies, workdir)
     except UserError as error:
       problems.append(f"{name}, seed {seed}: {error}")
@@ -98,16 +98,6 @@ def variant_config(
         f"{change!r}; correct it."
       ) from error
   return made
-
-
-def _open(folder: pathlib.Path, config: ml_collections.ConfigDict) -> pathlib.Path:
-  """`open_run`, which also resumes a run from before some key was declared."""
-  stored = run_folder.read_json(folder / "config.json") if folder.exists() else {}
-  if stored and run_folder.jsonable(run_folder.run_config(folder, config)) == run_folder.jsonable(
-    config
-  ):
-    return run_folder.open_run(folder, stored)
-  return run_folder.open_run(folder, config)
 
 
 def _run(config: ml_collections.ConfigDict, folder: pathlib.Path, policy: bool, root) -> None:

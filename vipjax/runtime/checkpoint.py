@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import sys
+import time
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -19,7 +22,6 @@ from vipjax.runtime.errors import UserError
 
 # What a checkpoint holds beside the state; to be raised when older versions cannot read it.
 _FORMAT = 1
-_SCORE = "score"
 
 
 class Checkpointer:
@@ -49,6 +51,7 @@ class Checkpointer:
     self._folder = pathlib.Path(folder).absolute()
     self._unreadable: list[int] = []
     self._saves = hosts.is_first()
+    self._kept = _LastAndBest(keep, keep_best)
     if self._saves:
       self._folder.mkdir(parents=True, exist_ok=True)
     hosts.wait_for_all(f"the folder {self._folder}")
@@ -63,8 +66,7 @@ class Checkpointer:
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
-        preservation_policy=_preserved(keep, keep_best) if self._saves else None,
-        best_fn=_score if keep_best else None,
+        preservation_policy=self._kept if self._saves else None,
         create=False,
         cleanup_tmp_directories=self._saves,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
@@ -72,6 +74,9 @@ class Checkpointer:
         ),
       ),
     )
+    for step in self._manager.all_steps():
+      with contextlib.suppress(Exception):  # damage, which restoring will tell of
+        self._kept.scores[step] = self._record(step).get("score")
 
   def save(
     self, step: int, state: Any, metadata: dict | None = None, score: float | None = None
@@ -90,9 +95,7 @@ class Checkpointer:
     if not self._saves:
       return
     self.wait()
-    for broken in self._unreadable:
-      self._manager.delete(broken)
-    self._unreadable = []
+    self._put_aside()
     latest = self._manager.latest_step()
     if latest is not None and step <= latest:
       raise UserError(
@@ -103,16 +106,17 @@ class Checkpointer:
     record = {
       "format": _FORMAT,
       "metadata": metadata or {},
+      "score": None if score is None else float(score),
       "checksums": {name: _checksum(array) for name, array in arrays.items()},
     }
     # Orbax refuses arrays without elements; the template has all that there is to them.
     arrays = {name: array for name, array in arrays.items() if array.size}
+    self._kept.scores[step] = record["score"]
     self._manager.save(
       step,
       args=ocp.args.Composite(
         state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record)
       ),
-      metrics=None if score is None else {_SCORE: float(score)},
     )
 
   def restore_latest(self, template: Any) -> tuple[int, Any, dict] | None:
@@ -141,17 +145,19 @@ class Checkpointer:
     Each process restores for itself.
     """
     self.wait()
-    scores = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
-    known = [step for step, found in scores.items() if found]
-    known.sort(key=lambda step: (_score(scores[step]), step), reverse=True)
-    return self._first_readable(known, template)
+    return self._first_readable(self._kept.ranked(self._manager.all_steps()), template)
 
   def _first_readable(self, steps: list[int], template: Any) -> tuple[int, Any, dict] | None:
     for step in steps:
       try:
         arrays, metadata = self._read(step)
-      except UserError:
+      except (UserError, MemoryError):
         raise
+      except PermissionError as error:
+        raise UserError(
+          f"Expected to read the checkpoint of step {step} in {self._folder}, but permission was "
+          "denied: give it back, then run the same command."
+        ) from error
       except Exception as error:  # noqa: BLE001 (damage shows as almost any exception of Orbax)
         self._unreadable.append(step)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
@@ -183,6 +189,21 @@ class Checkpointer:
 
   def __exit__(self, *unused) -> None:
     self.close()
+
+  def _put_aside(self) -> None:
+    """Renames what could not be read: not deleted, for the fault may be the file system's."""
+    for step in self._unreadable:
+      folder = self._folder / str(step)
+      if folder.exists():
+        folder.rename(self._folder / f"damaged-{step}-{time.time_ns()}")
+    if self._unreadable:
+      self._unreadable = []
+      self._manager.reload()
+
+  def _record(self, step: int) -> dict[str, Any]:
+    return self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))[
+      "record"
+    ]
 
   def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
     args = ocp.args.Composite(state=ocp.args.StandardRestore(), record=ocp.args.JsonRestore())
@@ -233,15 +254,28 @@ class Checkpointer:
     return type(leaf)(array.item())
 
 
-def _score(metrics: dict[str, float]) -> float:
-  return metrics[_SCORE]
+class _LastAndBest(managers.PreservationPolicy):
+  """Keeps the newest few and, with `keep_best`, the one of the highest score.
 
+  Attributes:
+    scores: of checkpoints by step; None where nobody knows.
+  """
 
-def _preserved(keep: int, keep_best: bool) -> managers.PreservationPolicy:
-  best = managers.BestN(
-    get_metric_fn=_score, n=int(keep_best), keep_checkpoints_without_metrics=False
-  )
-  return managers.AnyPreservationPolicy([managers.LatestN(keep), best])
+  def __init__(self, keep: int, keep_best: bool):
+    self._keep, self._keep_best = keep, keep_best
+    self.scores: dict[int, float | None] = {}
+
+  def ranked(self, steps: Iterable[int]) -> list[int]:
+    """Those with a score, the best first; of equals the later."""
+    known = [step for step in steps if self.scores.get(step) is not None]
+    return sorted(known, key=lambda step: (self.scores[step], step), reverse=True)
+
+  def should_preserve(self, checkpoints, *, context) -> list[bool]:
+    """For each checkpoint, in the order of their steps, whether it stays."""
+    del context
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    best = self.ranked(steps)[:1] if self._keep_best else []
+    return [step in steps[-self._keep :] or step in best for step in steps]
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:

@@ -220,6 +220,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
     _exit_with(UserError(f"Expected a flag of this command, but --{error.flagname} came: {advice}"))
   except flags.IllegalFlagValueError as error:
     _exit_with(config_words.illegal_value(error, argv))
+  except TypeError as error:
+    # How ml_collections says that a config file gives a key a value of another type.
+    if not str(error).startswith("Could not override field"):
+      raise
+    _exit_with(UserError(f"The config file gives a value of a wrong type: {error}: correct it."))
   except flags.Error as error:
     _exit_with(UserError(" ".join(str(error).split())))
   except SystemExit:

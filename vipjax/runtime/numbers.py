@@ -1,10 +1,17 @@
-"""Lists of whole numbers, as people write them."""
+"""Whole numbers, as people write them."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from vipjax.runtime.errors import UserError
+
+
+def require_at_least(name: str, value: Any, least: int) -> None:
+  """Raises UserError where the value of that name is no whole number of at least `least`."""
+  if type(value) is not int or value < least:
+    raise UserError(f"expected {name} of at least {least}, got {value!r}.")
 
 
 def whole_numbers(name: str, text: str) -> list[int]:

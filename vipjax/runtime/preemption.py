@@ -39,9 +39,12 @@ class Preemption:
       self._before = signal.signal(signal.SIGTERM, self._note)
     return self
 
-  def __exit__(self, *unused) -> None:
+  def __exit__(self, kind, *unused) -> None:
     if self._before is not None:
       signal.signal(signal.SIGTERM, self._before)
+    # It came after the last question. Others would wait for this process, so there it goes on.
+    if self._noted and kind is None and not hosts.connected():
+      raise SystemExit(EXIT_STATUS)
 
   def exit(self, stage: str, step: int) -> None:
     """Ends the process with `EXIT_STATUS`; call it after saving, within all its `with` blocks."""

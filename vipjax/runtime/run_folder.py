@@ -60,14 +60,14 @@ def jsonable(value: Any) -> Any:
   raise TypeError(f"Expected a value that JSON can hold, but {type(value).__name__} came.")
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-  """Replaces the file at once: whoever reads it finds the old text or the new, never a part."""
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+  """Replaces the file at once: whoever reads it finds the old content or the new, never a part."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
   try:
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-      file.write(text)
+    with os.fdopen(handle, "wb") as file:
+      file.write(content)
       file.flush()
       os.fsync(file.fileno())
     # mkstemp makes files that only their owner can read; ours are to be shared like any other.
@@ -78,6 +78,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
   except BaseException:
     pathlib.Path(temporary).unlink(missing_ok=True)
     raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """`write_bytes` of a text."""
+  write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -107,7 +112,8 @@ def open_run(
   """Opens a run folder: makes a new one, or resumes the one that is there.
 
   A folder that holds a `config.json` equal to `config` is resumed; its `versions.json` stays, and
-  an environment that differs from the first one is noted in it under "resumed". Of several
+  an environment that differs from the first one is noted in it under "resumed". Keys that the run
+  did not know, being of an earlier version, get the values they have now. Of several
   processes the first does this; the others wait for it and check that they were given the same.
 
   Args:
@@ -143,15 +149,19 @@ def _open(workdir: pathlib.Path, config: dict[str, Any], overwrite: bool) -> Non
   # Both files, because other folders (an encoder artefact, say) hold a config.json too. The
   # versions are written first: a run that was killed in between is one that has yet to begin.
   is_run = (workdir / _VERSIONS).is_file()
-  if not is_run and workdir.is_dir() and any(workdir.iterdir()):
+  if not is_run and workdir.is_dir() and any(not _unfinished(each) for each in workdir.iterdir()):
     raise UserError(
       f"Expected a new folder or one of an earlier run, but {workdir} holds other files and no "
       f"{_VERSIONS}: give another --workdir."
     )
   if is_run and overwrite:
-    shutil.rmtree(workdir)
+    _delete(workdir)
   elif is_run and (workdir / _CONFIG).is_file():
-    check_same_config(workdir, read_json(workdir / _CONFIG), config)
+    stored = read_json(workdir / _CONFIG)
+    completed = _completed(stored, config)
+    check_same_config(workdir, completed, config)
+    if completed != stored:
+      write_json(workdir / _CONFIG, completed)
     _note_resume(workdir)
     return
   workdir.mkdir(parents=True, exist_ok=True)
@@ -264,6 +274,19 @@ def _note_resume(workdir: pathlib.Path) -> None:
   if any(all(now[key] == then.get(key) for key in compared) for then in earlier):
     return
   write_json(workdir / _VERSIONS, {**first, "resumed": [*first.get("resumed", []), now]})
+
+
+def _unfinished(path: pathlib.Path) -> bool:
+  """Whether it is what `write_text` leaves when it is killed while a run folder is made."""
+  return path.name.startswith((f".{_VERSIONS}.", f".{_CONFIG}."))
+
+
+def _delete(workdir: pathlib.Path) -> None:
+  """Deletes a run; killed in between, it leaves what may be deleted again."""
+  for path in workdir.iterdir():
+    if path.name != _VERSIONS:
+      shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+  shutil.rmtree(workdir)
 
 
 def _completed(stored: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:

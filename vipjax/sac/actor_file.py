@@ -15,12 +15,11 @@ from vipjax.sac.agent import SacSettings, init_agent, make_policy
 
 def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: int) -> None:
   """Writes the actor's parameters and what it takes to run them; `load_actor` reads them."""
-  from safetensors.numpy import save_file
+  from safetensors.numpy import save
 
-  folder.mkdir(parents=True, exist_ok=True)
   leaves = jax.tree_util.tree_leaves_with_path(actor)
   flat = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-  save_file(flat, folder / "actor.safetensors")
+  run_folder.write_bytes(folder / "actor.safetensors", save(flat))
   record = {"num_actions": num_actions, "hidden": list(sac.hidden)}
   run_folder.write_json(folder / "actor.json", record)
 

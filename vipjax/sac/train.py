@@ -27,6 +27,7 @@ from vipjax.runtime import parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.numbers import require_at_least
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.sac.actor_file import save_actor
@@ -80,8 +81,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     "max_skipped",
   )
   for name in counts:
-    if policy[name] < 1:
-      raise UserError(f"expected config.policy.{name} of at least 1, got {policy[name]}.")
+    require_at_least(f"config.policy.{name}", policy[name], 1)
   value = encoder.load(workdir)
   devices = policy_devices()
   videos = load_videos(config, workdir)
@@ -172,6 +172,7 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devi
     preemption = stack.enter_context(Preemption())
     while done < policy.steps:
       tick = next(ticks)
+      _require_finite(tick, policy.max_skipped)
       before, done = done, int(tick.state.env_steps)
       episodes = (episodes + tick.episodes)[-2 * policy.num_envs :]
       progress.update(done - before, **_shown(episodes, kept))
@@ -181,7 +182,6 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devi
           eval_env, reward, tick.state.agent.actor, sac, policy.eval_episodes,
           episode_seed(Stream.EVALUATION, config.seed),
         )  # fmt: skip
-        _require_finite(tick, policy.max_skipped)
         kept["last_success"] = np.float32(row["success"])
         if row["return"] > kept["return"]:
           actor = jax.tree.map(jnp.array, tick.state.agent.actor)
@@ -200,7 +200,7 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devi
       if due and not last and not stop:
         film = _film(config, tick.state.agent.actor, sac, _GLANCE)
         writer.film(done, "episode", film.frames, film.fps)
-      if stop and not last:
+      if stop:
         preemption.exit(STAGE, done)
   ticks.close()
   here = time.monotonic() - started
@@ -212,7 +212,7 @@ def _skipped(tick: Tick) -> dict[str, int]:
 
 
 def _require_finite(tick: Tick, most: int) -> None:
-  in_a_row = int(tick.state.agent.skipped[1])
+  in_a_row = int(np.asarray(tick.state.agent.skipped)[1])
   if in_a_row < most:
     return
   broken = [name for name, number in tick.metrics.items() if not np.isfinite(number)]
