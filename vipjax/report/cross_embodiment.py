@@ -100,7 +100,7 @@ def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable
 def table(rows: Sequence[dict[str, Any]]) -> str:
   """A row in Markdown for each choice of videos, target and options: means over the seeds.
 
-  With several seeds a number is followed by the least and the greatest.
+  Where seeds differ a number is followed by the least and the greatest.
   """
   header, *cells = _cells(rows)
   return markdown_table(header, cells)
@@ -181,8 +181,8 @@ def _spread(group: Sequence[dict[str, Any]], name: str) -> str:
   numbers = _numbers(group, name)
   if not numbers:
     return "-"
-  mean = f"{np.mean(numbers):.2f}"
-  return mean if len(numbers) == 1 else f"{mean} ({min(numbers):.2f} to {max(numbers):.2f})"
+  least, most = min(numbers), max(numbers)
+  return f"{np.mean(numbers):.2f}" + (f" ({least:.2f} to {most:.2f})" if least < most else "")
 
 
 def _first(cells: Sequence[Cell]) -> tuple[bool, int]:
