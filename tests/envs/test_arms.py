@@ -7,7 +7,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import vipjax
-from vipjax.envs import Expert, RobotEnv
+from vipjax.envs import Expert, RobotEnv, task_names
+from vipjax.scene import OBJECT, ROBOT
 
 ARMS = ["panda", "jaco"]
 CONTROLS = {"torque": 8, "end_effector": 4}
@@ -75,3 +76,34 @@ def test_objects_lie_as_with_the_sawyer(task):
         np.testing.assert_allclose(observation[7:9], [1.1, 1.1], atol=1e-6)
   np.testing.assert_allclose(placed["jaco"][0], placed["sawyer"][0], atol=1e-5)
   np.testing.assert_allclose(placed["jaco"][1], placed["sawyer"][1], atol=1e-6)
+
+
+def assert_edited(robot, task):
+  """Observation, robot removal and masks, none of which knows what the task is."""
+  with RobotEnv(task, robot=robot, size=96, quality="fast") as env:
+    observation, _ = env.reset(seed=0)
+    assert observation.shape == (51,) and np.isfinite(observation).all(), task
+    observation, *_ = env.step(env.action_space.sample())
+    assert np.isfinite(observation).all(), task
+    frames = [env.frame(env.view, visible).astype(int) for visible in (True, False)]
+    labels = [env.labels(env.view, visible) for visible in (True, False)]
+    on_robot = labels[0] == ROBOT
+    assert on_robot.sum() > 100 and not (labels[1] == ROBOT).any(), task
+    assert (labels[1] == OBJECT).sum() > 10, task
+    # Nothing but the robot's own pixels changes.
+    np.testing.assert_array_equal(frames[0][~on_robot], frames[1][~on_robot], err_msg=task)
+    assert (frames[0][on_robot] != frames[1][on_robot]).any(axis=-1).mean() > 0.8, task
+
+
+@pytest.mark.parametrize(
+  ("robot", "task"), [("sawyer", "hammer"), ("panda", "door-open"), ("jaco", "coffee-pull")]
+)
+def test_scene_edits_know_nothing_of_windows(robot, task):
+  assert_edited(robot, task)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("robot", ["sawyer", *ARMS])
+def test_every_task_is_edited(robot):
+  for task in task_names():
+    assert_edited(robot, task)
