@@ -66,7 +66,13 @@ def test_results_of_every_group(run):
     "stage4", "stage2", "stage4_before", "stage2_before", "occlusion", "agreement",
   }  # fmt: skip
   assert result["attention"]["occlusion"]["robot"] > 0
-  assert set(result["off_path"]) == {"reward", "front", "front, robot-free", "hacked"}
+  assert set(result["off_path"]) == {
+    "reward",
+    "front",
+    "front, robot-free",
+    "hacked",
+    "hacked_policy",
+  }
   assert -1 <= result["off_path"]["reward"]["progress"] <= 1
 
 

@@ -174,7 +174,8 @@ def _numbers(group: Sequence[dict[str, Any]], name: str) -> list[float]:
 
 
 def _mean(group: Sequence[dict[str, Any]], name: str) -> float:
-  return float(np.mean(_numbers(group, name)))
+  numbers = _numbers(group, name)
+  return float(np.mean(numbers)) if numbers else float("nan")
 
 
 def _spread(group: Sequence[dict[str, Any]], name: str) -> str:
