@@ -155,5 +155,7 @@ def _shifted(new: np.ndarray, old: np.ndarray, extra: int) -> np.ndarray:
   result[:_SAWYER_JOINTS] = new[:_SAWYER_JOINTS]
   changed = np.flatnonzero(new != old)
   changed = changed[changed >= _SAWYER_JOINTS]
-  result[changed + extra] = new[changed]
+  # The Sawyer's scene ends `extra` numbers earlier: what lies beyond was counted from the end.
+  by_number = not (changed >= len(new) - extra).any()
+  result[changed + extra * by_number] = new[changed]
   return result
