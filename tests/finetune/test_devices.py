@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -81,13 +82,17 @@ def two_steps(loss, train_batch_norm, num_devices):
   return jax.device_get(state._replace(key=None)), rows
 
 
+FEW = [
+  *((loss, i % 2 == 0, 8) for i, loss in enumerate(LOSSES)),
+  ("mse", True, 2),
+  ("mse", True, 4),
+]
+ALL = [case for case in itertools.product(LOSSES, (True, False), (2, 4, 8)) if case not in FEW]
+
+
 @pytest.mark.parametrize(
   ("loss", "train_batch_norm", "num_devices"),
-  [
-    *((loss, i % 2 == 0, 8) for i, loss in enumerate(LOSSES)),
-    ("mse", True, 2),
-    ("mse", True, 4),
-  ],
+  [*FEW, *(pytest.param(*case, marks=pytest.mark.slow) for case in ALL)],
 )
 def test_many_devices_give_the_numbers_of_one(loss, train_batch_norm, num_devices):
   one, rows_one = two_steps(loss, train_batch_norm, 1)
