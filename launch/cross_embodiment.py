@@ -3,7 +3,7 @@
     python -m launch.cross_embodiment --config=configs/cross_embodiment.py --workdir=runs/cross
 
 Writes runs/cross/cross.json after every cell; after every seed and after the policies matrix.png,
-table.md and, for each pair of arms, aligned pictures. The policies come last.
+summary.md, table.md and, for each pair of arms, aligned pictures. The policies come last.
 """
 
 from vipjax.runtime import launcher, run_folder
@@ -20,7 +20,8 @@ def main(_):
   for seed in config.cross.seeds:
     wanted = [cell for cell in cells(config.cross) if cell.seed == seed]
     write_pictures(judge_cells(config, workdir, wanted), workdir)
-  print(write_pictures(train_policies(config, workdir), workdir))
+  table = write_pictures(train_policies(config, workdir), workdir)
+  print(f"{table}\n\n{(workdir / 'summary.md').read_text()}")
 
 
 if __name__ == "__main__":

@@ -179,3 +179,23 @@ def test_the_table():
   )
   assert lines[3].startswith("| sawyer+panda | jaco | yes | yes | 1 | 0.90 | 0.45 | - ")
   assert report.plot_matrix(rows).startswith(b"\x89PNG")
+
+
+def test_the_summary():
+  plain = {"robot_free": False, "rank_correlation_before": 0.6, "object_over_area": 1.5}
+  rows = [
+    row_of(["sawyer"], "panda", 0, 0.5, **plain),
+    row_of(["sawyer"], "panda", 1, 0.7, **plain),
+    row_of(["sawyer"], "panda", 0, 0.9, rank_correlation_before=0.3),
+  ]
+  header, lines = report._summary(rows)
+  assert header[:6] == [
+    "fine-tuned", "cells", "ρ, own goal", "better", "ρ, goal of arms learnt from", "better",
+  ]  # fmt: skip
+  assert [line[:5] for line in lines] == [
+    ["not at all", "3", "0.50", "", "-"],
+    ["TCC, robot-free too", "1", "0.90", "1", "0.45"],
+    ["TCC, robot only", "2", "0.60", "1", "0.30"],
+  ]
+  assert lines[2][header.index("object over area")] == "1.50"
+  assert all(len(line) == len(header) for line in lines)

@@ -13,6 +13,7 @@ from vipjax import encoder
 from vipjax.finetune import finetune, loop
 from vipjax.finetune import run as run_lib
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.progress import Progress
 from vipjax.types import Video
 from vipjax.videos import write_videos
 
@@ -52,26 +53,42 @@ def workdir(tmp_path):
   return tmp_path
 
 
+def beside(workdir, name):
+  """Another run folder with the same videos."""
+  folder = workdir / name
+  folder.mkdir()
+  (folder / "videos").symlink_to(workdir / "videos")
+  return folder
+
+
+def stopping(at, act):
+  """A progress bar that acts when it is at one of these steps."""
+
+  class Bar(Progress):
+    def update(self, items=1, **metrics):
+      super().update(items, **metrics)
+      if self.count in at:
+        act()
+
+  return Bar
+
+
+def interrupt():
+  raise KeyboardInterrupt
+
+
 def tensors(workdir):
   return (workdir / "encoder" / "model.safetensors").read_bytes()
 
 
-def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, tmp_path, monkeypatch):
+def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, monkeypatch):
   config = config_of()
-  whole = tmp_path / "whole"
-  whole.mkdir()
-  (whole / "videos").symlink_to(workdir / "videos")
+  whole = beside(workdir, "whole")
   finetune(config, whole)
 
   # Ctrl-C after three steps: the third is after the last checkpoint and is lost.
-  class Bar(loop.Progress):
-    def update(self, items=1, **metrics):
-      super().update(items, **metrics)
-      if self.count == 3:
-        raise KeyboardInterrupt
-
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "Progress", Bar)
+    patch.setattr(loop, "Progress", stopping((3,), interrupt))
     with pytest.raises(KeyboardInterrupt):
       finetune(config, workdir)
   result = finetune(config, workdir)
@@ -81,25 +98,17 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, tmp_path, m
   assert [row["step"] for row in rows] == [4]
 
 
-def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, tmp_path, monkeypatch):
+def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, monkeypatch):
   finetune(config_of(), workdir)
-  fed = tmp_path / "fed"
-  fed.mkdir()
-  (fed / "videos").symlink_to(workdir / "videos")
+  fed = beside(workdir, "fed")
   config = config_of(**{"data.resident_mb": 0})
 
-  class Bar(loop.Progress):
-    def update(self, items=1, **metrics):
-      super().update(items, **metrics)
-      if self.count == 3:
-        raise KeyboardInterrupt
-
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "Progress", Bar)
+    patch.setattr(loop, "Progress", stopping((3,), interrupt))
     patch.setattr(run_lib, "make_video_set", None)  # it must not be needed
     with pytest.raises(KeyboardInterrupt):
       finetune(config, fed)
-    patch.setattr(loop, "Progress", Bar.__base__)
+    patch.setattr(loop, "Progress", Progress)
     finetune(config, fed)
   with safetensors.safe_open(workdir / "encoder" / "model.safetensors", "np") as resident:
     with safetensors.safe_open(fed / "encoder" / "model.safetensors", "np") as streamed:
@@ -124,21 +133,15 @@ def test_the_best_state_may_be_what_is_kept(workdir):
     finetune(config_of(**{"finetune.artefact": "first"}), workdir / "videos")
 
 
-def test_sigterm_changes_nothing_not_even_what_is_best(workdir, tmp_path, monkeypatch):
+def test_sigterm_changes_nothing_not_even_what_is_best(workdir, monkeypatch):
   config = config_of(**{"finetune.artefact": "best", "finetune.steps": 6})
-  whole = tmp_path / "whole"
-  whole.mkdir()
-  (whole / "videos").symlink_to(workdir / "videos")
+  whole = beside(workdir, "whole")
   finetune(config, whole)
 
-  class Bar(loop.Progress):
-    def update(self, items=1, **metrics):
-      super().update(items, **metrics)
-      if self.count in (3, 6):  # between two checkpoints, and at the end
-        signal.raise_signal(signal.SIGTERM)
-
+  # Between two checkpoints, and at the end.
+  bar = stopping((3, 6), lambda: signal.raise_signal(signal.SIGTERM))
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "Progress", Bar)
+    patch.setattr(loop, "Progress", bar)
     for _ in range(2):
       with pytest.raises(SystemExit) as stopped:
         finetune(config, workdir)
@@ -220,15 +223,13 @@ def test_too_many_updates_that_are_not_finite_end_the_run_with_their_losses(work
   assert not (workdir / "encoder").exists()
 
 
-def test_many_steps_in_one_program_are_the_same_steps(workdir, tmp_path, monkeypatch):
+def test_many_steps_in_one_program_are_the_same_steps(workdir, monkeypatch):
   # As on an accelerator: three at a time, the rest one by one, checkpoints after 3 and 6.
   monkeypatch.setattr(loop, "METRICS_EVERY", 1)
   # Hardly learning: one program rounds unlike the other, which learning would amplify.
   rates = {"finetune.learning_rate": 1e-6, "finetune.head_learning_rate": 1e-6}
   config = config_of(**{"finetune.steps": 7, **rates})
-  singly = tmp_path / "singly"
-  singly.mkdir()
-  (singly / "videos").symlink_to(workdir / "videos")
+  singly = beside(workdir, "singly")
   finetune(config, singly)
   saved = []
   save = run_lib.Checkpointer.save

@@ -138,11 +138,11 @@ def markdown(result: SuiteResult, command: str, versions: Mapping[str, Any]) -> 
       " take at those peaks, over the time taken. Memory is the most that the processes held,"
       " libraries included.",
       "",
-      *_table(_rows(result)),
+      _table(_rows(result)),
       "",
     ]
   for title, rows in result.tables.items():
-    lines += [f"## {title}", "", *_table(rows), ""]
+    lines += [f"## {title}", "", _table(rows), ""]
   lines += [f"Skipped: {name} ({reason})." for name, reason in result.skipped.items()]
   return "\n".join(lines).rstrip() + "\n"
 
@@ -165,14 +165,14 @@ def _rows(result: SuiteResult) -> list[dict[str, str]]:
   return rows
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
   if not rows:
-    return ["(nothing measured)"]
+    return "(nothing measured)"
   texts = [
     [_number(cell) if isinstance(cell, float) else str(cell) for cell in row.values()]
     for row in rows
   ]
-  return markdown_table(list(rows[0]), texts).splitlines()
+  return markdown_table(list(rows[0]), texts)
 
 
 def _times(advantage: Spread) -> str:

@@ -121,7 +121,7 @@ class ValueFunction:
       found = [first, *map(embed_from, starts[1:])]
     else:
       # XLA shares one convolution among the cores at a loss, and runs what several threads ask for
-      # side by side: on two cores 1.4 times as many frames for ResNet-18, 1.2 for ResNet-50.
+      # side by side: on two cores 1.4 times as many frames for ResNet-18, 1.1 for ResNet-50.
       with ThreadPoolExecutor(usable_cores()) as pool:
         found = [first, *pool.map(lambda start: embed_from(start).block_until_ready(), starts[1:])]
     return np.concatenate([np.asarray(out) for out in found])[: len(frames)]

@@ -16,7 +16,7 @@ from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation.alignment import alignment_tau
 from vipjax.evaluation.curves import distance_curves
-from vipjax.evaluation.measure_attention import measure_attention
+from vipjax.evaluation.measure_attention import finest_stage, measure_attention
 from vipjax.evaluation.statistics import rank_correlation
 from vipjax.finetune import finetune
 from vipjax.runtime import run_folder
@@ -203,7 +203,7 @@ def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
   if config.evaluate.attention_episodes:
     measured = measure_attention(tuned, _judged(workdir, cell))
     # The finest stage, as everywhere else: the last one's few cells cannot tell object from arm.
-    stage = min(name for name in measured if name.startswith("stage") and "before" not in name)
+    stage = finest_stage(measured)
     result |= {name: measured[stage][name] for name in ATTENTION}
     result["attention_stage"] = stage
   return result

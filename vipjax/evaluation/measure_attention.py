@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ml_collections
@@ -78,6 +78,14 @@ def measure_attention(config: ml_collections.ConfigDict, workdir: pathlib.Path) 
     for name, numbers in means.items()
     if "robot_free" not in name
   }
+
+
+def finest_stage(names: Iterable[str]) -> str:
+  """Of names as `measure_attention` and its file have them, the finest stage's.
+
+  After fine-tuning and with the robot: "stage2" of "stage4", "stage2" and "stage2_before", say.
+  """
+  return min(name for name in names if name.startswith("stage") and "_" not in name)
 
 
 def _film_with_labels(env: RobotEnv, views: dict[str, View], record, episode: int):

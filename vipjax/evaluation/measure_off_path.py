@@ -135,9 +135,7 @@ def _act(kind: str, env: RobotEnv, seed: int) -> Callable[[np.ndarray], np.ndarr
 
 def _hacked(states: off_path.States, gap: np.ndarray) -> dict[str, float]:
   shared = states.shared
-  _, of_shared = off_path.reward_hacks(
-    states.potentials["reward"][shared], states.progress[shared], states.rollout[shared], 1
-  )
+  of_shared = off_path.rank_gap(states.potentials["reward"][shared], states.progress[shared])
   found = {"hacked": float(np.mean(of_shared > 0.5))}
   if not shared.all():
     found["hacked_policy"] = float(np.mean(gap[~shared] > 0.5))

@@ -92,6 +92,20 @@ def correlations(states: States) -> dict[str, dict[str, float | None]]:
   }
 
 
+def rank_gap(potential: np.ndarray, progress: np.ndarray) -> np.ndarray:
+  """How much more a potential likes each state than it deserves.
+
+  Args:
+    potential: float [S], S >= 2, higher is meant to be better.
+    progress: float [S], the simulator's own.
+
+  Returns:
+    float64 [S], the rank by potential minus the rank by progress, in [-1, 1] (ranks from 0 to 1,
+    ties sharing their mean).
+  """
+  return (statistics.ranks(potential) - statistics.ranks(progress)) / (len(potential) - 1)
+
+
 def reward_hacks(
   potential: np.ndarray,
   progress: np.ndarray,
@@ -111,8 +125,7 @@ def reward_hacks(
 
   Returns:
     int64 [K], indices of the worst states first, K <= count, only such with a gap above 0; and
-    float64 [S], the gap of every state: its rank by potential minus its rank by progress, in
-    [-1, 1] (ranks from 0 to 1, ties sharing their mean).
+    float64 [S], the gap of every state (`rank_gap`).
 
   Raises:
     UserError: fewer than two states, different lengths, values that are not finite, a count < 1.
@@ -126,8 +139,7 @@ def reward_hacks(
       f"Expected arrays of one length, but {len(potential)}, {len(progress)} and {len(rollout)} "
       "came: pass one value for each state."
     )
-  scale = len(potential) - 1
-  gap = (statistics.ranks(potential) - statistics.ranks(progress)) / scale
+  gap = rank_gap(potential, progress)
   kinds = np.asarray(rollout if kind is None else kind).tolist()
   worst, seen, found = [], set(), collections.Counter()
   for index in np.argsort(-gap, kind="stable"):

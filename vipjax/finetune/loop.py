@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -64,7 +65,7 @@ def run_steps(
   def write() -> None:
     if not rows:
       return
-    values = {name: np.asarray(row) for name, row in rows.items()}
+    values = jax.device_get(rows)
     finite = np.isfinite(values["loss"])
     since[:] += np.sum(values["loss"], where=finite, dtype=np.float64), finite.sum()
     for i, step in enumerate(range(done - len(finite) + 1, done + 1)):

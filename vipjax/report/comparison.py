@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vipjax.evaluation import bootstrap_interval
+from vipjax.evaluation.measure_attention import finest_stage
 from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png, style_axes
 from vipjax.report.elements import Safe, element, join, picture, section, table
 from vipjax.report.interactive import chart, interactive_document
@@ -53,9 +54,8 @@ def collect(workdir: pathlib.Path) -> dict[str, dict[int, dict[str, float]]]:
   for path in sorted(workdir.glob("*/seed*/results.json")):
     results = run_folder.read_json(path)
     attention = dict(results.get("attention") or {})
-    stages = [name for name in attention if name.startswith("stage") and "before" not in name]
-    if stages:
-      attention["fine"] = attention[min(stages)]
+    if attention:
+      attention["fine"] = attention[finest_stage(attention)]
     flat = flatten({**results, "attention": attention})
     numbers = {
       key: float(flat[key]) for key in METRICS if isinstance(flat.get(key), int | float)

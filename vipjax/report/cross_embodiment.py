@@ -24,19 +24,13 @@ _MEASURES = {
   "rank_correlation": "ρ, own goal",
   "rank_correlation_theirs": "ρ, goal of arms learnt from",
 }
-_COLUMNS = (
-  *_MEASURES,
-  "rank_correlation_before",
-  "rank_correlation_theirs_before",
-  "tau",
-  *ATTENTION,
-  "policy_success",
-)
+_OTHERS = ("tau", *ATTENTION, "policy_success")
+_COLUMNS = (*_MEASURES, *(f"{name}_before" for name in _MEASURES), *_OTHERS)
 _GROUP = ("learnt_from", "target", "tcc", "robot_free")
 
 
 def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str:
-  """Writes `matrix.png`, `table.md`, aligned pictures and a page of them all.
+  """Writes `matrix.png`, `table.md`, `summary.md`, aligned pictures and a page of them all.
 
   `aligned_<target>_<arm>.png` has frames of the target beside those of the one arm learnt from, and
   `aligned_<arm>_<arm>_both.png` those of two arms learnt from together. The page is
@@ -50,6 +44,7 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
     The table.
   """
   (workdir / "matrix.png").write_bytes(plot_matrix(rows))
+  run_folder.write_text(workdir / "summary.md", markdown_table(*_summary(rows)) + "\n")
   text = table(rows)
   run_folder.write_text(workdir / "table.md", text + "\n")
   fields = ("target", "tcc", "robot_free", "seed")
@@ -70,6 +65,7 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
 
 def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable[tuple]) -> str:
   header, *lines = _cells(rows)
+  means, by_option = _summary(rows)
   aligned = [
     elements.picture(
       *[(workdir / f"aligned_{query}_{answer}{ending}.png").read_bytes()] * 2,
@@ -91,10 +87,36 @@ def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable
   return elements.document(
     "Cross-embodiment",
     elements.element("header", elements.element("h1", "What other arms teach")),
-    elements.section("At a glance", matrix),
+    elements.section(
+      "At a glance", matrix, elements.table(means, by_option, numbers=range(1, len(means)))
+    ),
     elements.section("All numbers", numbers),
     elements.section("Alignment", *aligned) if aligned else None,
   )
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+  """Header and a row for each pair of options: means over all their cells.
+
+  "better" counts the cells in which the rank correlation beside it is higher than before
+  fine-tuning, which is the first row.
+  """
+  header = ["fine-tuned", "cells"]
+  for label in _MEASURES.values():
+    header += [label, "better"]
+  header += [_words(name) for name in _OTHERS]
+  before = ["not at all", str(len(rows))]
+  for name in _MEASURES:
+    before += [_text(rows, f"{name}_before"), ""]
+  lines = [[*before, *[""] * len(_OTHERS)]]
+  for option in _options(rows):
+    group = [row for row in rows if (row["tcc"], row["robot_free"]) == option]
+    line = [_option_words(*option), str(len(group))]
+    for name in _MEASURES:
+      better = sum(row[name] > row.get(f"{name}_before", np.inf) for row in group)
+      line += [_text(group, name), str(better)]
+    lines.append([*line, *(_text(group, name) for name in _OTHERS)])
+  return header, lines
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -109,7 +131,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def _cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
   """The header of the table and its lines."""
   header = ["learnt from", "judged on", "TCC", "robot-free", "seeds"]
-  lines = [header + [name.replace("_", " ") for name in _COLUMNS]]
+  lines = [header + [_words(name) for name in _COLUMNS]]
   for key, group in _grouped(rows).items():
     arms, target, tcc, robot_free = key
     words = ["+".join(arms), target, "yes" if tcc else "no", "yes" if robot_free else "no"]
@@ -127,11 +149,9 @@ def plot_matrix(rows: Sequence[dict[str, Any]], theme: Theme = LIGHT) -> bytes:
   groups = _grouped(rows)
   sources = sorted({key[0] for key in groups}, key=lambda arms: (len(arms), arms))
   targets = sorted({key[1] for key in groups})
-  options = sorted({key[2:] for key in groups}, reverse=True)
-  panels = [("before fine-tuning", options[0], "_before")] + [
-    (f"{'TCC' if tcc else 'no TCC'}, {'robot-free too' if free else 'robot only'}", (tcc, free), "")
-    for tcc, free in options
-  ]
+  options = _options(rows)
+  panels = [("before fine-tuning", options[0], "_before")]
+  panels += [(_option_words(*option), option, "") for option in options]
   height = 0.9 + 0.32 * len(sources)
   figure = make_figure(len(_MEASURES) * height, theme)
   axes = figure.subplots(len(_MEASURES), len(panels), squeeze=False)
@@ -159,6 +179,23 @@ def plot_matrix(rows: Sequence[dict[str, Any]], theme: Theme = LIGHT) -> bytes:
     size=8.5, color=theme.text,
   )  # fmt: skip
   return png(figure)
+
+
+def _options(rows: Sequence[dict[str, Any]]) -> list[tuple[bool, bool]]:
+  return sorted({(row["tcc"], row["robot_free"]) for row in rows}, reverse=True)
+
+
+def _option_words(tcc: bool, robot_free: bool) -> str:
+  return f"{'TCC' if tcc else 'no TCC'}, {'robot-free too' if robot_free else 'robot only'}"
+
+
+def _words(name: str) -> str:
+  return name.replace("_", " ")
+
+
+def _text(group: Sequence[dict[str, Any]], name: str) -> str:
+  mean = _mean(group, name)
+  return "-" if np.isnan(mean) else f"{mean:.2f}"
 
 
 def _grouped(rows: Sequence[dict[str, Any]]) -> dict[tuple, list[dict[str, Any]]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vipjax.evaluation.measure_attention import finest_stage
 from vipjax.report.canvas import LIGHT, WIDTH, Theme, make_figure, png, style_axes
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
@@ -82,7 +83,7 @@ def plot_attention(records: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -
   figure = make_figure(4.2, theme)
   axes = figure.subplots(2, len(shown), squeeze=False, sharey="row")
   for column, record in enumerate(shown):
-    stage = min(name for name in record["stages"] if "robot_free" not in name)
+    stage = finest_stage(record["stages"])
     times = np.arange(len(record["distance"])) / record["fps"]
     share, area = (np.array(record["stages"][stage][key], float) for key in ("share", "area"))
     top, bottom = axes[:, column]

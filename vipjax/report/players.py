@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vipjax.evaluation.measure_attention import finest_stage
 from vipjax.report import plots
 from vipjax.report.elements import Safe, element, video_url
 from vipjax.report.interactive import chart, player
@@ -80,7 +81,7 @@ def attention(run: Run) -> Safe | None:
     path = run.workdir / "attention" / str(record["film"])
     if record["when"] != "after" or not (record["film"] and path.is_file()):
       continue
-    stage = min(name for name in record["stages"] if "robot_free" not in name)
+    stage = finest_stage(record["stages"])
     seen, times = record["stages"][stage], np.arange(len(record["distance"])) / record["fps"]
     for label, colour in ((1, 2), (2, 1), (0, 5)):
       # Dots are where the maximum of the map lies.

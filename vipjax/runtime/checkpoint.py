@@ -74,7 +74,7 @@ class Checkpointer:
         ),
       ),
     )
-    for step in self._manager.all_steps():
+    for step in self._manager.all_steps() if keep_best else ():
       with contextlib.suppress(Exception):  # damage, which restoring will tell of
         self._kept.scores[step] = self._record(step).get("score")
 

@@ -159,7 +159,7 @@ def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> 
     stream.height, stream.width = padded.shape[1:3]
     stream.pix_fmt = "yuv420p"
     # Without it x264 lets vector code, which differs by processor, weigh blocks by their descent
-    # ("mbtree"): of films of 32 pixels 3 in 100 then had other bytes on a busy machine.
+    # ("mbtree"): films of 32 pixels then come out differently (docs/results/faults.md).
     stream.options = {"crf": str(crf), "x264-params": "cpu-independent=1"}
     stream.codec_context.colorspace = _BT709
     stream.codec_context.color_primaries = _BT709
