@@ -61,6 +61,8 @@ def get_config() -> ConfigDict:
   config.data.frame_stride = 1  # and of those every n-th
   # Videos that take more than so many MiB stay in the host's memory, and grain feeds each step.
   config.data.resident_mb = 2048
+  # There each process keeps so many MiB of decoded frames; what is drawn beyond is decoded again.
+  config.data.cache_mb = 16_384
   config.data.size = 0  # pixels of the square they are brought to; 0 leaves them, if all are alike
 
   config.encoder = ConfigDict()

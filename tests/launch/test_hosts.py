@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,12 +49,12 @@ def folder(tmp_path_factory):
   return folder
 
 
-def start(folder, name, devices, *arguments, **overrides):
+def start(folder, name, devices, *arguments, home=None, **overrides):
   config = {**CONFIG, "data.path": folder / "videos", **overrides}
   flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
   environment = {
     **os.environ, "XLA_FLAGS": f"{flags}{devices}", "PYTHONPATH": str(ROOT),
-    "VIPJAX_CACHE": str(folder / "cache"),
+    "VIPJAX_CACHE": str(folder / "cache"), **({"HOME": str(home)} if home else {}),
   }  # fmt: skip
   process = subprocess.Popen(
     [sys.executable, "tests/launch/tiny.py", "launch.finetune", "--config=configs/demo.py",
@@ -65,12 +66,15 @@ def start(folder, name, devices, *arguments, **overrides):
   return process
 
 
-def start_two(folder, name, **overrides):
+def start_two(folder, name, homes=(None, None), **overrides):
   with socket.socket() as found:
     found.bind(("127.0.0.1", 0))
     port = found.getsockname()[1]
   together = (f"--coordinator=127.0.0.1:{port}", "--num_processes=2")
-  return [start(folder, name, 2, *together, f"--process_id={i}", **overrides) for i in range(2)]
+  return [
+    start(folder, name, 2, *together, f"--process_id={i}", home=home, **overrides)
+    for i, home in enumerate(homes)
+  ]
 
 
 def wait_for_step(folder, name, step, processes):
@@ -90,6 +94,13 @@ def newest(folder, name):
 
 def rows(folder, name):
   return [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_metrics(two, one):
+  assert [row["step"] for row in two] == [row["step"] for row in one]
+  for a, b in zip(two, one, strict=True):
+    for name in sorted(set(a) - {"stage"}):
+      np.testing.assert_allclose(a[name], b[name], rtol=2e-3, atol=1e-4, err_msg=name)
 
 
 def test_two_processes_are_one_whatever_ends_them(folder):
@@ -121,11 +132,7 @@ def test_two_processes_are_one_whatever_ends_them(folder):
   for process in processes:
     said = process.communicate(timeout=300)[1]
     assert process.returncode == 0, said[-3000:]
-  two, one = rows(folder, "two"), rows(folder, "one")
-  assert [row["step"] for row in two] == [row["step"] for row in one]
-  for a, b in zip(two, one, strict=True):
-    for name in sorted(set(a) - {"stage"}):
-      np.testing.assert_allclose(a[name], b[name], rtol=2e-3, atol=1e-4, err_msg=name)
+  assert_same_metrics(rows(folder, "two"), rows(folder, "one"))
   weights = [
     safetensors.numpy.load_file(folder / name / "encoder" / "model.safetensors")
     for name in ("two", "one")
@@ -134,6 +141,24 @@ def test_two_processes_are_one_whatever_ends_them(folder):
     np.testing.assert_allclose(
       weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4, err_msg=name
     )
+
+
+def test_each_process_decodes_its_share_of_the_videos(folder):
+  # Each is given the other's files empty: it could not decode them.
+  manifest = json.loads((folder / "videos" / "videos.json").read_text())
+  names = [entry["file"] for entry in manifest]
+  for process in range(2):
+    shutil.copytree(folder / "videos", folder / f"home{process}" / "videos")
+    for name in names[1 - process :: 2]:
+      (folder / f"home{process}" / "videos" / name).write_bytes(b"")
+  short = {"finetune.steps": 3, "data.resident_mb": 64}
+  homes = [folder / "home0", folder / "home1"]
+  processes = start_two(folder, "shares", homes, **short, **{"data.path": "~/videos"})
+  processes.append(start(folder, "all", 4, **short))
+  for process in processes:
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said[-3000:]
+  assert_same_metrics(rows(folder, "shares"), rows(folder, "all"))
 
 
 @pytest.mark.parametrize(

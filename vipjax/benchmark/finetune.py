@@ -25,8 +25,9 @@ from vipjax.finetune import (
   step_devices,
   steps_per_dispatch,
 )
-from vipjax.finetune.feed import feed, padded_megabytes
+from vipjax.finetune.feed import feed
 from vipjax.finetune.run import placed
+from vipjax.finetune.shares import padded_megabytes
 from vipjax.finetune.step import FED_AXES, frames_per_step
 from vipjax.runtime import parallel
 from vipjax.types import Video, VideoSet

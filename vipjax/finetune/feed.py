@@ -12,16 +12,9 @@ from vipjax.finetune.batch import Batch
 from vipjax.finetune.settings import Settings
 from vipjax.finetune.step import Fed, make_draw
 from vipjax.types import Video
-from vipjax.videos import check_same_size
 
 _THREADS, _AHEAD = 4, 8
 _NAMED = 3  # videos of a batch that an error names
-
-
-def padded_megabytes(videos: Sequence[Video]) -> float:
-  """What a VideoSet of these takes, in MiB."""
-  longest = max(len(video.frames) for video in videos)
-  return len(videos) * longest * videos[0].frames[0].nbytes / 2**20
 
 
 def feed(
@@ -40,17 +33,14 @@ def feed(
 
   Args:
     key: `TrainState.key`.
-    videos: the task's first, then the background's.
+    videos: the task's first, then the background's; of one size. Their frames may be read as they
+      are indexed.
     settings: of the training step.
     num_task: how many are the task's.
     first: updates done.
     steps: updates in all.
     share: which frames of each batch to read; those that the devices of this process embed.
-
-  Raises:
-    UserError: the videos differ in size.
   """
-  check_same_size(videos)
   draw, lengths = _draw_on_host(key, videos, settings, num_task)
 
   def load(step: int) -> Fed:
@@ -58,7 +48,7 @@ def feed(
     rows = np.asarray(batch.frames.video)[share]
     places = np.asarray(batch.frames.index)[share]
     # One reading of each video, whichever way it keeps its frames.
-    pixels = np.empty((len(rows), *videos[0].frames[0].shape), np.uint8)
+    pixels = np.empty((len(rows), *videos[0].frames.shape[1:]), np.uint8)
     for row in np.unique(rows):
       chosen = rows == row
       pixels[chosen] = videos[row].frames[places[chosen]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import pathlib
 import time
@@ -12,9 +13,10 @@ import ml_collections
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
-from vipjax.finetune.feed import describe_batches, feed, padded_megabytes
+from vipjax.finetune.feed import describe_batches, feed
 from vipjax.finetune.loop import STAGE, run_steps
 from vipjax.finetune.settings import Settings, TccSettings
+from vipjax.finetune.shares import padded_megabytes, read_shares
 from vipjax.finetune.step import (
   FED_AXES,
   Fed,
@@ -30,9 +32,9 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
 from vipjax.types import Video
 from vipjax.videos import (
+  LazyVideo,
   make_video_set,
   open_videos,
-  read_videos,
   reading_options,
   require_frames,
 )
@@ -49,9 +51,9 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   Reads `videos/` of the run folder (or config.data.path) and `background/`; writes metrics,
   checkpoints, the artefact `encoder_before/` as it was before the first step, and `encoder/`.
 
-  Several processes (`runtime.hosts`) share each batch over the devices of all. Where the videos fit
-  on a device, each process reads all of them, because any frame may be drawn for any device; where
-  the host feeds them, each reads of every batch the frames that its own devices embed.
+  Several processes (`runtime.hosts`) share each batch over the devices of all, and each decodes its
+  share of the videos (`read_shares`). Where the host feeds the batches, each reads of every batch
+  the frames that its own devices embed.
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -67,19 +69,26 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
   settings = make_settings(config.finetune)
-  videos = load_videos(config, workdir)
-  check_cycles(settings.tcc, len(videos))
-  everything = [*videos, *_load_background(config, workdir)]
-  resident = _fits(everything, config)
+  found, size = _find_videos(config, workdir)
+  num_task = len(found)
+  check_cycles(settings.tcc, num_task)
+  reads = [functools.partial(_read, video, size) for video in found]
+  background = _find_background(config, workdir)
+  everything, resident = read_shares(
+    [*found, *background], [*reads, *(video.read for video in background)],
+    config.data.resident_mb, config.data.cache_mb, jax.process_index(), jax.process_count(),
+  )  # fmt: skip
+  if not resident:
+    _check_fed(everything, config)
   key = jax.random.key(config.seed)
   value = make_encoder(config.encoder, jax.random.fold_in(key, _INIT_STREAM))
   if hosts.is_first() and not (workdir / "encoder_before").exists():
     encoder.save(workdir / "encoder_before", value)
-  state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings, len(videos))
+  state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings, num_task)
 
-  frames = frames_per_step(settings, len(videos))
+  frames = frames_per_step(settings, num_task)
   devices = step_devices(frames)
-  step = make_train_step(value, settings, len(videos), len(devices))
+  step = make_train_step(value, settings, num_task, len(devices))
   # A batch that the host feeds is for one step.
   counts = {1, steps_per_dispatch()} if resident else {1}
   axes = None if resident else FED_AXES
@@ -95,7 +104,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       batches = itertools.repeat(parallel.replicate(make_video_set(everything), devices))
     else:
       fed = feed(
-        state.key, everything, settings, len(videos), first, config.finetune.steps,
+        state.key, everything, settings, num_task, first, config.finetune.steps,
         parallel.own_share(frames, devices),
       )  # fmt: skip
       batches = (placed(batch, devices) for batch in fed)
@@ -104,7 +113,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,
       checkpoints, first if restored else None, earlier,
       parallel.compile_check(devices if config.finetune.check_replicas else devices[:1]),
-      describe_batches(state.key, everything, settings, len(videos)),
+      describe_batches(state.key, everything, settings, num_task),
     )  # fmt: skip
     seconds = facts["seconds"] - earlier["seconds"]
     if config.finetune.artefact == "best" and hosts.is_first():
@@ -112,12 +121,12 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   result = {
     "steps": config.finetune.steps,
     "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
-    "videos": len(videos),
+    "videos": num_task,
     "loss": facts["loss"],
   }
   if hosts.is_first():
     trained_on = {
-      "trained_on": _named(videos),
+      "trained_on": _named(everything[:num_task]),
       "fine_tuned_from": config.encoder.init,
       "steps": int(state.step),
     }
@@ -132,6 +141,16 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
   Raises:
     UserError: there are none, or one has a single frame.
   """
+  found, size = _find_videos(config, workdir)
+  videos = [_read(video, size) for video in found]
+  require_frames(videos, minimum=2)
+  return videos
+
+
+def _find_videos(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> tuple[list[LazyVideo], int]:
+  """The run's videos, not yet decoded, and the size they are brought to (0: their own)."""
   folder = pathlib.Path(workdir) / "videos"
   if config.data.size and not config.data.path:
     raise UserError(
@@ -144,15 +163,14 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
       "config and workdir first, or give --config.data.path=FOLDER."
     )
   if config.data.path:
-    found = open_videos(config.data.path, **reading_options(config.data))
-    size = config.data.size
-    videos = [video.fitted(size) if size else video.read() for video in found]
-  else:
-    # A corpus has a folder for each task.
-    parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
-    videos = [video for part in parts for video in read_videos(part)]
-  require_frames(videos, minimum=2)
-  return videos
+    return open_videos(config.data.path, **reading_options(config.data)), config.data.size
+  # A corpus has a folder for each task.
+  parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
+  return [video for part in parts for video in open_videos(part)], 0
+
+
+def _read(video: LazyVideo, size: int) -> Video:
+  return video.fitted(size) if size else video.read()
 
 
 def placed(batch: Fed, devices: list[jax.Device]) -> Fed:
@@ -254,21 +272,18 @@ def step_devices(frames: int) -> list[jax.Device]:
   return [device for p in range(processes) for device in jax.local_devices(p)[:each]]
 
 
-def _fits(videos: list[Video], config: ml_collections.ConfigDict) -> bool:
-  """Whether the device holds the videos; else the host feeds it, if the sampler allows."""
-  needed = padded_megabytes(videos)
-  if needed <= config.data.resident_mb:
-    return True
+def _check_fed(videos: list[Video], config: ml_collections.ConfigDict) -> None:
+  """Raises UserError when the sampler does not allow that the host feeds the batches."""
   if config.finetune.sampler.name == "prioritised":
     raise UserError(
       "expected videos on the device with finetune.sampler.name = 'prioritised', because the host "
-      f"draws batches ahead, before their errors are known; these take {needed:.0f} MiB of "
-      f"data.resident_mb = {config.data.resident_mb}: raise it or choose another sampler."
+      "draws batches ahead, before their errors are known; these take "
+      f"{padded_megabytes(videos):.0f} MiB of data.resident_mb = {config.data.resident_mb}: raise "
+      "it or choose another sampler."
     )
-  return False
 
 
-def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
+def _find_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[LazyVideo]:
   if not config.finetune.background_clips:
     return []
   folder = pathlib.Path(workdir) / "background"
@@ -278,6 +293,4 @@ def _load_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
       f"{config.finetune.background_clips}, got none; record with record.random_episodes above 0 "
       "or set background_clips to 0."
     )
-  videos = read_videos(folder)
-  require_frames(videos, minimum=2)
-  return videos
+  return open_videos(folder)

@@ -117,7 +117,7 @@ def require_same(number: int, what: str) -> None:
   """Raises UserError in every process when they do not all have the same number."""
   if not _connected:
     return
-  numbers = multihost_utils.process_allgather(np.int32(number)).tolist()
+  numbers = gather(np.int32(number)).tolist()
   if len(set(numbers)) > 1:
     raise UserError(
       f"Expected {what} to be the same in all processes, but it is {numbers}: give all the same "
@@ -127,7 +127,12 @@ def require_same(number: int, what: str) -> None:
 
 def any_of_all(flag: bool) -> bool:
   """Whether the flag is set in any process; all have to ask, and each gets the same answer."""
-  return bool(np.any(multihost_utils.process_allgather(np.bool_(flag)))) if _connected else flag
+  return bool(np.any(gather(np.bool_(flag)))) if _connected else flag
+
+
+def gather(array: np.ndarray) -> np.ndarray:
+  """[...] of each process, of one shape and of 32 bits at most -> [processes, ...] in every one."""
+  return multihost_utils.process_allgather(array) if _connected else np.asarray(array)[None]
 
 
 def connected() -> bool:

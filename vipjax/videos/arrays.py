@@ -20,16 +20,13 @@ def read_array(path: pathlib.Path, frame_stride: int, max_frames: int | None) ->
   Raises:
     UserError: no such array, another dtype or shape, or damaged contents.
   """
-  fps = Video.fps
   with decoding(path):
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
-      frames = loaded
+      frames, fps = loaded, Video.fps
     else:
       with loaded:
-        frames = _frames_of(path, loaded)
-        if "fps" in loaded.files:
-          fps = _fps_of(path, loaded["fps"])
+        frames, fps = _frames_of(path, loaded), _fps_of(path, loaded)
   frames = check_frames(frames, f"the frames in {path}")
   kept = np.ascontiguousarray(frames[::frame_stride][:max_frames])
   return Video(frames=kept, fps=fps / frame_stride, source=str(path))
@@ -47,7 +44,23 @@ def _frames_of(path: pathlib.Path, loaded: np.lib.npyio.NpzFile) -> np.ndarray:
   return loaded[others[0]]
 
 
-def _fps_of(path: pathlib.Path, value: np.ndarray) -> float:
+def read_fps(path: pathlib.Path) -> float:
+  """The fps that `read_array` finds, without reading the frames."""
+  if path.suffix.lower() == ".npy":
+    return Video.fps
+  with decoding(path):
+    loaded = np.load(path, allow_pickle=False)
+    # A plain array under another name.
+    if isinstance(loaded, np.ndarray):
+      return Video.fps
+    with loaded:
+      return _fps_of(path, loaded)
+
+
+def _fps_of(path: pathlib.Path, loaded: np.lib.npyio.NpzFile) -> float:
+  if "fps" not in loaded.files:
+    return Video.fps
+  value = loaded["fps"]
   if value.size != 1 or value.dtype.kind not in "iuf" or not 0 < float(value.item()) < np.inf:
     raise UserError(
       f"expected 'fps' in {path} to be one positive number, but got {value}: correct it."

@@ -20,7 +20,7 @@ from vipjax.videos.access import (
   listed,
   with_suffix,
 )
-from vipjax.videos.arrays import read_array
+from vipjax.videos.arrays import read_array, read_fps
 from vipjax.videos.containers import read_container
 from vipjax.videos.folders import apply_metadata, check_one_sequence, read_images
 from vipjax.videos.random_access import VideoFile
@@ -115,9 +115,9 @@ class ArraySource(EvenSource):
   def _video(self) -> Video:
     return read_array(self._path, 1, None)
 
-  @property
+  @functools.cached_property
   def metadata(self) -> Mapping[str, Any]:
-    return {"fps": self._video.fps, **self._given}
+    return {"fps": read_fps(self._path), **self._given}
 
   @property
   def length(self) -> int:

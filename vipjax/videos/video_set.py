@@ -29,11 +29,12 @@ def make_video_set(videos: Sequence[Video], size: int | None = None) -> VideoSet
   """
   if not videos:
     raise UserError("expected at least one video, but got none: check the path and the selection.")
+  videos = [
+    dataclasses.replace(video, frames=check_frames(video.frames, f"the frames of {name}"))
+    for video, name in zip(videos, map(describe, videos, range(len(videos))), strict=True)
+  ]
   if size is not None:
-    videos = [
-      dataclasses.replace(video, frames=fit_square(_frames(video, index), size))
-      for index, video in enumerate(videos)
-    ]
+    videos = [dataclasses.replace(video, frames=fit_square(video.frames, size)) for video in videos]
   check_same_size(videos)
   clips = [video.frames for video in videos]
   height, width = clips[0].shape[1:3]
@@ -46,8 +47,8 @@ def make_video_set(videos: Sequence[Video], size: int | None = None) -> VideoSet
 
 
 def check_same_size(videos: Sequence[Video]) -> None:
-  """Raises UserError unless all frames are uint8 [T, H, W, 3] of one height and width."""
-  sizes = [_frames(video, index).shape[1:3] for index, video in enumerate(videos)]
+  """Raises UserError unless all frames are of one height and width; looks at their shape alone."""
+  sizes = [video.frames.shape[1:3] for video in videos]
   differing = [
     f"{describe(video, index)} ({size[0]}x{size[1]})"
     for index, (video, size) in enumerate(zip(videos, sizes, strict=True))
@@ -105,10 +106,6 @@ def select(
     for video in videos
     if all(getattr(video, name) == value for name, value in wanted.items())
   ]
-
-
-def _frames(video: Video, index: int) -> np.ndarray:
-  return check_frames(video.frames, f"the frames of {describe(video, index)}")
 
 
 def describe(video: Video, index: int) -> str:

@@ -1,0 +1,128 @@
+import threading
+
+import numpy as np
+import pytest
+
+from vipjax.finetune.shares import FrameStore, StoredFrames, read_shares
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos import open_videos, write_videos
+
+LENGTHS = (3, 5, 2, 4, 6)
+
+
+@pytest.fixture
+def found(tmp_path):
+  rng = np.random.default_rng(0)
+  videos = [
+    Video(rng.integers(0, 256, (n, 16, 16, 3), np.uint8), 29.97, episode=i)
+    for i, n in enumerate(LENGTHS)
+  ]
+  write_videos(tmp_path, videos)
+  return open_videos(tmp_path)
+
+
+class Processes:
+  """Threads in the place of processes; counts what each decodes."""
+
+  def __init__(self, count):
+    self.decoded = [[] for _ in range(count)]
+    self.results = [None] * count
+    self._sent = [None] * count
+    self._meeting = threading.Barrier(count)
+
+  def run(self, found, resident_mb, cache_mb=100.0):
+    def work(process):
+      def gather(array):
+        self._sent[process] = np.array(array)
+        self._meeting.wait()
+        every = np.stack(self._sent)
+        self._meeting.wait()
+        return every
+
+      def read(row):
+        self.decoded[process].append(row)
+        return found[row].read()
+
+      reads = [lambda row=row: read(row) for row in range(len(found))]
+      try:
+        self.results[process] = read_shares(
+          found, reads, resident_mb, cache_mb, process, len(self.decoded), gather
+        )
+      except UserError as error:
+        self.results[process] = error
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(self.decoded))]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join()
+    return self.results
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_each_process_decodes_its_share_and_has_all_frames(found, count):
+  processes = Processes(count)
+  for videos, resident in processes.run(found, resident_mb=1.0):
+    assert resident
+    for video, lazy in zip(videos, found, strict=True):
+      own = lazy.read()
+      assert video.metadata() == own.metadata()
+      np.testing.assert_array_equal(video.frames, own.frames)
+  assert processes.decoded == [list(range(i, len(LENGTHS), count)) for i in range(count)]
+
+
+def test_where_the_host_feeds_others_videos_are_decoded_when_they_are_drawn(found):
+  processes = Processes(2)
+  (videos, resident), (others, _) = processes.run(found, resident_mb=0.0)
+  assert not resident and processes.decoded == [[0, 2, 4], [1, 3]]
+  assert [len(video.frames) for video in videos] == list(LENGTHS)
+  assert videos[1].frames.shape == (5, 16, 16, 3)
+  np.testing.assert_array_equal(videos[3].frames[[2, 0]], found[3].read().frames[[2, 0]])
+  np.testing.assert_array_equal(videos[3].frames[1], others[3].frames[1])
+  assert processes.decoded == [[0, 2, 4, 3], [1, 3]]  # and is then kept
+
+
+def test_what_is_not_drawn_for_longest_is_decoded_again(found, capsys):
+  frame = 16 * 16 * 3 / 2**20
+  processes = Processes(1)
+  ((videos, _),) = processes.run(found, resident_mb=0.0, cache_mb=9.5 * frame)
+  assert "of which data.cache_mb" in capsys.readouterr().out
+  assert processes.decoded == [[0, 1, 2, 3, 4]]
+  for row in (4, 2, 0, 2, 3):  # 6 frames + 2; + 3: the first goes; + 4: none has to
+    assert videos[row].frames[:].shape == (LENGTHS[row], 16, 16, 3)
+  assert processes.decoded == [[0, 1, 2, 3, 4, 2, 0, 3]]
+
+
+def test_threads_decode_a_video_once():
+  started, decoded = threading.Barrier(4), []
+
+  def read():
+    decoded.append(0)
+    return Video(np.zeros((2, 4, 4, 3), np.uint8))
+
+  store = FrameStore([read], 2**20)
+
+  def work():
+    started.wait()
+    store.get(0)
+
+  threads = [threading.Thread(target=work) for _ in range(4)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert len(decoded) == 1
+
+
+def test_bad_videos_are_one_sentence_in_every_process(tmp_path, found):
+  frames = np.zeros((3, 16, 16, 3), np.uint8)
+  write_videos(tmp_path / "a", [Video(frames), Video(frames[:, :8])])
+  for error in Processes(2).run(open_videos(tmp_path / "a"), resident_mb=1.0):
+    assert isinstance(error, UserError) and "expected videos of one size, 16x16" in str(error)
+  write_videos(tmp_path / "b", [Video(frames), Video(frames[:1])])
+  for error in Processes(2).run(open_videos(tmp_path / "b"), resident_mb=1.0):
+    assert isinstance(error, UserError) and "at least 2 frames in every video" in str(error)
+  store = FrameStore([found[0].read], 2**20)
+  with pytest.raises(UserError, match="a.mp4 to be as it was when the run started"):
+    StoredFrames(store, 0, (4, 16, 16, 3), "a.mp4")[0]
