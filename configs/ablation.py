@@ -42,7 +42,8 @@ def get_config() -> ConfigDict:
   config.ablation.asked_for = ("from_vip",)
   # Variants that are trained to a policy, shown first; the others end with their evaluation.
   config.ablation.policies = (
-    "plain", "augmentation_exp", "tcc_exp", "all", "demo", "from_scratch",
+    "plain", "augmentation_exp", "tcc_exp", "all", "demo", "from_scratch", "sampler_uniform",
+    "all_robot_free_reward",
   )  # fmt: skip
   # What each changes of this config, as key=JSON; a later one wins.
   variants = config.ablation.variants = ConfigDict()
@@ -55,6 +56,8 @@ def get_config() -> ConfigDict:
 
   # Ours: what this package's demo does, which also rewards the robot-free rendering.
   variants.demo = ()
+  # Between the two: the published encoder with our reward, and (below) ours with the published.
+  variants.all_robot_free_reward = _EXP
   variants.sampler_uniform = (*_ALL, 'finetune.sampler.name="uniform"')
   variants.sampler_beta = (*_ALL, 'finetune.sampler.name="beta"')
   variants.sampler_prioritised = (*_ALL, 'finetune.sampler.name="prioritised"')
