@@ -25,7 +25,8 @@ def test_it_judges_each_encoder_once_and_goes_on(tmp_path):
   results = judge(config_of(), tmp_path)
   numbers = results["drawer-close"]["random"]
   assert list(numbers) == [
-    "rank_correlation", "progress", "hand", "object", "object_robot_free", "success",
+    "rank_correlation", "progress", "hand", "object", "progress_disturbed", "object_disturbed",
+    "object_robot_free", "object_disturbed_robot_free", "success",
   ]  # fmt: skip
   assert -1 <= numbers["rank_correlation"] <= 1 and -1 <= numbers["progress"] <= 1
   lines = table(results).splitlines()

@@ -40,6 +40,11 @@ def test_correlations_by_hand():
   assert made["ideal"]["object"] is None  # six states are too few
   assert made["hand"]["hand"] == pytest.approx(1.0)
   assert made["hand"]["progress"] < 1
+  # The expert's rollout alone: twelve states in order, whose first six share the object's rank.
+  assert made["hand"]["progress_disturbed"] == pytest.approx(1.0)
+  tied = np.corrcoef(np.arange(12), np.r_[np.full(6, 2.5), np.arange(6, 12)])[0, 1]
+  assert made["ideal"]["object_disturbed"] == pytest.approx(tied)
+  assert made["backwards"]["object_disturbed"] == pytest.approx(-tied)
   assert made["backwards"]["progress"] == pytest.approx(-1.0)
   # Of the two ends one succeeded: higher, equal, lower.
   assert [made[name]["success"] for name in ("ideal", "hand", "backwards")] == [1.0, 0.5, 0.0]

@@ -22,6 +22,9 @@ from vipjax.videos.record import record
 
 RANDOM = "random"
 _FILE = "judge.json"
+# Of `off_path.correlations`, for the plain frame and for the frame without the robot.
+_PLAIN = ("progress", "hand", "object", "progress_disturbed", "object_disturbed")
+_ROBOT_FREE = ("object", "object_disturbed")
 
 
 def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -35,11 +38,11 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
     workdir: the run folder.
 
   Returns:
-    {task: {encoder: {"rank_correlation", "progress", "hand", "object", "object_robot_free",
-    "success"}}}: Spearman correlations, means over the views. "rank_correlation" is of the
-    distance with time over experts' episodes with the object elsewhere; "progress" of the value
-    with the simulator's progress over rollouts off the expert's path, "hand" with the hand's
-    nearness before the object moved and "object" with the object's to its target after that;
+    {task: {encoder: {"rank_correlation", "progress", "hand", "object", "progress_disturbed",
+    "object_disturbed", "object_robot_free", "object_disturbed_robot_free", "success"}}}: Spearman
+    correlations, means over the views. "rank_correlation" is of the distance with time over
+    experts' episodes with the object elsewhere; the others are those of `off_path.correlations`,
+    of the value in the plain frame or, where the name says so, the frame without the robot;
     "success" is the share of pairs of a successful and a failed rollout that the value orders so.
     None where the rollouts hold too few such states.
 
@@ -101,8 +104,8 @@ def _judge(config, folder: pathlib.Path, name: str, value: ValueFunction) -> dic
   free = [numbers for name, numbers in off_path.items() if name.endswith(", robot-free")]
   return {
     "rank_correlation": float(np.mean([curve.rank_correlation for curve in curves])),
-    **{aim: _mean(plain, aim) for aim in ("progress", "hand", "object")},
-    "object_robot_free": _mean(free, "object"),
+    **{aim: _mean(plain, aim) for aim in _PLAIN},
+    **{f"{aim}_robot_free": _mean(free, aim) for aim in _ROBOT_FREE},
     "success": _mean(plain, "success"),
   }
 

@@ -23,6 +23,8 @@ _MOVED = 0.01
 # Fewer states make no correlation worth the name.
 _FEWEST = 10
 POLICY = "policy"
+# Kinds of rollouts that an expert begins; the others never had the task in mind.
+_DISTURBED = ("perturbed", "abandoned")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,16 +74,23 @@ def correlations(states: States) -> dict[str, dict[str, float | None]]:
   Returns:
     By potential: "progress", and "progress_<kind>" over the states of a kind; "hand" with the
     nearness of the hand while the object has not moved; "object" with that of the object to its
-    target once it has; "success": of all pairs of a rollout that succeeded and one that failed, the
-    share in which the first ends higher (0.5 by chance). All but "progress_policy" leave out the
-    policy's own states, which differ from run to run. None where there are fewer than 10 states, or
-    no such pair.
+    target once it has; "progress_disturbed" and "object_disturbed" with progress and with that
+    nearness, moved or not, over the rollouts that an expert begins; "success": of all pairs of a
+    rollout that succeeded and one that failed, the share in which the first ends higher (0.5 by
+    chance). All but "progress_policy" leave out the policy's own states, which differ from run to
+    run. None where there are fewer than 10 states, or no such pair.
   """
   moved, shared = states.moved, states.shared
   aims = {"progress": (states.progress, shared)}
   for kind in dict.fromkeys(states.kind.tolist()):
     aims[f"progress_{kind}"] = (states.progress, states.kind == kind)
-  aims |= {"hand": (-states.hand, shared & ~moved), "object": (-states.object, shared & moved)}
+  disturbed = np.isin(states.kind, _DISTURBED)
+  aims |= {
+    "hand": (-states.hand, shared & ~moved),
+    "object": (-states.object, shared & moved),
+    "progress_disturbed": (states.progress, disturbed),
+    "object_disturbed": (-states.object, disturbed),
+  }
   return {
     name: {
       aim: statistics.spearman(potential[where], wanted[where]) if where.sum() >= _FEWEST else None
