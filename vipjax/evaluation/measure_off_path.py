@@ -32,7 +32,7 @@ from vipjax.types import Video
 from vipjax.videos import write_image
 
 FOLDER = "off_path"
-_REPORTED = ("progress", "hand", "object", "success")
+_REPORTED = ("progress", "hand", "object", "progress_disturbed", "object_disturbed", "success")
 # Rollouts are the same ones in every run, so that runs compare.
 _ROLLOUTS_RUN = 0
 # Deviation of the noise on perturbed experts' actions.
@@ -56,7 +56,7 @@ def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     workdir: the run folder, after fine-tuning.
 
   Returns:
-    "progress", "hand", "object" and "success" of `off_path.correlations` by potential (the file
+    Of `off_path.correlations`, by potential, all that is not of one kind of rollout (the file
     also has them by kind of rollout), "hacked", the share of states whose rank by the reward's
     potential is above that by progress by more than half of all ranks, and "hacked_policy", the
     share of the policy's own ones. Those that do not say policy leave it out: its states differ
