@@ -12,7 +12,7 @@ import numpy as np
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation.curves import distance_curves
-from vipjax.evaluation.measure_off_path import measure_off_path
+from vipjax.evaluation.measure_off_path import Rollout, measure_off_path, roll_out
 from vipjax.finetune import make_encoder
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
@@ -57,11 +57,12 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
     of_task = config.copy_and_resolve_references()
     of_task.env.update({"task": task, "control": control})
     record(of_task, folder)
-    for name, value in values.items():
-      done = results.setdefault(task, {})
-      if name not in done:
-        done[name] = _judge(of_task, folder, name, value)
-        run_folder.write_json(file, results)
+    done = results.setdefault(task, {})
+    missing = {name: value for name, value in values.items() if name not in done}
+    rollouts = list(roll_out(of_task, folder)) if missing else []
+    for name, value in missing.items():
+      done[name] = _judge(of_task, folder, name, value, rollouts)
+      run_folder.write_json(file, results)
   return results
 
 
@@ -91,7 +92,9 @@ def _load(config: ml_collections.ConfigDict) -> dict[str, ValueFunction]:
   return values
 
 
-def _judge(config, folder: pathlib.Path, name: str, value: ValueFunction) -> dict[str, Any]:
+def _judge(
+  config, folder: pathlib.Path, name: str, value: ValueFunction, rollouts: list[Rollout]
+) -> dict[str, Any]:
   # A folder like that of a run: measure_off_path reads its videos and its encoder.
   run = folder / "encoders" / name.replace("/", "_")
   run.mkdir(parents=True, exist_ok=True)
@@ -99,7 +102,7 @@ def _judge(config, folder: pathlib.Path, name: str, value: ValueFunction) -> dic
   if not (run / "videos").exists():
     (run / "videos").symlink_to(folder / "videos", target_is_directory=True)
   curves = distance_curves(value, read_videos(folder / "unseen"))
-  off_path = measure_off_path(config, run)
+  off_path = measure_off_path(config, run, rollouts)
   plain = [numbers for name, numbers in off_path.items() if _is_view(config, name)]
   free = [numbers for name, numbers in off_path.items() if name.endswith(", robot-free")]
   return {

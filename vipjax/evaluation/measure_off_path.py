@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
@@ -43,7 +43,27 @@ _HACKS = 8
 _CHUNK = 16
 
 
-def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+class Rollout(NamedTuple):
+  """Frames that some policy led to, and how far along they are.
+
+  Attributes:
+    kind: as in `off_path.States`.
+    films: what each view shows of it, with and, if need be, without the robot; T frames each.
+    hand: float [T], metres from the hand to the object.
+    object: float [T], metres of the object to its target.
+  """
+
+  kind: str
+  films: list[Video]
+  hand: np.ndarray
+  object: np.ndarray
+
+
+def measure_off_path(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  rollouts: Iterable[Rollout] | None = None,
+) -> dict[str, Any]:
   """Correlation of the value with true progress over rollouts that leave the expert's path.
 
   Rollouts are experts disturbed by noise, experts that turn into random motion half way, random
@@ -54,6 +74,7 @@ def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   Args:
     config: keys as declared in configs/paper.py; config.evaluate.off_path_episodes >= 1.
     workdir: the run folder, after fine-tuning.
+    rollouts: those of `roll_out`, where several encoders are to share them; None makes them.
 
   Returns:
     Of `off_path.correlations`, by potential, all that is not of one kind of rollout (the file
@@ -63,14 +84,14 @@ def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     from run to run, the others do not.
   """
   value, videos = encoder.load(workdir), load_videos(config, workdir)
-  paid, paid_channels, size = make_reward(config, value, videos)
+  paid, paid_channels, _ = make_reward(config, value, videos)
   every = config.copy_and_resolve_references()
-  free = any(video.robot_visible is False for video in videos)
-  every.reward.update({"plain_weight": 1.0, "robot_free_weight": float(free), "normalise": "none"})
+  weights = {"plain_weight": 1.0, "robot_free_weight": float(_has_robot_free(videos))}
+  every.reward.update({**weights, "normalise": "none"})
   reward, channels, _ = make_reward(every, value, videos)
   columns = [channels.index(channel) for channel in paid_channels]
   parts = []
-  for kind, films, hand, target in _rollouts(config, workdir, size, free):
+  for kind, films, hand, target in rollouts or roll_out(config, workdir):
     frames = _stack(films, channels, policy_views(config))
     distances = _potential(reward, frames)[1]
     parts.append({
@@ -99,8 +120,13 @@ def measure_off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   return result | _hacked(states, gap)
 
 
-def _rollouts(config: ml_collections.ConfigDict, workdir: pathlib.Path, size: int, free: bool):
-  """Yields kind, videos, and metres of hand and of object at each frame, rollout by rollout."""
+def roll_out(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Iterator[Rollout]:
+  """The rollouts of `measure_off_path`, one after another; frames of the size of the run's videos.
+
+  They depend on the config and, if the run has one, on its policy, and not on its encoder.
+  """
+  videos = load_videos(config, workdir)
+  size, free = videos[0].frames.shape[1], _has_robot_free(videos)
   views, count = policy_views(config), config.evaluate.off_path_episodes
   has_policy = (workdir / "policy" / "actor.safetensors").exists()
   kinds = ("perturbed", "abandoned", "random", *((off_path.POLICY,) if has_policy else ()))
@@ -120,8 +146,12 @@ def _rollouts(config: ml_collections.ConfigDict, workdir: pathlib.Path, size: in
             act=actor or _act(kind, env, seed), episode=episode,
             at_frame=lambda env=env, noted=noted: noted.append(env.distances()),
           )  # fmt: skip
-          yield kind, films, *np.array(noted).T
+          yield Rollout(kind, films, *np.array(noted).T)
           progress.update()
+
+
+def _has_robot_free(videos: Sequence[Video]) -> bool:
+  return any(video.robot_visible is False for video in videos)
 
 
 def _act(kind: str, env: RobotEnv, seed: int) -> Callable[[np.ndarray], np.ndarray]:
