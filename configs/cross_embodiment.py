@@ -7,8 +7,8 @@ Each arm is filmed once. For every choice of one or two arms to learn from and a
 fine-tuning on their videos, then curves, alignment and object attention on the other arm's expert
 episodes; in the end a policy for each arm of config.cross.policies.
 
-Hardware: 2 CPU cores, nothing downloaded but the arms. It is 72 fine-tunings like the demo's, 24 to
-a seed, 108 cells and six of the demo's policies; `quick` has an eighth of the steps at half the
+Hardware: 2 CPU cores, nothing downloaded but the arms. It is 72 fine-tunings of twice the demo's
+steps, 24 to a seed, 108 cells and six policies; `quick` has an eighth of the steps at half the
 batch. Run time and results: docs/results/cross_embodiment.md. Resumes by itself; a whole matrix is
 drawn after each seed, so it may be stopped there.
 """
@@ -25,6 +25,8 @@ def get_config(preset: str = "") -> ConfigDict:
   config = demo.get_config()
   # The reward's goals are the other arms' last frames.
   config.expect = ConfigDict()
+  config.finetune.steps = 1200
+  config.policy.steps = 30_000
   config.evaluate.attention_episodes = 1
   if preset:
     config.finetune.steps = 150

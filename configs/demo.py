@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
   config.encoder.size = 80
   config.encoder.resize = 80
 
-  config.finetune.steps = 1200
+  config.finetune.steps = 600
   config.finetune.batch_size = 16
   config.finetune.learning_rate = 1e-3
   config.finetune.decay = True
@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
   config.finetune.tcc.frames = 8
   config.finetune.checkpoint_every = 200
 
-  config.policy.steps = 30_000
+  config.policy.steps = 24_000
   config.policy.action_repeat = 3
   config.policy.discount = 0.97
   config.policy.updates_per_step = 3
