@@ -2,7 +2,8 @@
 
     python -m launch.judge --config=configs/judge.py --workdir=runs/judge
 
-Hardware: 2 CPU cores. Run time and numbers: docs/results/mini.md. To judge others beside it:
+Hardware: 2 CPU cores. Run time and numbers: docs/results/mini.md. To judge others beside it, then
+or later:
 --config.judge.encoders="('mini', 'random', 'runs/demo')".
 """
 

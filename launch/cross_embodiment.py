@@ -21,7 +21,7 @@ def main(_):
     wanted = [cell for cell in cells(config.cross) if cell.seed == seed]
     write_pictures(judge_cells(config, workdir, wanted), workdir)
   table = write_pictures(train_policies(config, workdir), workdir)
-  print(f"{table}\n\n{(workdir / 'summary.md').read_text()}")
+  print(f"{table}\n\n{(workdir / 'summary.md').read_text(encoding='utf-8')}")
 
 
 if __name__ == "__main__":

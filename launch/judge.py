@@ -2,7 +2,8 @@
 
     python -m launch.judge --config=configs/judge.py --workdir=runs/judge
 
-Writes runs/judge/judge.json and table.md.
+Writes runs/judge/judge.json and table.md. Run again with other --config.judge.encoders, it judges
+those beside the ones that are there.
 """
 
 from vipjax.runtime import launcher, run_folder
@@ -13,7 +14,10 @@ _FLAGS = launcher.define_flags("configs/judge.py")
 def main(_):
   from vipjax.evaluation.held_out import judge, table
 
-  workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
+  # Encoders may be judged beside those of an earlier call: judge.json says which were.
+  opened = _FLAGS.config.copy_and_resolve_references()
+  opened.judge.encoders = ()
+  workdir = run_folder.open_run(_FLAGS.workdir, opened, _FLAGS.overwrite)
   text = table(judge(_FLAGS.config, workdir))
   run_folder.write_text(workdir / "table.md", text + "\n")
   print(text)

@@ -1,9 +1,10 @@
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from vipjax.finetune.shares import FrameStore, StoredFrames, read_shares
+from vipjax.finetune.shares import StoredFrames, VideoStore, read_shares
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos import open_videos, write_videos
@@ -29,10 +30,16 @@ class Processes:
     self.decoded = [[] for _ in range(count)]
     self.results = [None] * count
     self._sent = [None] * count
-    self._meeting = threading.Barrier(count)
+    self._meeting = threading.Barrier(count, timeout=30)
 
   def run(self, found, resident_mb, cache_mb=100.0):
+    """What each is given: the same videos, or a list of each one's own."""
+    if not isinstance(found[0], list):
+      found = [found] * len(self.decoded)
+
     def work(process):
+      own = found[process]
+
       def gather(array):
         self._sent[process] = np.array(array)
         self._meeting.wait()
@@ -42,15 +49,17 @@ class Processes:
 
       def read(row):
         self.decoded[process].append(row)
-        return found[row].read()
+        return own[row].read()
 
-      reads = [lambda row=row: read(row) for row in range(len(found))]
+      reads = [lambda row=row: read(row) for row in range(len(own))]
       try:
         self.results[process] = read_shares(
-          found, reads, resident_mb, cache_mb, process, len(self.decoded), gather
+          own, reads, resident_mb, cache_mb, process, len(self.decoded), gather
         )
-      except UserError as error:
+      except Exception as error:
         self.results[process] = error
+        if not isinstance(error, UserError):
+          self._meeting.abort()
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(self.decoded))]
     for thread in threads:
@@ -86,7 +95,8 @@ def test_where_the_host_feeds_others_videos_are_decoded_when_they_are_drawn(foun
 def test_what_is_not_drawn_for_longest_is_decoded_again(found, capsys):
   frame = 16 * 16 * 3 / 2**20
   processes = Processes(1)
-  ((videos, _),) = processes.run(found, resident_mb=0.0, cache_mb=9.5 * frame)
+  # A device that could hold most of them is no leave to keep more.
+  ((videos, _),) = processes.run(found, resident_mb=25 * frame, cache_mb=9.5 * frame)
   assert "of which data.cache_mb" in capsys.readouterr().out
   assert processes.decoded == [[0, 1, 2, 3, 4]]
   for row in (4, 2, 0, 2, 3):  # 6 frames + 2; + 3: the first goes; + 4: none has to
@@ -99,13 +109,14 @@ def test_threads_decode_a_video_once():
 
   def read():
     decoded.append(0)
+    time.sleep(0.1)
     return Video(np.zeros((2, 4, 4, 3), np.uint8))
 
-  store = FrameStore([read], 2**20)
+  store = VideoStore([read], 2**20)
 
   def work():
     started.wait()
-    store.get(0)
+    store.frames(0)
 
   threads = [threading.Thread(target=work) for _ in range(4)]
   for thread in threads:
@@ -123,6 +134,21 @@ def test_bad_videos_are_one_sentence_in_every_process(tmp_path, found):
   write_videos(tmp_path / "b", [Video(frames), Video(frames[:1])])
   for error in Processes(2).run(open_videos(tmp_path / "b"), resident_mb=1.0):
     assert isinstance(error, UserError) and "at least 2 frames in every video" in str(error)
-  store = FrameStore([found[0].read], 2**20)
+  file = sorted((tmp_path / "a").glob("*.mp4"))[1]
+  file.write_bytes(b"")
+  errors = Processes(2).run(open_videos(tmp_path / "a"), resident_mb=1.0)
+  assert "process 1 reads, but it could not" in str(errors[0]) and file.name in str(errors[1])
+  store = VideoStore([found[0].read], 2**20)
   with pytest.raises(UserError, match="a.mp4 to be as it was when the run started"):
     StoredFrames(store, 0, (4, 16, 16, 3), "a.mp4")[0]
+
+
+def test_processes_that_found_other_videos_say_so(tmp_path):
+  frames = np.zeros((3, 16, 16, 3), np.uint8)
+  for name, sources in {"a": "xyz", "b": "xyw", "c": "xyzw"}.items():
+    write_videos(tmp_path / name, [Video(frames, source=source) for source in sources])
+  found = {name: open_videos(tmp_path / name) for name in "abc"}
+  for other, counts in (("b", "3, 3"), ("c", "3, 4")):
+    for error in Processes(2).run([found["a"], found[other]], resident_mb=1.0):
+      assert isinstance(error, UserError)
+      assert f"the same videos in all processes, but they found {counts}" in str(error)

@@ -25,6 +25,9 @@ _FILE = "judge.json"
 # Of `off_path.correlations`, for the plain frame and for the frame without the robot.
 _PLAIN = ("progress", "hand", "object", "progress_disturbed", "object_disturbed")
 _ROBOT_FREE = ("object", "object_disturbed")
+_MEASURES = (
+  "rank_correlation", *_PLAIN, *(f"{aim}_robot_free" for aim in _ROBOT_FREE), "success",
+)  # fmt: skip
 
 
 def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -58,8 +61,12 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
     of_task.env.update({"task": task, "control": control})
     record(of_task, folder)
     done = results.setdefault(task, {})
-    missing = {name: value for name, value in values.items() if name not in done}
-    rollouts = list(roll_out(of_task, folder)) if missing else []
+    # What an earlier version judged by fewer measures is judged again.
+    missing = {
+      name: value for name, value in values.items() if set(done.get(name, ())) != set(_MEASURES)
+    }
+    if missing:
+      rollouts = list(roll_out(of_task, folder, config.record.size, config.record.robot_free))
     for name, value in missing.items():
       done[name] = _judge(of_task, folder, name, value, rollouts)
       run_folder.write_json(file, results)
@@ -68,13 +75,12 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
 
 def table(results: dict[str, Any]) -> str:
   """The results as a table in Markdown, a row for each task and encoder."""
-  measures = list(next(iter(next(iter(results.values())).values())))
-  header = ["task", "encoder", *(name.replace("_", " ") for name in measures)]
-  rows = [
-    [task, name, *("-" if number is None else f"{number:.2f}" for number in numbers.values())]
-    for task, encoders in results.items()
-    for name, numbers in encoders.items()
-  ]
+  header = ["task", "encoder", *(measure.replace("_", " ") for measure in _MEASURES)]
+  rows = []
+  for task, encoders in results.items():
+    for name, numbers in encoders.items():
+      known = [numbers.get(measure) for measure in _MEASURES]
+      rows.append([task, name, *("-" if number is None else f"{number:.2f}" for number in known)])
   return markdown_table(header, rows)
 
 

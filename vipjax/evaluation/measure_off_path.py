@@ -84,14 +84,16 @@ def measure_off_path(
     from run to run, the others do not.
   """
   value, videos = encoder.load(workdir), load_videos(config, workdir)
-  paid, paid_channels, _ = make_reward(config, value, videos)
+  paid, paid_channels, size = make_reward(config, value, videos)
   every = config.copy_and_resolve_references()
-  weights = {"plain_weight": 1.0, "robot_free_weight": float(_has_robot_free(videos))}
-  every.reward.update({**weights, "normalise": "none"})
+  free = any(video.robot_visible is False for video in videos)
+  every.reward.update({"plain_weight": 1.0, "robot_free_weight": float(free), "normalise": "none"})
   reward, channels, _ = make_reward(every, value, videos)
   columns = [channels.index(channel) for channel in paid_channels]
   parts = []
-  for kind, films, hand, target in rollouts or roll_out(config, workdir):
+  if rollouts is None:
+    rollouts = roll_out(config, workdir, size, free)
+  for kind, films, hand, target in rollouts:
     frames = _stack(films, channels, policy_views(config))
     distances = _potential(reward, frames)[1]
     parts.append({
@@ -120,13 +122,19 @@ def measure_off_path(
   return result | _hacked(states, gap)
 
 
-def roll_out(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Iterator[Rollout]:
-  """The rollouts of `measure_off_path`, one after another; frames of the size of the run's videos.
+def roll_out(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, size: int, free: bool
+) -> Iterator[Rollout]:
+  """The rollouts of `measure_off_path`, one after another.
 
   They depend on the config and, if the run has one, on its policy, and not on its encoder.
+
+  Args:
+    config: as there.
+    workdir: the run folder, for its policy.
+    size: pixels of the frames.
+    free: whether they are also drawn without the robot.
   """
-  videos = load_videos(config, workdir)
-  size, free = videos[0].frames.shape[1], _has_robot_free(videos)
   views, count = policy_views(config), config.evaluate.off_path_episodes
   has_policy = (workdir / "policy" / "actor.safetensors").exists()
   kinds = ("perturbed", "abandoned", "random", *((off_path.POLICY,) if has_policy else ()))
@@ -148,10 +156,6 @@ def roll_out(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Iterat
           )  # fmt: skip
           yield Rollout(kind, films, *np.array(noted).T)
           progress.update()
-
-
-def _has_robot_free(videos: Sequence[Video]) -> bool:
-  return any(video.robot_visible is False for video in videos)
 
 
 def _act(kind: str, env: RobotEnv, seed: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,38 +13,33 @@ from vipjax.runtime import hosts
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos import LazyVideo, check_same_size, require_frames
+from vipjax.videos.lazy import FrameCache
 
 
-class FrameStore:
-  """Decoded videos, the most recently used, up to a number of bytes; safe among threads."""
+class VideoStore:
+  """Whole decoded videos, the most recently used, up to a number of bytes; safe among threads."""
 
   def __init__(self, reads: Sequence[Callable[[], Video]], capacity: float):
-    """Nothing is decoded yet.
-
-    Args:
-      reads: decodes each video.
-      capacity: bytes of frames to keep; one video is kept whatever it takes.
-    """
-    self._reads, self._capacity, self._held = reads, capacity, 0
-    self._kept: collections.OrderedDict[int, Video] = collections.OrderedDict()
-    self._lock = threading.Lock()
+    """Nothing is decoded yet; `reads` decodes each video, `capacity` is in bytes of frames."""
+    self._reads, self._cache = reads, FrameCache(capacity)
     # Two threads that want one video should not both decode it.
     self._reading = [threading.Lock() for _ in reads]
 
-  def get(self, row: int) -> Video:
-    """The video, decoded now unless it is kept; from here on the most recently used."""
+  def read(self, row: int) -> Video:
+    """The video, decoded now; its frames are kept."""
+    video = self._reads[row]()
+    self._cache.put(row, video.frames)
+    return video
+
+  def frames(self, row: int) -> np.ndarray:
+    """uint8 [T, H, W, 3], decoded now unless they are kept."""
     with self._reading[row]:
-      with self._lock:
-        if row in self._kept:
-          self._kept.move_to_end(row)
-          return self._kept[row]
-      video = self._reads[row]()
-      with self._lock:
-        self._kept[row] = video
-        self._held += video.frames.nbytes
-        while self._held > self._capacity and len(self._kept) > 1:
-          self._held -= self._kept.popitem(last=False)[1].frames.nbytes
-      return video
+      frames = self._cache.get(row)
+      return self.read(row).frames if frames is None else frames
+
+  def limit(self, capacity: float) -> None:
+    """Keeps at most so many bytes from here on."""
+    self._cache.limit(capacity)
 
 
 class StoredFrames:
@@ -52,7 +47,7 @@ class StoredFrames:
 
   dtype = np.dtype(np.uint8)
 
-  def __init__(self, store: FrameStore, row: int, shape: tuple[int, ...], source: str):
+  def __init__(self, store: VideoStore, row: int, shape: tuple[int, ...], source: str):
     self._store, self._row, self._source = store, row, source
     self.shape = shape
 
@@ -60,7 +55,7 @@ class StoredFrames:
     return self.shape[0]
 
   def __getitem__(self, index) -> np.ndarray:
-    frames = self._store.get(self._row).frames
+    frames = self._store.frames(self._row)
     if frames.shape != self.shape:
       raise UserError(
         f"expected {self._source} to be as it was when the run started, {list(self.shape)}, but it "
@@ -80,16 +75,18 @@ def read_shares(
 ) -> tuple[list[Video], bool]:
   """Decodes every `processes`-th video, checks all, and exchanges the frames if they are few.
 
-  So every file is decoded, and found to be sound, by one process. Where a device can hold the
-  videos each process is sent the others' frames, because any frame may be drawn for any device.
-  Else frames stay where they are: those of another process's videos are decoded when they are
-  drawn for a device of this one.
+  So every video is decoded, and found to be sound, by one process. (What is known of it is read by
+  all, which in data sets like TFDS's lies beside the frames.) Where a device can hold the videos
+  each process is sent the others' frames, because any frame may be drawn for any device. Else
+  frames stay where they are: those of another process's videos are decoded when they are drawn for
+  a device of this one.
 
   Args:
-    found: videos, not yet decoded; at least one, in the same order in all processes.
+    found: videos, not yet decoded; at least one, the same ones in all processes.
     reads: decodes each.
     resident_mb: MiB of padded videos that a device may hold.
-    cache_mb: MiB of decoded frames that this process keeps; those not used for longest go first.
+    cache_mb: MiB of decoded frames that this process keeps if a device cannot hold them; those not
+      used for longest go first.
     process, processes: which one this is, of how many.
     gather: [...] of each process -> [processes, ...] in every process.
 
@@ -97,25 +94,22 @@ def read_shares(
     The videos, whose frames are arrays or `StoredFrames`; and whether a device can hold them.
 
   Raises:
-    UserError: as decoding does, videos of fewer than two frames or of different sizes.
+    UserError: as decoding does, in whichever process; videos of fewer than two frames, of different
+      sizes, or other ones in another process.
   """
-  store = FrameStore(reads, max(resident_mb, cache_mb) * 2**20)
-  # As many rows in each process, so that they can be gathered: the last may have nothing to say.
-  facts = np.zeros((-(-len(found) // processes), 5), np.int32)
-  for number, row in enumerate(range(process, len(found), processes)):
-    video = store.get(row)
-    # A double in two words: JAX's own arrays would round it.
-    facts[number] = *video.frames.shape[:3], *np.array([video.fps]).view(np.int32)
-  hosts.wait_for_all("read the videos")
-  every = gather(facts).swapaxes(0, 1).reshape(-1, facts.shape[1])[: len(found)]
+  _require_same(found, gather)
+  # What a device could hold is not dropped before that is known.
+  store = VideoStore(reads, max(resident_mb, cache_mb) * 2**20)
+  facts = _gather_facts(store, len(found), process, processes, gather)
   videos = []
-  for row, (lazy, (*shape, low, high)) in enumerate(zip(found, every.tolist(), strict=True)):
+  for row, (lazy, (*shape, low, high)) in enumerate(zip(found, facts.tolist(), strict=True)):
     fps = float(np.array([low, high], np.int32).view(np.float64)[0])
     frames = StoredFrames(store, row, (*shape, 3), lazy.metadata["source"])
     videos.append(Video(frames, **{**lazy.metadata, "fps": fps}))
   require_frames(videos, minimum=2)
   check_same_size(videos)
   if padded_megabytes(videos) > resident_mb:
+    store.limit(cache_mb * 2**20)
     held = sum(np.prod(video.frames.shape) for video in videos) / 2**20
     if held > cache_mb:
       print(
@@ -124,7 +118,10 @@ def read_shares(
       )
     return videos, False
   if processes == 1:
-    return [store.get(row) for row in range(len(found))], True
+    videos = [
+      dataclasses.replace(video, frames=store.frames(row)) for row, video in enumerate(videos)
+    ]
+    return videos, True
   return _exchanged(videos, store, process, processes, gather), True
 
 
@@ -134,8 +131,51 @@ def padded_megabytes(videos: Sequence[Video]) -> float:
   return len(videos) * longest * np.prod(videos[0].frames.shape[1:]) / 2**20
 
 
+def _require_same(found: Sequence[LazyVideo], gather: Callable) -> None:
+  """Raises UserError unless all processes found as many videos of the same names in one order."""
+  # Without folders: each host may have the videos elsewhere.
+  names = "\n".join(
+    f"{each['source'].rsplit('/')[-1]} {each.get('episode')} {each.get('view')} "
+    f"{each.get('robot_visible')} {each.get('task')}"
+    for each in (video.metadata for video in found)
+  )
+  sums = gather(np.array([len(found), zlib.crc32(names.encode()) >> 1], np.int32))
+  if (sums != sums[0]).any():
+    raise UserError(
+      "expected the same videos in all processes, but they found "
+      f"{', '.join(map(str, sums[:, 0].tolist()))}, or others: give all hosts the same ones."
+    )
+
+
+def _gather_facts(
+  store: VideoStore, count: int, process: int, processes: int, gather: Callable
+) -> np.ndarray:
+  """Decodes this process's share; int32 [count, 5]: T, H, W and, in two words, the fps of all."""
+  # As many rows in each process, so that they can be gathered: the last may have nothing to say.
+  facts = np.zeros((-(-count // processes), 5), np.int32)
+  error = None
+  try:
+    for number, row in enumerate(range(process, count, processes)):
+      video = store.read(row)
+      # A double in two words: JAX's own arrays would round it.
+      facts[number] = *video.frames.shape[:3], *np.array([video.fps], np.float64).view(np.int32)
+  except UserError as raised:
+    error = raised
+  # The others should not have to wait until they notice that this one is gone.
+  hosts.wait_for_all("read the videos")
+  failed = gather(np.int32(error is not None))
+  if error is not None:
+    raise error
+  if failed.any():
+    raise UserError(
+      f"expected to be sent the videos that process {int(failed.argmax())} reads, but it could not "
+      "read them: its own output names the video; mend it and start all processes again."
+    )
+  return gather(facts).swapaxes(0, 1).reshape(-1, facts.shape[1])[:count]
+
+
 def _exchanged(
-  videos: Sequence[Video], store: FrameStore, process: int, processes: int, gather: Callable
+  videos: Sequence[Video], store: VideoStore, process: int, processes: int, gather: Callable
 ) -> list[Video]:
   """All videos with their frames, each sent by the process that has decoded it."""
   longest = max(len(video.frames) for video in videos)
@@ -144,7 +184,7 @@ def _exchanged(
   complete = []
   for start in range(0, len(videos), processes):
     if start + process < len(videos):
-      frames = store.get(start + process).frames
+      frames = store.frames(start + process)
       block[: len(frames)] = frames
     for video, frames in zip(videos[start : start + processes], gather(block), strict=False):
       complete.append(dataclasses.replace(video, frames=frames[: len(video.frames)]))

@@ -32,7 +32,9 @@ _BARRIER_SECONDS = 3600
 # How long a process that failed waits for the others, which may have words of their own to say.
 _GRACE_SECONDS = 5.0
 # XLA's names for what a computation ends with when another process is gone.
-_PEER_STATUS = ("UNKNOWN", "UNAVAILABLE", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED")
+_PEER_STATUS = (
+  "UNKNOWN", "UNAVAILABLE", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL: Barrier failed",
+)  # fmt: skip
 _PEER_GONE = (
   "another process of this run has ended or cannot be reached ({reason}); its own output says why: "
   "start all processes again with the same commands, and they go on from the last checkpoint."

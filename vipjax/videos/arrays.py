@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -46,14 +47,10 @@ def _frames_of(path: pathlib.Path, loaded: np.lib.npyio.NpzFile) -> np.ndarray:
 
 def read_fps(path: pathlib.Path) -> float:
   """The fps that `read_array` finds, without reading the frames."""
-  if path.suffix.lower() == ".npy":
-    return Video.fps
   with decoding(path):
-    loaded = np.load(path, allow_pickle=False)
-    # A plain array under another name.
-    if isinstance(loaded, np.ndarray):
+    if not zipfile.is_zipfile(path):
       return Video.fps
-    with loaded:
+    with np.load(path, allow_pickle=False) as loaded:
       return _fps_of(path, loaded)
 
 

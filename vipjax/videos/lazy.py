@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,14 @@ _DECODED_AT_ONCE = 64
 
 
 class FrameCache:
-  """Decoded frames, the most recently used, up to a number of bytes; safe among threads."""
+  """Decoded frames by some key, the most recently used, up to so many bytes; safe among threads."""
 
-  def __init__(self, capacity: int = CACHE_BYTES):
+  def __init__(self, capacity: float = CACHE_BYTES):
     self._capacity, self._bytes = capacity, 0
-    self._frames: collections.OrderedDict[tuple[Source, int], np.ndarray] = (
-      collections.OrderedDict()
-    )
+    self._frames: collections.OrderedDict[Hashable, np.ndarray] = collections.OrderedDict()
     self._lock = threading.Lock()
 
-  def get(self, key: tuple[Source, int]) -> np.ndarray | None:
+  def get(self, key: Hashable) -> np.ndarray | None:
     """The frame, which is now the most recently used; None when it is not kept."""
     with self._lock:
       if key not in self._frames:
@@ -36,15 +34,24 @@ class FrameCache:
       self._frames.move_to_end(key)
       return self._frames[key]
 
-  def put(self, key: tuple[Source, int], frame: np.ndarray) -> None:
-    """Keeps a frame, and drops those that have not been used for longest."""
+  def put(self, key: Hashable, frame: np.ndarray) -> None:
+    """Keeps a frame, or several as one, and drops those that have not been used for longest."""
     with self._lock:
       if key in self._frames or frame.nbytes > self._capacity:
         return
       self._frames[key] = frame
       self._bytes += frame.nbytes
-      while self._bytes > self._capacity:
-        self._bytes -= self._frames.popitem(last=False)[1].nbytes
+      self._drop()
+
+  def limit(self, capacity: float) -> None:
+    """Keeps at most so many bytes from here on."""
+    with self._lock:
+      self._capacity = capacity
+      self._drop()
+
+  def _drop(self) -> None:
+    while self._bytes > self._capacity:
+      self._bytes -= self._frames.popitem(last=False)[1].nbytes
 
   @property
   def nbytes(self) -> int:

@@ -17,6 +17,7 @@ from vipjax.videos.access import (
   CONTAINER_SUFFIXES,
   IMAGE_SUFFIXES,
   VIDEO_SUFFIXES,
+  decoding,
   listed,
   with_suffix,
 )
@@ -111,24 +112,32 @@ class ArraySource(EvenSource):
   def __init__(self, path: pathlib.Path, metadata: Mapping[str, Any]):
     self._path, self._given = path, located(path, metadata)
 
-  @functools.cached_property
-  def _video(self) -> Video:
-    return read_array(self._path, 1, None)
+  @property
+  def _frames(self) -> np.ndarray:
+    with decoding(self._path):
+      modified = self._path.stat().st_mtime_ns
+    return _last_array(self._path, modified)
 
   @functools.cached_property
   def metadata(self) -> Mapping[str, Any]:
     return {"fps": read_fps(self._path), **self._given}
 
-  @property
+  @functools.cached_property
   def length(self) -> int:
-    return len(self._video.frames)
+    return len(self._frames)
 
   def take(self, positions: Sequence[int]) -> np.ndarray:
-    return self._video.frames[list(positions)]
+    return self._frames[list(positions)]
 
   def read(self, frame_stride: int, max_frames: int | None) -> Video:
     video = read_array(self._path, frame_stride, max_frames)
     return apply_metadata(video, self._given, frame_stride)
+
+
+@functools.lru_cache(maxsize=1)
+def _last_array(path: pathlib.Path, modified: int) -> np.ndarray:
+  """The frames of a file, kept while it is read piece by piece; `modified` tells its versions."""
+  return read_array(path, 1, None).frames
 
 
 class ImagesSource(EvenSource):
