@@ -12,7 +12,8 @@ import numpy as np
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation.curves import distance_curves
-from vipjax.evaluation.measure_off_path import Rollout, measure_off_path, roll_out
+from vipjax.evaluation.measure_off_path import measure_off_path, roll_out
+from vipjax.evaluation.off_path import Rollout
 from vipjax.finetune import make_encoder
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError

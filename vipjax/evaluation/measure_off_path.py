@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -43,26 +43,10 @@ _HACKS = 8
 _CHUNK = 16
 
 
-class Rollout(NamedTuple):
-  """Frames that some policy led to, and how far along they are.
-
-  Attributes:
-    kind: as in `off_path.States`.
-    films: what each view shows of it, with and, if need be, without the robot; T frames each.
-    hand: float [T], metres from the hand to the object.
-    object: float [T], metres of the object to its target.
-  """
-
-  kind: str
-  films: list[Video]
-  hand: np.ndarray
-  object: np.ndarray
-
-
 def measure_off_path(
   config: ml_collections.ConfigDict,
   workdir: pathlib.Path,
-  rollouts: Iterable[Rollout] | None = None,
+  rollouts: Iterable[off_path.Rollout] | None = None,
 ) -> dict[str, Any]:
   """Correlation of the value with true progress over rollouts that leave the expert's path.
 
@@ -124,7 +108,7 @@ def measure_off_path(
 
 def roll_out(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, size: int, free: bool
-) -> Iterator[Rollout]:
+) -> Iterator[off_path.Rollout]:
   """The rollouts of `measure_off_path`, one after another.
 
   They depend on the config and, if the run has one, on its policy, and not on its encoder.
@@ -154,7 +138,7 @@ def roll_out(
             act=actor or _act(kind, env, seed), episode=episode,
             at_frame=lambda env=env, noted=noted: noted.append(env.distances()),
           )  # fmt: skip
-          yield Rollout(kind, films, *np.array(noted).T)
+          yield off_path.Rollout(kind, films, *np.array(noted).T)
           progress.update()
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vipjax.evaluation import statistics
 from vipjax.runtime.errors import UserError
+from vipjax.types import Video
 
 # Progress as one number: with -(2 x hand + 10 x object) as the reward SAC opens the window.
 _HAND_WEIGHT, _OBJECT_WEIGHT = 2.0, 10.0
@@ -25,6 +26,22 @@ _FEWEST = 10
 POLICY = "policy"
 # Kinds of rollouts that an expert begins; the others never had the task in mind.
 _DISTURBED = ("perturbed", "abandoned")
+
+
+class Rollout(NamedTuple):
+  """Frames that some policy led to, and how far along they are.
+
+  Attributes:
+    kind: as in `States`.
+    films: what each view shows of it, with and, if need be, without the robot; T frames each.
+    hand: float [T], metres from the hand to the object.
+    object: float [T], metres of the object to its target.
+  """
+
+  kind: str
+  films: list[Video]
+  hand: np.ndarray
+  object: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
