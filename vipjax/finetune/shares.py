@@ -45,8 +45,6 @@ class VideoStore:
 class StoredFrames:
   """Frames like an array, uint8 [T, H, W, 3], decoded when they are indexed."""
 
-  dtype = np.dtype(np.uint8)
-
   def __init__(self, store: VideoStore, row: int, shape: tuple[int, ...], source: str):
     self._store, self._row, self._source = store, row, source
     self.shape = shape

@@ -30,8 +30,10 @@ def make_video_set(videos: Sequence[Video], size: int | None = None) -> VideoSet
   if not videos:
     raise UserError("expected at least one video, but got none: check the path and the selection.")
   videos = [
-    dataclasses.replace(video, frames=check_frames(video.frames, f"the frames of {name}"))
-    for video, name in zip(videos, map(describe, videos, range(len(videos))), strict=True)
+    dataclasses.replace(
+      video, frames=check_frames(video.frames, f"the frames of {describe(video, index)}")
+    )
+    for index, video in enumerate(videos)
   ]
   if size is not None:
     videos = [dataclasses.replace(video, frames=fit_square(video.frames, size)) for video in videos]
