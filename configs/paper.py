@@ -158,6 +158,19 @@ def get_config() -> ConfigDict:
   config.policy.checkpoint_every = 50_000  # environment steps
   config.policy.max_skipped = 1000  # updates in a row that are not finite before it stops
   config.policy.check_replicas = True  # as in finetune
+  # The encoder may go on learning beside the policy: from the task's videos and from the policy's
+  # own episodes, filmed with and without the robot, with the losses of `finetune`. The rewards of
+  # what the replay remembers are then computed anew (docs/results/online.md).
+  config.policy.online = ConfigDict()
+  config.policy.online.every = 0  # environment steps from one time to the next; 0: never
+  config.policy.online.steps = 50  # updates each time
+  config.policy.online.learning_rate = 1e-4  # of all layers, constant
+  config.policy.online.clips = 8  # further clips per batch from the policy's latest episodes
+  config.policy.online.recent = 9  # how many episodes these are
+  config.policy.online.best = 2  # episodes of the highest return that join the task's videos
+  # Of the file with the frames that the policy has seen. The replay remembers no more transitions
+  # than have their frames there.
+  config.policy.online.frames_mb = 4096
 
   config.reward = ConfigDict()
   config.reward.form = "difference"  # V' - V; or "discounted", "value"

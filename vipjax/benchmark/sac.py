@@ -151,6 +151,8 @@ class EmptyVectorEnv:
 class NoReward:
   """Stands in for EmbeddingReward: rewards of 0 and nothing to embed."""
 
+  num_channels = 0
+
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros(len(frames), np.float32), np.zeros((len(frames), 1), np.float32)
 

@@ -1,16 +1,19 @@
 """Fine-tuning a value function on a few videos of one task."""
 
 from vipjax.finetune.run import (
+  check_cycles,
   finetune,
   load_videos,
   make_encoder,
   make_settings,
   step_devices,
   steps_per_dispatch,
+  with_state,
 )
 from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.finetune.step import (
   TrainState,
+  frames_per_step,
   init_state,
   make_train_step,
   repeat,
@@ -20,7 +23,9 @@ __all__ = [
   "Settings",
   "TccSettings",
   "TrainState",
+  "check_cycles",
   "finetune",
+  "frames_per_step",
   "init_state",
   "load_videos",
   "make_encoder",
@@ -29,4 +34,5 @@ __all__ = [
   "repeat",
   "step_devices",
   "steps_per_dispatch",
+  "with_state",
 ]

@@ -130,7 +130,8 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       "fine_tuned_from": config.encoder.init,
       "steps": int(state.step),
     }
-    _save(workdir / "encoder", value, state, trained_on)
+    trained = with_state(value, state).replace(metadata={**value.metadata, **trained_on})
+    encoder.save(workdir / "encoder", trained, overwrite=True)
     run_folder.mark_done(workdir, STAGE, result, preparing + facts["seconds"])
   return result
 
@@ -179,12 +180,12 @@ def placed(batch: Fed, devices: list[jax.Device]) -> Fed:
   return rest._replace(pixels=parallel.split(batch.pixels, devices))
 
 
-def _save(folder: pathlib.Path, value: ValueFunction, state: TrainState, facts: dict) -> None:
+def with_state(value: ValueFunction, state: TrainState) -> ValueFunction:
+  """The value function with what training has made of its variables."""
   variables = {"params": state.params}
   if state.batch_stats:
     variables["batch_stats"] = state.batch_stats
-  value = value.replace(variables=jax.device_get(variables), metadata={**value.metadata, **facts})
-  encoder.save(folder, value, overwrite=True)
+  return value.replace(variables=jax.device_get(variables))
 
 
 def _named(videos: list[Video]) -> list[str]:

@@ -75,6 +75,13 @@ def additions(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
       "Unlabelled videos of random motion teach the embedding what lies off the expert's path.",
     ),
     (
+      "policy.online.every",
+      policy.online.every,
+      0,
+      "The encoder goes on learning from the policy's own episodes, which leave the expert's path; "
+      "published as a wish.",
+    ),
+    (
       "encoder.init_scale",
       config.encoder.init_scale,
       1.0,

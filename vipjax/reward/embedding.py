@@ -7,7 +7,9 @@ reward of a step is the change of the potential, V(o', g) - V(o, g).
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -98,15 +100,37 @@ class EmbeddingReward:
     factors = np.asarray(weights, np.float32)
     if not (np.isfinite(factors).all() and (factors >= 0).all() and factors.sum() > 0):
       raise UserError(f"expected channel weights >= 0 with a sum above 0, got {list(weights)}.")
+    if self.settings.normalise == "first_frame" and first_frames is None:
+      raise UserError(
+        "expected first frames, from which normalise='first_frame' measures, got none; pass them "
+        "or set normalise to 'none'."
+      )
+    devices = jax.local_devices()[:1] if devices is None else devices
+    self._place = functools.partial(parallel.replicate, devices=devices)
+    self._compute = parallel.compile_map(_make_compute(value), devices)
+    self._goals, self._firsts, self._weights = list(goals), firsts, factors
+    self._common = self._measured_by(value)
+
+  def with_value(self, value: ValueFunction) -> EmbeddingReward:
+    """The same reward of a value function with other variables; compiles nothing anew.
+
+    Args:
+      value: of the same architecture and preprocessing.
+
+    Raises:
+      UserError: as the constructor does.
+    """
+    other = copy.copy(self)
+    other._common = other._measured_by(value)
+    return other
+
+  def _measured_by(self, value: ValueFunction):
+    """What all states are compared with, on the devices: variables, goals' embeddings, factors."""
+    factors = self._weights
     if self.settings.normalise == "first_frame":
-      if first_frames is None:
-        raise UserError(
-          "expected first frames, from which normalise='first_frame' measures, got none; pass them "
-          "or set normalise to 'none'."
-        )
       starts = np.array([
         value.distance(first[None], goal, self.settings.goals)[0]
-        for first, goal in zip(firsts, goals, strict=True)
+        for first, goal in zip(self._firsts, self._goals, strict=True)
       ])  # fmt: skip
       if not (starts > 1e-6).all():
         raise UserError(
@@ -114,14 +138,10 @@ class EmbeddingReward:
           "shows nothing that the value function sees, or starts at its goal."
         )
       factors = factors / starts
-    embedded = [value.embed(goal if goal.ndim == 4 else goal[None]) for goal in goals]
+    embedded = [value.embed(goal if goal.ndim == 4 else goal[None]) for goal in self._goals]
     if self.settings.goals == "mean":
       embedded = [each.mean(axis=0, keepdims=True) for each in embedded]
-    self._goals = [jnp.asarray(each) for each in embedded]
-    self._factors = jnp.asarray(factors, jnp.float32)
-    devices = jax.local_devices()[:1] if devices is None else devices
-    self._variables = parallel.replicate(value.variables, devices)
-    self._compute = parallel.compile_map(self._make_compute(value), devices)
+    return self._place((value.variables, embedded, factors.astype(np.float32)))
 
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Potential and distances of N states, embedded in one call.
@@ -137,7 +157,7 @@ class EmbeddingReward:
       raise UserError(
         f"expected frames [N, {self.num_channels}, H, W, 3], one per channel, got {frames.shape}."
       )
-    potential, distances = self._compute(self._variables, frames)
+    potential, distances = self._compute(self._common, frames)
     return np.asarray(potential), np.asarray(distances)
 
   def reward(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
@@ -151,18 +171,20 @@ class EmbeddingReward:
       change = next_potential - potential
     return (settings.scale * change).astype(np.float32)
 
-  def _make_compute(self, value: ValueFunction):
-    embed = value.embed_fn
 
-    def compute(variables, frames):
-      embeddings = embed(variables, frames)
-      distances = jnp.stack(
-        [
-          jnp.min(jnp.linalg.norm(embeddings[:, c, None] - goals[None], axis=-1), axis=1)
-          for c, goals in enumerate(self._goals)
-        ],
-        axis=1,
-      )
-      return -jnp.sum(distances * self._factors[None], axis=1), distances
+def _make_compute(value: ValueFunction):
+  embed = value.embed_fn
 
-    return compute
+  def compute(common, frames):
+    variables, goals, factors = common
+    embeddings = embed(variables, frames)
+    distances = jnp.stack(
+      [
+        jnp.min(jnp.linalg.norm(embeddings[:, c, None] - each[None], axis=-1), axis=1)
+        for c, each in enumerate(goals)
+      ],
+      axis=1,
+    )
+    return -jnp.sum(distances * factors[None], axis=1), distances
+
+  return compute

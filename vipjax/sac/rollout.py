@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -77,11 +77,15 @@ class Tick(NamedTuple):
     state: the state after it.
     metrics: scalars of the last updates; {} before the first.
     episodes: one dict per episode that ended at this step: "return", "distance", "success".
+    step: what the environments made of it.
+    first_frames: uint8 [N, C, H, W, 3], of the first states, with the first step; else None.
   """
 
   state: LoopState
   metrics: dict[str, Any]
   episodes: list[dict[str, float]]
+  step: Step
+  first_frames: np.ndarray | None
 
 
 def init_loop(key: jax.Array, agent: SacState, capacity: int, env: FrameVectorEnv) -> LoopState:
@@ -115,15 +119,18 @@ def learn(
   loop: LoopSettings,
   seed: int,
   devices: Sequence[jax.Device] | None = None,
-) -> Iterator[Tick]:
+) -> Generator[Tick, tuple[LoopState, EmbeddingReward] | None, None]:
   """Runs for ever; the caller logs, saves and stops.
+
+  To change the reward on the way, send a state, the last tick's with what the new reward changes
+  in it, and that reward: the loop goes on with these.
 
   While the workers step and draw, the agent embeds what they drew in the step before and updates:
   an action needs the observation alone. When a tick is handed out the workers are already on the
   next step, which `Tick.state` knows nothing of.
 
   Args:
-    env: the environments, one channel per channel of the reward.
+    env: the environments, one channel per channel of the reward; further ones are for the caller.
     reward: computes the rewards.
     state: where to start; its buffers are donated to the first update.
     sac: hyperparameters of the agent.
@@ -138,17 +145,21 @@ def learn(
     make_update_many(num_actions, sac, loop.updates_per_step, len(devices)), devices
   )
   insert = parallel.compile_step(lambda replay, new: (replay_lib.add(replay, new), {}), devices)
-  agent, replay = parallel.replicate((state.agent, state.replay), devices)
-  state = state._replace(agent=agent, replay=replay)
+
+  def placed(state):
+    agent, replay = parallel.replicate((state.agent, state.replay), devices)
+    return state._replace(agent=agent, replay=replay)
 
   def add(replay, new):
     return insert(replay, parallel.replicate(new, devices))[0]
 
+  state, frames = placed(state), None
   if state.env_steps:
     env.restore(state.episodes)
   else:
     observation, frames = env.reset(seed)
-    state = state._replace(observation=observation, potential=reward.potential(frames)[0])
+    potential, _ = _potential(reward, frames)
+    state = state._replace(observation=observation, potential=potential)
   metrics, waiting = {}, None
   try:
     while True:
@@ -163,7 +174,10 @@ def learn(
       place = env.step_async(action)
       if waiting:
         state, ended = _account(reward, add, state, *waiting, place)
-        yield Tick(state, metrics, ended)
+        sent = yield Tick(state, metrics, ended, waiting[1], frames)
+        frames = None
+        if sent is not None:
+          state, reward = placed(sent[0]), sent[1]
       if env_steps >= loop.warmup_steps:
         agent, metrics = update(state.agent, state.replay)
         state = state._replace(agent=agent)
@@ -176,7 +190,7 @@ def _account(
   reward: EmbeddingReward, add, state: LoopState, action: np.ndarray, step: Step, place: Episodes
 ) -> tuple[LoopState, list[dict[str, float]]]:
   """Embeds what a step drew and stores its transitions; also the episodes that it ended."""
-  potential, distances = reward.potential(step.frames)
+  potential, distances = _potential(reward, step.frames)
   rewards = reward.reward(state.potential, potential)
   replay = add(
     state.replay,
@@ -199,7 +213,7 @@ def _account(
     for i in np.flatnonzero(step.truncated)
   ]
   if step.truncated.any():
-    potential, _ = reward.potential(step.reset_frames)
+    potential, _ = _potential(reward, step.reset_frames)
   state = state._replace(
     env_steps=state.env_steps + len(action),
     replay=replay,
@@ -210,6 +224,11 @@ def _account(
     succeeded=succeeded & ~step.truncated,
   )
   return state, ended
+
+
+def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Of the reward's own channels, which come first."""
+  return reward.potential(frames[:, : reward.num_channels])
 
 
 def evaluate_policy(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import pathlib
 import time
 from typing import Any, NamedTuple
@@ -14,15 +13,9 @@ import ml_collections
 import numpy as np
 
 from vipjax import encoder
-from vipjax.envs import (
-  FrameVectorEnv,
-  RobotEnv,
-  Stream,
-  env_options,
-  episode_seed,
-  record_episode,
-)
+from vipjax.envs import FrameVectorEnv, RobotEnv, Stream, episode_seed, record_episode
 from vipjax.finetune import load_videos
+from vipjax.reward import EmbeddingReward
 from vipjax.runtime import parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
@@ -33,6 +26,8 @@ from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
 from vipjax.sac.goals import channel_goals, make_reward, policy_views, record_goals
+from vipjax.sac.online import filmed
+from vipjax.sac.options import agent_options, make_online, online_settings, sac_settings
 from vipjax.sac.rollout import (
   LoopSettings,
   LoopState,
@@ -55,7 +50,8 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
 
   The reward is that of `encoder/` in the run folder and the goal frames of its videos. Success is
   logged and used for nothing: the policy that is kept is the one with the highest evaluation
-  *return*. Writes metrics, checkpoints and `policy/` (final.mp4, actor).
+  *return*. Writes metrics, checkpoints and `policy/` (final.mp4, actor; and, where the encoder
+  goes on learning meanwhile, config.policy.online, `encoder/` as it ended up).
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -87,17 +83,23 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   videos = load_videos(config, workdir)
   reward, channels, size = make_reward(config, value, videos, devices)
   record_goals(workdir / "policy", value, channel_goals(config, videos), config.reward.goals)
-  sac = _sac_settings(policy)
+  sac = sac_settings(policy)
   options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)
+  seen = filmed(channels) if online_settings(config).every else channels
+  own_frames = workdir / "policy" / "own_frames.bin"
   with (
-    FrameVectorEnv(options, policy.num_envs, channels, size) as env,
+    FrameVectorEnv(options, policy.num_envs, seen, size) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
+    make_online(config, own_frames, value, videos, env, (len(seen), size, size, 3))
+    or contextlib.nullcontext() as online,
   ):
-    state = _initial_state(config, env, sac)
-    learnt = _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devices)
-    kept = learnt.kept
+    state = _initial_state(config, env, sac, online)
+    learnt = _learn(
+      config, workdir, env, eval_env, reward, sac, state, online, checkpoints, devices
+    )
+    kept, reward = learnt.kept, learnt.reward
     final = evaluate_policy(eval_env, reward, kept["actor"], sac, policy.final_episodes, final_seed)
     peak_memory_mb()  # it remembers the most seen: asked for at the end, the workers are gone
   with FrameVectorEnv({**options, "placement": None}, 10, channels, size) as moved_env:
@@ -105,6 +107,8 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
       moved_env, reward, kept["actor"], sac, policy.final_episodes, final_seed
     )
   save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
+  if online:
+    encoder.save(workdir / "policy" / "encoder", online.value, overwrite=True)
   film = _film(config, kept["actor"], sac, _FINAL_SIZE)
   path = workdir / "policy" / "final.mp4"
   write_video(path, film.frames, fps=film.fps, crf=23, overwrite=True)
@@ -124,15 +128,22 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     "env_steps_per_second": learnt.env_steps / max(learnt.seconds, 1e-9),
   }
   seconds = learnt.seconds + (time.monotonic() - started - learnt.seconds_here)
+  if online:
+    result["encoder_updates"] = online.updates
   run_folder.mark_done(workdir, STAGE, result, seconds)
+  own_frames.unlink(missing_ok=True)  # of no use but for going on
   # As it is read back, so that a later call returns the same (NaN is None in JSON).
   return run_folder.stage_result(workdir, STAGE)
 
 
 class _Learnt(NamedTuple):
-  """kept: the best policy. env_steps: all. seconds: with those before a resume; and without."""
+  """kept: the best policy. env_steps: all. seconds: with those before a resume; and without.
+
+  reward: as it is at the end, which online training changes.
+  """
 
   kept: dict[str, Any]
+  reward: EmbeddingReward
   env_steps: int
   seconds: float
   seconds_here: float
@@ -147,7 +158,9 @@ def policy_devices() -> list[jax.Device]:
   return devices if devices[0].platform != "cpu" else devices[:1]
 
 
-def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devices) -> _Learnt:
+def _learn(
+  config, workdir, env, eval_env, reward, sac, state, online, checkpoints, devices
+) -> _Learnt:
   """Learns to the end, or from the last checkpoint to the end."""
   policy = config.policy
   kept = {
@@ -156,11 +169,24 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devi
     "step": np.int32(0),
     "last_success": np.float32(0.0),
   }
-  restored = checkpoints.restore_latest({"loop": state, "kept": kept})
-  earlier, episodes = 0.0, []
+
+  def everything(loop):
+    return {"loop": loop, "kept": kept} | ({"online": online.state} if online else {})
+
+  def evaluate(actor):
+    return evaluate_policy(
+      eval_env, reward, actor, sac, policy.eval_episodes,
+      episode_seed(Stream.EVALUATION, config.seed),
+    )  # fmt: skip
+
+  restored = checkpoints.restore_latest(everything(state))
+  earlier, episodes, changed = 0.0, [], None
   if restored:
     state, kept = restored[1]["loop"], restored[1]["kept"]
     earlier, episodes = restored[2]["seconds"], restored[2]["episodes"]
+  if restored and online:
+    online.state = restored[1]["online"]
+    reward = reward.with_value(online.value)
   first = done = int(state.env_steps)
   loop = LoopSettings(updates_per_step=policy.updates_per_step, warmup_steps=policy.warmup_steps)
   ticks = learn(env, reward, state, sac, loop, episode_seed(Stream.TRAINING, config.seed), devices)
@@ -171,17 +197,22 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devi
     progress = stack.enter_context(Progress(policy.steps, STAGE, initial=first))
     preemption = stack.enter_context(Preemption())
     while done < policy.steps:
-      tick = next(ticks)
+      tick, changed = ticks.send(changed), None
       _require_finite(tick, policy.max_skipped)
       before, done = done, int(tick.state.env_steps)
       episodes = (episodes + tick.episodes)[-2 * policy.num_envs :]
       progress.update(done - before, **_shown(episodes, kept))
       last = done >= policy.steps
+      if online:
+        online.see(tick)
+      if online and not last and online.due(before, done):
+        loop_state, reward, row = online.learn(tick.state, reward)
+        tick, changed = tick._replace(state=loop_state), (loop_state, reward)
+        if kept["step"]:  # Returns under another reward are no match for those to come.
+          kept["return"] = np.float32(evaluate(kept["actor"])["return"])
+        writer.write(done, row)
       if last or done // policy.eval_every > before // policy.eval_every:
-        row = evaluate_policy(
-          eval_env, reward, tick.state.agent.actor, sac, policy.eval_episodes,
-          episode_seed(Stream.EVALUATION, config.seed),
-        )  # fmt: skip
+        row = evaluate(tick.state.agent.actor)
         kept["last_success"] = np.float32(row["success"])
         if row["return"] > kept["return"]:
           actor = jax.tree.map(jnp.array, tick.state.agent.actor)
@@ -196,7 +227,7 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devi
           check_replicas((tick.state.agent, tick.state.replay), done)
         seconds = earlier + time.monotonic() - started
         facts = {"seconds": seconds, "episodes": episodes}
-        checkpoints.save(done, {"loop": tick.state, "kept": kept}, facts)
+        checkpoints.save(done, everything(tick.state), facts)
       if due and not last and not stop:
         film = _film(config, tick.state.agent.actor, sac, _GLANCE)
         writer.film(done, "episode", film.frames, film.fps)
@@ -204,7 +235,7 @@ def _learn(config, workdir, env, eval_env, reward, sac, state, checkpoints, devi
         preemption.exit(STAGE, done)
   ticks.close()
   here = time.monotonic() - started
-  return _Learnt(kept, done, earlier + here, here)
+  return _Learnt(kept, reward, done, earlier + here, here)
 
 
 def _skipped(tick: Tick) -> dict[str, int]:
@@ -240,42 +271,13 @@ def _shown(episodes, kept) -> dict[str, float]:
   return shown
 
 
-def _initial_state(config, env: FrameVectorEnv, sac: SacSettings) -> LoopState:
+def _initial_state(config, env: FrameVectorEnv, sac: SacSettings, online) -> LoopState:
   key = jax.random.key(config.seed)
   acting, own = (jax.random.fold_in(key, stream) for stream in (_ACTING_STREAM, _AGENT_STREAM))
   agent = init_agent(own, env.observation_space.shape[0], env.action_space.shape[0], sac)
   # A run never fills more than its own steps: what is not needed is not allocated.
   capacity = max(min(config.policy.replay_capacity, config.policy.steps), env.num_envs)
-  return init_loop(acting, agent, capacity, env)
-
-
-def _sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
-  return SacSettings(
-    hidden=tuple(policy.hidden),
-    batch_size=policy.batch_size,
-    discount=policy.discount,
-    target_rate=policy.target_rate,
-    learning_rate=policy.learning_rate,
-    init_temperature=policy.init_temperature,
-    min_temperature=policy.min_temperature,
-    target_entropy=policy.target_entropy,
-  )
-
-
-def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """RobotEnv's options for the agent: frames drawn as the videos were, actions held.
-
-  Holding an action makes exploring torques add up instead of cancelling, and saves frames.
-  """
-  options = {**env_options(config.env), "quality": config.record.quality}
-  repeat = config.policy.action_repeat
-  if not 1 <= repeat <= config.env.horizon:
-    raise UserError(
-      f"expected config.policy.action_repeat from 1 to the horizon {config.env.horizon}, got "
-      f"{repeat}."
-    )
-  control_step = inspect.signature(RobotEnv).parameters["frame_skip"].default
-  return options | {"frame_skip": control_step * repeat, "horizon": config.env.horizon // repeat}
+  return init_loop(acting, agent, online.capacity if online else capacity, env)
 
 
 def _film(config, actor: Any, sac: SacSettings, size: int) -> Video:

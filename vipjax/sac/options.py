@@ -1,0 +1,91 @@
+"""What a config says of the agent, of its environments and of how the encoder learns beside it."""
+
+from __future__ import annotations
+
+import inspect
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import ml_collections
+
+from vipjax.encoder import ValueFunction
+from vipjax.envs import FrameVectorEnv, RobotEnv, env_options
+from vipjax.finetune import make_settings
+from vipjax.runtime.errors import UserError
+from vipjax.sac.agent import SacSettings
+from vipjax.sac.online import OnlineSettings, OnlineTraining
+from vipjax.types import Video
+
+_ONLINE_STREAM = 4
+
+
+def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """RobotEnv's options for the agent: frames drawn as the videos were, actions held.
+
+  Holding an action makes exploring torques add up instead of cancelling, and saves frames.
+  """
+  options = {**env_options(config.env), "quality": config.record.quality}
+  repeat = config.policy.action_repeat
+  if not 1 <= repeat <= config.env.horizon:
+    raise UserError(
+      f"expected config.policy.action_repeat from 1 to the horizon {config.env.horizon}, got "
+      f"{repeat}."
+    )
+  control_step = inspect.signature(RobotEnv).parameters["frame_skip"].default
+  return options | {"frame_skip": control_step * repeat, "horizon": config.env.horizon // repeat}
+
+
+def sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
+  """The agent's hyperparameters from the `policy` section."""
+  return SacSettings(
+    hidden=tuple(policy.hidden),
+    batch_size=policy.batch_size,
+    discount=policy.discount,
+    target_rate=policy.target_rate,
+    learning_rate=policy.learning_rate,
+    init_temperature=policy.init_temperature,
+    min_temperature=policy.min_temperature,
+    target_entropy=policy.target_entropy,
+  )
+
+
+def online_settings(config: ml_collections.ConfigDict) -> OnlineSettings:
+  """How the encoder goes on learning, from `policy.online`; raises UserError for bad values."""
+  return OnlineSettings(**config.policy.online)
+
+
+def make_online(
+  config: ml_collections.ConfigDict,
+  path: pathlib.Path,
+  value: ValueFunction,
+  videos: Sequence[Video],
+  env: FrameVectorEnv,
+  shape: tuple[int, ...],
+) -> OnlineTraining | None:
+  """The encoder's training beside the policy's; None where the config asks for none.
+
+  Args:
+    config: keys as declared in configs/paper.py.
+    path: of the file of frames.
+    value: the encoder.
+    videos: the task's.
+    env: the environments.
+    shape: [C, H, W, 3], of the frames of one.
+  """
+  online, policy = online_settings(config), config.policy
+  if not online.every:
+    return None
+  return OnlineTraining(
+    online,
+    make_settings(config.finetune),
+    jax.random.fold_in(jax.random.key(config.seed), _ONLINE_STREAM),
+    value,
+    videos,
+    path,
+    (env.num_envs, *shape),
+    min(policy.replay_capacity, policy.steps),
+    env.horizon,
+    2 * policy.checkpoint_every,  # two checkpoints are kept
+  )
