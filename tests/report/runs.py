@@ -59,6 +59,7 @@ def write_finished_run(workdir):
     {"step": 1, "stage": "finetune", "loss": 3.0, "vip_loss": 2.0, "tcc_loss": None},
     {"step": 2, "stage": "finetune", "loss": 2.0, "vip_loss": 1.0, "tcc_loss": 0.5},
     {"step": 9, "stage": "policy", "success": 0.0, "return": 0.1, "train_distance": 3.0},
+    {"step": 12, "stage": "policy", "online_loss": 0.5},
     {"step": 18, "stage": "policy", "success": 1.0, "return": 2.0, "train_distance": 1.0},
   ]
   (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

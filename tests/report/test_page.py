@@ -76,6 +76,7 @@ def test_it_tells_what_the_run_came_to(page):
     "left, without the robot, 24x32: videos/a.mp4, last frame",
     "Of several for one picture the nearest counts.",
     f"doubtful {HOSTILE}",
+    "from the policy's own episodes, after 12 environment steps",
   ):
     assert words in page.text, words
   assert "not run" not in page.text

@@ -36,6 +36,10 @@ CAPTIONS = {
     "success is the simulator's and only logged."
   ),
 }
+_LEARNT_ON = (
+  "The encoder learnt on from the policy's own episodes, after {} environment steps: returns "
+  "before and after each are of different rewards, and their curve may jump."
+)
 ALTERNATIVES = {
   "curves": "Curves of the distance to the goal over time, before and after fine-tuning",
   "frames": "Strips of frames of the recorded videos, with and without the robot",
@@ -242,6 +246,9 @@ def policy(run: Run, picture: Safe | None) -> Safe:
   else:
     charts = players.metrics(run.policy, plots.LEARNING, "environment steps", picture)
     parts = [charts, element("p", CAPTIONS["learning"], class_="sub")]
+    changes = [f"{row['step']:,}" for row in run.policy if row.get("online_loss") is not None]
+    if changes:
+      parts.append(element("p", _LEARNT_ON.format(", ".join(changes)), class_="sub"))
   if run.policy_video is None:
     parts.append(not_run("there is no film of the final policy yet."))
   else:
