@@ -90,7 +90,7 @@ def test_going_on_from_an_index_reads_the_same(tmp_path, lost):
   assert len(moments) - count <= 5
   frames.close()
   again = opened(tmp_path, steps=5, rows=7, spare=5)
-  again.index = type(again.index)(*saved)
+  again.restore(type(again.index)(*saved))
   moments = moments[:count]
   for step in again.known_steps():
     for row in again.rows_of(step):
@@ -118,9 +118,8 @@ def test_a_full_disk_and_a_lost_file_are_one_sentence_each(tmp_path, monkeypatch
     patch.setattr(os, "pwrite", lambda *unused: 3)
     with pytest.raises(UserError, match=r"the disk is full"):
       play(frames, [3], [moment(0)] * 4)
-  index = frames.index
+  index = frames.save()
+  opened(tmp_path).restore(index)
   (tmp_path / "frames.bin").unlink()
-  again = opened(tmp_path)
-  again.index = index
   with pytest.raises(UserError, match=r"not all there: put the file back"):
-    again.read(1)
+    opened(tmp_path).restore(index)

@@ -6,17 +6,20 @@ what the policy has done of late, filmed with and without the robot:
 - its latest episodes are background clips of the VIP loss. By their pairs with the videos' goals,
   VIP's negatives, the value of states where the policy loiters falls (arXiv:2210.00030, whose dual
   takes its transitions from any data);
-- its best episodes, by their return under the embedding reward, join the task's videos, in VIP's
-  clips and in TCC's cycles.
+- its best episodes, by how much nearer to the goal they end under the embedding reward, join the
+  task's videos, in VIP's clips and in TCC's cycles, up to where they are nearest to it.
 
 Then the rewards of what the replay remembers are computed anew. Nothing but frames is used.
+
+VIP's reward is -1 a frame, so the videos should have about as many frames a second as the policy
+takes actions; in configs/demo.py they have 1.5 times as many.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import pathlib
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -60,7 +63,7 @@ class OnlineSettings:
     clips: of the agent's latest episodes in each batch of the VIP loss; 0 for none.
     recent: how many latest episodes these are from; at least 1 where there are clips.
     best: how many of its best episodes join the task's videos; 0 for none.
-    frames_mb: MiB of the file of frames, on which depends how much the replay remembers.
+    frames_mb: MiB of the file of frames. The replay remembers no more than has its frames there.
 
   Raises:
     UserError: one of them is out of its range, or the agent's episodes would not be used at all.
@@ -104,11 +107,80 @@ def filmed(channels: Sequence[Channel]) -> list[Channel]:
   return [*channels, *(each for each in counterparts if each not in channels)]
 
 
+class Room(NamedTuple):
+  """What the file of frames holds.
+
+  Attributes:
+    steps: of all environments together, whose frames are all there.
+    rows: that takes.
+    spare: rows beyond, as `OwnFrames` has them.
+  """
+
+  steps: int
+  rows: int
+  spare: int
+
+
+def plan_room(
+  online: OnlineSettings,
+  row_shape: tuple[int, ...],
+  horizon: int,
+  replay: int,
+  run: int,
+  since_checkpoint: int,
+) -> Room:
+  """How many steps the file can hold.
+
+  Args:
+    online: gives the file's size and the episodes that must fit.
+    row_shape: [N, C, H, W, 3].
+    horizon: steps in an episode.
+    replay: transitions that the replay would hold.
+    run: environment steps of the whole run.
+    since_checkpoint: environment steps that may be taken again on resume.
+
+  Raises:
+    UserError: the file, the replay or the run is too small for the episodes.
+  """
+  num_envs, row_bytes = row_shape[0], int(np.prod(row_shape))
+  # Environments that diverge begin anew alone, so that each may bring rows of its own resets.
+  rows_per_step = 1 + min(1.0, num_envs / horizon)
+
+  def rows_of(transitions: int) -> int:
+    return math.ceil(-(-transitions // num_envs) * rows_per_step) + 1
+
+  # One more per environment: the one that began before what is known is not whole.
+  wanted = (-(-_enough(online) // num_envs) + 1) * horizon * num_envs
+  if min(replay, run) < wanted:
+    raise UserError(
+      f"expected config.policy.steps and replay_capacity of at least {wanted} for "
+      f"{_enough(online)} of the policy's own episodes, got {min(replay, run)}: raise them, or "
+      "lower config.policy.online.recent and best."
+    )
+  fits, asked = online.frames_mb * 2**20 // row_bytes, rows_of(min(replay, run))
+  whole = replay >= run and asked <= fits
+  spare = 0 if whole else rows_of(since_checkpoint)  # what is never overwritten needs none
+  rows = min(asked, fits - spare)
+  if rows < rows_of(wanted):
+    need = min(rows_of(wanted) + rows_of(since_checkpoint), rows_of(run)) * row_bytes
+    raise UserError(
+      f"expected config.policy.online.frames_mb of at least {-(-need // 2**20)} for "
+      f"{_enough(online)} episodes and for going on after an interruption, got "
+      f"{online.frames_mb}: raise it, or lower config.policy.checkpoint_every."
+    )
+  steps = min(int((rows - 1) / rows_per_step), -(-min(replay, run) // num_envs))
+  return Room(steps, rows, spare)
+
+
+def _enough(online: OnlineSettings) -> int:
+  """How many finished episodes there must be."""
+  return max(online.recent if online.clips else 0, online.best)
+
+
 class OnlineTraining:
   """Learns from the agent's frames as they come.
 
   Attributes:
-    capacity: how many transitions the replay may hold, so that the frames of each are there.
     updates: how many it has made so far.
     frames: what the agent has seen.
   """
@@ -117,54 +189,33 @@ class OnlineTraining:
     self,
     online: OnlineSettings,
     settings: Settings,
+    max_skipped: int,
     key: jax.Array,
     value: ValueFunction,
     videos: Sequence[Video],
-    path: pathlib.Path,
-    shape: tuple[int, ...],
-    steps: int,
+    frames: OwnFrames,
     horizon: int,
-    spare_steps: int,
   ):
-    """Opens the file of frames and takes the encoder as it is.
+    """Takes the encoder as it is.
 
     Args:
       online: when and on what.
       settings: of the training step, of which online training changes the rates and the clips.
+      max_skipped: updates in a row that may not be finite.
       key: of the run.
       value: the encoder.
       videos: the task's.
-      path: of the file of frames.
-      shape: [N, C, H, W, 3], of the frames of a step; H = W.
-      steps: environment steps of the whole run.
+      frames: what the agent has seen; closed with this.
       horizon: steps in an episode.
-      spare_steps: environment steps that may be taken again on resume.
 
     Raises:
-      UserError: the file may not hold the episodes that are asked for, or TCC's cycles need more
-        videos than there are.
+      UserError: a video has a single frame, or TCC's cycles need more videos than there are.
     """
-    num_envs, num_channels, size = shape[:3]
-    self._online, self._videos = online, list(videos)
-    require_frames(self._videos)
-    # Rows are of steps and, where an episode ends, of the state to go on from.
-    remembered, spare = (
-      -(-count // num_envs) + -(-count // num_envs // horizon) + 2 for count in (steps, spare_steps)
-    )
-    fits = online.frames_mb * 2**20 // int(np.prod(shape))
-    rows = min(remembered, fits - spare)
-    wanted = -(-max(online.recent, online.best) // num_envs) * (horizon + 2)
-    if rows < wanted:
-      need = -(-(wanted + spare) * int(np.prod(shape)) // 2**20)
-      raise UserError(
-        f"expected config.policy.online.frames_mb of at least {need} for "
-        f"{max(online.recent, online.best)} episodes and for going on after an interruption, got "
-        f"{online.frames_mb}: raise it, or lower config.policy.checkpoint_every."
-      )
-    self.capacity = min(rows * horizon // (horizon + 1), -(-steps // num_envs)) * num_envs
-    self.frames = OwnFrames(path, shape, self.capacity // num_envs, rows, spare)
-    self._shape = (max(horizon + 1, max(len(v.frames) for v in videos)), size)
-    self._num_task = len(videos) + online.best * num_channels
+    num_channels, size = frames.shape[1:3]
+    self._online, self.frames, self._horizon = online, frames, horizon
+    self._value, self._max_skipped = value, max_skipped
+    require_frames(videos)
+    self._num_videos, self._num_task = len(videos), len(videos) + online.best * num_channels
     settings = dataclasses.replace(
       settings, learning_rate=online.learning_rate, head_learning_rate=0.0, decay_steps=0,
       background_clips=online.clips,
@@ -173,17 +224,25 @@ class OnlineTraining:
     self._devices = step_devices(frames_per_step(settings, self._num_task))
     step = make_train_step(value, settings, self._num_task, len(self._devices))
     self._step = parallel.compile_step(repeat(step, 1), self._devices)
-    self._value = value
     self._train = jax.tree.map(_held, init_state(key, value, settings, self._num_task))
+    # One shape at all times, for one program: the task's videos, the best episodes, the latest.
+    count = self._num_task + (online.recent * num_channels if online.clips else 0)
+    length = max(horizon + 1, *(len(video.frames) for video in videos))
+    self._videos = VideoSet(
+      np.zeros((count, length, size, size, 3), np.uint8), np.ones(count, np.int32)
+    )
+    for row, video in enumerate(videos):
+      self._fill(row, fit_square(video.frames, size))
 
   @property
   def state(self) -> OnlineState:
-    """For a checkpoint; set it to go on from one."""
-    return OnlineState(self._train, self.frames.index)
+    """For a checkpoint."""
+    return OnlineState(self._train, self.frames.save())
 
-  @state.setter
-  def state(self, state: OnlineState) -> None:
-    self._train, self.frames.index = state
+  def restore(self, state: OnlineState) -> None:
+    """Goes on from a checkpoint; raises UserError where the frames are gone."""
+    self._train = state.train
+    self.frames.restore(state.index)
 
   @property
   def updates(self) -> int:
@@ -204,8 +263,7 @@ class OnlineTraining:
   def due(self, before: int, now: int) -> bool:
     """Whether to learn at step `now` of the environments, when the last step was `before`."""
     every = self._online.every
-    enough = max(self._online.recent if self._online.clips else 0, self._online.best)
-    return now // every > before // every and len(self.frames.episodes()) >= enough
+    return now // every > before // every and len(self._whole_episodes()) >= _enough(self._online)
 
   def learn(
     self, state: LoopState, reward: EmbeddingReward
@@ -220,14 +278,17 @@ class OnlineTraining:
       The state with new rewards, potential and returns; the reward of the new encoder; metrics of
       the last update, and how the old rewards of the replay correlate with the new ones.
     """
-    videos = self._video_set(np.asarray(state.replay.transitions.reward), state)
-    videos = parallel.replicate(videos, self._devices)
+    self._film(reward)
+    if self._train.errors is not None:
+      # In the places of the best episodes there are others now.
+      self._train.errors[self._num_videos :] = -1
+    videos = parallel.replicate(self._videos, self._devices)
     train = parallel.replicate(self._train, self._devices)
     for _ in range(self._online.steps):
       train, rows = self._step(train, videos)
     # Off the devices, whose buffers the next updates donate.
     self._train = jax.tree.map(_held, train)
-    if self._train.skipped[1] >= self._online.steps:
+    if self._train.skipped[1] >= self._max_skipped:
       raise UserError(
         f"expected finite losses and gradients while the encoder learns beside the policy, but "
         f"{self._train.skipped[1]} updates in a row had none; the last checkpoint is from before: "
@@ -248,23 +309,38 @@ class OnlineTraining:
   def __exit__(self, *unused) -> None:
     self.frames.close()
 
-  def _video_set(self, rewards: np.ndarray, state: LoopState) -> VideoSet:
-    """The task's videos, the agent's best episodes, its latest ones."""
-    episodes = self.frames.episodes()
-    num_envs = len(state.returns)
+  def _film(self, reward: EmbeddingReward) -> None:
+    """Puts the best and the latest episodes behind the task's videos."""
+    episodes, row = self._whole_episodes(), self._num_videos
+    potential = functools.cache(functools.partial(_potential, reward, self.frames))
 
     def gained(episode: Episode) -> float:
-      steps = np.arange(episode.first, episode.last + 1)
-      return float(rewards[(steps * num_envs + episode.env) % len(rewards)].sum())
+      first, *_, last = self.frames.rows_of_episode(episode)
+      return float(potential(last)[episode.env] - potential(first)[episode.env])
 
-    best = sorted(episodes, key=gained, reverse=True)[: self._online.best]
-    recent = episodes[-self._online.recent :] if self._online.clips else []
-    length, size = self._shape
-    clips = [fit_square(video.frames, size) for video in self._videos]
-    clips += [frames for episode in [*best, *recent] for frames in self.frames.video(episode)]
-    # One shape at all times, for one program.
-    padded = [clip[np.minimum(np.arange(length), len(clip) - 1)] for clip in clips]
-    return VideoSet(np.stack(padded), np.array([len(clip) for clip in clips], np.int32))
+    for episode in sorted(episodes, key=gained, reverse=True)[: self._online.best]:
+      values = [potential(each)[episode.env] for each in self.frames.rows_of_episode(episode)]
+      # Like the videos they end where the goal is nearest; what follows is the way back, or rest.
+      length = max(2, 1 + int(np.argmax(values)))
+      for frames in self.frames.video(episode):
+        self._fill(row, frames[:length])
+        row += 1
+    for episode in episodes[-self._online.recent :] if self._online.clips else ():
+      for frames in self.frames.video(episode):
+        self._fill(row, frames)
+        row += 1
+
+  def _fill(self, row: int, frames: np.ndarray) -> None:
+    self._videos.frames[row, : len(frames)] = frames
+    self._videos.frames[row, len(frames) :] = frames[-1]
+    self._videos.lengths[row] = len(frames)
+
+  def _whole_episodes(self) -> list[Episode]:
+    """Those that went on to their time limit, and not those that the simulator had to end."""
+    return [
+      episode for episode in self.frames.episodes()
+      if episode.last - episode.first + 1 == self._horizon
+    ]  # fmt: skip
 
   def _with_rewards(self, state: LoopState, reward: EmbeddingReward) -> LoopState:
     """The loop's state as if `reward` had been its reward all along."""

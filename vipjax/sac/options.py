@@ -9,13 +9,17 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
+from absl import logging
 
 from vipjax.encoder import ValueFunction
 from vipjax.envs import FrameVectorEnv, RobotEnv, env_options
 from vipjax.finetune import make_settings
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.numbers import require_at_least
 from vipjax.sac.agent import SacSettings
-from vipjax.sac.online import OnlineSettings, OnlineTraining
+from vipjax.sac.online import OnlineSettings, OnlineTraining, plan_room
+from vipjax.sac.own_frames import OwnFrames
 from vipjax.types import Video
 
 _ONLINE_STREAM = 4
@@ -73,19 +77,50 @@ def make_online(
     videos: the task's.
     env: the environments.
     shape: [C, H, W, 3], of the frames of one.
+
+  Raises:
+    UserError: bad settings, or too little room on the disk's or the device's side.
   """
   online, policy = online_settings(config), config.policy
   if not online.every:
     return None
+  row = (env.num_envs, *shape)
+  # Two checkpoints are kept.
+  room = plan_room(
+    online, row, env.horizon, policy.replay_capacity, policy.steps, 2 * policy.checkpoint_every
+  )
+  capacity = room.steps * env.num_envs
+  require_at_least(
+    "config.policy.replay_capacity, as far as config.policy.online.frames_mb allows,", capacity,
+    max(policy.warmup_steps, policy.batch_size),
+  )  # fmt: skip
+  asked = min(policy.replay_capacity, policy.steps)
+  if capacity < asked:
+    logging.warning(
+      "The replay remembers %s transitions, not %s: the frames of no more fit into "
+      "config.policy.online.frames_mb.", f"{capacity:,}", f"{asked:,}",
+    )  # fmt: skip
+  megabytes = _video_megabytes(online, videos, shape, env.horizon)
+  if megabytes > config.data.resident_mb:
+    raise UserError(
+      f"expected videos and own episodes of at most config.data.resident_mb = "
+      f"{config.data.resident_mb} MiB for online training, got {megabytes:.0f}: raise it, lower "
+      "config.policy.online.recent and best, or leave out videos."
+    )
   return OnlineTraining(
     online,
     make_settings(config.finetune),
+    config.finetune.max_skipped,
     jax.random.fold_in(jax.random.key(config.seed), _ONLINE_STREAM),
     value,
     videos,
-    path,
-    (env.num_envs, *shape),
-    min(policy.replay_capacity, policy.steps),
+    OwnFrames(path, row, *room),
     env.horizon,
-    2 * policy.checkpoint_every,  # two checkpoints are kept
   )
+
+
+def _video_megabytes(online, videos, shape, horizon) -> float:
+  """MiB of what online training holds on the device."""
+  count = len(videos) + (online.best + (online.recent if online.clips else 0)) * shape[0]
+  length = max(horizon + 1, *(len(video.frames) for video in videos))
+  return count * length * int(np.prod(shape[1:])) / 2**20

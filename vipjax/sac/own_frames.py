@@ -50,7 +50,8 @@ class OwnFrames:
   """A ring of rows in a file.
 
   Attributes:
-    index: where the frames are; set it to go on from a checkpoint. Its arrays are written to.
+    shape: [N, C, H, W, 3], of a row.
+    index: where the frames are. Its arrays are written to.
   """
 
   def __init__(self, path: pathlib.Path, shape: tuple[int, ...], steps: int, rows: int, spare: int):
@@ -64,7 +65,7 @@ class OwnFrames:
       spare: further rows that are kept for going on from a checkpoint which is as many rows old:
         what came after it is written anew, and must not have been written over what it refers to.
     """
-    self._shape, self._rows, self._ring = shape, rows, rows + spare
+    self.shape, self._rows, self._ring = shape, rows, rows + spare
     self._bytes = int(np.prod(shape))
     self._path = path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +73,30 @@ class OwnFrames:
     zero, ended = np.zeros((), np.int64), np.zeros((steps, shape[0]), bool)
     before, after = np.zeros((2, steps), np.int64)
     self.index = FrameIndex(zero, zero, zero, before, after, ended)
+
+  @property
+  def steps(self) -> int:
+    """S, how many steps are remembered at most."""
+    return len(self.index.before)
+
+  def restore(self, index: FrameIndex) -> None:
+    """Goes on from a checkpoint.
+
+    Raises:
+      UserError: the file is not there any more, or not all of it.
+    """
+    rows = min(int(index.rows), self._ring)
+    if os.fstat(self._file).st_size < rows * self._bytes:
+      raise UserError(
+        f"Expected the frames of a run that is to go on in {self._path}, but they are not all "
+        "there: put the file back, or start over with --overwrite."
+      )
+    self.index = index
+
+  def save(self) -> FrameIndex:
+    """Has the frames written to the disk; what a checkpoint needs beside them."""
+    os.fsync(self._file)
+    return self.index
 
   def start(self, frames: np.ndarray) -> None:
     """The frames uint8 [N, C, H, W, 3] of the first states."""
@@ -106,13 +131,13 @@ class OwnFrames:
 
   def read(self, row: int) -> np.ndarray:
     """uint8 [N, C, H, W, 3]."""
-    return self._read(row, 0, self._bytes).reshape(self._shape)
+    return self._read(row, 0, self._bytes).reshape(self.shape)
 
   def episodes(self) -> list[Episode]:
     """All finished episodes of which every frame is there, in the order in which they ended."""
     known = self.known_steps()
     # An episode that began before what is known is not whole.
-    began = [known.start if known.start == 0 else None] * self._shape[0]
+    began = [known.start if known.start == 0 else None] * self.shape[0]
     found = []
     for step in known:
       for env in np.flatnonzero(self.ended(step)):
@@ -121,13 +146,17 @@ class OwnFrames:
         began[env] = step + 1
     return found
 
+  def rows_of_episode(self, episode: Episode) -> list[int]:
+    """The rows of its states, from the first to the last."""
+    steps = range(episode.first, episode.last + 1)
+    return [self.rows_of(episode.first)[0], *(self.rows_of(step)[1] for step in steps)]
+
   def video(self, episode: Episode) -> np.ndarray:
     """uint8 [C, T, H, W, 3]: the episode in each channel, from its first state to its last."""
-    each = self._bytes // self._shape[0]
-    rows = [self.rows_of(episode.first)[0]]
-    rows += [self.rows_of(step)[1] for step in range(episode.first, episode.last + 1)]
+    each = self._bytes // self.shape[0]
+    rows = self.rows_of_episode(episode)
     frames = [self._read(row, episode.env * each, each) for row in rows]
-    return np.stack([frame.reshape(self._shape[1:]) for frame in frames], axis=1)
+    return np.stack([frame.reshape(self.shape[1:]) for frame in frames], axis=1)
 
   def close(self) -> None:
     """Closes the file; it stays, for going on."""
@@ -156,9 +185,4 @@ class OwnFrames:
 
   def _read(self, row: int, offset: int, count: int) -> np.ndarray:
     data = os.pread(self._file, count, row % self._ring * self._bytes + offset)
-    if len(data) != count:
-      raise UserError(
-        f"Expected the frames of a run that is to go on in {self._path}, but they are not all "
-        "there: put the file back, or start over with --overwrite."
-      )
     return np.frombuffer(data, np.uint8)

@@ -64,7 +64,9 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   Raises:
     UserError: no encoder or videos yet, no goal for a channel, or bad settings.
   """
+  own_frames = workdir / "policy" / "own_frames.bin"
   if run_folder.stage_done(workdir, STAGE):
+    own_frames.unlink(missing_ok=True)  # of no use but for going on
     return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
   policy = config.policy
@@ -87,7 +89,6 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)
   seen = filmed(channels) if online_settings(config).every else channels
-  own_frames = workdir / "policy" / "own_frames.bin"
   with (
     FrameVectorEnv(options, policy.num_envs, seen, size) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,
@@ -108,7 +109,9 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     )
   save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
   if online:
-    encoder.save(workdir / "policy" / "encoder", online.value, overwrite=True)
+    learnt_on = {**value.metadata, "updates_beside_the_policy": online.updates}
+    changed = online.value.replace(metadata=learnt_on)
+    encoder.save(workdir / "policy" / "encoder", changed, overwrite=True)
   film = _film(config, kept["actor"], sac, _FINAL_SIZE)
   path = workdir / "policy" / "final.mp4"
   write_video(path, film.frames, fps=film.fps, crf=23, overwrite=True)
@@ -131,9 +134,8 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   if online:
     result["encoder_updates"] = online.updates
   run_folder.mark_done(workdir, STAGE, result, seconds)
-  own_frames.unlink(missing_ok=True)  # of no use but for going on
   # As it is read back, so that a later call returns the same (NaN is None in JSON).
-  return run_folder.stage_result(workdir, STAGE)
+  return train_policy(config, workdir)
 
 
 class _Learnt(NamedTuple):
@@ -185,7 +187,7 @@ def _learn(
     state, kept = restored[1]["loop"], restored[1]["kept"]
     earlier, episodes = restored[2]["seconds"], restored[2]["episodes"]
   if restored and online:
-    online.state = restored[1]["online"]
+    online.restore(restored[1]["online"])
     reward = reward.with_value(online.value)
   first = done = int(state.env_steps)
   loop = LoopSettings(updates_per_step=policy.updates_per_step, warmup_steps=policy.warmup_steps)
@@ -277,7 +279,9 @@ def _initial_state(config, env: FrameVectorEnv, sac: SacSettings, online) -> Loo
   agent = init_agent(own, env.observation_space.shape[0], env.action_space.shape[0], sac)
   # A run never fills more than its own steps: what is not needed is not allocated.
   capacity = max(min(config.policy.replay_capacity, config.policy.steps), env.num_envs)
-  return init_loop(acting, agent, online.capacity if online else capacity, env)
+  if online:
+    capacity = online.frames.steps * env.num_envs
+  return init_loop(acting, agent, capacity, env)
 
 
 def _film(config, actor: Any, sac: SacSettings, size: int) -> Video:
