@@ -31,7 +31,8 @@ from vipjax.sac import (
   train_policy,
 )
 from vipjax.sac import train as train_lib
-from vipjax.sac.online import OnlineSettings, OnlineTraining, Room, filmed, plan_room
+from vipjax.sac.online import OnlineTraining, filmed
+from vipjax.sac.online_settings import OnlineSettings, Room, plan_room
 from vipjax.sac.own_frames import OwnFrames
 from vipjax.scene import View
 

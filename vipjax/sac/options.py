@@ -18,7 +18,8 @@ from vipjax.finetune import make_settings
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
 from vipjax.sac.agent import SacSettings
-from vipjax.sac.online import OnlineSettings, OnlineTraining, plan_room
+from vipjax.sac.online import OnlineTraining
+from vipjax.sac.online_settings import OnlineSettings, plan_room
 from vipjax.sac.own_frames import OwnFrames
 from vipjax.types import Video
 

@@ -1,0 +1,123 @@
+"""When and on what the encoder learns on beside the policy, and how much room its frames take."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.numbers import require_at_least
+
+
+@dataclasses.dataclass(frozen=True)
+class OnlineSettings:
+  """When and on what the encoder goes on learning.
+
+  Attributes:
+    every: environment steps from one time to the next; 0 is never, as published.
+    steps: updates each time, at least 1.
+    learning_rate: of Adam, of all layers, > 0.
+    clips: of the agent's latest episodes in each batch of the VIP loss; 0 for none.
+    recent: how many latest episodes these are from; at least 1 where there are clips.
+    best: how many of its best episodes join the task's videos; 0 for none.
+    frames_mb: MiB of the file of frames. The replay remembers no more than has its frames there.
+
+  Raises:
+    UserError: one of them is out of its range, or the agent's episodes would not be used at all.
+  """
+
+  every: int = 0
+  steps: int = 50
+  learning_rate: float = 1e-4
+  clips: int = 8
+  recent: int = 9
+  best: int = 2
+  frames_mb: int = 4096
+
+  def __post_init__(self):
+    least = {"every": 0, "steps": 1, "clips": 0, "recent": 1, "best": 0, "frames_mb": 1}
+    for name, smallest in least.items():
+      require_at_least(f"config.policy.online.{name}", getattr(self, name), smallest)
+    if not self.learning_rate > 0:
+      raise UserError(
+        f"expected config.policy.online.learning_rate above 0, got {self.learning_rate}."
+      )
+    if self.every and not self.clips + self.best:
+      raise UserError(
+        "expected the agent's own episodes in online training, got config.policy.online.clips and "
+        "best of 0: set one of them, or config.policy.online.every to 0."
+      )
+
+
+def episodes_needed(online: OnlineSettings) -> int:
+  """How many finished episodes there must be."""
+  return max(online.recent if online.clips else 0, online.best)
+
+
+class Room(NamedTuple):
+  """What the file of frames holds.
+
+  Attributes:
+    steps: of all environments together, whose frames are all there.
+    rows: that takes.
+    spare: rows beyond, as `OwnFrames` has them.
+  """
+
+  steps: int
+  rows: int
+  spare: int
+
+
+def plan_room(
+  online: OnlineSettings,
+  row_shape: tuple[int, ...],
+  horizon: int,
+  replay: int,
+  run: int,
+  since_checkpoint: int,
+) -> Room:
+  """How many steps the file can hold.
+
+  Args:
+    online: gives the file's size and the episodes that must fit.
+    row_shape: [N, C, H, W, 3].
+    horizon: steps in an episode.
+    replay: transitions that the replay would hold.
+    run: environment steps of the whole run.
+    since_checkpoint: environment steps that may be taken again on resume.
+
+  Raises:
+    UserError: the file, the replay or the run is too small for the episodes.
+  """
+  num_envs, row_bytes = row_shape[0], int(np.prod(row_shape))
+  # Environments that diverge begin anew alone, so that each may bring rows of its own resets.
+  rows_per_step = 1 + min(1.0, num_envs / horizon)
+
+  def rows_of(transitions: int) -> int:
+    return math.ceil(-(-transitions // num_envs) * rows_per_step) + 1
+
+  needed = episodes_needed(online)
+  # One more per environment: the one that began before what is known is not whole.
+  wanted = (-(-needed // num_envs) + 1) * horizon * num_envs
+  if min(replay, run) < wanted:
+    raise UserError(
+      f"expected config.policy.steps and replay_capacity of at least {wanted} for {needed} of the "
+      f"policy's own episodes, got {min(replay, run)}: raise them, or lower "
+      "config.policy.online.recent and best."
+    )
+  fits, asked = online.frames_mb * 2**20 // row_bytes, rows_of(min(replay, run))
+  whole = replay >= run and asked <= fits
+  spare = 0 if whole else rows_of(since_checkpoint)  # what is never overwritten needs none
+  rows = min(asked, fits - spare)
+  if rows < rows_of(wanted):
+    need = min(rows_of(wanted) + rows_of(since_checkpoint), rows_of(run)) * row_bytes
+    raise UserError(
+      f"expected config.policy.online.frames_mb of at least {-(-need // 2**20)} for "
+      f"{needed} episodes and for going on after an interruption, got "
+      f"{online.frames_mb}: raise it, or lower config.policy.checkpoint_every."
+    )
+  steps = min(int((rows - 1) / rows_per_step), -(-min(replay, run) // num_envs))
+  return Room(steps, rows, spare)
