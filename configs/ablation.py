@@ -37,12 +37,12 @@ def get_config() -> ConfigDict:
   config.ablation = ConfigDict()
   config.ablation.seeds = (0, 1, 2)
   config.ablation.only = ()  # the variants to run; none named: all but those of `asked_for`
-  # Too slow without a GPU, so they are run only if named.
-  config.ablation.asked_for = ("from_vip",)
+  # Run only if named: from_vip is too slow without a GPU, the others are docs/results/online.md's.
+  config.ablation.asked_for = ("from_vip", "demo_online", "all_online")
   # Variants that are trained to a policy, shown first; the others end with their evaluation.
   config.ablation.policies = (
     "plain", "augmentation_exp", "tcc_exp", "all", "demo", "from_scratch", "sampler_uniform",
-    "all_robot_free_reward",
+    "all_robot_free_reward", "demo_online", "all_online",
   )  # fmt: skip
   # What each changes of this config, as key=JSON; a later one wins.
   variants = config.ablation.variants = ConfigDict()
@@ -73,5 +73,8 @@ def get_config() -> ConfigDict:
   variants.from_scratch = (
     'encoder.init="scratch"', "encoder.init_scale=10", "finetune.head_learning_rate=5e-3",
   )  # fmt: skip
+  # The encoder learns on beside the policy.
+  variants.demo_online = ("policy.online.every=3000",)
+  variants.all_online = (*_ALL, "policy.online.every=3000")
   variants.from_vip = (*_ALL, 'encoder.init="vip-resnet50"', "finetune.learning_rate=1e-4")
   return config
