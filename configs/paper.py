@@ -168,8 +168,9 @@ def get_config() -> ConfigDict:
   config.policy.online.clips = 8  # further clips per batch from the policy's latest episodes
   config.policy.online.recent = 9  # how many episodes these are
   config.policy.online.best = 2  # episodes of the highest return that join the task's videos
-  # Of the file with the frames that the policy has seen. The replay remembers no more transitions
-  # than have their frames there.
+  # Of the file with the frames that the policy has seen: enough for the demo's 128 pixels, where a
+  # step of nine environments takes .9 MB; at 480 pixels it takes 12. The replay remembers no more
+  # transitions than have their frames there.
   config.policy.online.frames_mb = 4096
 
   config.reward = ConfigDict()
