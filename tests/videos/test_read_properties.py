@@ -4,7 +4,7 @@ import pathlib
 import tempfile
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.videos.clips import write_frames
@@ -39,6 +39,7 @@ def test_what_is_read_is_what_was_written(length, height, width, stride, most, i
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(["a.mp4", "a.npz", "a.npy", "a.gif", "0.png"]))
+@example(b"PK\x05\x06 begins like an empty zip archive", "a.npz")
 def test_bytes_that_are_no_video_are_one_sentence(content, name):
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / name

@@ -21,8 +21,9 @@ def read_array(path: pathlib.Path, frame_stride: int, max_frames: int | None) ->
   Raises:
     UserError: no such array, another dtype or shape, or damaged contents.
   """
-  with decoding(path):
-    loaded = np.load(path, allow_pickle=False)
+  # Opened here: np.load leaves a file open that begins like a zip archive and is none.
+  with decoding(path), open(path, "rb") as file:
+    loaded = np.load(file, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
       frames, fps = loaded, Video.fps
     else:
@@ -50,7 +51,7 @@ def read_fps(path: pathlib.Path) -> float:
   with decoding(path):
     if not zipfile.is_zipfile(path):
       return Video.fps
-    with np.load(path, allow_pickle=False) as loaded:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as loaded:
       return _fps_of(path, loaded)
 
 
