@@ -167,7 +167,7 @@ def get_config() -> ConfigDict:
   config.policy.online.learning_rate = 1e-4  # of all layers, constant
   config.policy.online.clips = 8  # further clips per batch from the policy's latest episodes
   config.policy.online.recent = 9  # how many episodes these are
-  config.policy.online.best = 2  # episodes of the highest return that join the task's videos
+  config.policy.online.best = 2  # episodes that gained most on the goal join the task's videos
   # Of the file with the frames that the policy has seen: enough for the demo's 128 pixels, where a
   # step of nine environments takes .9 MB; at 480 pixels it takes 12. The replay remembers no more
   # transitions than have their frames there.

@@ -151,10 +151,8 @@ class OnlineTraining:
 
   def due(self, before: int, now: int) -> bool:
     """Whether to learn at step `now` of the environments, when the last step was `before`."""
-    every = self._online.every
-    return now // every > before // every and len(self._whole_episodes()) >= episodes_needed(
-      self._online
-    )
+    every, needed = self._online.every, episodes_needed(self._online)
+    return now // every > before // every and len(self._whole_episodes()) >= needed
 
   def learn(
     self, state: LoopState, reward: EmbeddingReward

@@ -66,7 +66,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   """
   own_frames = workdir / "policy" / "own_frames.bin"
   if run_folder.stage_done(workdir, STAGE):
-    own_frames.unlink(missing_ok=True)  # of no use but for going on
+    own_frames.unlink(missing_ok=True)  # killed just before it would have been
     return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
   policy = config.policy
@@ -134,8 +134,9 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   if online:
     result["encoder_updates"] = online.updates
   run_folder.mark_done(workdir, STAGE, result, seconds)
+  own_frames.unlink(missing_ok=True)
   # As it is read back, so that a later call returns the same (NaN is None in JSON).
-  return train_policy(config, workdir)
+  return run_folder.stage_result(workdir, STAGE)
 
 
 class _Learnt(NamedTuple):
