@@ -24,6 +24,10 @@ def get_config() -> ConfigDict:
   config.corpus.only = ()  # if any are named, only these are recorded
   config.corpus.controls = ("torque", "end_effector")  # in turns
   config.corpus.expert_episodes = 6  # of each task, from a random viewpoint and a close one each
+  # Experts led astray, filmed on their way back; half of them had approached the object before.
+  config.corpus.recovering_episodes = 6
+  config.corpus.astray = (5, 100)  # control steps of random motion
+  config.corpus.approach = (10, 60)  # control steps
   config.corpus.noisy_episodes = 2
   config.corpus.random_episodes = 2
   config.corpus.noise = (0.0, 0.0, 0.1, 0.2, 0.3)  # deviation on the expert's actions

@@ -12,6 +12,7 @@ from vipjax.envs import (
   noisy_expert,
   random_motion,
   record_episode,
+  recovering_expert,
 )
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
@@ -98,6 +99,18 @@ def test_a_stride_keeps_the_last_frame(env, film):
   assert video.fps == 8
 
 
+def test_a_film_may_begin_later(env, film):
+  (late,) = record_episode(
+    env, {"left": View()}, SEED, frame_stride=10, robot_free=False, begin=7
+  )  # fmt: skip
+  whole = film[0].frames
+  np.testing.assert_array_equal(late.frames[:-1], whole[7:-1:10])
+  np.testing.assert_array_equal(late.frames[-1], whole[-1])
+  # It ended before that: its end alone.
+  (end,) = record_episode(env, {"left": View()}, SEED, robot_free=False, begin=len(whole) + 9)
+  np.testing.assert_array_equal(end.frames, whole[-1:])
+
+
 def test_a_policy_that_fails_is_filmed_to_the_time_limit():
   seen = []
 
@@ -149,8 +162,9 @@ def test_random_motion():
   ("options", "words"),
   [
     ({"views": {}}, "expected at least one view to record, got none"),
-    ({"hold": -1}, "expected a hold of at least 0 .* got -1 and 1"),
-    ({"frame_stride": 0}, "a frame_stride of at least 1 step, got 5 and 0"),
+    ({"hold": -1}, "expected a hold and a begin of at least 0 .* got -1, 0 and 1"),
+    ({"begin": -2}, "got 5, -2 and 1"),
+    ({"frame_stride": 0}, "a frame_stride of at least 1 step, got 5, 0 and 0"),
   ],
 )
 def test_bad_options(env, options, words):
@@ -180,6 +194,31 @@ def test_an_abandoned_expert_is_the_expert_first(env):
     action, wanted = act(observation), expert.action()
     assert np.allclose(action, wanted) == (step < 5)
     observation, *_ = env.step(action)
+
+
+def test_a_recovering_expert_reaches_the_goal_from_where_it_was_led():
+  with RobotEnv(size=16, horizon=400) as env:
+    act, noted = recovering_expert(env, 10, 60, seed=5), []
+    (video,) = record_episode(
+      env, {"left": View()}, SEED, robot_free=False, act=act, begin=70,
+      at_frame=lambda: noted.append(env.distances()),
+    )  # fmt: skip
+    abandoned, actions = abandoned_expert(env, 10, seed=5), []
+    again = recovering_expert(env, 10, 60, seed=5)
+    observation, _ = env.reset(seed=SEED)
+    for step in range(75):
+      both = abandoned(observation), again(observation)
+      actions.append(np.allclose(*both))
+      if step == 70:
+        # A fresh expert: its target is where the hand is now.
+        expert = Expert(env)
+        expert.reset()
+        np.testing.assert_array_equal(both[1], expert.action())
+      observation, *_ = env.step(both[1])
+  assert video.success is True and len(video.frames) == len(noted)
+  assert actions == [True] * 70 + [False] * 5
+  # It was led away from the handle, and the window is open in the end.
+  assert noted[0][0] > 0.3 and noted[0][1] > 0.2 and noted[-1][1] <= 0.05
 
 
 def test_noise_is_of_the_generator(env):

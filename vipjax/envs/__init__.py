@@ -4,7 +4,13 @@ import vipjax.scene  # noqa: F401 (first: it chooses the GL library before MuJoC
 from vipjax.envs.expert import Expert
 from vipjax.envs.make import env_options, make_env, register
 from vipjax.envs.metaworld_task import task_names
-from vipjax.envs.record import abandoned_expert, noisy_expert, random_motion, record_episode
+from vipjax.envs.record import (
+  abandoned_expert,
+  noisy_expert,
+  random_motion,
+  record_episode,
+  recovering_expert,
+)
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Step
@@ -26,5 +32,6 @@ __all__ = [
   "noisy_expert",
   "random_motion",
   "record_episode",
+  "recovering_expert",
   "task_names",
 ]

@@ -24,6 +24,7 @@ def record_episode(
   act: Callable[[np.ndarray], np.ndarray] | None = None,
   episode: int = 0,
   at_frame: Callable[[], None] | None = None,
+  begin: int = 0,
 ) -> list[Video]:
   """Films one episode of the expert (or of any policy).
 
@@ -40,19 +41,20 @@ def record_episode(
     act: observation float32 [51] -> action; None is the scripted expert.
     episode: number noted in the videos.
     at_frame: called whenever the environment is filmed, to note more of its state.
+    begin: control steps before the film begins; an episode that ends within them has one frame.
 
   Returns:
     One video per view and visibility, in the order view 1, view 1 robot-free, view 2, ...
 
   Raises:
-    UserError: no views, a negative `hold` or a `frame_stride` below 1.
+    UserError: no views, a negative `hold` or `begin`, or a `frame_stride` below 1.
   """
   if not views:
     raise UserError("expected at least one view to record, got none.")
-  if hold < 0 or frame_stride < 1:
+  if hold < 0 or begin < 0 or frame_stride < 1:
     raise UserError(
-      "expected a hold of at least 0 and a frame_stride of at least 1 step, got "
-      f"{hold} and {frame_stride}."
+      "expected a hold and a begin of at least 0 and a frame_stride of at least 1 step, got "
+      f"{hold}, {begin} and {frame_stride}."
     )
   channels = [
     (name, visible) for name in views for visible in ((True, False) if robot_free else (True,))
@@ -64,7 +66,7 @@ def record_episode(
   left, succeeded, step, truncated = None, False, 0, False
   while True:
     ends = left == 0 or truncated
-    if ends or step % frame_stride == 0:
+    if ends or (step >= begin and (step - begin) % frame_stride == 0):
       for name, visible in channels:
         frames[name, visible].append(env.frame(views[name], visible))
       if at_frame is not None:
@@ -143,5 +145,33 @@ def abandoned_expert(env: RobotEnv, steps: int, seed: int) -> Callable[[np.ndarr
     nonlocal done
     done += 1
     return expert(observation) if done <= steps else wander(observation)
+
+  return act
+
+
+def recovering_expert(
+  env: RobotEnv, toward: int, away: int, seed: int
+) -> Callable[[np.ndarray], np.ndarray]:
+  """A policy for one `record_episode`: an abandoned expert that takes up the task again.
+
+  Filmed from then on (`begin=toward + away`), it shows the way to the goal from where no expert
+  would ever have been.
+
+  Args:
+    env: the environment.
+    toward: steps of the expert at first.
+    away: steps of random motion after them.
+    seed: seed of the random motion.
+  """
+  lost, done, expert = abandoned_expert(env, toward, seed), 0, None
+
+  def act(observation: np.ndarray) -> np.ndarray:
+    nonlocal done, expert
+    done += 1
+    if done <= toward + away:
+      return lost(observation)
+    if expert is None:
+      expert = noisy_expert(env, 0.0, np.random.default_rng(seed))
+    return expert(observation)
 
   return act

@@ -12,7 +12,14 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from vipjax.envs import RobotEnv, noisy_expert, random_motion, record_episode, task_names
+from vipjax.envs import (
+  RobotEnv,
+  noisy_expert,
+  random_motion,
+  record_episode,
+  recovering_expert,
+  task_names,
+)
 from vipjax.runtime import run_folder
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
@@ -22,6 +29,10 @@ from vipjax.types import Video
 from vipjax.videos.write import write_videos
 
 STAGE = "corpus"
+# Of an episode, in control steps; a recovering expert has lost time before its film begins.
+_HORIZON = 200
+# Films of fewer frames show nothing: the task was solved as good as at their beginning.
+_FEWEST_FRAMES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +42,10 @@ class CorpusSettings:
   Attributes:
     controls: the episodes take turns among these, "torque" and "end_effector".
     expert_episodes: of the scripted expert, with action noise drawn from `noise`.
+    recovering_episodes: of experts led astray, filmed from where they take up the task again: what
+      is far from the goal off the expert's path is learnt from these.
+    astray: range of the control steps of random motion that lead them there; before these, every
+      other expert goes the right way for as many steps as `approach`, a range, says.
     noisy_episodes: of the expert with `heavy_noise`, most of which fail.
     random_episodes: of random motion.
     noise: deviations of the Gaussian noise on the expert's actions.
@@ -45,6 +60,9 @@ class CorpusSettings:
 
   controls: tuple[str, ...]
   expert_episodes: int
+  recovering_episodes: int
+  astray: tuple[int, int]
+  approach: tuple[int, int]
   noisy_episodes: int
   random_episodes: int
   noise: tuple[float, ...]
@@ -61,8 +79,8 @@ class CorpusSettings:
 def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   """Records every task that is not held out, one process per core; finished tasks are kept.
 
-  Writes `videos/<task>/`. Successful expert episodes are also filmed without the robot; failed,
-  noisy and random ones are kept and marked by `success`.
+  Writes `videos/<task>/`. Successful episodes of experts, recovering ones too, are also filmed
+  without the robot; failed, noisy and random ones are kept and marked by `success`.
 
   Args:
     config: `config.corpus` and `config.seed`, as declared in configs/pretrain.py.
@@ -120,6 +138,7 @@ def _record_task(job) -> dict[str, Any]:
   videos, successes = [], {control: [] for control in settings.controls}
   kinds = (
     ["expert"] * settings.expert_episodes
+    + ["recovering"] * settings.recovering_episodes
     + ["noisy"] * settings.noisy_episodes
     + ["random"] * settings.random_episodes
   )
@@ -136,7 +155,7 @@ def _record_task(job) -> dict[str, Any]:
       rng = np.random.default_rng([seed, number, episode])
       env = envs[episode % len(envs)]
       made = _record_episode(env, kind, episode, rng, settings)
-      if kind == "expert":
+      if kind == "expert" and made:
         successes[env.control].append(bool(made[0].success))
       videos += made
   write_videos(folder, videos, crf=18, overwrite=True)
@@ -158,15 +177,23 @@ def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> li
   views = {f"{kind}-any": _random_view(env, rng, settings)}
   if settings.close_azimuths:
     views[f"{kind}-close"] = _close_view(rng, settings)
+  begin = 0
   if kind == "random":
     act = random_motion(seed, env.action_space.shape[0])
+  elif kind == "recovering":
+    toward = int(rng.integers(*settings.approach)) if rng.random() < 0.5 else 0
+    away = int(rng.integers(*settings.astray))
+    act, begin = recovering_expert(env, toward, away, seed), toward + away
   else:
     noise = settings.heavy_noise if kind == "noisy" else float(rng.choice(settings.noise))
     act = noisy_expert(env, noise, rng)
+  env.horizon = _HORIZON + begin
   videos = record_episode(
-    env, views, seed, robot_free=kind == "expert", hold=6,
-    frame_stride=settings.frame_stride, act=act, episode=episode,
+    env, views, seed, robot_free=kind in ("expert", "recovering"), hold=6,
+    frame_stride=settings.frame_stride, act=act, episode=episode, begin=begin,
   )  # fmt: skip
+  if len(videos[0].frames) < _FEWEST_FRAMES:
+    return []
   if videos[0].success:
     return videos
   # Failed and random episodes say nothing of a goal: their first part, with the robot, will do.
