@@ -82,7 +82,8 @@ def get_config() -> ConfigDict:
   config.finetune = ConfigDict()
   config.finetune.steps = 100_000
   config.finetune.batch_size = 4  # clips of four frames
-  config.finetune.loss = "vip"  # or "triplet", a baseline for ablations
+  config.finetune.loss = "vip"  # or "triplet", a baseline for ablations, or "distillation"
+  config.finetune.teachers = ()  # encoders, as encoder.init, that distillation makes one of
   config.finetune.learning_rate = 1e-4  # of Adam
   config.finetune.head_learning_rate = 0.0  # of the last layer; 0: learning_rate
   config.finetune.decay = False  # whether both rates fall to 0 along a cosine

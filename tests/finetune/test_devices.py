@@ -22,6 +22,9 @@ BASE = Settings(batch_size=1, background_clips=1, learning_rate=1e-5, tcc=TCC)
 LOSSES = {
   "vip": dataclasses.replace(BASE, batch_size=3, tcc=TccSettings(weight=0.0)),
   "triplet": dataclasses.replace(BASE, batch_size=3, loss="triplet", tcc=TccSettings(weight=0.0)),
+  "distillation": dataclasses.replace(
+    BASE, batch_size=3, loss="distillation", tcc=TccSettings(weight=0.0)
+  ),
   "mse": BASE,
   "mse_var": dataclasses.replace(BASE, tcc=dataclasses.replace(TCC, loss="regression_mse_var")),
   "huber": dataclasses.replace(BASE, tcc=dataclasses.replace(TCC, loss="regression_huber")),
@@ -41,9 +44,9 @@ def one_block():
 
 
 @functools.cache
-def value():
+def value(seed=0):
   config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(8, 8))
+  return init_value(jax.random.key(seed), config, Preprocessing(8, 8))
 
 
 def batch_of(settings):
@@ -69,7 +72,7 @@ def two_steps(loss, train_batch_norm, num_devices):
   """The state after two steps, and the metrics of both."""
   settings = dataclasses.replace(LOSSES[loss], train_batch_norm=train_batch_norm)
   devices = jax.devices()[:num_devices]
-  step = make_train_step(value(), settings, 2, num_devices)
+  step = make_train_step(value(), settings, 2, num_devices, [value(7)])
   step = parallel.compile_step(step, devices, FED_AXES)
   state = parallel.replicate(init_state(jax.random.key(1), value(), settings), devices)
   fed, rows = batch_of(settings), []

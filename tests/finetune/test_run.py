@@ -177,6 +177,17 @@ def test_it_starts_from_an_artefact(workdir, tmp_path):
   np.testing.assert_array_equal(started, encoder.load(workdir).embed(frames))
 
 
+def test_it_distils_other_encoders(workdir):
+  finetune(config_of(), workdir)
+  config = config_of(**{
+    "finetune.loss": "distillation", "finetune.teachers": (str(workdir),),
+    "finetune.tcc.weight": 0.0,
+  })  # fmt: skip
+  folder = beside(workdir, "student")
+  assert finetune(config, folder)["loss"] > 0
+  assert encoder.load(folder).metadata["distilled_from"] == [str(workdir)]
+
+
 @pytest.mark.parametrize(
   ("overrides", "sentence"),
   [
@@ -186,6 +197,13 @@ def test_it_starts_from_an_artefact(workdir, tmp_path):
     ),
     ({"finetune.background_clips": 2}, "random motion"),
     ({"finetune.steps": 0}, "at least 1"),
+    ({"finetune.loss": "contrastive"}, "'vip', 'triplet' or 'distillation'"),
+    ({"finetune.loss": "distillation"}, "config.finetune.teachers with .* got \\(\\)"),
+    ({"finetune.teachers": ("mini",)}, "no other loss, got \\('mini',\\) with 'vip'"),
+    (
+      {"finetune.loss": "distillation", "finetune.teachers": ("mini",)},
+      "teachers that see 16 pixels as the encoder does, but mini sees 80",
+    ),
     ({"encoder.norm": "layer"}, "batch, group"),
     ({"encoder.init": "nowhere"}, "nowhere"),
     ({"finetune.sampler.name": "prioritised", "data.resident_mb": 0}, "videos on the device with"),

@@ -120,6 +120,24 @@ def test_frozen_batch_norm_keeps_statistics_and_no_tcc_has_no_tcc_metrics(value,
   assert "tcc_loss" not in metrics
 
 
+def test_distillation_learns_the_distances_of_its_teachers(value, videos):
+  settings = dataclasses.replace(
+    SETTINGS, loss="distillation", train_batch_norm=False, tcc=TccSettings(weight=0.0)
+  )
+  others = [init_value(jax.random.key(seed), value.config, value.preprocessing) for seed in (5, 6)]
+  step = jax.jit(make_train_step(value, settings, num_task=3, teachers=others))
+  state, rows = init_state(jax.random.key(1), value, settings), []
+  for _ in range(30):
+    state, metrics = step(state, videos)
+    rows.append(float(metrics["loss"]))
+  assert np.mean(rows[-5:]) < 0.5 * np.mean(rows[:5])
+  # An encoder has its own distances: nothing to learn from itself.
+  _, metrics = jax.jit(make_train_step(value, settings, num_task=3, teachers=[value]))(
+    init_state(jax.random.key(1), value, settings), videos
+  )
+  assert metrics["loss"] < 1e-9
+
+
 def test_background_videos_and_head_learning_rate_matter(value, videos):
   settings = dataclasses.replace(SETTINGS, background_clips=2, head_learning_rate=1e-2)
   state = init_state(jax.random.key(1), value, settings)

@@ -253,6 +253,13 @@ def test_room_that_is_advised_is_enough():
   assert (room.rows + room.spare) * np.prod(row) <= advised * 2**20
 
 
+def test_distillation_has_no_online_training(workdir):  # noqa: F811
+  config = config_of(**ONLINE)
+  config.finetune.loss = "distillation"
+  with pytest.raises(UserError, match="online training has no teachers"):
+    train_policy(config, workdir)
+
+
 def test_a_replay_below_the_warm_up_is_told_at_once(workdir):  # noqa: F811
   config = config_of(**ONLINE)
   config.policy.update({"replay_capacity": 60, "warmup_steps": 61})

@@ -88,7 +88,8 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
 
   frames = frames_per_step(settings, num_task)
   devices = step_devices(frames)
-  step = make_train_step(value, settings, num_task, len(devices))
+  teachers = _teachers(config.finetune, value)
+  step = make_train_step(value, settings, num_task, len(devices), teachers)
   # A batch that the host feeds is for one step.
   counts = {1, steps_per_dispatch()} if resident else {1}
   axes = None if resident else FED_AXES
@@ -128,6 +129,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     trained_on = {
       "trained_on": _named(everything[:num_task]),
       "fine_tuned_from": config.encoder.init,
+      **({"distilled_from": list(config.finetune.teachers)} if teachers else {}),
       "steps": int(state.step),
     }
     trained = with_state(value, state).replace(metadata={**value.metadata, **trained_on})
@@ -199,8 +201,10 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
   """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
   for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
     require_at_least(f"config.finetune.{name}", config[name], 1)
-  if config.loss not in ("vip", "triplet"):
-    raise UserError(f"expected config.finetune.loss 'vip' or 'triplet', got {config.loss!r}.")
+  if config.loss not in ("vip", "triplet", "distillation"):
+    raise UserError(
+      f"expected config.finetune.loss 'vip', 'triplet' or 'distillation', got {config.loss!r}."
+    )
   if config.artefact not in ("last", "best"):
     raise UserError(f"expected config.finetune.artefact 'last' or 'best', got {config.artefact!r}.")
   if config.loss != "vip" and config.sampler.name == "prioritised":
@@ -252,6 +256,23 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
   params = value.variables["params"]
   head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
+
+
+def _teachers(config: ml_collections.ConfigDict, value: ValueFunction) -> list[ValueFunction]:
+  """The encoders to distil; raises UserError where the loss and they do not fit."""
+  if (config.loss == "distillation") != bool(config.teachers):
+    raise UserError(
+      "expected encoders in config.finetune.teachers with config.finetune.loss = 'distillation', "
+      f"and with no other loss, got {tuple(config.teachers)} with {config.loss!r}."
+    )
+  teachers = [encoder.load(name) for name in config.teachers]
+  for name, teacher in zip(config.teachers, teachers, strict=True):
+    if teacher.preprocessing.crop != value.preprocessing.crop:
+      raise UserError(
+        f"expected teachers that see {value.preprocessing.crop} pixels as the encoder does, but "
+        f"{name} sees {teacher.preprocessing.crop}: change config.encoder.size or the teacher."
+      )
+  return teachers
 
 
 def steps_per_dispatch() -> int:

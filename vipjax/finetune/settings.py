@@ -36,7 +36,8 @@ class Settings:
 
   Attributes:
     batch_size: clips of four frames in the VIP loss.
-    loss: "vip", or "triplet", a baseline (`losses.triplet_loss`) in its place.
+    loss: "vip", or in its place "triplet", a baseline (`losses.triplet_loss`), or "distillation"
+      of other encoders (`losses.distillation_loss`).
     background_clips: further clips in the VIP loss from unlabelled background videos; 0 is
       published. They teach what lies off the expert's path.
     sampler: draws the first frame of each clip and the frames for TCC; background clips are drawn

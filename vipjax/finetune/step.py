@@ -7,7 +7,7 @@ lie on the device as uint8.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -120,7 +120,11 @@ def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..
 
 
 def make_train_step(
-  value: ValueFunction, settings: Settings, num_task: int, num_devices: int = 1
+  value: ValueFunction,
+  settings: Settings,
+  num_task: int,
+  num_devices: int = 1,
+  teachers: Sequence[ValueFunction] = (),
 ) -> Callable[[TrainState, VideoSet | Fed], tuple[TrainState, dict[str, jax.Array]]]:
   """The pure training step (state, data) -> (state, metrics).
 
@@ -133,6 +137,7 @@ def make_train_step(
     settings: what the step does.
     num_task: how many of the videos, the first ones, are of the task; the others are background.
     num_devices: how many devices share the frames.
+    teachers: for the loss "distillation"; they see the crops that the encoder sees.
 
   Returns:
     The step; its metrics are scalars. An update whose loss or gradient is not finite counts in
@@ -141,6 +146,7 @@ def make_train_step(
   Raises:
     UserError: the frames of a batch do not divide among the devices.
   """
+  distils = settings.loss == "distillation"
   module = value.module(parallel.AXIS if num_devices > 1 else None)
   size, tcc = value.preprocessing.crop, settings.tcc
   optimizer = _optimizer(settings)
@@ -151,24 +157,35 @@ def make_train_step(
   )
 
   def embed(params, batch_stats, crop, pixels):
-    """Embeddings [F, D] of all frames, and BatchNorm's new statistics; from a share's pixels."""
+    """Embeddings [F, D] of all frames from a share's pixels, the teachers' of them, and BatchNorm's
+    new statistics."""
     pixels = random_resized_crop(
       crop, pixels[:, None], size, scale=settings.crop_scale,
       then_resize=settings.then_resize or None,
     )[:, 0]  # fmt: skip
     variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
     train = settings.train_batch_norm
+    levels = normalize_levels(pixels)
     embeddings, updated = module.apply(
-      variables, normalize_levels(pixels), train=train, mutable=["batch_stats"] if train else []
+      variables, levels, train=train, mutable=["batch_stats"] if train else []
     )
-    return parallel.gather(embeddings, num_devices), updated.get("batch_stats", batch_stats)
+    taught = [
+      parallel.gather(teacher.module().apply(teacher.variables, levels), num_devices)
+      for teacher in (teachers if distils else ())
+    ]
+    statistics = updated.get("batch_stats", batch_stats)
+    return parallel.gather(embeddings, num_devices), taught, statistics
 
   def loss_fn(params, batch_stats, batch, crop, pixels, lengths):
-    embeddings, batch_stats = embed(params, batch_stats, crop, pixels)
-    clip_frames = embeddings[: 4 * clips].reshape((clips, 4, -1))
+    embeddings, taught, batch_stats = embed(params, batch_stats, crop, pixels)
+    clip_frames, *taught = (
+      each[: 4 * clips].reshape((clips, 4, -1)) for each in (embeddings, *taught)
+    )
     rewards = -jnp.ones(clips)
     if settings.loss == "triplet":
       total, metrics = losses.triplet_loss(clip_frames)
+    elif distils:
+      total, metrics = losses.distillation_loss(clip_frames, taught)
     else:
       total, metrics = losses.vip_loss(
         clip_frames,

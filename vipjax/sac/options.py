@@ -85,6 +85,11 @@ def make_online(
   online, policy = online_settings(config), config.policy
   if not online.every:
     return None
+  if config.finetune.loss == "distillation":
+    raise UserError(
+      "expected config.finetune.loss 'vip' or 'triplet' with config.policy.online.every, because "
+      "online training has no teachers, got 'distillation': set it, or set every to 0."
+    )
   row = (env.num_envs, *shape)
   # Two checkpoints are kept.
   room = plan_room(

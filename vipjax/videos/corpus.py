@@ -32,7 +32,7 @@ STAGE = "corpus"
 # Of an episode, in control steps; a recovering expert has lost time before its film begins.
 _HORIZON = 200
 # Films of fewer frames show nothing: the task was solved as good as at their beginning.
-_FEWEST_FRAMES = 8
+_FEWEST_FRAMES = 5
 
 
 @dataclasses.dataclass(frozen=True)
