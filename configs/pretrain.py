@@ -62,4 +62,17 @@ def get_config() -> ConfigDict:
   config.finetune.sampler.name = "uniform"  # the hard part of 43 tasks is not in one place
   config.finetune.tcc.weight = 0.0  # cycles between different tasks mean nothing
   config.finetune.checkpoint_every = 250
+
+  # Each stage changes some of the above, records its corpus and trains, the second from the encoder
+  # of the first: rank correlation along an expert's path comes from the first, progress off it
+  # from the second, whose distances saturate earlier.
+  config.pretrain = ConfigDict()
+  config.pretrain.stages = ("far", "near")
+  config.pretrain.far = ConfigDict()
+  config.pretrain.near = ConfigDict({
+    "corpus": {"frame_stride": 4, "max_frames": 30},
+    "finetune": {
+      "steps": 1200, "discount": 0.96, "learning_rate": 3e-4, "head_learning_rate": 1e-3,
+    },
+  })  # fmt: skip
   return config

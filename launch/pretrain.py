@@ -1,4 +1,4 @@
-"""Pretrains an encoder: records the corpus, then trains with the VIP loss; resumes by itself.
+"""Pretrains an encoder in stages: records a corpus, trains on it, and so on; resumes by itself.
 
     python -m launch.pretrain --config=configs/pretrain.py --workdir=runs/pretrain
 
@@ -11,14 +11,12 @@ _FLAGS = launcher.define_flags("configs/pretrain.py")
 
 
 def main(_):
-  from vipjax.finetune import finetune
-  from vipjax.videos.corpus import record_corpus
+  from vipjax.finetune import pretrain
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
-  corpus = record_corpus(_FLAGS.config, workdir)
-  print(f"{corpus['videos']} videos of {corpus['tasks']} tasks, {corpus['frames']} frames")
-  result = finetune(_FLAGS.config, workdir)
-  print(f"{result['steps']} steps; encoder in {workdir / 'encoder'}")
+  for name, result in pretrain(_FLAGS.config, workdir).items():
+    print(f"{name}: {result['steps']} steps on {result['videos']} videos")
+  print(f"encoder in {workdir / 'encoder'}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m launch.record --config=configs/demo.py --workdir=runs/demo
     python -m launch.record --config=configs/pretrain.py --workdir=runs/pretrain
 
-With a config that declares a corpus: that of many tasks, for pretraining.
+With a config that declares stages of pretraining: their corpora of many tasks.
 """
 
 from vipjax.runtime import launcher, run_folder
@@ -12,13 +12,19 @@ _FLAGS = launcher.define_flags()
 
 
 def main(_):
-  from vipjax.videos.corpus import record_corpus
+  from vipjax.finetune import record_stages
   from vipjax.videos.record import record
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
-  many = "corpus" in _FLAGS.config
-  result = record_corpus(_FLAGS.config, workdir) if many else record(_FLAGS.config, workdir)
-  print(f"{result['videos']} videos, {result['frames']} frames in {workdir / 'videos'}")
+  if "pretrain" in _FLAGS.config:
+    for name, result in record_stages(_FLAGS.config, workdir).items():
+      _tell(result, workdir / name)
+  else:
+    _tell(record(_FLAGS.config, workdir), workdir)
+
+
+def _tell(result, folder):
+  print(f"{result['videos']} videos, {result['frames']} frames in {folder / 'videos'}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Fine-tuning a value function on a few videos of one task."""
 
+from vipjax.finetune.pretrain import pretrain, record_stages
 from vipjax.finetune.run import (
   check_cycles,
   finetune,
@@ -31,6 +32,8 @@ __all__ = [
   "make_encoder",
   "make_settings",
   "make_train_step",
+  "pretrain",
+  "record_stages",
   "repeat",
   "step_devices",
   "steps_per_dispatch",

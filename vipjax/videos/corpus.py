@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import multiprocessing
 import pathlib
 import time
@@ -31,8 +32,8 @@ from vipjax.videos.write import write_videos
 STAGE = "corpus"
 # Of an episode, in control steps; a recovering expert has lost time before its film begins.
 _HORIZON = 200
-# Films of fewer frames show nothing: the task was solved as good as at their beginning.
-_FEWEST_FRAMES = 5
+# Control steps; shorter films show nothing: the task was solved as good as at their beginning.
+_SHORTEST = 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +193,7 @@ def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> li
     env, views, seed, robot_free=kind in ("expert", "recovering"), hold=6,
     frame_stride=settings.frame_stride, act=act, episode=episode, begin=begin,
   )  # fmt: skip
-  if len(videos[0].frames) < _FEWEST_FRAMES:
+  if len(videos[0].frames) - 1 < math.ceil(_SHORTEST / settings.frame_stride):
     return []
   if videos[0].success:
     return videos

@@ -1,0 +1,56 @@
+"""Pretraining in stages: what goes on from what, and that what is done is kept."""
+
+import jax
+import pytest
+
+from configs import pretrain as config_lib
+from vipjax import encoder
+from vipjax.finetune import pretrain, record_stages
+from vipjax.finetune import run as run_lib
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.videos import read_videos
+
+
+def config_of(**overrides):
+  config = config_lib.get_config()
+  config.update_from_flattened_dict({
+    "corpus.only": ("drawer-open",), "corpus.controls": ("torque",), "corpus.expert_episodes": 1,
+    "corpus.recovering_episodes": 0, "corpus.noisy_episodes": 0, "corpus.random_episodes": 0,
+    "corpus.size": 24, "corpus.frame_stride": 8, "encoder.width": 8, "encoder.embedding_dim": 8,
+    "encoder.size": 16, "encoder.resize": 16, "finetune.steps": 2, "finetune.batch_size": 2,
+    "pretrain.near.finetune.steps": 1, "pretrain.near.corpus.frame_stride": 16, **overrides,
+  })  # fmt: skip
+  return config
+
+
+def test_each_stage_goes_on_from_the_one_before(tmp_path, monkeypatch):
+  monkeypatch.setattr(run_lib, "step_devices", lambda frames: jax.local_devices()[:1])
+  config = config_of()
+  workdir = run_folder.open_run(tmp_path / "run", config)
+  recorded = record_stages(config, workdir)
+  results = pretrain(config, workdir)
+  assert {name: result["steps"] for name, result in results.items()} == {"far": 2, "near": 1}
+  videos = {name: read_videos(workdir / name / "videos" / "drawer-open") for name in results}
+  assert {name: (len(v), v[0].fps) for name, v in videos.items()} == {
+    "far": (4, 10.0), "near": (4, 5.0),
+  }  # fmt: skip
+  assert all(recorded[name]["videos"] == results[name]["videos"] == 4 for name in results)
+  frames = videos["far"][0].frames
+  far, before, last, whole = (
+    encoder.load(workdir / place).embed(frames)
+    for place in ("far/encoder", "near/encoder_before", "near/encoder", "encoder")
+  )
+  assert (far == before).all() and (whole == last).all() and (last != far).any()
+  metadata = encoder.load(workdir).metadata
+  assert (metadata["fine_tuned_from"], metadata["steps"]) == ("scratch", 3)
+  # A second call finds it all.
+  stamps = {file: file.stat().st_mtime_ns for file in workdir.glob("*/stages/*.json")}
+  assert len(stamps) == 4 and pretrain(config, workdir) == results
+  assert stamps == {file: file.stat().st_mtime_ns for file in stamps}
+
+
+@pytest.mark.parametrize("stages", [(), ("far", "nearer"), ("stages",)])
+def test_stages_that_are_not_declared_are_one_sentence(tmp_path, stages):
+  with pytest.raises(UserError, match=r"got \(.*\); there are far, near"):
+    pretrain(config_of(**{"pretrain.stages": stages}), tmp_path)

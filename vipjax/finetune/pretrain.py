@@ -1,0 +1,74 @@
+"""Pretraining: a corpus and a training for each of a few stages, one going on from the other."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+
+from vipjax import encoder
+from vipjax.finetune.run import finetune
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.videos.corpus import record_corpus
+
+
+def record_stages(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Records the corpora of all stages, which `pretrain` then finds; arguments and errors as there.
+
+  Returns:
+    {stage: what `record_corpus` returns}.
+  """
+  return {name: record_corpus(stage, folder) for name, stage, folder in _stages(config, workdir)}
+
+
+def pretrain(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Records and trains all stages; what is done is kept, so that an interrupted run goes on.
+
+  Each stage is a run folder of its own, `<stage>/`. The encoder of the last is also `encoder/`.
+
+  Args:
+    config: keys as declared in configs/pretrain.py.
+    workdir: the run folder, opened by `run_folder.open_run`.
+
+  Returns:
+    {stage: what `finetune` returns}.
+
+  Raises:
+    UserError: there are no stages, or one is not declared in config.pretrain.
+  """
+  results = {}
+  for name, stage, folder in _stages(config, workdir):
+    record_corpus(stage, folder)
+    results[name] = finetune(stage, folder)
+  value = encoder.load(folder / "encoder")
+  # Whole, rather than the last stage's: that one started from a folder of this run.
+  steps = sum(result["steps"] for result in results.values())
+  facts = {"fine_tuned_from": config.encoder.init, "steps": steps}
+  value = value.replace(metadata={**value.metadata, **facts})
+  encoder.save(workdir / "encoder", value, overwrite=True)
+  return results
+
+
+def _stages(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> Iterator[tuple[str, ml_collections.ConfigDict, pathlib.Path]]:
+  """Name, config and open run folder of each stage."""
+  options = config.pretrain
+  declared = sorted(set(options) - {"stages"})
+  if not options.stages or not set(options.stages) <= set(declared):
+    raise UserError(
+      f"expected stages of config.pretrain in config.pretrain.stages, got {tuple(options.stages)}; "
+      f"there are {', '.join(declared)}."
+    )
+  before = None
+  for name in options.stages:
+    stage = config.copy_and_resolve_references()
+    del stage["pretrain"]
+    stage.update(options[name])
+    if before:
+      stage.encoder.init = str(before / "encoder")
+    before = run_folder.open_run(workdir / name, stage)
+    yield name, stage, before
