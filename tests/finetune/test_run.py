@@ -119,16 +119,25 @@ def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, monkeypatch):
         )
 
 
-def test_the_best_state_may_be_what_is_kept(workdir):
-  # A rate at which everything is worse from the first update on, which the first loss is before.
-  config = config_of(**{
-    "finetune.steps": 5, "finetune.learning_rate": 1.0, "finetune.decay": False,
-    "finetune.checkpoint_every": 1, "finetune.artefact": "best",
-  })  # fmt: skip
+def test_the_best_state_may_be_what_is_kept(workdir, monkeypatch):
+  given = []
+
+  class FirstIsBest(run_lib.Checkpointer):
+    def save(self, step, state, metadata=None, score=None):
+      given.append(score)
+      super().save(step, state, metadata, -float(step))
+
+  monkeypatch.setattr(run_lib, "Checkpointer", FirstIsBest)
+  config = config_of(**{"finetune.steps": 5, "finetune.checkpoint_every": 1})
+  config.finetune.artefact = "best"
   finetune(config, workdir)
   kept = sorted(int(path.name) for path in (workdir / "checkpoints" / "finetune").iterdir())
   assert kept == [1, 3, 4, 5]
   assert encoder.load(workdir).metadata["steps"] == 1
+  # What the loop itself scores by is minus the loss.
+  assert len(given) == 5 and np.isfinite(given).all()
+  last = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
+  np.testing.assert_allclose(given[-1], -last["loss"], rtol=1e-6)
   with pytest.raises(UserError, match="'last' or 'best', got 'first'"):
     finetune(config_of(**{"finetune.artefact": "first"}), workdir / "videos")
 
