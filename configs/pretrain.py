@@ -63,16 +63,27 @@ def get_config() -> ConfigDict:
   config.finetune.tcc.weight = 0.0  # cycles between different tasks mean nothing
   config.finetune.checkpoint_every = 250
 
-  # Each stage changes some of the above, records its corpus and trains, the second from the encoder
-  # of the first: rank correlation along an expert's path comes from the first, progress off it
-  # from the second, whose distances saturate earlier.
+  # Each stage changes some of the above, records its corpus and trains; encoder.init and
+  # finetune.teachers may name earlier stages. Rank correlation along an expert's path comes from
+  # the first stage, progress off it from the second, whose distances saturate earlier, and both a
+  # little more from two such encoders made into one.
   config.pretrain = ConfigDict()
-  config.pretrain.stages = ("far", "near")
-  config.pretrain.far = ConfigDict()
-  config.pretrain.near = ConfigDict({
+  config.pretrain.stages = ("far", "near", "far_97", "near_97", "together")
+  near = {
     "corpus": {"frame_stride": 4, "max_frames": 30},
     "finetune": {
       "steps": 1200, "discount": 0.96, "learning_rate": 3e-4, "head_learning_rate": 1e-3,
+    },
+  }  # fmt: skip
+  config.pretrain.far = ConfigDict()
+  config.pretrain.near = ConfigDict({**near, "encoder": {"init": "far"}})
+  config.pretrain.far_97 = ConfigDict({"finetune": {"discount": 0.97}})
+  config.pretrain.near_97 = ConfigDict({**near, "encoder": {"init": "far_97"}})
+  config.pretrain.together = ConfigDict({
+    "encoder": {"init": "near"},
+    "finetune": {
+      "loss": "distillation", "teachers": ("near", "near_97"), "steps": 1600,
+      "learning_rate": 5e-4, "head_learning_rate": 1e-3, "train_batch_norm": False,
     },
   })  # fmt: skip
   return config

@@ -19,38 +19,52 @@ def config_of(**overrides):
     "corpus.recovering_episodes": 0, "corpus.noisy_episodes": 0, "corpus.random_episodes": 0,
     "corpus.size": 24, "corpus.frame_stride": 8, "encoder.width": 8, "encoder.embedding_dim": 8,
     "encoder.size": 16, "encoder.resize": 16, "finetune.steps": 2, "finetune.batch_size": 2,
-    "pretrain.near.finetune.steps": 1, "pretrain.near.corpus.frame_stride": 16, **overrides,
+    "pretrain.stages": ("far", "near", "together"), "pretrain.near.finetune.steps": 1,
+    "pretrain.near.corpus.frame_stride": 16, "pretrain.together.finetune.steps": 1,
+    "pretrain.together.finetune.teachers": ("far", "near"), **overrides,
   })  # fmt: skip
   return config
 
 
-def test_each_stage_goes_on_from_the_one_before(tmp_path, monkeypatch):
+def test_stages_go_on_from_and_are_taught_by_earlier_ones(tmp_path, monkeypatch):
   monkeypatch.setattr(run_lib, "step_devices", lambda frames: jax.local_devices()[:1])
   config = config_of()
   workdir = run_folder.open_run(tmp_path / "run", config)
   recorded = record_stages(config, workdir)
   results = pretrain(config, workdir)
-  assert {name: result["steps"] for name, result in results.items()} == {"far": 2, "near": 1}
+  assert {name: result["steps"] for name, result in results.items()} == {
+    "far": 2, "near": 1, "together": 1,
+  }  # fmt: skip
   videos = {name: read_videos(workdir / name / "videos" / "drawer-open") for name in results}
   assert {name: (len(v), v[0].fps) for name, v in videos.items()} == {
-    "far": (4, 10.0), "near": (4, 5.0),
+    "far": (4, 10.0), "near": (4, 5.0), "together": (4, 10.0),
   }  # fmt: skip
   assert all(recorded[name]["videos"] == results[name]["videos"] == 4 for name in results)
-  frames = videos["far"][0].frames
-  far, before, last, whole = (
-    encoder.load(workdir / place).embed(frames)
-    for place in ("far/encoder", "near/encoder_before", "near/encoder", "encoder")
+  # The corpus of far is that of together.
+  assert (workdir / "together" / "videos").resolve() == workdir / "far" / "videos"
+  places = ("far/encoder", "near/encoder_before", "near/encoder", "together/encoder_before",
+    "together/encoder", "encoder")  # fmt: skip
+  far, near_before, near, before, last, whole = (
+    encoder.load(workdir / place).embed(videos["far"][0].frames) for place in places
   )
-  assert (far == before).all() and (whole == last).all() and (last != far).any()
+  assert (far == near_before).all() and (near != far).any() and (near == before).all()
+  assert (last != near).any() and (whole == last).all()
+  assert encoder.load(workdir / "together").metadata["distilled_from"] == [
+    str(workdir / name / "encoder") for name in ("far", "near")
+  ]
   metadata = encoder.load(workdir).metadata
-  assert (metadata["fine_tuned_from"], metadata["steps"]) == ("scratch", 3)
+  assert (metadata["fine_tuned_from"], metadata["steps"]) == ("scratch", 4)
+  assert metadata["stages"] == {"far": 2, "near": 1, "together": 1}
+  assert "distilled_from" not in metadata
   # A second call finds it all.
   stamps = {file: file.stat().st_mtime_ns for file in workdir.glob("*/stages/*.json")}
-  assert len(stamps) == 4 and pretrain(config, workdir) == results
+  assert len(stamps) == 6 and pretrain(config, workdir) == results
   assert stamps == {file: file.stat().st_mtime_ns for file in stamps}
 
 
 @pytest.mark.parametrize("stages", [(), ("far", "nearer"), ("stages",)])
 def test_stages_that_are_not_declared_are_one_sentence(tmp_path, stages):
-  with pytest.raises(UserError, match=r"got \(.*\); there are far, near"):
+  with pytest.raises(
+    UserError, match=r"got \(.*\); there are far, far_97, near, near_97, together"
+  ):
     pretrain(config_of(**{"pretrain.stages": stages}), tmp_path)

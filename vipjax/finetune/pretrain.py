@@ -1,4 +1,4 @@
-"""Pretraining: a corpus and a training for each of a few stages, one going on from the other."""
+"""Pretraining in stages: each a corpus and a training, from or taught by the stages before."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def record_stages(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
 def pretrain(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   """Records and trains all stages; what is done is kept, so that an interrupted run goes on.
 
-  Each stage is a run folder of its own, `<stage>/`. The encoder of the last is also `encoder/`.
+  Each stage is a run folder of its own, `<stage>/`; its `encoder.init` and `finetune.teachers` may
+  name stages before it. The encoder of the last is also `encoder/`.
 
   Args:
     config: keys as declared in configs/pretrain.py.
@@ -44,10 +45,11 @@ def pretrain(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     record_corpus(stage, folder)
     results[name] = finetune(stage, folder)
   value = encoder.load(folder / "encoder")
-  # Whole, rather than the last stage's: that one started from a folder of this run.
-  steps = sum(result["steps"] for result in results.values())
-  facts = {"fine_tuned_from": config.encoder.init, "steps": steps}
-  value = value.replace(metadata={**value.metadata, **facts})
+  # Whole, rather than the last stage's: that one names folders of this run.
+  stages = {name: result["steps"] for name, result in results.items()}
+  facts = {"fine_tuned_from": config.encoder.init, "steps": sum(stages.values()), "stages": stages}
+  kept = {key: fact for key, fact in value.metadata.items() if key != "distilled_from"}
+  value = value.replace(metadata=kept | facts)
   encoder.save(workdir / "encoder", value, overwrite=True)
   return results
 
@@ -63,12 +65,18 @@ def _stages(
       f"expected stages of config.pretrain in config.pretrain.stages, got {tuple(options.stages)}; "
       f"there are {', '.join(declared)}."
     )
-  before = None
+  done: dict[str, pathlib.Path] = {}
+  recorded: dict[str, pathlib.Path] = {}
   for name in options.stages:
     stage = config.copy_and_resolve_references()
     del stage["pretrain"]
     stage.update(options[name])
-    if before:
-      stage.encoder.init = str(before / "encoder")
-    before = run_folder.open_run(workdir / name, stage)
-    yield name, stage, before
+    encoders = {earlier: str(folder / "encoder") for earlier, folder in done.items()}
+    stage.encoder.init = encoders.get(stage.encoder.init, stage.encoder.init)
+    stage.finetune.teachers = tuple(encoders.get(each, each) for each in stage.finetune.teachers)
+    folder = done[name] = run_folder.open_run(workdir / name, stage)
+    # A corpus that an earlier stage has is not recorded again.
+    first = recorded.setdefault(stage.corpus.to_json(), folder)
+    if first != folder and not (folder / "videos").exists():
+      (folder / "videos").symlink_to(pathlib.Path("..") / first.name / "videos")
+    yield name, stage, folder
