@@ -1,6 +1,9 @@
-"""The encoder that ships as "mini": VIP alone, on videos of 43 Meta-World tasks without a window.
+"""The encoders that ship: VIP on videos of 43 Meta-World tasks without a window.
 
     python -m launch.pretrain --config=configs/pretrain.py --workdir=runs/pretrain
+
+makes "mini-recovering"; "mini" is its first stage alone, without experts led astray:
+--config.corpus.recovering_episodes=0 --config.pretrain.stages="('far',)".
 
 Hardware: 2 CPU cores, 16 GiB. Run time and numbers: docs/results/mini.md.
 
@@ -42,7 +45,7 @@ def get_config() -> ConfigDict:
   config.corpus.close_azimuths = (40.0, 140.0, 165.0)
 
   config.encoder.init = "scratch"
-  config.encoder.name = "mini"
+  config.encoder.name = "mini-recovering"
   config.encoder.licence = "Apache-2.0"
   config.encoder.arch = "resnet18"
   config.encoder.width = 16

@@ -20,7 +20,9 @@ _VIDEOS = flags.DEFINE_string(
   "videos", None, "a video, a folder or a data set: anything that vipjax.read_videos takes"
 )
 _ENCODER = flags.DEFINE_string(
-  "encoder", "mini", "'mini', 'vip-resnet50', a run folder, an artefact: what vipjax.load takes"
+  "encoder",
+  "mini",
+  "'mini', 'mini-recovering', 'vip-resnet50', a run folder, an artefact: what vipjax.load takes",
 )
 _OUT = flags.DEFINE_string("out", None, "where to write (default: runs/curves_NAME)")
 _GOAL = flags.DEFINE_string("goal", "last", "last, frame=N, all-last, or image files, with commas")
