@@ -23,7 +23,7 @@ def config_of(**overrides):
     "pretrain.near.corpus.frame_stride": 16, "pretrain.together.finetune.steps": 1,
     "pretrain.together.finetune.teachers": ("far", "near"), **overrides,
   })  # fmt: skip
-  return config
+  return config.lock()  # as a launcher's is
 
 
 def test_stages_go_on_from_and_are_taught_by_earlier_ones(tmp_path, monkeypatch):

@@ -9,5 +9,6 @@ import sys
 from vipjax.encoder import resnet
 
 resnet.STAGE_SIZES["resnet18"] = (1,)
-sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name="__main__")
+if __name__ == "__main__":  # not in the processes that a launcher spawns, which import this again
+  sys.argv = sys.argv[1:]
+  runpy.run_module(sys.argv[0], run_name="__main__")

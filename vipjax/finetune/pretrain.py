@@ -68,9 +68,10 @@ def _stages(
   done: dict[str, pathlib.Path] = {}
   recorded: dict[str, pathlib.Path] = {}
   for name in options.stages:
-    stage = config.copy_and_resolve_references()
+    # A copy that is not locked, as that of a launcher is, until it has lost its stages.
+    stage = ml_collections.ConfigDict(config.to_dict())
     del stage["pretrain"]
-    stage.update(options[name])
+    stage.lock().update(options[name])
     encoders = {earlier: str(folder / "encoder") for earlier, folder in done.items()}
     stage.encoder.init = encoders.get(stage.encoder.init, stage.encoder.init)
     stage.finetune.teachers = tuple(encoders.get(each, each) for each in stage.finetune.teachers)
