@@ -62,6 +62,15 @@ def test_stages_go_on_from_and_are_taught_by_earlier_ones(tmp_path, monkeypatch)
   assert stamps == {file: file.stat().st_mtime_ns for file in stamps}
 
 
+def test_the_encoder_says_what_its_first_stage_began_from(tmp_path, monkeypatch):
+  monkeypatch.setattr(run_lib, "step_devices", lambda frames: jax.local_devices()[:1])
+  config = config_of(**{"pretrain.stages": ("near",), "pretrain.near.encoder.init": "mini",
+    "encoder.width": 16, "encoder.embedding_dim": 128})  # fmt: skip
+  workdir = run_folder.open_run(tmp_path / "run", config)
+  pretrain(config, workdir)
+  assert encoder.load(workdir).metadata["fine_tuned_from"] == "mini"
+
+
 @pytest.mark.parametrize("stages", [(), ("far", "nearer"), ("stages",)])
 def test_stages_that_are_not_declared_are_one_sentence(tmp_path, stages):
   with pytest.raises(

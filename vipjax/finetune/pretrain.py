@@ -40,14 +40,15 @@ def pretrain(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   Raises:
     UserError: there are no stages, or one is not declared in config.pretrain.
   """
-  results = {}
+  results, begun_from = {}, None
   for name, stage, folder in _stages(config, workdir):
+    begun_from = begun_from or stage.encoder.init
     record_corpus(stage, folder)
     results[name] = finetune(stage, folder)
   value = encoder.load(folder / "encoder")
   # Whole, rather than the last stage's: that one names folders of this run.
   stages = {name: result["steps"] for name, result in results.items()}
-  facts = {"fine_tuned_from": config.encoder.init, "steps": sum(stages.values()), "stages": stages}
+  facts = {"fine_tuned_from": begun_from, "steps": sum(stages.values()), "stages": stages}
   kept = {key: fact for key, fact in value.metadata.items() if key != "distilled_from"}
   value = value.replace(metadata=kept | facts)
   encoder.save(workdir / "encoder", value, overwrite=True)
