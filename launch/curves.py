@@ -22,7 +22,7 @@ _VIDEOS = flags.DEFINE_string(
 _ENCODER = flags.DEFINE_string(
   "encoder",
   "mini",
-  "'mini', 'mini-recovering', 'vip-resnet50', a run folder, an artefact: what vipjax.load takes",
+  "'mini', 'vip-resnet50', a run folder, an artefact: what vipjax.load takes",
 )
 _OUT = flags.DEFINE_string("out", None, "where to write (default: runs/curves_NAME)")
 _GOAL = flags.DEFINE_string("goal", "last", "last, frame=N, all-last, or image files, with commas")

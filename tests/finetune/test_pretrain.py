@@ -74,6 +74,7 @@ def test_the_encoder_says_what_its_first_stage_began_from(tmp_path, monkeypatch)
 @pytest.mark.parametrize("stages", [(), ("far", "nearer"), ("stages",)])
 def test_stages_that_are_not_declared_are_one_sentence(tmp_path, stages):
   with pytest.raises(
-    UserError, match=r"got \(.*\); there are far, far_97, near, near_97, together"
+    UserError,
+    match=r"got \(.*\); there are far, far_97, mini, near, near_97, plain, taught, together",
   ):
     pretrain(config_of(**{"pretrain.stages": stages}), tmp_path)

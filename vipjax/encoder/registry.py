@@ -12,8 +12,7 @@ from vipjax.encoder.value import ValueFunction
 from vipjax.runtime.errors import UserError
 
 PRETRAINED = pathlib.Path(__file__).parent / "pretrained"
-# What the package holds there.
-_PACKAGED = ("mini", "mini-recovering")
+_MINI = "mini"  # what the package holds there
 
 
 def load(name_or_path: str | os.PathLike) -> ValueFunction:
@@ -22,8 +21,6 @@ def load(name_or_path: str | os.PathLike) -> ValueFunction:
   Args:
     name_or_path: one of
       "mini": the small encoder that ships with the package, from which the demo starts;
-      "mini-recovering": one that also saw experts find their way back: better off their path, worse
-      without the robot (docs/results/mini.md);
       "vip-resnet50": VIP's released weights (CC BY-NC 4.0), downloaded once;
       the folder of an encoder artefact (`model.safetensors`, `config.json`);
       a run folder, whose `encoder/` is such an artefact;
@@ -33,13 +30,13 @@ def load(name_or_path: str | os.PathLike) -> ValueFunction:
   Raises:
     UserError: none of these, or what it names cannot be read; the message says what to do.
   """
-  if name_or_path in _PACKAGED:
-    if not artefact.is_artefact(PRETRAINED / name_or_path):
+  if name_or_path == _MINI:
+    if not artefact.is_artefact(PRETRAINED / _MINI):
       raise UserError(
-        f"Expected the pretrained encoder '{name_or_path}', but this version ships none: load "
+        f"Expected the pretrained encoder '{_MINI}', but this version ships none: load "
         "'vip-resnet50', or train your own and load its run folder."
       )
-    return artefact.load_artefact(PRETRAINED / name_or_path)
+    return artefact.load_artefact(PRETRAINED / _MINI)
   if name_or_path == released.NAME:
     return released.load_released()
   path = pathlib.Path(name_or_path).expanduser()
@@ -61,7 +58,7 @@ def load(name_or_path: str | os.PathLike) -> ValueFunction:
   else:
     problem = "another kind of file" if path.is_file() else "nothing there"
   raise UserError(
-    "Expected 'mini', 'mini-recovering', 'vip-resnet50', an encoder artefact's folder, a run "
-    f"folder with encoder/, or a .pt file of VIP's released format, got {str(name_or_path)!r} "
-    f"({problem}): check the name or path."
+    "Expected 'mini', 'vip-resnet50', an encoder artefact's folder, a run folder with encoder/, "
+    f"or a .pt file of VIP's released format, got {str(name_or_path)!r} ({problem}): check the "
+    "name or path."
   )
