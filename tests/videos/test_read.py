@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,6 +64,38 @@ def test_rotation_is_applied(tmp_path, rotation, turned):
   read = read_video(path).frames
   assert read.shape == expected.shape
   assert psnr(read, expected) > 28
+
+
+@pytest.mark.parametrize("matrix", [(0.2126, 0.0722, 1), (0.299, 0.114, 5)])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv444p"])
+def test_colours_by_their_definition(tmp_path, matrix, full_range, layout):
+  """Planes computed by ITU-R BT.709 or BT.601 in floating point, stored without loss."""
+  red, blue, number = matrix
+  colours = np.random.default_rng(0).integers(0, 256, (400, 3))
+  luma = colours @ [red, 1 - red - blue, blue]
+  offset, luma_scale, chroma_scale = (0, 1, 1) if full_range else (16, 219 / 255, 224 / 255)
+  planes = [
+    offset + luma_scale * luma,
+    128 + chroma_scale * (colours[:, 2] - luma) / (2 - 2 * blue),
+    128 + chroma_scale * (colours[:, 0] - luma) / (2 - 2 * red),
+  ]
+  path = tmp_path / "flat.mkv"
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream("ffv1", rate=10)
+    stream.height, stream.width, stream.pix_fmt = 8, 8, layout
+    stream.codec_context.colorspace = number
+    stream.codec_context.color_range = 2 if full_range else 1
+    for values in np.rint(np.clip(np.stack(planes, -1), 0, 255)).astype(np.uint8):
+      frame = av.VideoFrame(8, 8, layout)
+      for plane, value in zip(frame.planes, values, strict=True):
+        plane.update(np.full(plane.buffer_size, value, np.uint8))
+      frame.colorspace, frame.color_range = number, 2 if full_range else 1
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  error = read_video(path).frames - colours[:, None, None].astype(np.float64)
+  assert np.abs(error.mean(axis=(0, 1, 2))).max() < 0.2
+  assert np.abs(error).max() <= 2.0
 
 
 def test_rotation_between_quarter_turns_is_refused(tmp_path):

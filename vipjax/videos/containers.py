@@ -8,10 +8,16 @@ import pathlib
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import Interpolation
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.access import damaged, decoding
+
+# swscale's fast conversions round downwards, .9 to 1.4 grey levels in the mean, and accurate
+# rounding without full chroma interpolation is worse still; together they are right to .1 level.
+# All that converts between RGB and YUV uses these, so that a frame read back is not darker.
+EXACT_CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 def read_container(path: pathlib.Path, frame_stride: int, max_frames: int | None) -> Video:
@@ -109,14 +115,15 @@ def upright_rgb(path: pathlib.Path, frame: av.VideoFrame) -> np.ndarray:
   if frame.is_corrupt:
     raise damaged(path, f"the frame at {frame.time} s is damaged")
   if any(component.is_alpha for component in frame.format.components):
-    rgba = frame.to_ndarray(format="rgba")
+    rgba = frame.to_ndarray(format="rgba", interpolation=EXACT_CONVERSION)
     alpha = rgba[..., 3:].astype(np.float32) / 255
     image = np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
   else:
-    image = frame.to_ndarray(format="rgb24")
-  for side_data in frame.side_data:
-    if side_data.type == SideDataType.DISPLAYMATRIX:
-      image = _turn(path, image, np.frombuffer(bytes(side_data), np.int32))
+    image = frame.to_ndarray(format="rgb24", interpolation=EXACT_CONVERSION)
+  # Asked for by its key: iterating gives the values up to PyAV 18 and the keys from 19 on.
+  matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+  if matrix is not None:
+    image = _turn(path, image, np.frombuffer(bytes(matrix), np.int32))
   return np.ascontiguousarray(image)
 
 

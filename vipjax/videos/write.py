@@ -12,23 +12,21 @@ from collections.abc import Sequence
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.access import check_frames, check_free, permitted, whole_file
+from vipjax.videos.containers import EXACT_CONVERSION
 from vipjax.videos.folders import MANIFEST
 
 # ITU-T H.273 number of BT.709, for primaries, transfer and matrix alike. Stated in the file,
 # because players guess differently when it is not.
 _BT709 = 1
-# PyAV knows the second since 16; lerobot wants 15.
-_INTERPOLATION = (
-  Interpolation.BICUBIC | Interpolation.ACCURATE_RND
-  if hasattr(Interpolation, "ACCURATE_RND")
-  else Interpolation.BICUBIC
-)
+# swscale centres a colour sample between its four pixels, where H.264 by default has it on the left
+# two: unsaid, colours come back half a pixel to the side.
+_CHROMA_AT_CENTRE = "chromaloc=1"
 
 
 def write_video(
@@ -160,7 +158,7 @@ def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> 
     stream.pix_fmt = "yuv420p"
     # Without it x264 lets vector code, which differs by processor, weigh blocks by their descent
     # ("mbtree"): films of 32 pixels then come out differently (docs/results/faults.md).
-    stream.options = {"crf": str(crf), "x264-params": "cpu-independent=1"}
+    stream.options = {"crf": str(crf), "x264-params": f"cpu-independent=1:{_CHROMA_AT_CENTRE}"}
     stream.codec_context.colorspace = _BT709
     stream.codec_context.color_primaries = _BT709
     stream.codec_context.color_trc = _BT709
@@ -170,7 +168,7 @@ def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> 
         format="yuv420p",
         dst_colorspace=Colorspace.ITU709,
         dst_color_range=ColorRange.MPEG,
-        interpolation=_INTERPOLATION,
+        interpolation=EXACT_CONVERSION,
       )
       frame.pts, frame.time_base = index, 1 / rate
       container.mux(stream.encode(frame))
