@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 
 import mujoco
@@ -21,29 +20,9 @@ _METRES_PER_ACTION = 0.01
 # The hand hangs below Meta-World's weld by up to so much, and scripted policies count on it: some
 # wait for a height that is below the weld's own limit.
 _SAG = 0.01
-# A joint is held off its limit (radians) where it is in the zone before it and would arrive within
-# the time (seconds).
+# A joint is held off its limit, against which the rest of the arm would twist: where it is in the
+# zone before it (radians) and would arrive within the time (seconds).
 _LIMIT_MARGIN, _LIMIT_ZONE, _LIMIT_SECONDS = 0.02, 0.06, 0.03
-
-
-@dataclasses.dataclass(frozen=True)
-class _Care:
-  """What the controller heeds beyond Khatib's equations.
-
-  Attributes:
-    sag: metres that the target may leave the task's limits by.
-    limits: whether joints are held off their limits: against one, the rest of the arm twists.
-    hold: whether a torque is known to be held for a whole control step, in which joint damping
-      eats most of what it gives to a light wrist.
-  """
-
-  sag: float = _SAG
-  limits: bool = True
-  hold: bool = True
-
-
-# Runs have been trained on videos of this one: its episodes stay the same to the bit.
-_CARELESS = ("sawyer", "window-open")
 
 
 class Expert:
@@ -62,8 +41,6 @@ class Expert:
     self._dofs = np.array([joint.dofadr[0] for joint in joints])
     self._low, self._high = np.array([joint.range for joint in joints]).T
     self._gears = np.asarray(env.robot.gears)
-    careless = (env.robot.name, env.task_name) == _CARELESS
-    self._care = _Care(0.0, False, False) if careless else _Care()
 
   def reset(self) -> None:
     """Starts an episode at the environment's present state."""
@@ -79,8 +56,8 @@ class Expert:
     scripted = np.clip(scripted, -1.0, 1.0)
     if env.control == "end_effector":
       return scripted.astype(np.float32)
-    target, sag = self._target + _METRES_PER_ACTION * scripted[:3], self._care.sag
-    self._target = np.clip(target, task.mocap_low - sag, task.mocap_high + sag)
+    target = self._target + _METRES_PER_ACTION * scripted[:3]
+    self._target = np.clip(target, task.mocap_low - _SAG, task.mocap_high + _SAG)
     torques = self._torques()
     return np.append(np.clip(torques / self._gears, -1.0, 1.0), scripted[3]).astype(np.float32)
 
@@ -95,9 +72,9 @@ class Expert:
     mujoco.mj_fullM(model, inertia, data.qM)
     inertia = inertia[np.ix_(self._dofs, self._dofs)]
     damping = model.dof_damping[self._dofs]
-    if self._care.hold:
-      # What an implicit integrator of one control step takes for inertia.
-      inertia = inertia + np.diag(damping) * model.opt.timestep * self._env.task.frame_skip
+    # A torque is held for a whole control step, in which joint damping eats most of what it gives
+    # to a light wrist: what an implicit integrator of one control step takes for inertia.
+    inertia = inertia + np.diag(damping) * model.opt.timestep * self._env.task.frame_skip
     velocity = data.qvel[self._dofs]
     error = hand_error(data, hand, self._target)
     wanted = _STIFFNESS * error - _DAMPING * (jacobian @ velocity)
@@ -109,7 +86,7 @@ class Expert:
       torques, acceleration = _operational_space(inertia, jacobian, wanted, posture, free)
       blocked = free & self._arrives(data.qpos[self._qpos], velocity, acceleration)
       # Six joints are enough for six coordinates of the hand; five are not.
-      if not self._care.limits or not blocked.any() or free.sum() - blocked.sum() < 5:
+      if not blocked.any() or free.sum() - blocked.sum() < 5:
         break
       free &= ~blocked
     if not free.all():
