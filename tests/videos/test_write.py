@@ -11,7 +11,14 @@ import pytest
 from tests.videos.clips import assert_one_sentence, moving_picture, psnr, without_permission
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos import read_video, read_videos, write_video, write_videos
+from vipjax.videos import (
+  open_videos,
+  read_video,
+  read_videos,
+  write_image,
+  write_video,
+  write_videos,
+)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 20])
@@ -185,10 +192,12 @@ def test_names_and_manifest(tmp_path):
   assert paths == [tmp_path / "videos" / name for name in names]
   entries = json.loads((tmp_path / "videos" / "videos.json").read_text())
   assert [entry["file"] for entry in entries] == names
-  assert entries[1] == {"file": names[1], **videos[1].metadata()}
+  stem = "episode000_left_robot_free"
+  stills = [f"stills/{stem}_first.png", f"stills/{stem}_last.png"]
+  assert entries[1] == {"file": names[1], "stills": stills, **videos[1].metadata()}
   assert entries[5]["success"] is True
   written = {path.name for path in (tmp_path / "videos").iterdir()}
-  assert written == {*names, "videos.json"}
+  assert written == {*names, "stills", "videos.json"}
 
 
 def test_manifest_comes_last_and_an_old_one_goes_first(tmp_path, monkeypatch):
@@ -213,9 +222,42 @@ def test_folders_are_not_overwritten_unasked(tmp_path):
   with pytest.raises(UserError) as error:
     write_videos(tmp_path, four_videos()[::-1])
   assert_one_sentence(error, tmp_path / "episode000_left_robot_free.mp4")
-  assert len(list(tmp_path.iterdir())) == 2
+  assert len(list(tmp_path.glob("*.mp4"))) == 2 and len(list(tmp_path.glob("stills/*"))) == 4
   write_videos(tmp_path, four_videos(), overwrite=True)
   assert len(read_videos(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("height", [48, 47])
+def test_first_and_last_frames_are_kept_without_loss(tmp_path, height):
+  noise = np.random.default_rng(0).integers(0, 256, (9, height, 64, 3), np.uint8)
+  write_videos(tmp_path, [Video(noise), Video(noise[:1])], crf=40)
+  frames = np.pad(noise, ((0, 0), (0, height % 2), (0, 0), (0, 0)), mode="edge")
+  video, one = read_videos(tmp_path)
+  np.testing.assert_array_equal(video.frames[[0, -1]], frames[[0, -1]])
+  np.testing.assert_array_equal(one.frames, frames[:1])
+  assert psnr(video.frames[4], frames[4]) < 30
+  lazy = open_videos(tmp_path)[0]
+  np.testing.assert_array_equal(lazy[[8, 3, 0]], video.frames[[8, 3, 0]])
+  # The last frame of a part is not the film's.
+  part = read_videos(tmp_path, frame_stride=3)[0].frames
+  np.testing.assert_array_equal(part, video.frames[::3])
+  np.testing.assert_array_equal(read_videos(tmp_path, fps=5)[0].frames, video.frames[::2])
+
+
+def test_a_still_that_is_not_its_films(tmp_path):
+  write_videos(tmp_path, [Video(moving_picture(3))])
+  still = tmp_path / "stills" / "video000_last.png"
+  write_image(still, moving_picture(1)[0, :, :-2], overwrite=True)
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, still, "[48, 64]", "[48, 62]")
+  still.unlink()
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, "stills/video000_last.png", "restore it")
+  # Without the manifest they are films like any others, and no one takes the images for a film.
+  (tmp_path / "videos.json").unlink()
+  assert len(read_videos(tmp_path)) == 1
 
 
 def test_lists_that_cannot_be_written(tmp_path):

@@ -125,7 +125,7 @@ def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:
     (path, Video(np.empty((0, 0, 0, 3), np.uint8), **metadata))
     for manifest in manifests
     if manifest.is_file()
-    for path, metadata in read_manifest(manifest)
+    for path, metadata, _ in read_manifest(manifest)
     if metadata.get("robot_visible") is not False
     and not (group == "failed" and metadata.get("success"))
   ]
@@ -149,7 +149,7 @@ def _recorded(
     files = [pathlib.Path(video.source) for video in videos]
   elif (folder / MANIFEST).is_file():  # Recording writes it last.
     videos = read_videos(folder)
-    files = [path for path, _ in read_manifest(folder / MANIFEST)]
+    files = [entry.file for entry in read_manifest(folder / MANIFEST)]
   else:
     return {}, {}
   names = video_names(videos)

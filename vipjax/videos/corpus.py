@@ -159,7 +159,8 @@ def _record_task(job) -> dict[str, Any]:
       if kind == "expert" and made:
         successes[env.control].append(bool(made[0].success))
       videos += made
-  write_videos(folder, videos, crf=18, overwrite=True)
+  # Learnt from, never a goal that an agent is measured to: films alone will do.
+  write_videos(folder, videos, crf=18, stills=False, overwrite=True)
   facts = {
     "task": task,
     "videos": len(videos),

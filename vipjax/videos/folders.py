@@ -9,7 +9,7 @@ import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from vipjax.videos.images import read_image
 
 MANIFEST = "videos.json"
 TABLE = "manifest.csv"
+STILLS = "stills"
 
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {
   "fps": (int, float),
@@ -84,13 +85,24 @@ def read_table(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
   return found
 
 
-def read_manifest(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
-  """Reads `videos.json`: a list of `{"file": name, **Video.metadata()}`.
+class Entry(NamedTuple):
+  """One video of a manifest.
 
-  Every metadata key may be missing or null.
+  Attributes:
+    file: where it is.
+    metadata: what the manifest says of it and is not null.
+    stills: images of its first and its last frame, or none.
+  """
 
-  Returns:
-    For each entry the path of its file, and its metadata that are not null.
+  file: pathlib.Path
+  metadata: dict[str, Any]
+  stills: tuple[pathlib.Path, ...]
+
+
+def read_manifest(path: pathlib.Path) -> list[Entry]:
+  """Reads `videos.json`: a list of `{"file": name, "stills": [first, last], **Video.metadata()}`.
+
+  Every key but the file may be missing or null.
 
   Raises:
     UserError: not JSON, not such a list, an unknown key, a value of a wrong type, or a file that
@@ -113,18 +125,30 @@ def read_manifest(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]
   return [_read_entry(path, index, entry) for index, entry in enumerate(entries)]
 
 
-def _read_entry(path: pathlib.Path, index: int, entry: Any) -> tuple[pathlib.Path, dict[str, Any]]:
+def _read_entry(path: pathlib.Path, index: int, entry: Any) -> Entry:
   """One entry of the manifest, checked."""
   if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
     raise UserError(
       f'expected entry {index} of {path} to be an object with a "file", '
       f"but got {json.dumps(entry)[:60]}: name its file."
     )
-  metadata = {key: value for key, value in entry.items() if key != "file" and value is not None}
+  stills = entry.get(STILLS) or []
+  if (
+    not isinstance(stills, list)
+    or len(stills) not in (0, 2)
+    or not all(isinstance(name, str) for name in stills)
+  ):
+    raise UserError(
+      f"expected {STILLS!r} of entry {index} in {path} to be the names of two images, of the first "
+      f"and the last frame, but got {json.dumps(stills)[:60]}: correct or remove it."
+    )
+  metadata = {
+    key: value for key, value in entry.items() if key not in ("file", STILLS) and value is not None
+  }
   for key, value in metadata.items():
     if key not in _FIELD_TYPES:
       raise UserError(
-        f"expected the keys file, {', '.join(_FIELD_TYPES)} in {path}, "
+        f"expected the keys file, {STILLS}, {', '.join(_FIELD_TYPES)} in {path}, "
         f"but entry {index} has {key!r}: rename or remove it."
       )
     # bool is an int to Python, but `"episode": true` is a mistake.
@@ -139,16 +163,22 @@ def _read_entry(path: pathlib.Path, index: int, entry: Any) -> tuple[pathlib.Pat
       f"expected 'fps' of entry {index} in {path} to be positive, "
       f"but got {metadata['fps']}: correct it."
     )
-  file = path.parent / entry["file"]
+  files = [_named(path, name) for name in (entry["file"], *stills)]
+  return Entry(files[0], metadata, tuple(files[1:]))
+
+
+def _named(manifest: pathlib.Path, name: str) -> pathlib.Path:
+  """A file that the manifest names, once it is known to be there."""
+  file = manifest.parent / name
   try:
     with permitted(file):
       file.stat()
   except OSError as error:
     raise UserError(
-      f"expected the file {entry['file']!r} that {path} names, but it is missing: "
+      f"expected the file {name!r} that {manifest} names, but it is missing: "
       "restore it or remove its entry."
     ) from error
-  return file, metadata
+  return file
 
 
 def apply_metadata(video: Video, metadata: Mapping[str, Any], frame_stride: int) -> Video:

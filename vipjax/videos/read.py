@@ -18,10 +18,10 @@ from vipjax.videos.access import (
   permitted,
   with_suffix,
 )
-from vipjax.videos.folders import MANIFEST, TABLE, read_manifest, read_table
+from vipjax.videos.folders import MANIFEST, STILLS, TABLE, read_manifest, read_table
 from vipjax.videos.lazy import CACHE_BYTES, FrameCache, LazyVideo
 from vipjax.videos.selection import Selection
-from vipjax.videos.sources import Source, file_source
+from vipjax.videos.sources import Source, WithStills, file_source
 
 
 def read_video(
@@ -75,7 +75,8 @@ def read_videos(
   The path is one of
   - a file: mp4, webm, avi, mov, gif or mkv; npz or npy with uint8 frames [T, H, W, 3];
   - a folder with `videos.json`, as `write_videos` makes it: the videos that it lists, in its
-    order, with the metadata that it gives (its fps wins over the file's);
+    order, with the metadata that it gives (its fps wins over the file's) and the first and last
+    frames that it keeps as images;
   - a robomimic HDF5 file (hdf5, h5): every camera of every demonstration is a video;
   - a LeRobot data set (v2.1, v3) in a local folder, or "hf://owner/name[@revision]", of which
     huggingface_hub fetches the files that the selection needs;
@@ -173,7 +174,10 @@ def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
   entries = listed(path)
   names = {entry.name for entry in entries}
   if MANIFEST in names:
-    return [file_source(file, metadata) for file, metadata in read_manifest(path / MANIFEST)]
+    return [
+      WithStills(file_source(file, metadata), *stills) if stills else file_source(file, metadata)
+      for file, metadata, stills in read_manifest(path / MANIFEST)
+    ]
   if (path / lerobot.INFO).is_file():
     return lerobot.lerobot_sources(path, selection)
   images = with_suffix(entries, IMAGE_SUFFIXES)
@@ -233,4 +237,5 @@ def _no_videos(path: pathlib.Path, entries: list[pathlib.Path]) -> str:
 def _is_frame_folder(path: pathlib.Path) -> bool:
   with permitted(path):
     is_folder = path.is_dir()
-  return is_folder and bool(with_suffix(listed(path), IMAGE_SUFFIXES))
+  # Without its manifest a folder of films is still one of films alone.
+  return is_folder and path.name != STILLS and bool(with_suffix(listed(path), IMAGE_SUFFIXES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from vipjax.videos.access import (
 from vipjax.videos.arrays import read_array, read_fps
 from vipjax.videos.containers import read_container
 from vipjax.videos.folders import apply_metadata, check_one_sequence, read_images
+from vipjax.videos.images import read_image
 from vipjax.videos.random_access import VideoFile
 from vipjax.videos.selection import Selection
 
@@ -163,6 +165,43 @@ class ImagesSource(EvenSource):
 
   def take(self, positions: Sequence[int]) -> np.ndarray:
     return read_images(self._folder, [self._images[position] for position in positions])
+
+
+class WithStills(Source):
+  """A film whose first and last frame lie beside it as images, which a codec has not touched."""
+
+  def __init__(self, film: Source, first: pathlib.Path, last: pathlib.Path):
+    self._film, self._files = film, (first, last)
+    self.metadata = film.metadata
+
+  def times(self) -> np.ndarray:
+    return self._film.times()
+
+  def fps(self) -> float:
+    return self._film.fps()
+
+  def take(self, positions: Sequence[int]) -> np.ndarray:
+    return self._mended(self._film.take(positions), positions)
+
+  def read(self, frame_stride: int, max_frames: int | None) -> Video:
+    video = self._film.read(frame_stride, max_frames)
+    positions = range(0, len(video.frames) * frame_stride, frame_stride)
+    return dataclasses.replace(video, frames=self._mended(video.frames, positions))
+
+  def _mended(self, frames: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+    """Frames at positions of the film, with the images where they belong."""
+    frames = np.array(frames)
+    for position, file in zip((0, len(self.times()) - 1), self._files, strict=True):
+      chosen = np.asarray(positions) == position
+      if chosen.any():
+        still = read_image(file)
+        if still.shape != frames.shape[1:]:
+          raise UserError(
+            f"expected {file} to be of its film's size, {list(frames.shape[1:3])}, but got "
+            f"{list(still.shape[:2])}: write the folder again."
+          )
+        frames[chosen] = still
+    return frames
 
 
 def located(path: pathlib.Path, metadata: Mapping[str, Any]) -> dict[str, Any]:

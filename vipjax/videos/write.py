@@ -19,7 +19,8 @@ from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.access import check_frames, check_free, permitted, whole_file
 from vipjax.videos.containers import EXACT_CONVERSION
-from vipjax.videos.folders import MANIFEST
+from vipjax.videos.folders import MANIFEST, STILLS
+from vipjax.videos.images import write_image
 
 # ITU-T H.273 number of BT.709, for primaries, transfer and matrix alike. Stated in the file,
 # because players guess differently when it is not.
@@ -78,9 +79,13 @@ def write_videos(
   videos: Sequence[Video],
   *,
   crf: int = 12,
+  stills: bool = True,
   overwrite: bool = False,
 ) -> list[pathlib.Path]:
   """Writes videos as mp4 and, last, the manifest `videos.json` that `read_videos` reads.
+
+  The first and the last frame of each are kept as images in `stills/`, too: what a codec changes in
+  a goal is a distance that no policy can close. `read_videos` puts them in their places.
 
   Names say the episode (or `video` and the position where it is unknown), the view, and
   `robot_free` where the robot was not rendered: `episode000_left_robot_free.mp4`. The manifest is
@@ -91,6 +96,7 @@ def write_videos(
     folder: made where it is missing.
     videos: at least one.
     crf: see `write_video`.
+    stills: whether to keep first and last frames without loss.
     overwrite: whether files and a manifest that are there may be replaced.
 
   Returns:
@@ -115,17 +121,24 @@ def write_videos(
   # All that can be refused is refused before the first file is written.
   for index, video in enumerate(videos):
     check_frames(video.frames, f"the frames of video {index}")
+  images = [
+    [f"{STILLS}/{path.stem}_{end}.png" for end in ("first", "last")] if stills else []
+    for path in paths
+  ]
   entries = [
-    {"file": path.name, **video.metadata()} for path, video in zip(paths, videos, strict=True)
+    {"file": path.name, STILLS: names, **video.metadata()}
+    for path, names, video in zip(paths, images, videos, strict=True)
   ]
   text = json.dumps(entries, indent=2, default=plain) + "\n"
   with permitted(folder):
-    for path in [manifest, *paths]:
+    for path in [manifest, *paths, *(folder / name for names in images for name in names)]:
       check_free(path, overwrite)
     # The old manifest must not speak for files that are about to change.
     manifest.unlink(missing_ok=True)
-  for path, video in zip(paths, videos, strict=True):
+  for path, names, video in zip(paths, images, videos, strict=True):
     write_video(path, video.frames, video.fps, crf=crf, overwrite=overwrite)
+    for name, frame in zip(names, _even(video.frames[[0, -1]]), strict=False):
+      write_image(folder / name, frame, overwrite=overwrite)
   with whole_file(manifest, overwrite) as partial:
     partial.write_text(text, encoding="utf-8")
   return paths
@@ -147,8 +160,7 @@ def video_stem(video: Video, index: int) -> str:
 
 
 def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> None:
-  height, width = frames.shape[1:3]
-  padded = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+  padded = _even(frames)
   rate = fractions.Fraction(fps).limit_denominator(1001)
   # The index goes to the front, so that a browser can start before it has the whole file.
   options = {"movflags": "+faststart"}
@@ -173,6 +185,12 @@ def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> 
       frame.pts, frame.time_base = index, 1 / rate
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
+
+
+def _even(frames: np.ndarray) -> np.ndarray:
+  """Frames whose height and width are even: an odd one grows by a copy of its last line."""
+  height, width = frames.shape[1:3]
+  return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _write_gif(path: pathlib.Path, frames: np.ndarray, fps: float) -> None:
