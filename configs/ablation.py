@@ -23,6 +23,7 @@ _PLAIN = (
   "reward.robot_free_weight=0",
 )
 _EXP = ('finetune.sampler.name="exponential"', "finetune.sampler.rate=5")
+_BETA = ('finetune.sampler.name="beta"', "finetune.sampler.a=2")
 _ALL = ("reward.robot_free_weight=0", *_EXP)
 
 
@@ -58,11 +59,14 @@ def get_config() -> ConfigDict:
   # Between the two: the published encoder with our reward, and (below) ours with the published.
   variants.all_robot_free_reward = _EXP
   variants.sampler_uniform = (*_ALL, 'finetune.sampler.name="uniform"')
-  variants.sampler_beta = (*_ALL, 'finetune.sampler.name="beta"')
+  variants.sampler_beta_2_2 = (*_ALL, *_BETA, "finetune.sampler.b=2")
+  variants.sampler_beta_2_5 = (*_ALL, *_BETA, "finetune.sampler.b=5")
   variants.sampler_prioritised = (*_ALL, 'finetune.sampler.name="prioritised"')
   variants.triplet = (*_PLAIN, 'finetune.loss="triplet"')
   variants.triplet_all = (*_ALL, 'finetune.loss="triplet"')
-  variants.cycles_20_of_4 = (*_ALL, "finetune.tcc.num_cycles=20")
+  variants.cycles_20_of_4 = (
+    *_ALL, "finetune.tcc.num_cycles=20", "finetune.tcc.videos_per_cycle=4",
+  )  # fmt: skip
   variants.cycles_20_of_2 = (
     *_ALL, "finetune.tcc.num_cycles=20", "finetune.tcc.videos_per_cycle=2",
   )  # fmt: skip

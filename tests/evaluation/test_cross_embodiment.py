@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs import cross_embodiment as config_file
+from configs import demo
 from tests.report.test_page import Page
 from vipjax.evaluation import cross_embodiment as cross
 from vipjax.finetune import load_videos
@@ -41,9 +42,37 @@ def test_six_pairs_and_three_splits():
 def test_the_quick_preset_asks_the_same_with_less():
   full, quick = config_file.get_config(), config_file.get_config("quick")
   assert quick.cross == full.cross
-  assert quick.finetune.steps < full.finetune.steps
+  # As the file's first lines say.
+  assert full.finetune.steps == 2 * demo.get_config().finetune.steps == 8 * quick.finetune.steps
+  assert full.finetune.batch_size == 2 * quick.finetune.batch_size
   with pytest.raises(UserError, match="expected no preset .* or 'quick', got 'slow'"):
     config_file.get_config("slow")
+
+
+@pytest.mark.parametrize("preset", ["", "quick"])
+def test_every_cell_is_what_its_name_says(preset):
+  config = config_file.get_config(preset)
+  assert config.record.robot_free
+  for cell in cross.cells(config.cross):
+    arms, loss, videos, seed = cell.encoder_name.split("_")
+    made = cross._tuned(config, cell)
+    assert tuple(arms.split("+")) == cell.learnt_from and made.env.robot == cell.target
+    assert made.finetune.tcc.weight == {"tcc": 1, "vip": 0}[loss]
+    # What is learnt from is chosen from the arms' videos by `robot_free`.
+    assert cell.robot_free == (videos == "free")
+    assert made.reward.robot_free_weight == {"free": 2, "plain": 0}[videos]
+    assert f"seed{made.seed}" == seed
+
+
+@pytest.mark.parametrize(
+  "option, key, none",
+  [("tcc", "finetune.tcc.weight", 0.0), ("robot_free", "record.robot_free", False)],
+)
+def test_a_name_that_would_say_what_is_not_done_is_refused(option, key, none, tmp_path):
+  config = config_of(**{f"cross.{option}": (False, True), key: none})
+  with pytest.raises(UserError, match=f"expected config.{key} .* config.cross.{option}"):
+    cross.judge_cells(config, tmp_path, [])
+  assert not list(tmp_path.iterdir())
 
 
 def test_the_first_seed_is_whole_before_the_second():

@@ -1,6 +1,7 @@
 """Variants x seeds: configs, sharing, resuming, and the page that compares them."""
 
 import json
+import re
 
 import pytest
 
@@ -15,7 +16,7 @@ from vipjax.runtime.errors import UserError
 def config():
   config = ablation_config.get_config()
   config.ablation.seeds = (0, 1)
-  config.ablation.only = ("plain", "all", "sampler_beta")
+  config.ablation.only = ("plain", "all", "sampler_beta_2_2")
   return config
 
 
@@ -32,7 +33,7 @@ class Stages:
       (workdir / "videos").mkdir()
       (workdir / "videos" / "a.mp4").write_text(f"seed {config.seed}")
       run_folder.mark_done(workdir, "record", {"videos": 4}, 2.0)
-    if workdir.parent.name == "sampler_beta" and config.seed == 1:
+    if workdir.parent.name == "sampler_beta_2_2" and config.seed == 1:
       raise UserError("expected an encoder, got none.")
     results = {"rank_correlation_unseen": 0.5 + 0.25 * config.seed, "odd": "text"}
     if policy:
@@ -71,37 +72,99 @@ def test_every_variant_of_the_config_can_be_made():
   assert len({json.dumps(run_folder.jsonable(each)) for each in made.values()}) == len(made)
 
 
+# The sampler that each variant's name, or docs/results/ablation.md for it, speaks of.
+UNIFORM = {"name": "uniform"}
+EXP = {"name": "exponential", "rate": 5}
+LABELS = {
+  "plain": UNIFORM,
+  "augmentation_exp": EXP,
+  "tcc_exp": EXP,
+  "all": EXP,
+  "demo": UNIFORM,
+  "demo_online": UNIFORM,
+  "from_scratch": UNIFORM,
+  "all_online": EXP,
+  "all_robot_free_reward": EXP,
+  "from_vip": EXP,
+  "sampler_uniform": UNIFORM,
+  "sampler_beta_2_2": {"name": "beta", "a": 2, "b": 2},
+  "sampler_beta_2_5": {"name": "beta", "a": 2, "b": 5},
+  "sampler_prioritised": {"name": "prioritised"},
+  "triplet": UNIFORM,
+  "triplet_all": EXP,
+  "cycles_20_of_2": EXP,
+  "cycles_20_of_4": EXP,
+  "cycles_80_of_3": EXP,
+}
+CYCLES = re.compile(r"cycles_(\d+)_of_(\d+)")
+
+
+@pytest.fixture(scope="module")
+def labelled():
+  """Every variant, on a config whose own parameters no name speaks of."""
+  config = ablation_config.get_config()
+  config.finetune.sampler.update({"rate": 9.0, "a": 9.0, "b": 9.0})
+  config.finetune.tcc.update({"num_cycles": 0, "videos_per_cycle": 9})
+  return {
+    name: ablation.variant_config(config, changes, 0)
+    for name, changes in config.ablation.variants.items()
+  }
+
+
+def test_every_variant_is_labelled(labelled):
+  assert set(labelled) == set(LABELS)
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_a_variant_is_what_its_name_says(labelled, name):
+  made, words = labelled[name], name.split("_")
+  said = LABELS[name]
+  assert {key: made.finetune.sampler[key] for key in said} == said
+  cycles = CYCLES.fullmatch(name)
+  k, t = map(int, cycles.groups()) if cycles else (0, 9)
+  assert (made.finetune.tcc.num_cycles, made.finetune.tcc.videos_per_cycle) == (k, t)
+  assert made.finetune.loss == ("triplet" if "triplet" in words else "vip")
+  assert bool(made.policy.online.every) == ("online" in words)
+  starts = {"from_scratch": "scratch", "from_vip": "vip-resnet50"}
+  assert made.encoder.init == starts.get(name, "mini")
+  only_plain = name in ("plain", "triplet")
+  assert made.record.robot_free == (not only_plain and name != "tcc_exp")
+  assert made.finetune.tcc.weight == (0 if only_plain or name == "augmentation_exp" else 1)
+  ours = ("demo", "demo_online", "from_scratch", "all_robot_free_reward")
+  assert made.reward.robot_free_weight == (2 if name in ours else 0)
+
+
 def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
   page = ablation.run_ablation(config, tmp_path)
   assert stages.calls == [
     ("plain", 0, True, False),  # without robot-free videos: a recording of its own
     ("all", 0, True, False),
-    ("sampler_beta", 0, False, True),
+    ("sampler_beta_2_2", 0, False, True),
     ("plain", 1, True, False),
     ("all", 1, True, False),
-    ("sampler_beta", 1, False, True),
+    ("sampler_beta_2_2", 1, False, True),
   ]
-  shared = tmp_path / "sampler_beta" / "seed1"
+  shared = tmp_path / "sampler_beta_2_2" / "seed1"
   assert (shared / "videos" / "a.mp4").read_text() == "seed 1"
   assert run_folder.stage_result(shared, "record") == {"videos": 4}
   text = Page(page.read_text()).text
   assert "plain 0 1" in text and "0.62 [0.50, 0.75]" in text
-  assert "Left out: sampler_beta, seed 1: expected an encoder, got none." in text
+  assert "Left out: sampler_beta_2_2, seed 1: expected an encoder, got none." in text
   header, _, *lines = (tmp_path / "table.md").read_text().splitlines()
   assert header.startswith("| variant and its runs | policy success |")
   assert lines[0].startswith("| plain (2) | 1.00 [1.00, 1.00] | 0.62 [0.50, 0.75] |")
   made = run_folder.read_json(tmp_path / "ablation.json")["variants"]
-  assert list(made) == ["plain", "all", "sampler_beta"]
+  assert list(made) == ["plain", "all", "sampler_beta_2_2"]
   assert made["plain"]["rank_correlation_unseen"] == {
     "mean": 0.625, "low": 0.5, "high": 0.75, "seeds": {"0": 0.5, "1": 0.75},
   }  # fmt: skip
-  assert made["sampler_beta"]["rank_correlation_unseen"]["low"] is None
-  assert "policy_success" not in made["sampler_beta"]
+  assert made["sampler_beta_2_2"]["rank_correlation_unseen"]["low"] is None
+  assert "policy_success" not in made["sampler_beta_2_2"]
 
   # Again: only what is missing.
   stages.calls.clear()
   ablation.run_ablation(config, tmp_path)
-  assert stages.calls == [("sampler_beta", 1, False, True)]
+  assert stages.calls == [("sampler_beta_2_2", 1, False, True)]
   # A run from before a key was declared is still that run; one with another value is not.
   for name, value in (("plain", None), ("all", 3)):
     path = tmp_path / name / "seed0" / "config.json"
@@ -114,14 +177,14 @@ def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
   config.ablation.seeds, config.ablation.only = (2,), ("demo",)
   ablation.run_ablation(config, tmp_path)
   assert list(run_folder.read_json(tmp_path / "ablation.json")["variants"]) == [
-    "plain", "all", "demo", "sampler_beta",
+    "plain", "all", "demo", "sampler_beta_2_2",
   ]  # fmt: skip
 
 
 def test_text_table(config, stages, tmp_path):
   ablation.run_ablation(config, tmp_path)
   lines = comparison.format_comparison(tmp_path).splitlines()
-  assert lines[0].startswith("plain         policy success 1.00 [1.00, 1.00]; rank correlation")
+  assert lines[0].startswith(f"{'plain':18}policy success 1.00 [1.00, 1.00]; rank correlation")
   assert len(lines) == 3
 
 

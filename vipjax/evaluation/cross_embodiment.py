@@ -103,6 +103,15 @@ def judge_cells(
   Raises:
     UserError: an expert fails, or bad settings.
   """
+  for option, key, value in (
+    ("tcc", "finetune.tcc.weight", config.finetune.tcc.weight),
+    ("robot_free", "record.robot_free", config.record.robot_free),
+  ):
+    if any(config.cross[option]) and not value:
+      raise UserError(
+        f"expected config.{key} other than {value} with True in config.cross.{option}, which asks "
+        "for it; set it, or leave True out there."
+      )
   for arm in config.cross.arms:
     record(_of_arm(config, arm), workdir / "arms" / arm)
   rows = _read(workdir)
