@@ -7,7 +7,10 @@ makes "mini".
 Hardware: 2 CPU cores, 16 GiB. Run time and numbers: docs/results/mini.md.
 
 Held out are window-open and window-close, which the demo is about, and five tasks more for
-measuring. Nothing of the corpus but its frames is used: no actions, no rewards, no success.
+measuring. Training sees the frames of the corpus alone: no actions, no rewards, no success. What is
+filmed depends on the simulator's success: a film ends 6 control steps after it, without it at the
+time limit; of episodes without it the first config.corpus.max_frames frames are kept, and no copies
+without the robot, which only experts that succeeded have.
 """
 
 from ml_collections import ConfigDict
