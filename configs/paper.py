@@ -12,7 +12,7 @@ declares its corpus).
 Where the publication is silent the value is ours and the comment says so.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
@@ -148,7 +148,8 @@ def get_config() -> ConfigDict:
   config.policy.target_rate = 0.005
   config.policy.init_temperature = 0.1
   config.policy.min_temperature = 0.0  # 0: as published
-  config.policy.target_entropy = -4.0  # nats; minus half the number of torque actions
+  # Nats; None: minus half the number of actions, -4 of torques, -2 of the end effector (ours).
+  config.policy.target_entropy = config_dict.placeholder(float)
   config.policy.updates_per_step = 9  # updates per step of all environments
   config.policy.warmup_steps = 5000  # environment steps of random actions first
   config.policy.replay_capacity = 1_000_000

@@ -5,6 +5,7 @@ import pathlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ml_collections import config_flags
 
 from configs import demo
 from vipjax.runtime import config_words, launcher
@@ -39,3 +40,22 @@ def test_keys_that_are_not_are_one_sentence(key):
     config_words.check(command(f"--config.{key}=1"))
   message = str(error.value)
   assert f"no key '{key}'" in message and "\n" not in message and message.endswith((".", "?"))
+
+
+def test_a_number_can_be_given_where_the_config_has_none(monkeypatch):
+  def parsed(value):
+    argv = ["launch", f"--config.policy.target_entropy={value}"]
+    monkeypatch.setattr("sys.argv", argv)  # where ml_collections looks for overrides
+    values = config_words.flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", demo.get_config(), flag_values=values)
+    values(argv)
+    return values.config
+
+  assert demo.get_config().policy.target_entropy is None
+  assert parsed("-3").policy.target_entropy == -3.0
+  with pytest.raises(config_words.flags.IllegalFlagValueError) as error:
+    parsed("much")
+  said = str(config_words.illegal_value(error.value, command()))
+  assert said.startswith(
+    "Expected a number for --config.policy.target_entropy (the config has None)"
+  )

@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 import pytest
 
+from configs import paper
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 
@@ -76,6 +77,29 @@ def test_a_run_of_an_earlier_version_goes_on_with_keys_it_did_not_know(tmp_path)
   assert run_folder.read_json(workdir / "config.json") == run_folder.jsonable(later)
   with pytest.raises(UserError, match=r'extra \(there "new", now absent\)'):
     run_folder.open_run(workdir, make_config())
+
+
+def test_what_is_not_chosen_is_the_runs_own(tmp_path):
+  was = run_folder.jsonable(paper.get_config())
+  was["policy"]["target_entropy"] = -4.0
+  workdir = run_folder.open_run(tmp_path / "a", was)
+  config = paper.get_config().lock()
+  assert config.policy.target_entropy is None
+  run_folder.open_run(workdir, config)
+  assert config.policy.target_entropy == -4.0
+  assert run_folder.read_json(workdir / "config.json") == was
+  config.policy.target_entropy = -3.0
+  with pytest.raises(UserError, match=r"policy.target_entropy \(there -4.0, now -3.0\)"):
+    run_folder.open_run(workdir, config)
+
+
+def test_what_a_run_did_not_choose_stays_so(tmp_path):
+  workdir = run_folder.open_run(tmp_path / "a", paper.get_config())
+  stored = run_folder.read_json(workdir / "config.json")
+  assert stored["policy"]["target_entropy"] is None
+  run_folder.open_run(workdir, paper.get_config())
+  assert run_folder.read_json(workdir / "config.json") == stored
+  assert run_folder.run_config(workdir, paper.get_config()).policy.target_entropy is None
 
 
 def test_killed_while_it_was_made_or_deleted_it_is_made_again(tmp_path, monkeypatch):

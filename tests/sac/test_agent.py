@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import demo
 from vipjax.sac import SacSettings, init_agent, make_policy, make_update, replay
 from vipjax.sac.agent import make_update_many, sample_action
+from vipjax.sac.options import sac_settings
 from vipjax.types import Transition
 
 SETTINGS = SacSettings(hidden=(32, 32), batch_size=64, discount=0.9, learning_rate=3e-3)
@@ -107,6 +109,27 @@ def test_temperature_floor_holds():
   for _ in range(60):
     agent, _ = update(agent, rollout(jax.random.key(1), 64, 0.0))
   np.testing.assert_allclose(jnp.exp(agent.log_temperature), 0.09, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_actions, entropy", [(8, -4.0), (4, -2.0)])
+def test_the_target_entropy_is_minus_half_the_number_of_actions(num_actions, entropy):
+  settings = sac_settings(demo.get_config().policy)
+  settings = dataclasses.replace(settings, hidden=(4,), batch_size=4)
+  assert settings.target_entropy is None
+  agent = init_agent(jax.random.key(0), 3, num_actions, settings)
+  action = jax.random.uniform(jax.random.key(1), (4, num_actions), minval=-1, maxval=1)
+  batch = rollout(jax.random.key(2), 4, 1.0)._replace(action=action)
+
+  def updated(**changes):
+    made = dataclasses.replace(settings, **changes)
+    state = jax.jit(make_update(num_actions, made))(agent, batch)[0]
+    return jax.tree.leaves(state._replace(key=None))
+
+  for ours, fixed in zip(updated(), updated(target_entropy=entropy), strict=True):
+    np.testing.assert_array_equal(ours, fixed)
+  # The test would see another one.
+  far = updated(target_entropy=100.0)
+  assert any((ours != other).any() for ours, other in zip(updated(), far, strict=True))
 
 
 @pytest.mark.parametrize("count", [1, 4])

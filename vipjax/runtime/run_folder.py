@@ -113,12 +113,14 @@ def open_run(
 
   A folder that holds a `config.json` equal to `config` is resumed; its `versions.json` stays, and
   an environment that differs from the first one is noted in it under "resumed". Keys that the run
-  did not know, being of an earlier version, get the values they have now. Of several
-  processes the first does this; the others wait for it and check that they were given the same.
+  did not know, being of an earlier version, get the values they have now. Where `config` has None,
+  which is to say nothing was chosen, the run's own value stands and is set in `config`, so that a
+  default that became None since does not end a run. Of several processes the first does this; the
+  others wait for it and check that they were given the same.
 
   Args:
     workdir: the run folder.
-    config: the config, with all overrides applied.
+    config: the config, with all overrides applied; values that are None may be set, as said.
     overwrite: delete a run that is there and start over. Only a folder that an earlier call made
       (it holds a `versions.json`) is ever deleted.
 
@@ -129,7 +131,6 @@ def open_run(
     UserError: the folder holds a run of another config, or files that are no run of ours.
   """
   workdir = pathlib.Path(workdir).expanduser().absolute()
-  config = jsonable(config)
   if hosts.is_first():
     _open(workdir, config, overwrite)
   hosts.wait_for_all(f"the run folder {workdir.name}")
@@ -139,11 +140,13 @@ def open_run(
         f"Expected the run that the first process has opened at {workdir}, but this process sees "
         "none: give all the same --workdir, on a file system that they share."
       )
-    check_same_config(workdir, read_json(workdir / _CONFIG), config)
+    stored = read_json(workdir / _CONFIG)
+    _take_unchosen(config, stored)
+    check_same_config(workdir, stored, jsonable(config))
   return workdir
 
 
-def _open(workdir: pathlib.Path, config: dict[str, Any], overwrite: bool) -> None:
+def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overwrite: bool) -> None:
   if workdir.exists() and not workdir.is_dir():
     raise UserError(f"Expected a folder for the run, but {workdir} is a file: give another one.")
   # Both files, because other folders (an encoder artefact, say) hold a config.json too. The
@@ -158,8 +161,9 @@ def _open(workdir: pathlib.Path, config: dict[str, Any], overwrite: bool) -> Non
     _delete(workdir)
   elif is_run and (workdir / _CONFIG).is_file():
     stored = read_json(workdir / _CONFIG)
-    completed = _completed(stored, config)
-    check_same_config(workdir, completed, config)
+    _take_unchosen(config, stored)
+    completed = _completed(stored, jsonable(config))
+    check_same_config(workdir, completed, jsonable(config))
     if completed != stored:
       write_json(workdir / _CONFIG, completed)
     _note_resume(workdir)
@@ -287,6 +291,16 @@ def _delete(workdir: pathlib.Path) -> None:
     if path.name != _VERSIONS:
       shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
   shutil.rmtree(workdir)
+
+
+def _take_unchosen(config: ml_collections.ConfigDict | dict, stored: dict[str, Any]) -> None:
+  """Sets what is None in `config` to what `stored` has there, section by section."""
+  for key, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict | dict):
+      if isinstance(stored.get(key), dict):
+        _take_unchosen(value, stored[key])
+    elif value is None and stored.get(key) is not None:
+      config[key] = stored[key]
 
 
 def _completed(stored: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
