@@ -41,7 +41,8 @@ def test_fine_tuning_compiles_once(compilations, count):
   value = init_value(
     jax.random.key(0), ResNetConfig("resnet18", width=8, embedding_dim=8), Preprocessing(16, 16)
   )
-  settings = Settings(batch_size=1, tcc=TccSettings(num_cycles=2, videos_per_cycle=2, frames=2))
+  tcc = TccSettings(num_cycles=2, videos_per_cycle=2, frames=2)
+  settings = Settings(batch_size=1, then_resize=0, tcc=tcc)
   devices = jax.devices()[:count]
   videos = VideoSet(np.zeros((2, 5, 20, 20, 3), np.uint8), np.array([5, 4], np.int32))
   step = parallel.compile_step(make_train_step(value, settings, 2, count), devices)

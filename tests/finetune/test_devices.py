@@ -18,7 +18,7 @@ from vipjax.runtime.errors import UserError
 
 # 8 frames of clips and 8 of TCC; small steps, because Adam divides by small numbers.
 TCC = TccSettings(num_cycles=5, videos_per_cycle=2, frames=4)
-BASE = Settings(batch_size=1, background_clips=1, learning_rate=1e-5, tcc=TCC)
+BASE = Settings(batch_size=1, background_clips=1, learning_rate=1e-5, then_resize=0, tcc=TCC)
 LOSSES = {
   "vip": dataclasses.replace(BASE, batch_size=3, tcc=TccSettings(weight=0.0)),
   "triplet": dataclasses.replace(BASE, batch_size=3, loss="triplet", tcc=TccSettings(weight=0.0)),

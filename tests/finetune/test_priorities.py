@@ -28,7 +28,7 @@ from vipjax.types import VideoSet
 SAMPLER = sampling.make_sampler(
   "prioritised", bins=2, alpha=0.5, beta=1.0, floor=0.2, momentum=0.75
 )
-SETTINGS = Settings(batch_size=4, sampler=SAMPLER, tcc=TccSettings(weight=0.0))
+SETTINGS = Settings(batch_size=4, sampler=SAMPLER, then_resize=0, tcc=TccSettings(weight=0.0))
 
 
 @pytest.mark.parametrize("jit", [False, True])

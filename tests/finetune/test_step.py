@@ -18,6 +18,7 @@ from vipjax.types import Video, VideoSet
 SETTINGS = Settings(
   batch_size=3,
   learning_rate=1e-3,
+  then_resize=0,
   sampler=sampling.make_sampler("exponential"),
   tcc=TccSettings(num_cycles=5, videos_per_cycle=3, frames=4),
 )

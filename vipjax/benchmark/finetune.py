@@ -91,7 +91,7 @@ def run(
 def _case(bench: Bench, config: ResNetConfig, size: int, clips: int) -> Case:
   source = size * 8 // 7
   value = init_value(jax.random.key(0), config, Preprocessing(source, size))
-  settings = Settings(batch_size=clips, tcc=TccSettings(weight=0.0))
+  settings = Settings(batch_size=clips, then_resize=0, tcc=TccSettings(weight=0.0))
   devices = step_devices(4 * clips)
   frames = np.random.default_rng(0).integers(0, 256, (VIDEOS, LENGTH, source, source, 3), np.uint8)
   videos = VideoSet(frames, np.full(VIDEOS, LENGTH, np.int32))
@@ -146,7 +146,7 @@ def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
   value = init_value(
     jax.random.key(0), ResNetConfig("resnet18", 16), Preprocessing(VIDEO_SIZE, VIDEO_SIZE)
   )
-  settings = Settings(batch_size=16, tcc=TccSettings(weight=0.0))
+  settings = Settings(batch_size=16, then_resize=0, tcc=TccSettings(weight=0.0))
   frame = np.random.default_rng(0).integers(0, 256, (VIDEO_SIZE, VIDEO_SIZE, 3), np.uint8)
   # Every video has memory of its own.
   videos = [Video(np.tile(frame, (VIDEO_LENGTH, 1, 1, 1))) for _ in range(count)]

@@ -21,7 +21,7 @@ from vipjax.finetune import Settings, TccSettings, init_state, make_train_step, 
 from vipjax.finetune.step import frames_per_step
 from vipjax.runtime import parallel
 from vipjax.types import VideoSet
-settings = Settings(batch_size={clips}, tcc=TccSettings(num_cycles=0, frames=8))
+settings = Settings(batch_size={clips}, then_resize=0, tcc=TccSettings(num_cycles=0, frames=8))
 value = vipjax.load("mini")
 videos = VideoSet(np.zeros((4, 40, 128, 128, 3), np.uint8), np.full(4, 40, np.int32))
 devices = step_devices(frames_per_step(settings, 4))

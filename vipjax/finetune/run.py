@@ -30,6 +30,7 @@ from vipjax.runtime import hosts, parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
+from vipjax.runtime.settings import from_section
 from vipjax.types import Video
 from vipjax.videos import (
   LazyVideo,
@@ -212,22 +213,11 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
       f"expected config.finetune.loss 'vip' with the sampler 'prioritised', which learns from its "
       f"errors, got {config.loss!r}; choose another sampler."
     )
-  return Settings(
-    batch_size=config.batch_size,
-    background_clips=config.background_clips,
-    loss=config.loss,
+  return from_section(
+    Settings,
+    config,
     sampler=sampling.make_sampler(**config.sampler),
-    learning_rate=config.learning_rate,
-    head_learning_rate=config.head_learning_rate,
     decay_steps=config.steps if config.decay else 0,
-    last_goal=config.last_goal,
-    discount=config.discount,
-    num_negatives=config.num_negatives,
-    l1_weight=config.l1_weight,
-    l2_weight=config.l2_weight,
-    crop_scale=tuple(config.crop_scale),
-    then_resize=config.then_resize,
-    train_batch_norm=config.train_batch_norm,
     tcc=TccSettings(**config.tcc),
   )
 
@@ -243,13 +233,7 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
   """The encoder that fine-tuning starts from: fresh weights, or what `vipjax.load` finds."""
   if config.init != "scratch":
     return encoder.load(config.init)
-  architecture = ResNetConfig(
-    arch=config.arch,
-    width=config.width,
-    embedding_dim=config.embedding_dim,
-    norm=config.norm,
-    stem=config.stem,
-  )
+  architecture = from_section(ResNetConfig, config)
   preprocessing = Preprocessing(resize=config.resize, crop=config.size)
   metadata = {"name": config.name, "licence": config.licence}
   value = encoder.init_value(key, architecture, preprocessing, metadata)

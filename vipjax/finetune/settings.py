@@ -32,7 +32,7 @@ class TccSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What one training step does.
+  """What one training step does; the defaults are those of configs/paper.py.
 
   Attributes:
     batch_size: clips of four frames in the VIP loss.
@@ -69,6 +69,6 @@ class Settings:
   l1_weight: float = 0.001
   l2_weight: float = 0.001
   crop_scale: tuple[float, float] = (0.2, 1.0)
-  then_resize: int = 0
+  then_resize: int = 256
   train_batch_norm: bool = True
   tcc: TccSettings = TccSettings()

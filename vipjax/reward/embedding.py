@@ -26,7 +26,7 @@ NORMALISATIONS = ("none", "first_frame")
 
 @dataclasses.dataclass(frozen=True)
 class RewardSettings:
-  """How distances become rewards.
+  """How distances become rewards; the defaults are those of configs/paper.py.
 
   Attributes:
     form: "difference" V' - V (published); "discounted" gamma V' - V, which leaves the optimal
@@ -40,7 +40,7 @@ class RewardSettings:
   """
 
   form: str = "difference"
-  discount: float = 0.97
+  discount: float = 0.99
   scale: float = 1.0
   normalise: str = "none"
   goals: str = "mean"

@@ -23,7 +23,7 @@ from vipjax.types import Transition
 
 @dataclasses.dataclass(frozen=True)
 class SacSettings:
-  """Hyperparameters.
+  """Hyperparameters; the defaults are those of configs/paper.py.
 
   Attributes:
     hidden: widths of the hidden layers of actor and critics.
@@ -39,7 +39,7 @@ class SacSettings:
 
   hidden: tuple[int, ...] = (256, 256)
   batch_size: int = 256
-  discount: float = 0.97
+  discount: float = 0.99
   target_rate: float = 0.005
   learning_rate: float = 3e-4
   init_temperature: float = 0.1

@@ -25,6 +25,7 @@ from vipjax.reward.goals import (
 )
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.settings import from_section
 from vipjax.scene import View, views_from_config
 from vipjax.types import Video
 from vipjax.videos import fit_square, write_image
@@ -75,13 +76,7 @@ def make_reward(
       f"expected goal frames of one size, got {[goal.shape[1:3] for goal in goals]}; resize the "
       "videos with vipjax.videos.fit_square."
     )
-  settings = RewardSettings(
-    form=config.reward.form,
-    discount=config.policy.discount,
-    scale=config.reward.scale,
-    normalise=config.reward.normalise,
-    goals=config.reward.goals,
-  )
+  settings = from_section(RewardSettings, config.reward, discount=config.policy.discount)
   firsts, weights = [each.videos[0].frames[0] for each in found], [each.weight for each in found]
   reward = EmbeddingReward(value, goals, firsts, weights, settings, devices)
   return reward, [each.channel for each in found], goals[0].shape[1]

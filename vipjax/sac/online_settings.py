@@ -14,7 +14,7 @@ from vipjax.runtime.numbers import require_at_least
 
 @dataclasses.dataclass(frozen=True)
 class OnlineSettings:
-  """When and on what the encoder goes on learning.
+  """When and on what the encoder goes on learning; the defaults are those of configs/paper.py.
 
   Attributes:
     every: environment steps from one time to the next; 0 is never, as published.

@@ -17,6 +17,7 @@ from vipjax.envs import FrameVectorEnv, RobotEnv, env_options
 from vipjax.finetune import make_settings
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
+from vipjax.runtime.settings import from_section
 from vipjax.sac.agent import SacSettings
 from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import OnlineSettings, plan_room
@@ -44,16 +45,7 @@ def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 def sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
   """The agent's hyperparameters from the `policy` section."""
-  return SacSettings(
-    hidden=tuple(policy.hidden),
-    batch_size=policy.batch_size,
-    discount=policy.discount,
-    target_rate=policy.target_rate,
-    learning_rate=policy.learning_rate,
-    init_temperature=policy.init_temperature,
-    min_temperature=policy.min_temperature,
-    target_entropy=policy.target_entropy,
-  )
+  return from_section(SacSettings, policy)
 
 
 def online_settings(config: ml_collections.ConfigDict) -> OnlineSettings:

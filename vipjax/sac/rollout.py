@@ -21,7 +21,7 @@ from vipjax.types import Transition
 
 @dataclasses.dataclass(frozen=True)
 class LoopSettings:
-  """How acting and learning alternate.
+  """How acting and learning alternate; the defaults are those of configs/paper.py.
 
   Attributes:
     updates_per_step: updates for one step of all environments together, at least 1.
@@ -32,8 +32,8 @@ class LoopSettings:
     UserError: one of them is below 1.
   """
 
-  updates_per_step: int = 3
-  warmup_steps: int = 2000
+  updates_per_step: int = 9
+  warmup_steps: int = 5000
 
   def __post_init__(self):
     # Without warm-up the first update would draw from an empty replay.

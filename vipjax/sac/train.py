@@ -23,6 +23,7 @@ from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.numbers import require_at_least
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
+from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
 from vipjax.sac.goals import channel_goals, make_reward, policy_views, record_goals
@@ -191,7 +192,7 @@ def _learn(
     online.restore(restored[1]["online"])
     reward = reward.with_value(online.value)
   first = done = int(state.env_steps)
-  loop = LoopSettings(updates_per_step=policy.updates_per_step, warmup_steps=policy.warmup_steps)
+  loop = from_section(LoopSettings, policy)
   ticks = learn(env, reward, state, sac, loop, episode_seed(Stream.TRAINING, config.seed), devices)
   check_replicas = parallel.compile_check(devices)
   started = time.monotonic()

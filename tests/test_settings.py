@@ -1,0 +1,77 @@
+"""Settings of the library and the keys of configs/paper.py: one set of numbers."""
+
+import ast
+import dataclasses
+import pathlib
+
+import pytest
+
+from configs import demo, paper
+from vipjax import sampling
+from vipjax.encoder import Preprocessing, ResNetConfig
+from vipjax.finetune import Settings, TccSettings, make_settings
+from vipjax.reward import RewardSettings
+from vipjax.runtime.settings import from_section
+from vipjax.sac import LoopSettings, SacSettings
+from vipjax.sac.online_settings import OnlineSettings
+from vipjax.sac.options import online_settings, sac_settings
+from vipjax.scene import View, views_from_config
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "vipjax"
+PAPER = paper.get_config()
+# What the library makes of configs/paper.py.
+PUBLISHED = {
+  SacSettings: sac_settings(PAPER.policy),
+  LoopSettings: from_section(LoopSettings, PAPER.policy),
+  OnlineSettings: online_settings(PAPER),
+  Settings: make_settings(PAPER.finetune),
+  TccSettings: make_settings(PAPER.finetune).tcc,
+  RewardSettings: from_section(RewardSettings, PAPER.reward, discount=PAPER.policy.discount),
+  ResNetConfig: from_section(ResNetConfig, PAPER.encoder),
+  Preprocessing: Preprocessing(resize=PAPER.encoder.resize, crop=PAPER.encoder.size),
+  View: views_from_config({"view": paper._view()})["view"],
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED, ids=lambda kind: kind.__name__)
+def test_a_default_is_what_configs_paper_says(kind):
+  assert dataclasses.asdict(kind()) == dataclasses.asdict(PUBLISHED[kind])
+
+
+def test_a_sampler_of_any_name_has_the_defaults_of_configs_paper():
+  for name in sampling.SAMPLERS:
+    section = {**PAPER.finetune.sampler, "name": name}
+    assert sampling.make_sampler(name) == sampling.make_sampler(**section)
+
+
+def test_no_settings_are_forgotten():
+  """Whatever is called settings has no default, or is held above."""
+  with_defaults = set()
+  for module in PACKAGE.rglob("*.py"):
+    for node in ast.walk(ast.parse(module.read_text())):
+      if isinstance(node, ast.ClassDef) and node.name.endswith("Settings"):
+        if any(isinstance(each, ast.AnnAssign) and each.value for each in node.body):
+          with_defaults.add(node.name)
+  assert with_defaults == {kind.__name__ for kind in PUBLISHED if "Settings" in kind.__name__}
+
+
+@pytest.mark.parametrize(
+  "section, kind", [(PAPER.finetune.tcc, TccSettings), (PAPER.policy.online, OnlineSettings)]
+)
+def test_a_section_of_its_own_has_the_fields_for_keys(section, kind):
+  assert set(section) == {field.name for field in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_section_becomes_settings(stored):
+  config = demo.get_config()
+  config.policy.hidden = (8, 4)
+  policy = config.policy.to_dict()
+  if stored:  # as JSON has it
+    policy["hidden"] = list(policy["hidden"])
+  made = from_section(SacSettings, policy, learning_rate=1.0)
+  assert (made.hidden, made.discount, made.learning_rate) == ((8, 4), 0.97, 1.0)
+  assert made.target_entropy is None
+  del policy["discount"]
+  with pytest.raises(KeyError, match="discount"):
+    from_section(SacSettings, policy)
