@@ -110,9 +110,17 @@ def decoding(path: pathlib.Path) -> Iterator[None]:
     raise damaged(path, reason) from error
 
 
+def opened(path: pathlib.Path) -> av.container.InputContainer:
+  """A video file, open for reading."""
+  # By its absolute name: FFmpeg takes "10:20.mp4" for an address with the protocol "10".
+  return av.open(os.path.abspath(path))
+
+
 def damaged(path: pathlib.Path, reason: str) -> UserError:
   """The error for a file whose contents end early or make no sense."""
-  reason = " ".join(reason.replace(str(path), "the file").split()).rstrip(".")
+  for name in (os.path.abspath(path), str(path)):
+    reason = reason.replace(name, "the file")
+  reason = " ".join(reason.split()).rstrip(".")
   return UserError(
     f"expected a whole file in {path}, but it is truncated or corrupt ({reason}): "
     "copy or encode it again."

@@ -1,8 +1,7 @@
-"""Video containers (mp4, webm, avi, mov, gif, mkv), decoded by PyAV."""
+"""Streams and frames of video containers (mp4, webm, avi, mov, gif, mkv), by PyAV."""
 
 from __future__ import annotations
 
-import itertools
 import pathlib
 
 import av
@@ -11,55 +10,12 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import Interpolation
 
 from vipjax.runtime.errors import UserError
-from vipjax.types import Video
-from vipjax.videos.access import damaged, decoding
+from vipjax.videos.access import damaged
 
 # swscale's fast conversions round downwards, .9 to 1.4 grey levels in the mean, and accurate
 # rounding without full chroma interpolation is worse still; together they are right to .1 level.
 # All that converts between RGB and YUV uses these, so that a frame read back is not darker.
 EXACT_CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
-
-def read_container(path: pathlib.Path, frame_stride: int, max_frames: int | None) -> Video:
-  """Decodes one video file from its start.
-
-  Frames come in presentation order, turned upright by the rotation that the file carries, one for
-  each that the file holds (a variable frame rate is not resampled). Transparent pixels (gif) are
-  laid on white.
-
-  Args:
-    path: the file.
-    frame_stride: keep every n-th frame.
-    max_frames: stop after so many kept frames; None keeps all.
-
-  Returns:
-    The video; its fps is the `frame_rate` divided by `frame_stride`, or `Video`'s default where
-    there is none (a gif of one frame).
-
-  Raises:
-    UserError: no video stream, an unknown codec, no frames, truncated or corrupt contents.
-  """
-  with decoding(path), av.open(str(path)) as container:
-    stream = video_stream(path, container)
-    _check_whole(path, stream)
-    stream.thread_type = "AUTO"
-    stop = None if max_frames is None else (max_frames - 1) * frame_stride + 1
-    frames, seconds = [], []
-    for frame in itertools.islice(container.decode(stream), 0, stop, frame_stride):
-      frames.append(upright_rgb(path, frame))
-      seconds.append(frame.time)
-    rate = frame_rate(stream, len(frames), seconds[0], seconds[-1], frame_stride) if frames else 0
-  if not frames:
-    raise UserError(f"expected at least one frame in {path}, but it holds none: record it again.")
-  shapes = {frame.shape for frame in frames}
-  if len(shapes) > 1:
-    sizes = sorted(f"{height}x{width}" for height, width, _ in shapes)
-    raise UserError(
-      f"expected frames of one size in {path}, but they change ({', '.join(sizes)}): "
-      "encode it again at one size."
-    )
-  fps = {"fps": rate / frame_stride} if rate else {}
-  return Video(frames=np.stack(frames), source=str(path), **fps)
 
 
 def video_stream(path: pathlib.Path, container: av.container.InputContainer) -> av.VideoStream:
@@ -77,7 +33,7 @@ def video_stream(path: pathlib.Path, container: av.container.InputContainer) -> 
 
 
 def frame_rate(
-  stream: av.VideoStream, count: int, first: float | None, last: float | None, stride: int = 1
+  stream: av.VideoStream, count: int, first: float | None, last: float | None
 ) -> float:
   """Frames per second of a stream; 0 where nothing tells.
 
@@ -86,19 +42,18 @@ def frame_rate(
 
   Args:
     stream: the stream.
-    count: how many frames were looked at, every `stride`-th.
+    count: how many frames there are.
     first: when the first of them is shown, in s; None where the file does not say.
     last: when the last of them is shown.
-    stride: see `count`.
   """
   stated = float(stream.average_rate or stream.guessed_rate or 0)
   if first is None or last is None or last <= first:
     return stated
-  mean = (count - 1) * stride / (last - first)
+  mean = (count - 1) / (last - first)
   return stated if abs(stated / mean - 1) < 0.02 else mean
 
 
-def _check_whole(path: pathlib.Path, stream: av.VideoStream) -> None:
+def check_whole(path: pathlib.Path, stream: av.VideoStream) -> None:
   """Raises when the file ends before the last frame that its own index promises.
 
   A file cut short whose index stands at the start decodes without complaint up to the cut.

@@ -1,67 +1,131 @@
-"""Single frames out of video files, without decoding all that lies before them."""
+"""The frames of video files, all or some of them, without decoding all that lies before these."""
 
 from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import av
 import numpy as np
 
+from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos.access import damaged, decoding
-from vipjax.videos.containers import frame_rate, upright_rgb, video_stream
+from vipjax.videos.access import damaged, decoding, opened
+from vipjax.videos.containers import check_whole, frame_rate, upright_rgb, video_stream
+
+# Every packet of these is a frame that is shown; other decoders merge some or pass over some.
+_A_FRAME_A_PACKET = ("h264", "hevc", "av1", "vp9")
+_HEAD = 32
+
+
+class _Index(NamedTuple):
+  """Where the frames of a file are.
+
+  Attributes:
+    times: float64 [T], seconds from the first frame.
+    fps: frames per second.
+    stamps: int64 [T], when each is shown, in units of the file; meaningless without keys.
+    keys: int64 [K], stamps of those that decoding may begin at; none where frames have no address,
+      so that they are counted from the start.
+  """
+
+  times: np.ndarray
+  fps: float
+  stamps: np.ndarray
+  keys: np.ndarray
 
 
 @functools.lru_cache(maxsize=256)
-def _index(
-  path: pathlib.Path, size: int, modified: int
-) -> tuple[np.ndarray, np.ndarray, float, float]:
-  """Times of all frames and of key frames, the length of their unit in s, frames per second.
+def _index(path: pathlib.Path, size: int, modified: int) -> _Index:
+  """Looks through a file; `size` and `modified` tell two versions of it apart.
 
-  `size` and `modified` tell two versions of a file apart.
+  The packets say which frames there are, but not the last word: decoders drop pictures that refer
+  to what was cut off before the file's beginning, or merge fields. Where the first frames that are
+  decoded are not those of the packets, or the codec is not known to give a frame for each, all are
+  decoded to be counted.
   """
-  with decoding(path), av.open(str(path)) as container:
-    stream = video_stream(path, container)
-    stamps, keys = [], []
+  with decoding(path), opened(path) as container:
+    stream = _stream(path, container)
+    check_whole(path, stream)
+    packets, head = [], []
     for packet in container.demux(stream):
       # The last packet, of size 0, only flushes; an edit list discards packets it hides.
       if packet.size and not packet.is_discard:
-        stamps.append(packet.pts)
-        if packet.is_keyframe and packet.pts is not None:
-          keys.append(packet.pts)
-    if not stamps:
-      raise damaged(path, "it holds no frame")
+        packets.append((packet.pts, packet.is_keyframe))
+      if len(head) < _HEAD:
+        head += [frame.pts for frame in packet.decode()]
+    shown = sorted({stamp for stamp, _ in packets if stamp is not None})
+    # What avi files state is the order of decoding. A palette is given once, and lost by a seek.
+    has_addresses = container.format.name != "avi" and stream.codec_context.pix_fmt != "pal8"
+    codec = stream.codec_context.codec
+    is_sure = codec.intra_only or codec.canonical_name in _A_FRAME_A_PACKET
+    agree = len(shown) == len(packets) and shown[: len(head)] == head
+    all_seen = len(head) == len(packets)
+    if agree and (all_seen or (is_sure and len(head) >= _HEAD)):
+      keys = [stamp for stamp, is_key in packets if is_key]
+    else:
+      frames = _decoded(path)
+      stamps, keys = [stamp for stamp, _ in frames], [stamp for stamp, is_key in frames if is_key]
+      if None not in stamps and stamps == sorted(set(stamps)):
+        shown = stamps
+      else:
+        has_addresses = False
+        # In the wrong order they are the right ones nevertheless.
+        shown = shown if len(shown) == len(stamps) else []
+      packets = frames
+    if not packets:
+      raise UserError(f"expected at least one frame in {path}, but it holds none: record it again.")
     base = float(stream.time_base)
-    # What avi files state is the order of decoding.
-    if container.format.name == "avi" or None in stamps or len(set(stamps)) < len(stamps):
-      # Without times of their own frames have no address: an empty list of keys says so.
-      rate = frame_rate(stream, len(stamps), None, None) or Video.fps
-      return np.rint(np.arange(len(stamps)) / (rate * base)), np.zeros(0), base, rate
-    stamps.sort()
-    rate = frame_rate(stream, len(stamps), stamps[0] * base, stamps[-1] * base) or Video.fps
-  return np.array(stamps, np.int64), np.array(sorted(keys), np.int64), base, rate
+    ends = (shown[0] * base, shown[-1] * base) if shown else (None, None)
+    fps = frame_rate(stream, len(packets), *ends) or Video.fps
+    stamps = np.array(shown, np.int64)
+    times = (stamps - stamps[0]) * base if shown else np.arange(len(packets)) / fps
+    return _Index(times, fps, stamps, np.array(sorted(keys) if has_addresses else [], np.int64))
+
+
+def _stream(path: pathlib.Path, container: av.container.InputContainer) -> av.VideoStream:
+  """The moving picture, to be decoded by several threads where that is known to be safe."""
+  stream = video_stream(path, container)
+  # Others gain little, and FFmpeg's decoder of CineForm hangs when its threads are stopped early.
+  if stream.codec_context.codec.canonical_name in _A_FRAME_A_PACKET:
+    stream.thread_type = "AUTO"
+  return stream
+
+
+def _decoded(path: pathlib.Path) -> list[tuple[int | None, bool]]:
+  """The stamp of every frame, in the order in which they are shown, and whether it is a key."""
+  with opened(path) as container:
+    stream = _stream(path, container)
+    return [(frame.pts, frame.key_frame) for frame in container.decode(stream)]
 
 
 class VideoFile:
   """The frames of one video file by their position in presentation order.
 
-  Made by reading the file's packets once, without decoding any. Each `read` opens the file anew,
-  so that many of these hold no files open.
+  They are those that decoding from the start gives, whichever of them are asked for, turned upright
+  by the rotation that the file carries, one for each that the file holds (a variable frame rate is
+  not resampled). Transparent pixels (gif) are laid on white. Each `read` opens the file anew, so
+  that many of these hold no files open.
 
   Attributes:
     times: float64 [T], seconds from the first frame.
-    fps: frames per second, as `read_container` gives them.
+    fps: frames per second, the `frame_rate`, or `Video`'s default where there is none (a gif of one
+      frame).
   """
 
   def __init__(self, path: pathlib.Path):
-    """Indexes the file; raises UserError as `read_container`, or when it holds no frame."""
+    """Indexes the file.
+
+    Raises:
+      UserError: no video stream, an unknown codec, no frames, truncated or corrupt contents.
+    """
     self._path = path
     with decoding(path):
       status = path.stat()
-    self._stamps, self._keys, base, self.fps = _index(path, status.st_size, status.st_mtime_ns)
-    self.times = (self._stamps - self._stamps[0]) * base
+    index = _index(path, status.st_size, status.st_mtime_ns)
+    self.times, self.fps, self._stamps, self._keys = index
 
   def read(self, positions: Sequence[int]) -> np.ndarray:
     """Decodes some frames, seeking past what is not needed.
@@ -73,60 +137,93 @@ class VideoFile:
       uint8 [len(positions), H, W, 3], RGB and upright.
 
     Raises:
-      UserError: damaged contents.
+      UserError: damaged contents, or frames that change their size.
     """
     wanted = sorted(set(int(position) for position in positions))
+    runs = self._runs(wanted)
     found: dict[int, np.ndarray] = {}
-    with decoding(self._path), av.open(str(self._path)) as container:
-      stream = video_stream(self._path, container)
-      stream.thread_type = "AUTO"
-      if len(self._keys):
-        for run in self._runs(wanted):
-          # Past the end of a stretch a decoder has to be flushed by a seek, even a short one.
-          container.seek(int(self._stamps[run[0]]), stream=stream)
-          found |= self._collect(container.decode(stream), run)
+    with decoding(self._path):
+      # Nothing before the first stretch and nothing to pass over after it: no seek, no doubt.
+      if len(runs) > 1 or (runs and runs[0][0] > 0):
+        found = self._seek(runs, wanted)
       if len(found) < len(wanted):
-        # Some decoders give frames other times than their packets: count from the start.
-        container.seek(0)
-        found |= self._count(container.decode(stream), wanted)
+        found |= self._count([position for position in wanted if position not in found])
     missing = [position for position in wanted if position not in found]
     if missing:
       raise damaged(self._path, f"frame {missing[0]} of {len(self.times)} cannot be decoded")
+    shapes = {frame.shape for frame in found.values()}
+    if len(shapes) > 1:
+      sizes = sorted(f"{height}x{width}" for height, width, _ in shapes)
+      raise UserError(
+        f"expected frames of one size in {self._path}, but they change ({', '.join(sizes)}): "
+        "encode it again at one size."
+      )
     return np.stack([found[int(position)] for position in positions])
 
-  def _runs(self, wanted: list[int]) -> list[list[int]]:
-    """Positions in stretches, each decoded in one go."""
-    runs: list[list[int]] = []
-    groups = np.searchsorted(self._keys, self._stamps[wanted], side="right").tolist()
-    for index, position in enumerate(wanted):
+  def _runs(self, wanted: list[int]) -> list[tuple[int, int, int]]:
+    """Stretches of `wanted`, each decoded in one go: which key it begins at, and its slice."""
+    if not len(self._keys):
+      return []
+    runs: list[tuple[int, int, int]] = []
+    # Of what is shown before the first key too, decoding begins at the start.
+    groups = np.searchsorted(self._keys, self._stamps[wanted], side="right") - 1
+    groups = np.maximum(groups, 0).tolist()
+    for index, group in enumerate(groups):
       # The next group of pictures follows on its own; only a skipped one is worth a seek.
-      if runs and groups[index] - groups[index - 1] <= 1:
-        runs[-1].append(position)
+      if runs and group - groups[index - 1] <= 1:
+        runs[-1] = (*runs[-1][:2], index + 1)
       else:
-        runs.append([position])
+        runs.append((group, index, index + 1))
     return runs
 
+  def _seek(self, runs: list[tuple[int, int, int]], wanted: list[int]) -> dict[int, np.ndarray]:
+    """The wanted frames by their times, as far as they can be had in this way."""
+    found: dict[int, np.ndarray] = {}
+    with opened(self._path) as container:
+      stream = _stream(self._path, container)
+      for group, start, end in runs:
+        key = int(self._keys[group])
+        if group:
+          # Past the end of a stretch a decoder has to be flushed by a seek, even a short one.
+          container.seek(key, stream=stream)
+        run = self._collect(container.decode(stream), wanted[start:end], key if group else None)
+        found |= run
+        if len(run) < end - start:
+          # Here seeking does not lead where the file says: from now on count.
+          self._keys = self._keys[:0]
+          break
+    return found
+
   def _collect(
-    self, frames: Iterator[av.VideoFrame], wanted: Sequence[int]
+    self, frames: Iterable[av.VideoFrame], wanted: Sequence[int], key: int | None
   ) -> dict[int, np.ndarray]:
-    """The wanted frames by their times, up to the last of them."""
+    """The wanted frames by their times, up to the last of them.
+
+    After a seek a decoder may lack what it needs, and say nothing: it is trusted from the key frame
+    on, and only if it takes that for one itself (frames of a picture that is renewed bit by bit are
+    called keys in files alone).
+    """
     by_stamp = {int(self._stamps[position]): position for position in wanted}
-    found = {}
+    last = max(by_stamp)
+    found, trusted = {}, key is None
     for frame in frames:
-      position = by_stamp.pop(frame.pts, None)
-      if position is not None:
-        found[position] = upright_rgb(self._path, frame)
-      if not by_stamp or (frame.pts is not None and frame.pts > max(by_stamp)):
+      trusted = trusted or (frame.pts == key and frame.key_frame)
+      if trusted and frame.pts in by_stamp and not frame.is_corrupt:
+        found[by_stamp.pop(frame.pts)] = upright_rgb(self._path, frame)
+      if not by_stamp or (frame.pts is not None and frame.pts > last):
         break
     return found
 
-  def _count(self, frames: Iterator[av.VideoFrame], wanted: Sequence[int]) -> dict[int, np.ndarray]:
+  def _count(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
     """The wanted frames by counting from the first."""
     left, found = set(wanted), {}
-    for position, frame in enumerate(frames):
-      if position in left:
-        found[position] = upright_rgb(self._path, frame)
-        left.discard(position)
-      if not left:
-        break
+    # Opened anew: after a seek, even to the start, some decoders lack a palette.
+    with opened(self._path) as container:
+      stream = _stream(self._path, container)
+      for position, frame in enumerate(container.decode(stream)):
+        if position in left:
+          found[position] = upright_rgb(self._path, frame)
+          left.discard(position)
+        if not left:
+          break
     return found

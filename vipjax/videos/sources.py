@@ -23,7 +23,6 @@ from vipjax.videos.access import (
   with_suffix,
 )
 from vipjax.videos.arrays import read_array, read_fps
-from vipjax.videos.containers import read_container
 from vipjax.videos.folders import apply_metadata, check_one_sequence, read_images
 from vipjax.videos.images import read_image
 from vipjax.videos.random_access import VideoFile
@@ -101,11 +100,6 @@ class ContainerSource(Source):
 
   def take(self, positions: Sequence[int]) -> np.ndarray:
     return self._file.read(positions)
-
-  def read(self, frame_stride: int, max_frames: int | None) -> Video:
-    # From the start and without an index: half the time, and it finds files that are cut short.
-    video = read_container(self._path, frame_stride, max_frames)
-    return apply_metadata(video, self.metadata, frame_stride)
 
 
 class ArraySource(EvenSource):
