@@ -57,12 +57,20 @@ def without_permission(path):
         changed.chmod(mode)
 
 
-def encode(path, frames, codec, rate=10, rotation=None, pixel_format="yuv420p", pts=None):
+def encode(
+  path, frames, codec, rate=10, rotation=None, pixel_format="yuv420p", pts=None, gop=None,
+  b_frames=None, options=None,
+):  # fmt: skip
   """Writes a file by PyAV alone, as other people's tools would."""
   with av.open(str(path), "w") as container:
     stream = container.add_stream(codec, rate=rate)
     stream.height, stream.width = frames.shape[1:3]
     stream.pix_fmt = pixel_format
+    stream.options = options or {}
+    if gop is not None:
+      stream.codec_context.gop_size = gop
+    if b_frames is not None:
+      stream.codec_context.max_b_frames = b_frames
     if rotation is not None:
       stream.set_display_rotation(**rotation)
     for index, image in enumerate(frames):

@@ -8,45 +8,8 @@ import pytest
 
 from tests.videos.clips import assert_one_sentence, encode, moving_picture, write_frames
 from vipjax.runtime.errors import UserError
-from vipjax.videos import open_videos, read_video, read_videos, write_video
+from vipjax.videos import open_videos, read_video, read_videos
 from vipjax.videos.lazy import FrameCache, resampled
-
-CODECS = [
-  ("mp4", "libx264", {}),
-  ("mkv", "libx264", {"pts": [0, 1, 5, 6, 20, 21, 22, 30, 31, 40, 41, 42]}),
-  ("avi", "libx264", {}),
-  ("avi", "mpeg4", {}),
-  ("webm", "libvpx-vp9", {}),
-  ("mp4", "libsvtav1", {}),
-  ("mp4", "libx264", {"rotation": {"degrees": 90}}),
-]
-
-
-@pytest.mark.parametrize(("suffix", "codec", "options"), CODECS)
-def test_single_frames_are_those_of_the_whole(tmp_path, suffix, codec, options):
-  path = tmp_path / f"clip.{suffix}"
-  encode(path, moving_picture(12, 64, 64), codec, **options)
-  whole = read_video(path)
-  (lazy,) = open_videos(path, cache_bytes=0)
-  assert len(lazy) == 12 and lazy.fps == pytest.approx(whole.fps, rel=1e-3)
-  for chosen in ([7], [11, 0, 3, 3], range(12), [-1]):
-    np.testing.assert_array_equal(lazy[list(chosen)], whole.frames[list(chosen)])
-  np.testing.assert_array_equal(lazy[5], whole.frames[5])
-  np.testing.assert_array_equal(lazy[2:9:3], whole.frames[2:9:3])
-  np.testing.assert_array_equal(lazy.read().frames, whole.frames)
-
-
-def test_the_rate_of_a_variable_one_is_its_mean(tmp_path):
-  path = tmp_path / "clip.mkv"
-  encode(path, moving_picture(6, 32, 32), "libx264", pts=[0, 1, 5, 6, 20, 25])
-  assert read_video(path).fps == pytest.approx(2.0)
-  assert open_videos(path)[0].fps == pytest.approx(2.0)
-
-
-def test_gif(tmp_path):
-  write_video(tmp_path / "clip.gif", moving_picture(8), 10)
-  (lazy,) = open_videos(tmp_path / "clip.gif")
-  np.testing.assert_array_equal(lazy[[6, 1]], read_video(tmp_path / "clip.gif").frames[[6, 1]])
 
 
 def keyed(path, length=60, every=10):
@@ -72,13 +35,13 @@ def test_what_lies_before_the_key_frame_is_not_decoded(tmp_path, monkeypatch):
 
   collect = random_access.VideoFile._collect
 
-  def counted(self, frames, wanted):
+  def counted(self, frames, wanted, key):
     def watched():
       for frame in frames:
         stamps.append(frame.time)
         yield frame
 
-    return collect(self, watched(), wanted)
+    return collect(self, watched(), wanted, key)
 
   monkeypatch.setattr(random_access.VideoFile, "_collect", counted)
   np.testing.assert_array_equal(lazy[55], whole[55])

@@ -158,7 +158,7 @@ def test_containers_are_closed(tmp_path, monkeypatch):
     file.truncate(2000)
   with pytest.raises(UserError):
     read_video(tmp_path / "short.mp4")
-  assert len(opened) == 3
+  assert len(opened) == 4
   for container in opened[1:]:
     with pytest.raises(AssertionError, match=re.escape("Container is not open")):
       container.seek(0)

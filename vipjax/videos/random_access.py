@@ -86,11 +86,9 @@ def _index(path: pathlib.Path, size: int, modified: int) -> _Index:
 
 
 def _stream(path: pathlib.Path, container: av.container.InputContainer) -> av.VideoStream:
-  """The moving picture, to be decoded by several threads where that is known to be safe."""
+  """The moving picture, to be decoded by several threads."""
   stream = video_stream(path, container)
-  # Others gain little, and FFmpeg's decoder of CineForm hangs when its threads are stopped early.
-  if stream.codec_context.codec.canonical_name in _A_FRAME_A_PACKET:
-    stream.thread_type = "AUTO"
+  stream.thread_type = "AUTO"
   return stream
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -176,11 +175,6 @@ class WithStills(Source):
 
   def take(self, positions: Sequence[int]) -> np.ndarray:
     return self._mended(self._film.take(positions), positions)
-
-  def read(self, frame_stride: int, max_frames: int | None) -> Video:
-    video = self._film.read(frame_stride, max_frames)
-    positions = range(0, len(video.frames) * frame_stride, frame_stride)
-    return dataclasses.replace(video, frames=self._mended(video.frames, positions))
 
   def _mended(self, frames: np.ndarray, positions: Sequence[int]) -> np.ndarray:
     """Frames at positions of the film, with the images where they belong."""
