@@ -14,7 +14,7 @@ from vipjax.types import Video
 from vipjax.videos import read_video, read_videos, write_videos
 
 
-@pytest.mark.parametrize("name", ["{}.png", "{:06d}.png", "frame_{}.PNG", "cam2-{}.5.png"])
+@pytest.mark.parametrize("name", ["{}.png", "{:06d}.png", "frame_{}.PNG", "v2.{}.png"])
 def test_frame_folder_in_natural_order(tmp_path, name):
   frames = moving_picture(12, 16, 16)
   write_frames(tmp_path / "0", frames, name)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import itertools
 import json
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +13,7 @@ import numpy as np
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos.access import decoding, natural_key, permitted
+from vipjax.videos.access import decoding, permitted
 from vipjax.videos.images import read_image
 
 MANIFEST = "videos.json"
@@ -187,51 +185,6 @@ def apply_metadata(video: Video, metadata: Mapping[str, Any], frame_stride: int)
   if "fps" in metadata:
     metadata["fps"] = metadata["fps"] / frame_stride
   return dataclasses.replace(video, **metadata)
-
-
-def check_one_sequence(folder: pathlib.Path, images: list[pathlib.Path]) -> None:
-  """Raises unless the names differ in their numbers alone, each number once, at even distances."""
-  for image in images:
-    if not re.search(r"\d", image.stem):
-      raise UserError(
-        f"expected numbered images in {folder}, but {image.name} has no number: "
-        "number it or move it away."
-      )
-  patterns = {re.sub(r"\d+", "#", image.stem): image for image in images}
-  if len(patterns) > 1:
-    first, second = sorted((image.name for image in patterns.values()), key=natural_key)[:2]
-    raise UserError(
-      f"expected one sequence of images in {folder}, but {first} and {second} belong to different "
-      "ones: give each its own folder."
-    )
-  seen: dict[tuple[int, ...], pathlib.Path] = {}
-  for image in images:
-    numbers = tuple(int(number) for number in re.findall(r"\d+", image.stem))
-    if numbers in seen:
-      raise UserError(
-        f"expected each frame number once in {folder}, but {seen[numbers].name} and {image.name} "
-        "share one: remove one of them."
-      )
-    seen[numbers] = image
-  _check_gaps(folder, seen)
-
-
-def _check_gaps(folder: pathlib.Path, images: dict[tuple[int, ...], pathlib.Path]) -> None:
-  """Raises where frames are missing: the time between frames would not be the same any more.
-
-  Every second or every tenth frame is fine.
-  """
-  ordered = sorted(images)
-  if len({numbers[:-1] for numbers in ordered}) > 1:
-    return  # More than one number counts, such as seconds and frames.
-  steps = [after[-1] - before[-1] for before, after in itertools.pairwise(ordered)]
-  for before, after, step in zip(ordered, ordered[1:], steps, strict=False):
-    if step > min(steps):
-      raise UserError(
-        f"expected images numbered evenly in {folder}, but {images[after].name} follows "
-        f"{images[before].name}, where others are {min(steps)} apart: restore the missing ones, or "
-        "number them anew if none is missing."
-      )
 
 
 def _size(frame: np.ndarray) -> str:

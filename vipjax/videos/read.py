@@ -84,7 +84,8 @@ def read_videos(
     with sequences of images) in the folder of its version, or the only one in a folder; or a single
     TFRecord file. Every camera of every episode is a video; depth is left out;
   - a folder with `manifest.csv`, as VIP and R3M list their folders of Ego4D frames;
-  - a folder of numbered png or jpg images: one video (VIP's layout);
+  - a folder of numbered png or jpg images: one video (VIP's layout). Decimal numbers and numbers
+    of seconds since 1970, or of parts of them, are times and give the fps;
   - a folder of video files and of such image folders: those videos in natural order. Other files
     and hidden ones are passed over.
 

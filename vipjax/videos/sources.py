@@ -22,7 +22,8 @@ from vipjax.videos.access import (
   with_suffix,
 )
 from vipjax.videos.arrays import read_array, read_fps
-from vipjax.videos.folders import apply_metadata, check_one_sequence, read_images
+from vipjax.videos.folders import apply_metadata, read_images
+from vipjax.videos.frame_names import in_sequence
 from vipjax.videos.images import read_image
 from vipjax.videos.random_access import VideoFile
 from vipjax.videos.selection import Selection
@@ -136,28 +137,38 @@ def _last_array(path: pathlib.Path, modified: int) -> np.ndarray:
 
 
 class ImagesSource(EvenSource):
-  """A folder of numbered images."""
+  """A folder of images by the numbers, or the times, in their names."""
 
   def __init__(self, folder: pathlib.Path, metadata: Mapping[str, Any]):
     self._folder = folder
     self.metadata = located(folder, metadata)
 
   @functools.cached_property
-  def _images(self) -> list[pathlib.Path]:
+  def _sequence(self) -> tuple[list[pathlib.Path], np.ndarray | None]:
     images = with_suffix(listed(self._folder), IMAGE_SUFFIXES)
     if not images:
       raise UserError(
         f"expected numbered images in {self._folder}, but it holds none: pass a folder of images."
       )
-    check_one_sequence(self._folder, images)
-    return images
+    return in_sequence(self._folder, images)
 
   @property
   def length(self) -> int:
-    return len(self._images)
+    return len(self._sequence[0])
+
+  def times(self) -> np.ndarray:
+    _, times = self._sequence
+    return super().times() if times is None or "fps" in self.metadata else times
+
+  def fps(self) -> float:
+    _, times = self._sequence
+    if times is None or "fps" in self.metadata:
+      return super().fps()
+    return (len(times) - 1) / float(times[-1])
 
   def take(self, positions: Sequence[int]) -> np.ndarray:
-    return read_images(self._folder, [self._images[position] for position in positions])
+    images, _ = self._sequence
+    return read_images(self._folder, [images[position] for position in positions])
 
 
 class WithStills(Source):
