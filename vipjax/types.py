@@ -22,6 +22,8 @@ class Video:
     success: whether the episode ended in success; None when unknown.
     source: where it came from (file path, dataset and episode), for messages and reports.
     episode: which episode it shows; views and robot-free copies of one episode share it.
+    times: float64 [T], when each frame is shown, in s from the first; None where frames follow one
+      another at the fps.
   """
 
   frames: np.ndarray
@@ -33,10 +35,17 @@ class Video:
   success: bool | None = None
   source: str = ""
   episode: int | None = None
+  times: np.ndarray | None = None
+
+  @property
+  def seconds(self) -> np.ndarray:
+    """float64 [T], when each frame is shown, in s from the first."""
+    return np.arange(len(self.frames)) / self.fps if self.times is None else self.times
 
   def metadata(self) -> dict[str, Any]:
-    """Everything but the frames, as JSON-able values."""
-    return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "frames"}
+    """Everything but the frames and their times, as JSON-able values."""
+    names = (field.name for field in dataclasses.fields(self))
+    return {name: getattr(self, name) for name in names if name not in ("frames", "times")}
 
 
 class VideoSet(NamedTuple):

@@ -16,7 +16,7 @@ from vipjax import encoder
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.report import own_videos
 from vipjax.runtime.errors import UserError
-from vipjax.videos import open_videos, read_videos, write_image, write_video
+from vipjax.videos import open_videos, read_video, read_videos, write_image, write_video
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -80,6 +80,28 @@ def test_distances_are_those_of_the_value_function(folder, value):
   )
   assert measured.curve.times[-1] == pytest.approx(29 / 15)
   assert measured.warnings == []
+
+
+def test_times_of_a_variable_rate_are_those_of_the_file(value, tmp_path):
+  times = np.array([0, 0.1, 0.2, 5.2, 5.3, 5.4])
+  write_video(tmp_path / "pause.mp4", moving_picture(6, 16, 16), 10, times=times)
+  measured = own_videos.measure(value, open_videos(tmp_path))
+  own_videos.check_out(tmp_path / "out", False)
+  own_videos.write_curves(tmp_path / "out", measured, {"videos": "v", "encoder": "e"}, 0.0)
+  with (tmp_path / "out/curves.csv").open() as file:
+    np.testing.assert_allclose([float(row["time_s"]) for row in csv.DictReader(file)], times)
+  # The cursor follows the film, so the film keeps the pace of the curve.
+  for film in ("films/00_pause-mp4.mp4", "shown/00.mp4"):
+    np.testing.assert_allclose(read_video(tmp_path / "out" / film).times, times, atol=1e-4)
+
+
+def test_a_page_of_pictures_that_do_not_change(value, tmp_path):
+  write_video(tmp_path / "black.mp4", np.zeros((6, 16, 16, 3), np.uint8), 10)
+  measured = own_videos.measure(value, open_videos(tmp_path))
+  own_videos.check_out(tmp_path / "out", False)
+  facts = {"videos": "v", "encoder": "e"}
+  path = own_videos.write_curves(tmp_path / "out", measured, facts, 0.0)
+  assert "The pictures do not change" in Page(path.read_text()).text
 
 
 def test_a_goal_that_does_not_fit_is_told_on_the_page(folder, value, tmp_path):

@@ -19,7 +19,7 @@ from vipjax.reward.relabel import Labels, label_videos
 from vipjax.reward.relabel_copy import check_label_out, write_labels
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos import open_videos, read_videos, write_dataset
+from vipjax.videos import open_videos, read_videos, write_dataset, write_video
 
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = ROOT / "tests/testdata"
@@ -32,7 +32,7 @@ def value():
 
 
 def test_numbers_by_hand():
-  labels = Labels({}, 10.0, np.array([4, 3, 5, 1, 0], np.float32))
+  labels = Labels({}, np.arange(5.0), np.array([4, 3, 5, 1, 0], np.float32))
   np.testing.assert_array_equal(labels.value, [-4, -3, -5, -1, 0])
   np.testing.assert_array_equal(labels.reward, [1, -2, 4, 1, 0])
   np.testing.assert_allclose(labels.progress, [0, 0.25, 0, 0.75, 1])
@@ -40,7 +40,9 @@ def test_numbers_by_hand():
 
 
 def test_a_video_that_starts_at_its_goal():
-  np.testing.assert_array_equal(Labels({}, 1.0, np.zeros(2, np.float32)).progress, [1, 1])
+  np.testing.assert_array_equal(
+    Labels({}, np.arange(2.0), np.zeros(2, np.float32)).progress, [1, 1]
+  )
 
 
 def test_distances_are_those_of_the_value_function(value, tmp_path):
@@ -50,6 +52,14 @@ def test_distances_are_those_of_the_value_function(value, tmp_path):
   expected = value.distance(frames, frames[3])
   np.testing.assert_allclose(labels.distance, expected, rtol=1e-4, atol=1e-4)
   assert labels.warnings == ()
+
+
+def test_times_of_a_variable_rate_are_those_of_the_file(value, tmp_path):
+  times = np.array([0, 0.1, 0.2, 5.2, 5.3, 5.4])
+  write_video(tmp_path / "pause.mp4", moving_picture(6, 16, 16), 10, times=times)
+  write_labels(tmp_path, tmp_path / "a.csv", label_videos(value, open_videos(tmp_path)))
+  with (tmp_path / "a.csv").open() as file:
+    np.testing.assert_allclose([float(row["time_s"]) for row in csv.DictReader(file)], times)
 
 
 @pytest.mark.parametrize("name", ["lerobot_v30", "lerobot_v21", "lerobot_v21_images"])

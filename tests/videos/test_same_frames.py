@@ -85,19 +85,23 @@ CUT = ["open.mp4", "open.mkv", "open_b.mkv", "refreshed.mp4", "b_frames.avi"]
 
 
 def plain(path):
-  """The frames as PyAV gives them when nothing is asked of it but to decode."""
+  """Frames and their times as PyAV gives them when nothing is asked of it but to decode."""
   with av.open(str(path)) as container:
-    return np.stack(
-      [upright_rgb(path, f) for f in container.decode(container.streams.best("video"))]
-    )
+    frames = list(container.decode(container.streams.best("video")))
+    times = [frame.time for frame in frames]
+    return np.stack([upright_rgb(path, frame) for frame in frames]), times
 
 
 def assert_one_reading(path):
   """Checks every way of reading a file against plain decoding."""
-  expected = plain(path)
+  expected, times = plain(path)
   whole, (lazy,) = read_video(path), open_videos(path, cache_bytes=0)
   np.testing.assert_array_equal(whole.frames, expected)
   assert len(lazy) == len(expected) and lazy.fps == whole.fps
+  if times == sorted(times):  # Of avi files PyAV may say when each was decoded.
+    np.testing.assert_allclose(whole.times, np.array(times) - times[0], atol=1e-9)
+  assert (np.diff(whole.times) > 0).all() and whole.times[0] == 0
+  np.testing.assert_array_equal(lazy.times, whole.times)
   rng = np.random.default_rng(0)
   for index in rng.permutation(len(expected)):
     np.testing.assert_array_equal(lazy[int(index)], expected[index], err_msg=f"frame {index}")
@@ -110,8 +114,11 @@ def assert_one_reading(path):
     np.testing.assert_array_equal(lazy[:], part.frames)
     # However few are read, the rate is that of the whole.
     assert lazy.fps == part.fps == whole.fps / stride
+    np.testing.assert_array_equal(part.times, whole.times[::stride][:most])
+    np.testing.assert_array_equal(lazy.times, part.times)
   part, (lazy,) = read_video(path, fps=7), open_videos(path, fps=7)
   np.testing.assert_array_equal(lazy[::-1], part.frames[::-1])
+  np.testing.assert_array_equal(part.times, np.arange(len(lazy)) / 7)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +148,7 @@ def test_palettes(tmp_path, codec, suffix):
       frame.pts, frame.time_base = index, fractions.Fraction(1, 10)
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
-  assert plain(path).any()
+  assert plain(path)[0].any()
   assert_one_reading(path)
 
 

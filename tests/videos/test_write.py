@@ -268,3 +268,41 @@ def test_lists_that_cannot_be_written(tmp_path):
       write_videos(tmp_path / "videos", videos)
     assert_one_sentence(error, part)
   assert not (tmp_path / "videos").exists()
+
+
+# Times that are not even.
+
+PAUSE = np.array([index / 30 + 10 * (index >= 20) for index in range(40)])
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("clip.mp4", 1e-5), ("clip.gif", 0.011)])
+def test_every_frame_is_shown_at_its_own_time(tmp_path, name, tolerance):
+  write_video(tmp_path / name, moving_picture(40), 30, times=PAUSE)
+  video = read_video(tmp_path / name)
+  np.testing.assert_allclose(video.times, PAUSE, atol=tolerance)
+  assert video.fps == pytest.approx(39 / PAUSE[-1], rel=0.01)
+
+
+def test_times_come_back_from_a_recorded_folder(tmp_path):
+  write_videos(tmp_path, [Video(moving_picture(40), 3.3, times=PAUSE), Video(moving_picture(4))])
+  first, second = read_videos(tmp_path)
+  np.testing.assert_allclose(first.times, PAUSE, atol=1e-5)
+  assert second.fps == 10 and second.seconds[-1] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("times", [PAUSE[:-1], PAUSE[::-1], np.zeros(40)])
+def test_times_that_do_not_fit(tmp_path, times):
+  with pytest.raises(UserError) as error:
+    write_video(tmp_path / "clip.mp4", moving_picture(40), 30, times=times)
+  assert_one_sentence(error, "40 ascending times")
+
+
+def test_a_relative_name_with_a_colon(tmp_path, monkeypatch):
+  """FFmpeg would take it for an address with a protocol."""
+  monkeypatch.chdir(tmp_path)
+  frames = moving_picture(4)
+  for name in ("2024-01-01T10:20:30.mp4", "file:clip.mp4", "10:20/concat:a.gif"):
+    write_video(name, frames, 10)
+    assert len(read_video(name).frames) == 4
+    np.testing.assert_array_equal(open_videos(name)[0][[2]], read_video(name).frames[[2]])
+    assert read_video(name).source == name

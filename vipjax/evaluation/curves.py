@@ -27,7 +27,7 @@ class DistanceCurve:
   Attributes:
     name: which video, such as "episode 0, left, robot-free".
     distances: float32 [T], T >= 2, distance of each frame to the goal, in embedding units.
-    times: float64 [T], episode time of each frame in s, from 0.
+    times: float64 [T], episode time of each frame in s, from 0, ascending.
     rank_correlation, kendall_correlation, largest_rise, smoothness: see `statistics`.
     falling_fraction: see `statistics.falling_fraction`, of single frames.
   """
@@ -74,15 +74,15 @@ def distance_curve(
       "a longer one."
     )
   goal = video.frames[-1] if goal is None else goal
-  return make_curve(value.distance(video.frames, goal), video.fps, name)
+  return make_curve(value.distance(video.frames, goal), video.seconds, name)
 
 
-def make_curve(distances: np.ndarray, fps: float, name: str) -> DistanceCurve:
-  """The curve of distances [T], T >= 2, that are known already, with its statistics."""
+def make_curve(distances: np.ndarray, times: np.ndarray, name: str) -> DistanceCurve:
+  """The curve of known distances [T] at times [T], in s, T >= 2, with its statistics."""
   return DistanceCurve(
     name=name,
     distances=distances,
-    times=np.arange(len(distances)) / fps,
+    times=times,
     **{key: getattr(statistics, key)(distances) for key in STATISTICS},
   )
 

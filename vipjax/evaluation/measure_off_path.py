@@ -193,7 +193,7 @@ def _states(parts: Sequence[dict], names: Sequence[str]) -> off_path.States:
   return off_path.States(
     kind=repeated(lambda _, part: part["kind"]),
     rollout=repeated(lambda number, _: number),
-    time=joined(lambda _, part: np.arange(len(part["hand"])) / part["video"].fps),
+    time=joined(lambda _, part: part["video"].seconds),
     hand=joined(lambda _, part: part["hand"]),
     object=joined(lambda _, part: part["object"]),
     success=repeated(lambda _, part: bool(part["video"].success)),

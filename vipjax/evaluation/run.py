@@ -143,7 +143,7 @@ def measure(
       if group == "failed":
         goal = np.mean(goals[video.view, video.robot_visible], axis=0)
       distances = np.linalg.norm(embeddings - goal, axis=-1)
-      curves[group].append(make_curve(distances, video.fps, name))
+      curves[group].append(make_curve(distances, video.seconds, name))
     if len(videos) > 1 and group != "failed":
       alignment[group] = align(embedded[group], names)
   if "recorded" in groups and "robot_free" in groups:

@@ -97,7 +97,7 @@ def measure(
   measured = []
   for (video, embedded, size), name, each in zip(looked, names, found, strict=True):
     distances = goal_distances(embedded, embedded_goals[id(each)])
-    curve = make_curve(distances, video.fps, name)
+    curve = make_curve(distances, video.seconds, name)
     warnings = misfits(each, video.frames, embedded, distances, size)
     measured.append(Measured(video, curve, each, warnings))
   return measured
@@ -119,9 +119,10 @@ def _look(
     frames = video[indices[start : start + _DECODED_AT_ONCE]]
     embedded.append(value.embed(frames))
     small.append(_shrunk(frames))
-  known = {**video.metadata, "fps": video.fps * (count - 1) / (len(video) - 1)}
+  fps, times = video.fps * (count - 1) / (len(video) - 1), video.times[indices]
   size = frames.shape[1:3]
-  return Video(frames=np.concatenate(small), **known), np.concatenate(embedded), size
+  shown = Video(frames=np.concatenate(small), fps=fps, times=times, **video.metadata)
+  return shown, np.concatenate(embedded), size
 
 
 def _shrunk(frames: np.ndarray) -> np.ndarray:
@@ -156,7 +157,7 @@ def write_curves(
   for name, each in list(zip(film_names(measured), measured, strict=True))[:_MOST_FILMS]:
     film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)
     path = folder / "films" / f"{name}.mp4"
-    write_video(path, film, each.video.fps, crf=20, overwrite=True)
+    write_video(path, film, each.video.fps, times=each.video.times, crf=20, overwrite=True)
     films.append(elements.video(path, each.curve.name, folder))
   seconds += time.monotonic() - started
   page = interactive_document(
@@ -217,7 +218,8 @@ def _player(folder: pathlib.Path, measured: Sequence[Measured]) -> Safe:
     film = None
     if number < _MOST_FILMS:
       path = folder / "shown" / f"{number:02d}.mp4"
-      write_video(path, each.video.frames, each.video.fps, crf=26, overwrite=True)
+      shown = each.video
+      write_video(path, shown.frames, shown.fps, times=shown.times, crf=26, overwrite=True)
       film = elements.video_url(path)
     goal = f"Goal: {each.goal.name}."
     items.append({"name": each.curve.name, "group": "videos", "film": film, "facts": goal})

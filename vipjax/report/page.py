@@ -148,7 +148,7 @@ def _curve_films(run: Run) -> list[Safe]:
       recorded.frames, np.array(curve["distances"]), np.array(curve["times"]),
       goals=list(recorded.frames[-1:]),
     )  # fmt: skip
-    write_video(path, film, recorded.fps, overwrite=True)
+    write_video(path, film, recorded.fps, times=recorded.times, overwrite=True)
     films.append(video(path, curve["name"], run.workdir))
   return films
 

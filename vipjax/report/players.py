@@ -185,7 +185,7 @@ def small_film(path: pathlib.Path, folder: pathlib.Path) -> str | None:
   height, width = video.frames.shape[1:3]
   size = (_FILM_HEIGHT, max(2, round(_FILM_HEIGHT * width / height / 2) * 2))
   frames = resize_frames(video.frames, size) if height > _FILM_HEIGHT else video.frames
-  write_video(small, frames, video.fps, crf=26, overwrite=True)
+  write_video(small, frames, video.fps, times=video.times, crf=26, overwrite=True)
   return video_url(small)
 
 

@@ -165,7 +165,7 @@ def _strip(video: Video) -> tuple[np.ndarray, list[int], list[float]]:
   for end, index in zip(ends, picks, strict=True):
     strip[:, end - width : end, :3] = video.frames[index]
     strip[:, end - width : end, 3] = 255
-  return strip, ends, [float(index / video.fps) for index in picks]
+  return strip, ends, video.seconds[picks].tolist()
 
 
 def _draw_recorded(ax: Axes, pair, name: str, last_frame, colour: str, theme: Theme) -> None:
@@ -275,7 +275,7 @@ def _ceiling(before, after) -> float:
   tops = [
     _scaled(curve).max() for curves in (before, after) for kind in curves.values() for curve in kind
   ]
-  return 1.08 * min(max(tops, default=1.0), 2.0)
+  return 1.08 * (min(max(tops, default=1.0), 2.0) or 1.0)  # 0: the pictures do not change
 
 
 def _names(*lists) -> list[str]:

@@ -23,17 +23,17 @@ COLUMNS = ("value", "distance", "reward", "progress")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Labels:
-  """What the value function says of one video; all arrays are float32 [T].
+  """What the value function says of one video; other arrays than `times` are float32 [T].
 
   Attributes:
     metadata: of the video: "episode", "view", "source" and what else is known.
-    fps: its frames per second.
+    times: float64 [T], when each frame is shown, in s from the first.
     distance: of each frame to the goal.
     warnings: why the goal may not fit.
   """
 
   metadata: dict
-  fps: float
+  times: np.ndarray
   distance: np.ndarray
   warnings: tuple[str, ...] = ()
 
@@ -80,7 +80,7 @@ def label_videos(
       distances = goal_distances(embeddings, embedded[id(each)])
       sample = video[np.linspace(0, len(video) - 1, min(len(video), _DECODED_AT_ONCE)).astype(int)]
       warnings = tuple(misfits(each, sample, embeddings, distances))
-      labels.append(Labels(video.metadata, video.fps, distances, warnings))
+      labels.append(Labels(video.metadata, video.times, distances, warnings))
       progress.update()
   return labels
 
@@ -110,8 +110,8 @@ def write_csv(path: pathlib.Path, labels: Sequence[Labels]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(head)
     for each in labels:
-      columns = [getattr(each, name) for name in COLUMNS]
+      columns = [each.times, *(getattr(each, name) for name in COLUMNS)]
       known = [each.metadata.get(name) for name in ("source", "episode", "view")]
-      for frame, numbers in enumerate(zip(*columns, strict=True)):
-        time = f"{frame / each.fps:.4f}"
-        writer.writerow([*known, frame, time, *(f"{number:.6g}" for number in numbers)])
+      for frame, (time, *numbers) in enumerate(zip(*columns, strict=True)):
+        numbers = [f"{number:.6g}" for number in numbers]
+        writer.writerow([*known, frame, f"{time:.4f}", *numbers])

@@ -96,6 +96,13 @@ class LazyVideo:
     return len(self.positions)
 
   @property
+  def times(self) -> np.ndarray:
+    """float64 [T], when each frame is shown, in s from the first; even ones where a rate is set."""
+    if self._rate is not None:
+      return np.arange(len(self)) / self.fps
+    return self._source.times()[self.positions]
+
+  @property
   def positions(self) -> np.ndarray:
     """int64 [T], which frames of the source these are."""
     if self._positions is None:
@@ -120,7 +127,7 @@ class LazyVideo:
     """Decodes all of it, past the cache."""
     if self._rate is None:
       return self._source.read(*self._limits)
-    return self._source.video(self._source.take(self.positions), self.fps)
+    return self._source.video(self._source.take(self.positions), self.fps, self.times)
 
   def fitted(self, size: int) -> Video:
     """All of it brought to squares by `fit_square`, with few frames at their own size at a time."""
@@ -128,7 +135,7 @@ class LazyVideo:
       fit_square(self._source.take(self.positions[start : start + _DECODED_AT_ONCE]), size)
       for start in range(0, len(self), _DECODED_AT_ONCE)
     ]
-    return self._source.video(np.concatenate(parts), self.fps)
+    return self._source.video(np.concatenate(parts), self.fps, self.times)
 
   def _take(self, positions: np.ndarray) -> np.ndarray:
     frames = {p: self._cache.get((self._source, p)) for p in set(positions.tolist())}

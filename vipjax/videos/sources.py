@@ -49,7 +49,9 @@ class Source(abc.ABC):
   def read(self, frame_stride: int, max_frames: int | None) -> Video:
     """The frames of every n-th position, at most so many; the fps is divided by the stride."""
     positions = range(len(self.times()))[::frame_stride][:max_frames]
-    return self.video(self.take(positions), self.fps() / frame_stride)
+    return self.video(
+      self.take(positions), self.fps() / frame_stride, self.times()[list(positions)]
+    )
 
   @abc.abstractmethod
   def fps(self) -> float:
@@ -59,9 +61,9 @@ class Source(abc.ABC):
     """Whether it is wanted."""
     return selection.keeps(self.metadata)
 
-  def video(self, frames: np.ndarray, fps: float) -> Video:
+  def video(self, frames: np.ndarray, fps: float, times: np.ndarray) -> Video:
     """Frames with what is known of them."""
-    return Video(frames=frames, **{**self.metadata, "fps": fps})
+    return Video(frames=frames, **{**self.metadata, "fps": fps, "times": times})
 
 
 class EvenSource(Source):

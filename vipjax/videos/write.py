@@ -28,6 +28,8 @@ _BT709 = 1
 # swscale centres a colour sample between its four pixels, where H.264 by default has it on the left
 # two: unsaid, colours come back half a pixel to the side.
 _CHROMA_AT_CENTRE = "chromaloc=1"
+# Of times that are not even, in s.
+_UNIT = fractions.Fraction(1, 90_000)
 
 
 def write_video(
@@ -35,6 +37,7 @@ def write_video(
   frames: np.ndarray,
   fps: float,
   *,
+  times: np.ndarray | None = None,
   crf: int = 12,
   overwrite: bool = False,
 ) -> None:
@@ -50,13 +53,15 @@ def write_video(
     path: a name that ends in `.mp4` or `.gif`.
     frames: uint8 [T, H, W, 3], T >= 1.
     fps: frames per second (> 0).
+    times: float [T], when each frame is shown, in s from the first, ascending, as `Video.times`;
+      None, or ones that differ from the fps by less than a tenth of a frame, show them at the fps.
     crf: constant rate factor of the mp4, 0 (best) to 51 (smallest); 12 is hard to tell from the
       original.
     overwrite: whether a file that is there may be replaced.
 
   Raises:
-    UserError: frames of another dtype or rank, an fps or crf out of range, another suffix, or the
-      file is there already.
+    UserError: frames of another dtype or rank, an fps or crf out of range, times that do not ascend
+      or are not one for each frame, another suffix, or the file is there already.
   """
   path = pathlib.Path(path).expanduser()
   frames = check_frames(frames, "frames")
@@ -67,11 +72,17 @@ def write_video(
   suffix = path.suffix.lower()
   if suffix not in (".mp4", ".gif"):
     raise UserError(f"expected a video name ending in .mp4 or .gif, but got {path}: rename it.")
+  if times is not None and (np.shape(times) != (len(frames),) or (np.diff(times) <= 0).any()):
+    raise UserError(
+      f"expected {len(frames)} ascending times, one for each frame, but got {np.shape(times)} from "
+      f"{np.min(times)} to {np.max(times)}: pass seconds from the first frame."
+    )
+  times = times if _are_uneven(times, fps) else None
   with whole_file(path, overwrite) as partial:
     if suffix == ".mp4":
-      _write_mp4(partial, frames, fps, crf)
+      _write_mp4(partial, frames, fps, times, crf)
     else:
-      _write_gif(partial, frames, fps)
+      _write_gif(partial, frames, fps, times)
 
 
 def write_videos(
@@ -129,6 +140,9 @@ def write_videos(
     {"file": path.name, STILLS: names, **video.metadata()}
     for path, names, video in zip(paths, images, videos, strict=True)
   ]
+  for entry, video in zip(entries, videos, strict=True):
+    if _are_uneven(video.times, video.fps):
+      entry["fps"] = None  # Stated here it would hide the times in the file.
   text = json.dumps(entries, indent=2, default=plain) + "\n"
   with permitted(folder):
     for path in [manifest, *paths, *(folder / name for names in images for name in names)]:
@@ -136,7 +150,7 @@ def write_videos(
     # The old manifest must not speak for files that are about to change.
     manifest.unlink(missing_ok=True)
   for path, names, video in zip(paths, images, videos, strict=True):
-    write_video(path, video.frames, video.fps, crf=crf, overwrite=overwrite)
+    write_video(path, video.frames, video.fps, times=video.times, crf=crf, overwrite=overwrite)
     for name, frame in zip(names, _even(video.frames[[0, -1]]), strict=False):
       write_image(folder / name, frame, overwrite=overwrite)
   with whole_file(manifest, overwrite) as partial:
@@ -159,13 +173,25 @@ def video_stem(video: Video, index: int) -> str:
   return "_".join(parts)
 
 
-def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> None:
+def _are_uneven(times: np.ndarray | None, fps: float) -> bool:
+  """Whether some frame is not where the fps has it, to a tenth of a frame."""
+  return times is not None and bool((np.abs(times * fps - np.arange(len(times))) > 0.1).any())
+
+
+def _write_mp4(
+  path: pathlib.Path, frames: np.ndarray, fps: float, times: np.ndarray | None, crf: int
+) -> None:
   padded = _even(frames)
   rate = fractions.Fraction(fps).limit_denominator(1001)
+  unit, stamps = 1 / rate, np.arange(len(frames))
+  if times is not None:
+    unit, stamps = _UNIT, np.rint(times / float(_UNIT)).astype(np.int64)
   # The index goes to the front, so that a browser can start before it has the whole file.
   options = {"movflags": "+faststart"}
-  with av.open(str(path), "w", format="mp4", options=options) as container:
+  # By its absolute name: FFmpeg takes a relative one with a colon for an address.
+  with av.open(os.path.abspath(path), "w", format="mp4", options=options) as container:
     stream = container.add_stream("libx264", rate=rate)
+    stream.codec_context.time_base = unit
     stream.height, stream.width = padded.shape[1:3]
     stream.pix_fmt = "yuv420p"
     # Without it x264 lets vector code, which differs by processor, weigh blocks by their descent
@@ -175,14 +201,14 @@ def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float, crf: int) -> 
     stream.codec_context.color_primaries = _BT709
     stream.codec_context.color_trc = _BT709
     stream.codec_context.color_range = ColorRange.MPEG
-    for index, image in enumerate(padded):
+    for stamp, image in zip(stamps.tolist(), padded, strict=True):
       frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
         format="yuv420p",
         dst_colorspace=Colorspace.ITU709,
         dst_color_range=ColorRange.MPEG,
         interpolation=EXACT_CONVERSION,
       )
-      frame.pts, frame.time_base = index, 1 / rate
+      frame.pts, frame.time_base = stamp, unit
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
 
@@ -193,8 +219,14 @@ def _even(frames: np.ndarray) -> np.ndarray:
   return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _write_gif(path: pathlib.Path, frames: np.ndarray, fps: float) -> None:
+def _write_gif(
+  path: pathlib.Path, frames: np.ndarray, fps: float, times: np.ndarray | None
+) -> None:
   images = [Image.fromarray(frame) for frame in frames]
+  shown: float | list[float] = 1000 / fps
+  if times is not None:
+    # Of whole hundredths of a second, so that roundings do not add up; the last as in the mean.
+    shown = [*np.maximum(10 * np.diff(np.rint(100 * times)), 10).tolist(), 1000 / fps]
   images[0].save(
-    path, format="GIF", save_all=True, append_images=images[1:], duration=1000 / fps, loop=0
+    path, format="GIF", save_all=True, append_images=images[1:], duration=shown, loop=0
   )
