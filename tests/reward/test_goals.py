@@ -6,7 +6,7 @@ import pytest
 
 from tests.videos.clips import moving_picture
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
+from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits, names_files
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, write_image
 
@@ -85,6 +85,44 @@ def warnings_of(name, images, video, embeddings=None, distances=None):
   embeddings = way if embeddings is None else embeddings
   distances = way[::-1, 0] if distances is None else distances
   return misfits(Goal(name, tuple(images), ("",) * len(images)), video, embeddings, distances)
+
+
+def test_commas_in_names(tmp_path, videos, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  names = ["a, b.png", "c.png", "frame=3.png", "d,,e.png"]
+  for number, name in enumerate(names):
+    write_image(tmp_path / name, videos[1][number])
+  (tmp_path / "folder,1").mkdir()
+  write_image("folder,1/f.png", videos[1][4])
+  names.append("folder,1/f.png")
+  for chosen in ([0], [2], [3], [1, 0], [0, 1], [3, 4, 2, 1, 0]):
+    for goal in (
+      ",".join(names[each] for each in chosen),
+      ", ".join(names[each] for each in chosen),
+    ):
+      (found,) = find_goals(goal, [videos[0]], ["a"])
+      assert list(found.sources) == [names[each] for each in chosen]
+      np.testing.assert_array_equal(found.frames, videos[1][chosen])
+  assert names_files("frame=3.png") and not names_files("frame=3")
+  with pytest.raises(UserError, match="nothing is at gone.png"):
+    find_goals("c.png,gone.png,a, b.png", [videos[0]], ["a"])
+
+
+@pytest.mark.parametrize("level", [0, 255, "picture"])
+def test_pictures_that_do_not_change_are_told_in_these_words(videos, level):
+  still = videos[0][:1] if level == "picture" else np.full((1, 16, 16, 3), level, np.uint8)
+  video = np.repeat(still, 5, axis=0)
+  video[2] ^= 1  # what a codec may do
+  for goal in (video[-1], videos[0][3]):
+    (warning,) = warnings_of("its last frame", [goal], video)
+    assert warning.startswith("The pictures do not change")
+
+
+def test_a_video_of_flat_pictures_resembles_its_own(videos):
+  fading = np.full((5, 16, 16, 3), 10, np.uint8) * np.arange(5, dtype=np.uint8)[:, None, None, None]
+  assert warnings_of("its last frame", [fading[-1]], fading) == []
+  (warning,) = warnings_of("other", [videos[0][-1]], fading)
+  assert "resembles no frame" in warning
 
 
 def test_a_goal_of_the_video_fits(videos):

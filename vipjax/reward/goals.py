@@ -24,6 +24,7 @@ HELP = (
 # correlate from .5 to 1, and on other footage, up to .5.
 _LEAST_LIKENESS = 0.5
 _LIKENESS_SIZE = 32  # pixels
+_SAME = 1.0  # grey levels of such small pictures: what a codec changes in a still
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,9 +65,9 @@ def find_goals(
       together = Goal(f"the last frames of {len(frames)} videos", tuple(frames), tuple(sources))
       return [together] * len(frames)
     return [Goal("its last frame", (f,), (s,)) for f, s in zip(frames, sources, strict=True)]
-  if goal.startswith(FRAME):
+  if not names_files(goal):
     return [_chosen_frame(goal, video, name) for video, name in zip(videos, names, strict=True)]
-  files = [name.strip() for name in goal.split(",") if name.strip()]
+  files = _files(goal)
   if not files:
     raise UserError(f"expected a goal, got {goal!r}; it may be {HELP}.")
   known = ", ".join(pathlib.Path(name).name for name in files)
@@ -75,7 +76,21 @@ def find_goals(
 
 def names_files(goal: str) -> bool:
   """Whether a goal is given by files, not by frames of the videos themselves."""
-  return goal not in (LAST, ALL_LAST) and not goal.startswith(FRAME)
+  if goal in (LAST, ALL_LAST):
+    return False
+  return not goal.startswith(FRAME) or os.path.exists(goal)  # frame=3.png may be one
+
+
+def _files(goal: str) -> list[str]:
+  """The names between commas; as much as is there is one name, for commas may be in names too."""
+  parts, files = goal.split(","), []
+  while parts:
+    names = [",".join(parts[:end]).strip() for end in range(len(parts), 0, -1)]
+    there = [os.path.exists(os.path.expanduser(name)) and bool(name) for name in names]
+    taken = len(parts) - there.index(True) if any(there) else 1
+    files.append(names[len(parts) - taken])
+    parts = parts[taken:]
+  return [name for name in files if name]
 
 
 def read_goal(path: str | os.PathLike[str]) -> np.ndarray:
@@ -152,8 +167,11 @@ def misfits(
       f"The goal ({goal.name}) is {others[0]} and the video {height}x{width} (height x width): of "
       "shapes so different other parts are cut off, crop one of them."
     )
-  patterns = _patterns(frames)
-  likenesses = [float((patterns @ _patterns(image[None]).T).max()) for image in goal.frames]
+  small = _small(frames)
+  if (np.abs(small - small[0]) <= _SAME).all():
+    return [*found, "The pictures do not change: distances and rewards say nothing of this video."]
+  patterns = _patterns(small)
+  likenesses = [float((patterns @ _patterns(_small(image[None])).T).max()) for image in goal.frames]
   away, way = distances.min(), np.linalg.norm(embeddings - embeddings[-1], axis=-1).max()
   if max(likenesses) < _LEAST_LIKENESS:
     found.append(
@@ -170,11 +188,19 @@ def misfits(
   return found
 
 
-def _patterns(frames: np.ndarray) -> np.ndarray:
-  """float64 [T, P]: small grey pictures of mean 0 and length 1, whose products are correlations."""
-  grey = fit_square(frames, _LIKENESS_SIZE).mean(axis=-1).reshape(len(frames), -1)
+def _small(frames: np.ndarray) -> np.ndarray:
+  """float64 [T, P]: small grey pictures."""
+  return fit_square(frames, _LIKENESS_SIZE).mean(axis=-1).reshape(len(frames), -1)
+
+
+def _patterns(grey: np.ndarray) -> np.ndarray:
+  """float64 [T, P + 1]: [T, P] with mean 0 and length 1, whose products are correlations.
+
+  The last number is one grey level in all pictures, by which two without a pattern are alike.
+  """
   grey = grey - grey.mean(axis=1, keepdims=True)
-  return grey / np.maximum(np.linalg.norm(grey, axis=1, keepdims=True), 1e-9)
+  grey = np.pad(grey, ((0, 0), (0, 1)), constant_values=np.sqrt(grey.shape[1]))
+  return grey / np.linalg.norm(grey, axis=1, keepdims=True)
 
 
 def _chosen_frame(goal: str, video: LazyVideo | np.ndarray, name: str) -> Goal:
