@@ -124,6 +124,32 @@ def test_unknown_settings_are_refused(folder, section, key, setting, words):
     vipjax.load(folder)
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_is_there_in_name_only_is_refused(folder, name, inner):
+  place = folder.parent if inner else folder
+  (folder / name).unlink()
+  (folder / name).symlink_to("gone")
+  with pytest.raises(UserError, match=f"{name} is a dead link"):
+    vipjax.load(place)
+  (folder / name).unlink()
+  (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+  with pytest.raises(UserError, match=f"{name}, but it is a Git LFS pointer"):
+    vipjax.load(place)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+def test_a_released_file_that_is_there_in_name_only(tmp_path, name):
+  path = tmp_path / name
+  path.symlink_to("gone")
+  with pytest.raises(UserError, match="a dead link"):
+    vipjax.load(path)
+  path.unlink()
+  path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+  with pytest.raises(UserError, match="a Git LFS pointer: run git lfs pull"):
+    vipjax.encoder.read_vip_checkpoint(path)
+
+
 def test_damaged_tensors_are_refused(folder):
   path = folder / "model.safetensors"
   path.write_bytes(path.read_bytes()[:-1])

@@ -17,7 +17,7 @@ from tests.videos.clips import (
   write_frames,
 )
 from vipjax.runtime.errors import UserError
-from vipjax.videos import read_video, read_videos, write_video
+from vipjax.videos import open_videos, read_video, read_videos, write_video
 
 
 def test_missing_path(tmp_path):
@@ -162,3 +162,73 @@ def test_containers_are_closed(tmp_path, monkeypatch):
   for container in opened[1:]:
     with pytest.raises(AssertionError, match=re.escape("Container is not open")):
       container.seek(0)
+
+
+# What is there in name only.
+
+POINTER = (
+  b"version https://git-lfs.github.com/spec/v1\n"
+  b"oid sha256:665232916d127eb726be0e4a8ea09109f6739e74ce72c70d813ce1b31d8abe8e\nsize 146946961\n"
+)
+
+
+@pytest.mark.parametrize(
+  "name",
+  ["a.mp4", "a.gif", "a.npz", "a.npy", "0.png", "a.hdf5", "a.tfrecord", "videos.json",
+   "manifest.csv", "meta/info.json", "dataset_info.json"],
+)  # fmt: skip
+def test_git_lfs_pointers(tmp_path, name):
+  path = tmp_path / name
+  path.parent.mkdir(exist_ok=True)
+  path.write_bytes(POINTER)
+  folder = tmp_path if name != "a.tfrecord" else path
+  for read in (read_videos, lambda place: open_videos(place)[0][0]):
+    with pytest.raises(UserError) as error:
+      read(folder)
+    assert_one_sentence(error, path, "a Git LFS pointer: run git lfs pull")
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.npy", "1.png", "b.hdf5", "videos.json", "b", "b.1"])
+def test_a_dead_link_among_good_files(tmp_path, name):
+  good = moving_picture(2, 8, 8)
+  if name.endswith("png"):
+    write_frames(tmp_path, good)
+    (tmp_path / name).unlink()
+  else:
+    np.save(tmp_path / "a.npy", good)
+  (tmp_path / "notes.txt").symlink_to(tmp_path / "gone")  # Nobody would have read it.
+  assert len(read_videos(tmp_path)) == 1
+  (tmp_path / name).symlink_to(tmp_path / "blobs" / "1234")
+  for path in (tmp_path, tmp_path / name):
+    with pytest.raises(UserError) as error:
+      read_videos(path)
+    assert_one_sentence(error, tmp_path / name, "a dead link", "blobs/1234")
+
+
+def test_a_copied_cache_without_its_blobs(tmp_path):
+  """As `cp -r` leaves a snapshot of the hub's cache."""
+  for name in ("meta/info.json", "data/chunk-000/file-000.parquet"):
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).symlink_to("../../blobs/1234")
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, "is a dead link", "../../blobs/1234")
+
+
+def test_a_link_on_the_way_is_dead(tmp_path):
+  (tmp_path / "a").symlink_to("gone")
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path / "a" / "clip.mp4")
+  assert_one_sentence(error, tmp_path / "a" / "clip.mp4", f"{tmp_path / 'a'} is a dead link")
+
+
+def test_what_a_manifest_names_is_a_dead_link(tmp_path):
+  (tmp_path / "a").symlink_to("gone")
+  for manifest, text in (("videos.json", '[{"file": "a"}]'), ("manifest.csv", "path\na\n")):
+    folder = tmp_path / manifest.partition(".")[2]
+    folder.mkdir()
+    (folder / "a").symlink_to("gone")
+    (folder / manifest).write_text(text)
+    with pytest.raises(UserError) as error:
+      read_videos(folder)
+    assert_one_sentence(error, folder / "a", "is a dead link")

@@ -20,6 +20,7 @@ from vipjax.encoder.torch_layout import LISTED, put
 from vipjax.encoder.value import ValueFunction
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.stand_ins import refuse_stand_ins
 
 FORMAT = "vipjax-encoder-1"
 TENSORS, CONFIG = "model.safetensors", "config.json"
@@ -88,6 +89,7 @@ def load_artefact(folder: str | os.PathLike) -> ValueFunction:
   """
   folder = pathlib.Path(folder)
   for name in (TENSORS, CONFIG):
+    refuse_stand_ins(folder / name)
     if not (folder / name).is_file():
       raise UserError(
         f"Expected an encoder artefact with {TENSORS} and {CONFIG}, found no {name} in {folder}: "

@@ -10,6 +10,7 @@ from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.torch_checkpoint import read_vip_network
 from vipjax.encoder.value import ValueFunction
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.stand_ins import refuse_stand_ins
 
 PRETRAINED = pathlib.Path(__file__).parent / "pretrained"
 _MINI = "mini"  # what the package holds there
@@ -40,6 +41,9 @@ def load(name_or_path: str | os.PathLike) -> ValueFunction:
   if name_or_path == released.NAME:
     return released.load_released()
   path = pathlib.Path(name_or_path).expanduser()
+  for folder in (path, path / "encoder"):
+    for name in ("", artefact.CONFIG, artefact.TENSORS):
+      refuse_stand_ins(folder / name)
   if path.is_dir():
     if artefact.is_artefact(path):
       return artefact.load_artefact(path)

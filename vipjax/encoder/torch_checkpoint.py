@@ -17,6 +17,7 @@ from vipjax.encoder import torch_layout
 from vipjax.encoder.resnet import ResNetConfig
 from vipjax.encoder.torch_pickle import STORAGES, Storage, TensorRecord, decode
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.stand_ins import refuse_stand_ins
 
 LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # pickled magic number of torch < 1.6
 MAX_PICKLE_BYTES = 1 << 24  # a ResNet-50's is about 40 kB
@@ -47,6 +48,7 @@ def read_vip_checkpoint(path: str | pathlib.Path) -> dict[str, Any]:
 def read_vip_network(path: str | pathlib.Path) -> tuple[ResNetConfig, dict[str, Any]]:
   """As `read_vip_checkpoint`, and the architecture too: (config, variables)."""
   path = pathlib.Path(path)
+  refuse_stand_ins(path)
   if not path.is_file():
     raise UserError(f"Expected a VIP checkpoint file, found no file at {path}: check the path.")
   state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_archive(path)

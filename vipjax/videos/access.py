@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.stand_ins import is_dead_link, refuse_stand_ins
 
 CONTAINER_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".gif", ".mkv")
 ARRAY_SUFFIXES = (".npz", ".npy")
@@ -55,6 +56,7 @@ def existing_path(path: str | os.PathLike[str], expected: str) -> pathlib.Path:
     with permitted(found):
       found.stat()
   except OSError as error:
+    refuse_stand_ins(found)
     raise UserError(f"expected {expected}, but nothing is at {found}: check the path.") from error
   return found
 
@@ -67,13 +69,19 @@ def listed(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def with_suffix(entries: list[pathlib.Path], suffixes: tuple[str, ...]) -> list[pathlib.Path]:
-  """Those entries that are files with one of the suffixes, in either case of letters."""
+  """Those entries that are files with one of the suffixes, in either case of letters.
+
+  Raises:
+    UserError: such an entry is a dead link.
+  """
   fitting = [entry for entry in entries if entry.suffix.lower() in suffixes]
   found = []
   for entry in fitting:
     with permitted(entry):
       if entry.is_file():
         found.append(entry)
+      elif is_dead_link(entry):
+        refuse_stand_ins(entry)  # Passed over, it would be missing in silence.
   return found
 
 
@@ -94,10 +102,12 @@ def decoding(path: pathlib.Path) -> Iterator[None]:
   """Turns whatever a decoder raises on the file into one sentence that names the file.
 
   Raises:
-    UserError: the file is empty, may not be read, or cannot be decoded.
+    UserError: the file is empty, may not be read, cannot be decoded, or is a dead link or a Git LFS
+      pointer.
   """
   try:
     with permitted(path):
+      refuse_stand_ins(path)
       if path.stat().st_size == 0:
         raise UserError(
           f"expected a whole file in {path}, but it is empty (0 bytes): copy or encode it again."

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.types import Video
 from vipjax.videos.access import decoding, permitted
 from vipjax.videos.images import read_image
@@ -75,6 +76,7 @@ def read_table(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
     places = [path.parent / given, path.parent / given.name]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
+      refuse_stand_ins(places[0])
       raise UserError(
         f"expected the folder {str(given)!r} that {path} names, but it is missing: restore it or "
         "remove its row."
@@ -172,6 +174,7 @@ def _named(manifest: pathlib.Path, name: str) -> pathlib.Path:
     with permitted(file):
       file.stat()
   except OSError as error:
+    refuse_stand_ins(file)
     raise UserError(
       f"expected the file {name!r} that {manifest} names, but it is missing: "
       "restore it or remove its entry."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import pathlib
 from collections.abc import Sequence
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.stand_ins import is_dead_link, refuse_stand_ins
 from vipjax.types import Video
 from vipjax.videos import hub, lerobot, rlds, robomimic
 from vipjax.videos.access import (
@@ -22,6 +24,8 @@ from vipjax.videos.folders import MANIFEST, STILLS, TABLE, read_manifest, read_t
 from vipjax.videos.lazy import CACHE_BYTES, FrameCache, LazyVideo
 from vipjax.videos.selection import Selection
 from vipjax.videos.sources import Source, WithStills, file_source
+
+_MOST_SEARCHED = 10_000
 
 
 def read_video(
@@ -198,6 +202,10 @@ def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
   videos += with_suffix(entries, robomimic.SUFFIXES)
   found = [entry for entry in entries if entry in videos or _is_frame_folder(entry)]
   if not found:
+    # Such as those of a copied cache of the hub, whose files lie elsewhere.
+    for inner in itertools.islice(path.rglob("*"), _MOST_SEARCHED):
+      if is_dead_link(inner):
+        refuse_stand_ins(inner)
     raise UserError(_no_videos(path, entries))
   return [source for entry in found for source in _in_file(entry, selection)]
 
@@ -238,5 +246,8 @@ def _no_videos(path: pathlib.Path, entries: list[pathlib.Path]) -> str:
 def _is_frame_folder(path: pathlib.Path) -> bool:
   with permitted(path):
     is_folder = path.is_dir()
+    # A letter after the point is the suffix of some other file.
+    if is_dead_link(path) and not path.suffix[1:2].isalpha():
+      refuse_stand_ins(path)
   # Without its manifest a folder of films is still one of films alone.
   return is_folder and path.name != STILLS and bool(with_suffix(listed(path), IMAGE_SUFFIXES))

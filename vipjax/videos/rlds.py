@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.videos import tf_example
 from vipjax.videos.access import decoding, listed, natural_key
 from vipjax.videos.images import decode_images
@@ -164,7 +165,10 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
 
 def dataset_sources(folder: pathlib.Path, selection: Selection) -> list[Source]:
   """The videos of a TFDS data set: its episodes, of all splits, camera by camera."""
-  files = [entry for entry in listed(folder) if ".tfrecord" in entry.name]
+  entries = listed(folder)
+  for entry in entries:
+    refuse_stand_ins(entry)
+  files = [entry for entry in entries if ".tfrecord" in entry.name]
   return _sources(TfRecords(files, str(folder)) if files else TfdsRecords(folder), selection)
 
 
