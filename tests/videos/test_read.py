@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import av
 import numpy as np
 import pytest
@@ -186,3 +188,21 @@ def test_arrays_that_do_not_fit(tmp_path):
     with pytest.raises(UserError) as error:
       read_video(tmp_path / name)
     assert_one_sentence(error, tmp_path / name, part)
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_what_a_camera_notes_in_jpeg_pictures_is_applied(tmp_path, orientation, turns):
+  frames = moving_picture(3, 32, 48)
+  with av.open(str(tmp_path / "camera.avi"), "w") as container:
+    stream = container.add_stream("mjpeg", rate=10)
+    stream.height, stream.width, stream.pix_fmt = 32, 48, "yuvj420p"
+    for index, image in enumerate(map(Image.fromarray, frames)):
+      exif = image.getexif()
+      exif[0x0112] = orientation
+      encoded = io.BytesIO()
+      image.save(encoded, "JPEG", exif=exif, quality=95)
+      packet = av.Packet(encoded.getvalue())
+      packet.stream, packet.pts, packet.dts = stream, index, index
+      container.mux(packet)
+  read = read_video(tmp_path / "camera.avi").frames
+  assert psnr(read, np.stack([np.rot90(frame, turns) for frame in frames])) > 35

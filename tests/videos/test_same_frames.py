@@ -50,6 +50,7 @@ CODECS = [
   ("rpza", "rgb555le", "avi mov"),
   ("snow", "yuv420p", "avi mkv"),
   ("svq1", "yuv410p", "avi mov"),
+  ("tiff", "yuv420p", "mov"),
   ("utvideo", "yuv420p", "avi"),
   ("wmv2", "yuv420p", "avi"),
   ("zlib", "bgr24", "avi"),

@@ -76,7 +76,11 @@ def upright_rgb(path: pathlib.Path, frame: av.VideoFrame) -> np.ndarray:
   else:
     image = frame.to_ndarray(format="rgb24", interpolation=EXACT_CONVERSION)
   # Asked for by its key: iterating gives the values up to PyAV 18 and the keys from 19 on.
-  matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+  try:
+    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+  except ValueError:
+    # Beside a kind that this PyAV does not know (the Exif of a JPEG) it gives none, only the turn.
+    image, matrix = np.rot90(image, round(frame.rotation / 90)), None
   if matrix is not None:
     image = _turn(path, image, np.frombuffer(bytes(matrix), np.int32))
   return np.ascontiguousarray(image)
