@@ -14,7 +14,7 @@ class Video:
 
   Attributes:
     frames: uint8 [T, H, W, 3], RGB, upright, T >= 1.
-    fps: frames per second of episode time (> 0).
+    fps: frames per second of episode time (> 0); of a variable rate the mean.
     task: name of the task, such as "window-open"; None when unknown.
     embodiment: "sawyer", "panda", "jaco", "human", ...; None when unknown.
     view: name of the viewpoint; None when unknown.

@@ -16,6 +16,7 @@ from tests.videos.clips import (
   without_permission,
   write_frames,
 )
+from vipjax.reward.relabel_copy import check_label_out
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, read_video, read_videos, write_video
 
@@ -210,9 +211,10 @@ def test_a_copied_cache_without_its_blobs(tmp_path):
   for name in ("meta/info.json", "data/chunk-000/file-000.parquet"):
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).symlink_to("../../blobs/1234")
-  with pytest.raises(UserError) as error:
-    read_videos(tmp_path)
-  assert_one_sentence(error, "is a dead link", "../../blobs/1234")
+  for read in (read_videos, lambda folder: check_label_out(folder, folder / "out")):
+    with pytest.raises(UserError) as error:
+      read(tmp_path)
+    assert_one_sentence(error, "is a dead link", "../../blobs/1234")
 
 
 def test_a_link_on_the_way_is_dead(tmp_path):

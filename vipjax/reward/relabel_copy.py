@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from vipjax.reward.relabel import Labels, by_episode, write_csv
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.videos import lerobot, rlds
 from vipjax.videos.access import check_free, existing_path, permitted
 
@@ -64,6 +65,7 @@ def write_labels(data: pathlib.Path, out: pathlib.Path, labels: Sequence[Labels]
 
 
 def _is_lerobot(data: pathlib.Path) -> bool:
+  refuse_stand_ins(data / lerobot.INFO)
   return (data / lerobot.INFO).is_file()
 
 

@@ -65,7 +65,7 @@ class LazyVideo:
   Video files are entered at the key frame before what is asked for; the rest is not decoded.
 
   Attributes:
-    fps: frames per second, after stride and rate.
+    fps: frames per second, after stride and rate; of a variable rate the mean.
     metadata: what is known of it: the other fields of `Video` but for the frames.
   """
 
