@@ -30,6 +30,7 @@ COUNTED = {
   "of a day": ["20240101_000000", "20240101_000001", "20240101_000002"],
   "of a day that counts on": ["20240101_000098", "20240101_000099", "20240101_000100"],
   "of a moment": [f"2024-01-01_10-20-30_{number:04d}" for number in range(1, 12)],
+  "of a moment, three digits": [f"2024-01-01_10-20-30_{number:03d}" for number in range(1, 12)],
   "of a moment, plain": [f"2024-01-01_10-20-30_{number}" for number in range(1, 12)],
   "seconds and frames": ["1_8", "1_9", "2_0", "2_5"],
   "one": ["12.5"],
