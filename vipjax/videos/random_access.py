@@ -18,6 +18,7 @@ from vipjax.videos.containers import check_whole, frame_rate, upright_rgb, video
 # Every packet of these is a frame that is shown; other decoders merge some or pass over some.
 _A_FRAME_A_PACKET = ("h264", "hevc", "av1", "vp9")
 _HEAD = 32
+_Frame = tuple[int | None, bool]  # when it is shown, in units of the file; whether it is a key
 
 
 class _Index(NamedTuple):
@@ -42,47 +43,57 @@ def _index(path: pathlib.Path, size: int, modified: int) -> _Index:
   """Looks through a file; `size` and `modified` tell two versions of it apart.
 
   The packets say which frames there are, but not the last word: decoders drop pictures that refer
-  to what was cut off before the file's beginning, or merge fields. Where the first frames that are
-  decoded are not those of the packets, or the codec is not known to give a frame for each, all are
-  decoded to be counted.
+  to what was cut off before them, or merge fields. Where the first frames that are decoded are not
+  those of the packets, or not all need be, all are decoded to be counted.
   """
   with decoding(path), opened(path) as container:
     stream = _stream(path, container)
     check_whole(path, stream)
-    packets, head = [], []
+    packets: list[_Frame] = []
+    head: list[_Frame] = []
+    newest_key, any_before_keys = None, False
     for packet in container.demux(stream):
       # The last packet, of size 0, only flushes; an edit list discards packets it hides.
       if packet.size and not packet.is_discard:
         packets.append((packet.pts, packet.is_keyframe))
+        if packet.is_keyframe:
+          newest_key = packet.pts
+        elif None not in (packet.pts, newest_key):
+          any_before_keys = any_before_keys or packet.pts < newest_key
       if len(head) < _HEAD:
-        head += [frame.pts for frame in packet.decode()]
-    shown = sorted({stamp for stamp, _ in packets if stamp is not None})
-    # What avi files state is the order of decoding. A palette is given once, and lost by a seek.
-    has_addresses = container.format.name != "avi" and stream.codec_context.pix_fmt != "pal8"
+        head += [(frame.pts, frame.key_frame) for frame in packet.decode()]
+    promised = sorted(packet for packet in packets if packet[0] is not None)
+    agree = len({stamp for stamp, _ in promised}) == len(packets) and promised[: len(head)] == head
     codec = stream.codec_context.codec
     is_sure = codec.intra_only or codec.canonical_name in _A_FRAME_A_PACKET
-    agree = len(shown) == len(packets) and shown[: len(head)] == head
-    all_seen = len(head) == len(packets)
-    if agree and (all_seen or (is_sure and len(head) >= _HEAD)):
-      keys = [stamp for stamp, is_key in packets if is_key]
-    else:
-      frames = _decoded(path)
-      stamps, keys = [stamp for stamp, _ in frames], [stamp for stamp, is_key in frames if is_key]
-      if None not in stamps and stamps == sorted(set(stamps)):
-        shown = stamps
-      else:
-        has_addresses = False
-        # In the wrong order they are the right ones nevertheless.
-        shown = shown if len(shown) == len(stamps) else []
-      packets = frames
-    if not packets:
+    # Where films were cut and joined, those before a key frame may be dropped anywhere.
+    is_sure = is_sure and not (codec.canonical_name == "h264" and any_before_keys)
+    is_sure = is_sure and len(head) >= _HEAD
+    frames = promised if agree and (is_sure or len(head) == len(packets)) else _decoded(path)
+    if not frames:
       raise UserError(f"expected at least one frame in {path}, but it holds none: record it again.")
+    shown = [stamp for stamp, _ in frames if stamp is not None]
+    ascend = len(shown) == len(frames) and shown == sorted(set(shown))
+    if not ascend:
+      # What avi files state is the order of decoding: wrong, but of the right times.
+      shown = sorted({stamp for stamp, _ in promised})
+      shown = shown if len(shown) == len(frames) else []
     base = float(stream.time_base)
     ends = (shown[0] * base, shown[-1] * base) if shown else (None, None)
-    fps = frame_rate(stream, len(packets), *ends) or Video.fps
+    fps = frame_rate(stream, len(frames), *ends) or Video.fps
     stamps = np.array(shown, np.int64)
-    times = (stamps - stamps[0]) * base if shown else np.arange(len(packets)) / fps
-    return _Index(times, fps, stamps, np.array(sorted(keys) if has_addresses else [], np.int64))
+    times = (stamps - stamps[0]) * base if shown else np.arange(len(frames)) / fps
+    # A palette is given once, and lost by a seek; frames lost in the middle depend on what was
+    # decoded before.
+    is_counted = container.format.name == "avi" or stream.codec_context.pix_fmt == "pal8"
+    if is_counted or not ascend or _after(promised, head[-1]) != _after(frames, head[-1]):
+      return _Index(times, fps, stamps, np.zeros(0, np.int64))
+    return _Index(times, fps, stamps, np.array([stamp for stamp, is_key in frames if is_key]))
+
+
+def _after(frames: list[_Frame], last: _Frame) -> list[int]:
+  """The stamps after a frame."""
+  return [stamp for stamp, _ in frames if stamp > last[0]]
 
 
 def _stream(path: pathlib.Path, container: av.container.InputContainer) -> av.VideoStream:
@@ -92,8 +103,8 @@ def _stream(path: pathlib.Path, container: av.container.InputContainer) -> av.Vi
   return stream
 
 
-def _decoded(path: pathlib.Path) -> list[tuple[int | None, bool]]:
-  """The stamp of every frame, in the order in which they are shown, and whether it is a key."""
+def _decoded(path: pathlib.Path) -> list[_Frame]:
+  """All frames, in the order in which they are shown."""
   with opened(path) as container:
     stream = _stream(path, container)
     return [(frame.pts, frame.key_frame) for frame in container.decode(stream)]
