@@ -130,7 +130,7 @@ def test_what_is_there_in_name_only_is_refused(folder, name, inner):
   place = folder.parent if inner else folder
   (folder / name).unlink()
   (folder / name).symlink_to("gone")
-  with pytest.raises(UserError, match=f"{name} is a dead link"):
+  with pytest.raises(UserError, match=f"{name}, but it is a dead link"):
     vipjax.load(place)
   (folder / name).unlink()
   (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")

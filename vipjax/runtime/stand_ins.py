@@ -26,8 +26,9 @@ def refuse_stand_ins(path: pathlib.Path) -> None:
   if not path.exists():
     for each in (path, *path.parents):
       if is_dead_link(each):
+        link = "it" if each == path else each
         raise UserError(
-          f"expected {path} to be there, but {each} is a dead link: restore "
+          f"expected something at {path}, but {link} is a dead link: restore "
           f"{os.readlink(each)}, to which it points, or copy it again with its links followed."
         )
   elif path.is_file() and path.stat().st_size < _LARGEST_POINTER:
