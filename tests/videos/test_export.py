@@ -13,7 +13,7 @@ import pytest
 from tests.videos.clips import assert_one_sentence, moving_picture, psnr
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos import read_videos, write_dataset
+from vipjax.videos import read_video, read_videos, write_dataset, write_video
 from vipjax.videos.export import FORMATS
 
 
@@ -109,6 +109,20 @@ def test_lerobot_wants_a_whole_rate(tmp_path, videos):
     write_dataset(tmp_path / "dataset", uneven, "lerobot")
   assert_one_sentence(error, "12.5")
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["frames", "tfds", "lerobot"])
+def test_times_that_are_not_even_are_refused_where_they_would_be_lost(tmp_path, form):
+  times = np.array([0, 0.1, 0.2, 5.2])
+  write_video(tmp_path / "pause.mp4", moving_picture(4, 16, 16), 10, times=times)
+  with pytest.raises(UserError) as error:
+    write_dataset(tmp_path / "dataset", [read_video(tmp_path / "pause.mp4")], form)
+  assert_one_sentence(error, f"as {form}", tmp_path / "pause.mp4", "read it with fps=")
+  assert not (tmp_path / "dataset").exists()
+  even = read_video(tmp_path / "pause.mp4", fps=5)
+  write_dataset(tmp_path / "dataset", [even], form)
+  (written,) = read_videos(tmp_path / "dataset")
+  np.testing.assert_allclose(written.seconds, np.arange(27) / 5)
 
 
 def test_success_that_is_not_known_is_not_written(tmp_path, videos):

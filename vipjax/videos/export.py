@@ -10,12 +10,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.access import check_free, permitted
 from vipjax.videos.folders import MANIFEST
 from vipjax.videos.images import write_image
 from vipjax.videos.selection import ROBOT_FREE
+from vipjax.videos.video_set import describe
 from vipjax.videos.write import plain, video_stem, write_videos
 
 FORMATS = ("mp4", "frames", "tfds", "lerobot")
@@ -63,7 +66,8 @@ def write_dataset(
     The folder.
 
   Raises:
-    UserError: another form, no videos, a folder that is there, or videos that the form cannot hold.
+    UserError: another form, no videos, a folder that is there, or videos that the form cannot hold:
+      all but "mp4" know nothing of times but a rate.
   """
   writers: dict[str, Callable[[pathlib.Path, Sequence[Video]], object]] = {
     "mp4": write_videos,
@@ -75,6 +79,13 @@ def write_dataset(
     raise UserError(f"expected a format among {', '.join(FORMATS)}, got {form!r}; choose one.")
   if not videos:
     raise UserError(f"expected at least one video to write to {folder}, got none; record some.")
+  for index, video in enumerate(videos if form != "mp4" else ()):
+    grid = np.linspace(0, video.seconds[-1], len(video.frames))
+    if (np.abs(video.seconds - grid) * video.fps > 0.5).any():
+      raise UserError(
+        f"expected frames at even times to write them as {form}, got others in "
+        f"{describe(video, index)}: read it with fps=, which makes them even, or write it as mp4."
+      )
   folder = pathlib.Path(folder).expanduser()
   partial = folder.with_name(f".{folder.name}.partial")
   with permitted(folder):
