@@ -1,13 +1,16 @@
-"""Layers that compute as PyTorch's do, written so that XLA is fast on a CPU too."""
+"""Layers that compute as PyTorch's do, in forms that XLA is fast at on a CPU too."""
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from vipjax.runtime.platform import cpu_or_accelerator
 
 EPSILON = 1e-5  # of BatchNorm and GroupNorm, PyTorch's default
 MOMENTUM = 0.1  # weight of the new batch in the running statistics, PyTorch's default
@@ -29,20 +32,35 @@ class Conv(nn.Module):
       (self.size, self.size, x.shape[-1], self.features),
     )
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-    if self.size == 1:
-      # A matrix product over flat pixels: XLA on a CPU takes 2 to 4 times as long for the 1x1
-      # convolution and its gradients.
-      x = x[:, :: self.stride, :: self.stride]
-      return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], self.features)
-    if self.size == 3 and min(x.shape[1:3]) <= 2 * self.stride:
-      return _by_patches(x, kernel, self.stride)
+    return _convolution(x, kernel, self.stride)
+
+
+def _convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+  """[B, H, W, C_in] and [k, k, C_in, C_out] -> [B, H', W', C_out], padding k // 2."""
+  size = kernel.shape[0]
+
+  def plain(x, kernel):
+    padding = ((size // 2, size // 2),) * 2
     return jax.lax.conv_general_dilated(
-      x,
-      kernel,
-      (self.stride, self.stride),
-      ((self.size // 2, self.size // 2),) * 2,
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+  if size == 1:
+    form = _by_pixels
+  elif size == 3 and min(x.shape[1:3]) <= 2 * stride:
+    form = _by_patches
+  else:
+    return plain(x, kernel)
+  return cpu_or_accelerator(functools.partial(form, stride=stride), plain, x, kernel)
+
+
+def _by_pixels(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+  """A 1x1 convolution as a matrix product over flat pixels.
+
+  XLA on a CPU takes 2 to 4 times as long for the convolution and its gradients.
+  """
+  x = x[:, ::stride, ::stride]
+  return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
 
 
 def _by_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
