@@ -14,6 +14,18 @@ def test_a_matrix_product_is_counted():
   assert cost.bytes == 4 * (8 * 16 + 16 * 4 + 8 * 4)
 
 
+def test_what_a_compiler_does_not_say_is_not_counted(monkeypatch):
+  x = jnp.ones((8, 8), jnp.bfloat16)
+  product = jax.jit(lambda x: x @ x)
+  assert floor.count(product, x).operations == 2 * 8**3
+  # As where JAX_PLATFORMS names a GPU alone, whose compiler has no such analysis.
+  monkeypatch.setattr(jax, "local_devices", lambda backend: jax.devices(f"no {backend}"))
+  monkeypatch.setattr(jax.stages.Lowered, "cost_analysis", lambda self: None)
+  cost = floor.count(product, x).times(3)
+  assert cost == floor.Cost(None, 3 * 2 * 2 * 64)
+  assert cost.floor_seconds(floor.Peak(1.0, 1.0, "float32")) is None
+
+
 def test_donated_arguments_are_moved_twice_and_held_once():
   x = jnp.ones(1000)
   increment = jax.jit(lambda x, key: (x + 1, key), donate_argnums=0)

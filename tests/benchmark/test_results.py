@@ -51,3 +51,10 @@ def test_without_a_cost_no_floor_is_claimed(result, tmp_path):
   case = Case("loop", "steps", 1, {"vipjax": [1.0]}, None, {}, {})
   page = write(SuiteResult("sac", "", [case], {}, result.peak), tmp_path, "c").read_text()
   assert "| loop | vipjax | 1.00 steps/s | 1.00 to 1.00 |  |  |  |" in page
+
+
+def test_operations_that_are_not_counted_are_said_to_be_so(result, tmp_path):
+  case = Case("step", "frames", 1, {"vipjax": [1.0]}, Cost(None, 1.0), {}, {})
+  path = write(SuiteResult("embed", "", [case], {}, result.peak), tmp_path, "c")
+  assert "| step | vipjax | 1.00 frames/s | 1.00 to 1.00 |  | not counted |  |" in path.read_text()
+  assert json.loads(path.with_suffix(".json").read_text())["cases"][0]["floor_reached"] is None

@@ -135,7 +135,7 @@ def _tcc_row(bench: Bench, B: int, K: int | str, T: int, N: int, D: int) -> dict
   return {
     "B": B, "K": K, "T": T, "N": N, "D": D,
     "ms": 1e3 * measure.spread(seconds).median,
-    "G operations": cost.operations / 1e9,
+    "G operations": "not counted" if cost.operations is None else cost.operations / 1e9,
     "MiB": floor.held_bytes(program, embeddings) / 2**20,
     "[K, N, N, D] would be, MiB": (B * (B - 1) * N if cycles is None else K) * N * N * D / 2**18,
   }  # fmt: skip

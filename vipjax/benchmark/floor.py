@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vipjax.runtime.platform import on_cpu
+
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
@@ -38,19 +40,22 @@ class Cost:
   """What a program must do at least.
 
   Attributes:
-    operations: as written, before the compiler's changes.
+    operations: as written, before the compiler's changes; None where they cannot be counted.
     bytes: of its arguments and results: each has to be moved once.
   """
 
-  operations: float
+  operations: float | None
   bytes: float
 
   def times(self, count: int) -> Cost:
     """The cost of `count` such programs in a row."""
-    return Cost(self.operations * count, self.bytes * count)
+    operations = None if self.operations is None else self.operations * count
+    return Cost(operations, self.bytes * count)
 
-  def floor_seconds(self, peak: Peak) -> float:
-    """The least time that it can take."""
+  def floor_seconds(self, peak: Peak) -> float | None:
+    """The least time that it can take; None where its operations are not counted."""
+    if self.operations is None:
+      return None
     return max(self.operations / peak.operations, self.bytes / peak.bytes)
 
 
@@ -62,8 +67,7 @@ def measure_peak(dtype: Any, size: int = 0, repeats: int = 8) -> Peak:
     size: of the matrices; 0 is 2048 on a CPU and 8192 on an accelerator.
     repeats: of each; the best counts.
   """
-  cpu = jax.default_backend() == "cpu"
-  size = size or (2048 if cpu else 8192)
+  size = size or (2048 if on_cpu() else 8192)
   matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
   product = jax.jit(lambda a, b: a @ b)
   seconds = _best(lambda: product(matrix, matrix), repeats)
@@ -82,12 +86,26 @@ def measure_peak(dtype: Any, size: int = 0, repeats: int = 8) -> Peak:
 def count(function: Callable, *arguments: Any) -> Cost:
   """Counts a jitted function's work at these arguments; it is neither compiled nor run.
 
-  A loop inside the program counts as one round of it.
+  A loop inside the program counts as one round of it. Operations are those of the program for a
+  CPU, whatever this machine computes on: the compilers of accelerators do not say theirs.
   """
-  lowered = function.lower(*arguments)
-  analysis = lowered.cost_analysis() or {}
+  lowered = function.lower(*jax.tree.map(_on_a_cpu, arguments))
+  try:
+    analysis = lowered.cost_analysis() or {}
+  except NotImplementedError:
+    analysis = {}
   moved = jax.tree.leaves((arguments, lowered.out_info))
-  return Cost(float(analysis.get("flops", 0.0)), sum(_bytes(leaf) for leaf in moved))
+  return Cost(analysis.get("flops"), sum(_bytes(leaf) for leaf in moved))
+
+
+def _on_a_cpu(leaf: Any) -> Any:
+  """The shape and dtype of an array that lies on a CPU, where JAX knows one."""
+  try:
+    cpu = jax.local_devices(backend="cpu")[0]
+  except RuntimeError:  # JAX_PLATFORMS names others alone
+    return leaf
+  sharding = jax.sharding.SingleDeviceSharding(cpu)
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def held_bytes(function: Callable, *arguments: Any) -> int:

@@ -49,9 +49,8 @@ class Case:
 
   def floor_reached(self, peak: Peak) -> float | None:
     """The least time of our program over the median of the times that it took."""
-    if self.cost is None:
-      return None
-    return self.cost.floor_seconds(peak) / spread(self.seconds[OURS]).median
+    least = self.cost and self.cost.floor_seconds(peak)
+    return None if least is None else least / spread(self.seconds[OURS]).median
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +151,9 @@ def _rows(result: SuiteResult) -> list[dict[str, str]]:
   for case in result.cases:
     for who in case.seconds:
       rate, reached = case.rate(who), case.floor_reached(result.peak)
+      floor = "" if who != OURS or case.cost is None else "not counted"
+      if who == OURS and reached is not None:
+        floor = f"{reached:.0%}"
       advantage = "" if who == OURS else _times(case.advantage(who))
       rows.append({
         "what": case.name if who == OURS else "",
@@ -159,7 +161,7 @@ def _rows(result: SuiteResult) -> list[dict[str, str]]:
         "rate": f"{_number(rate.median)} {case.unit}/s",
         "quartiles": f"{_number(rate.lower_quartile)} to {_number(rate.upper_quartile)}",
         "we are times as fast": advantage,
-        "floor reached": f"{reached:.0%}" if who == OURS and reached is not None else "",
+        "floor reached": floor,
         "memory, MiB": _number(case.memory_mb[who]) if who in case.memory_mb else "",
       })  # fmt: skip
   return rows

@@ -19,6 +19,7 @@ from vipjax.encoder.preprocess import Preprocessing, check_frames
 from vipjax.encoder.resnet import ResNet, ResNetConfig, init_variables
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.platform import on_cpu
 
 # Frames per compiled call. A CPU gains nothing from more than a few; an accelerator does.
 CPU_CHUNK = 8
@@ -27,7 +28,7 @@ ACCELERATOR_CHUNK = 64
 
 def compute_dtype() -> Any:
   """float32 on a CPU, bfloat16 on accelerators: the default dtype of the convolutions."""
-  return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+  return jnp.float32 if on_cpu() else jnp.bfloat16
 
 
 def embed_function(
@@ -106,7 +107,7 @@ class ValueFunction:
       UserError: frames of another dtype or shape, or none at all.
     """
     frames = _checked(frames)
-    chunk = CPU_CHUNK if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK
+    chunk = CPU_CHUNK if on_cpu() else ACCELERATOR_CHUNK
     dtype = compute_dtype() if self.dtype is None else self.dtype
     embed = _compiled(self.config, self.preprocessing, jnp.dtype(dtype))
     variables = jax.device_put(self.variables)
@@ -117,7 +118,7 @@ class ValueFunction:
       return embed(variables, np.pad(part, [(0, chunk - len(part))] + [(0, 0)] * 3))
 
     first = embed_from(0)  # compiles; what it computes, it computes meanwhile
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
       found = [first, *map(embed_from, starts[1:])]
     else:
       # XLA shares one convolution among the cores at a loss, and runs what several threads ask for

@@ -30,6 +30,7 @@ from vipjax.runtime import hosts, parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
+from vipjax.runtime.platform import on_cpu
 from vipjax.runtime.settings import from_section
 from vipjax.types import Video
 from vipjax.videos import (
@@ -261,7 +262,7 @@ def _teachers(config: ml_collections.ConfigDict, value: ValueFunction) -> list[V
 
 def steps_per_dispatch() -> int:
   """How many steps one program does: 1 on a CPU, where convolutions in a loop crawl; else 10."""
-  return 1 if jax.default_backend() == "cpu" else _ACCELERATOR_STEPS
+  return 1 if on_cpu() else _ACCELERATOR_STEPS
 
 
 def step_devices(frames: int) -> list[jax.Device]:

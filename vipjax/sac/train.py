@@ -21,6 +21,7 @@ from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.numbers import require_at_least
+from vipjax.runtime.platform import on_cpu
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.runtime.settings import from_section
@@ -159,7 +160,7 @@ def policy_devices() -> list[jax.Device]:
   Of a CPU, whose devices are its cores, one: the environments' workers use the others.
   """
   devices = jax.local_devices()
-  return devices if devices[0].platform != "cpu" else devices[:1]
+  return devices[:1] if on_cpu() else devices
 
 
 def _learn(
