@@ -3,8 +3,9 @@
     python -m launch.pipeline --config=configs/paper.py --workdir=runs/paper
 
 Hardware: one GPU with 16 GB or more; it starts from VIP's released weights (CC BY-NC 4.0), which
-`vipjax.load("vip-resnet50")` downloads or takes from VIPJAX_VIP_CHECKPOINT. Run time: not measured
-yet on a GPU; on a CPU it would take weeks. Expect: a monotone distance curve and a policy that
+`vipjax.load("vip-resnet50")` downloads or takes from VIPJAX_VIP_CHECKPOINT. Run time: by the steps
+measured on an H200 (docs/results/gpu.md) half an hour of fine-tuning and hours of policy, most of
+them drawing; on a CPU it would take weeks. Expect: a monotone distance curve and a policy that
 opens the window, if the published claims hold; nobody has run this file to its end yet.
 
 Every key is declared here, with its meaning; other configs change values (configs/pretrain.py also
