@@ -127,6 +127,20 @@ def test_a_copy_of_a_tfds_data_set(value, tmp_path, rlds):
   assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "rlds"]
 
 
+def test_an_episode_without_steps_stays_without_labels(value, tmp_path):
+  import tensorflow_datasets as tfds
+
+  command = [sys.executable, str(ROOT / "tests/videos/write_rlds.py"), str(tmp_path / "rlds")]
+  subprocess.run([*command, "array_record", "1"], check=True, capture_output=True)
+  labels = label_videos(value, open_videos(tmp_path / "rlds", view="image"))
+  assert [each.metadata["episode"] for each in labels] == [0, 2]
+  write_labels(tmp_path / "rlds", tmp_path / "copy", labels)
+  source = tfds.builder_from_directory(tmp_path / "copy").as_data_source("train")
+  found = [[step["embedding_value"] for step in example["steps"]] for example in source]
+  assert [len(each) for each in found] == [5, 0, 6]
+  np.testing.assert_array_equal(found[2], labels[1].value)
+
+
 def test_tfrecord_is_refused(value, tmp_path):
   labels = label_videos(value, open_videos(DATA / "rlds_tfrecord", view="image"))
   with pytest.raises(UserError, match="TFRecord, which only TensorFlow writes"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import pathlib
@@ -12,9 +13,11 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from tensorboardX.record_writer import RecordWriter
 
 from tests.videos.clips import assert_one_sentence, psnr
 from tests.videos.drawn import EPISODES, episode
+from tests.videos.test_tf_example import example, field
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos import open_videos, read_video, read_videos
@@ -41,6 +44,14 @@ def lerobot(tmp_path_factory):
   return find
 
 
+def write_rlds(folder, file_format, *empty):
+  # In a process of its own: it also must not need TensorFlow.
+  command = [sys.executable, str(HERE / "write_rlds.py"), str(folder), file_format, *empty]
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  return folder
+
+
 @pytest.fixture(scope="module")
 def tfds_folder(tmp_path_factory):
   """Folders of the RLDS data set by file format."""
@@ -48,12 +59,7 @@ def tfds_folder(tmp_path_factory):
   def find(file_format):
     if file_format == "tfrecord":
       return DATA / "rlds_tfrecord"
-    folder = tmp_path_factory.mktemp(file_format)
-    # In a process of its own: it also must not need TensorFlow.
-    command = [sys.executable, str(HERE / "write_rlds.py"), str(folder), file_format]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return write_rlds(tmp_path_factory.mktemp(file_format), file_format)
 
   return find
 
@@ -142,6 +148,36 @@ def test_tfds(tfds_folder, file_format):
   assert_one_sentence(error, "view='depth'", "view image, wrist_image")
 
 
+@pytest.mark.parametrize(
+  ("file_format", "empty"),
+  [("array_record", "0"), ("array_record", "1"), ("parquet", "0"), ("tfrecord", "0")],
+)
+def test_episodes_without_steps_are_left_out(tmp_path, caplog, file_format, empty):
+  if file_format == "tfrecord":
+    (whole,) = (DATA / "rlds_tfrecord").glob("*tfrecord-0*")
+    path = tmp_path / whole.name
+    with contextlib.closing(RecordWriter(str(path))) as writer:
+      writer.write(example(**{"steps/observation/image": field(1, b""), "steps/reward": b""}))
+    # The empty one comes before all of the others.
+    path.write_bytes(path.read_bytes() + whole.read_bytes())
+    numbers = [1, 2, 3]
+  else:
+    path = write_rlds(tmp_path, file_format, empty)
+    numbers = [number for number in range(3) if number != int(empty)]
+  videos = read_videos(path, view="image")
+  assert [video.episode for video in videos] == numbers
+  assert f"train {empty} has no steps and is left out" in caplog.text
+  for video in videos:
+    drawn = episode("top", video.episode - (file_format == "tfrecord"))
+    np.testing.assert_array_equal(video.frames, drawn)
+  with pytest.raises(UserError) as error:
+    read_videos(path, episodes=[int(empty)])
+  assert_one_sentence(error, f"the episodes {empty} of", tmp_path, "have none")
+  with pytest.raises(UserError) as error:
+    read_videos(path, view="depth")
+  assert_one_sentence(error, "view image, wrist_image")
+
+
 def test_a_single_tfrecord_file():
   (file,) = (DATA / "rlds_tfrecord").glob("*tfrecord-0*")
   assert len(read_videos(file)) == 6
@@ -153,7 +189,7 @@ def test_episodes_that_are_not_wanted_are_not_read(monkeypatch):
   read = []
   monkeypatch.setattr(rlds.tf_example, "read_example", _noting(read, rlds.tf_example.read_example))
   videos = open_videos(DATA / "rlds_tfrecord", episodes=[2])
-  assert len(videos) == 2 and len(read) == 1  # the first, for the names of the cameras
+  assert len(videos) == 2 and len(read) == 2  # the first, for the names of the cameras
   videos[0][0], videos[1][0]
   assert len(read) == 2
 

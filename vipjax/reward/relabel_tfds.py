@@ -53,6 +53,9 @@ class RelabelledEpisodes(tfds.core.GeneratorBasedBuilder):
     for position, episode in enumerate(self._source.as_data_source(split, decoders=decoders)):
       steps = [dict(step) for step in episode["steps"]]
       labels = self._labels.get(first + position)
+      if not steps:  # What has none is no video.
+        yield position, {**episode, "steps": steps}
+        continue
       if labels is None or len(labels.distance) != len(steps):
         raise UserError(
           f"expected labels of the {len(steps)} steps of episode {first + position}, got "
