@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import pathlib
@@ -56,6 +57,7 @@ def write_rlds(folder, file_format, *empty):
 def tfds_folder(tmp_path_factory):
   """Folders of the RLDS data set by file format."""
 
+  @functools.cache
   def find(file_format):
     if file_format == "tfrecord":
       return DATA / "rlds_tfrecord"
@@ -181,6 +183,38 @@ def test_episodes_without_steps_are_left_out(tmp_path, caplog, file_format, empt
 def test_a_single_tfrecord_file():
   (file,) = (DATA / "rlds_tfrecord").glob("*tfrecord-0*")
   assert len(read_videos(file)) == 6
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+@pytest.mark.parametrize("pattern", ["dataset_info.json", "*-00000-of-00001"])
+def test_tfds_with_a_dead_link(tfds_folder, tmp_path, file_format, pattern):
+  (info,) = tfds_folder(file_format).rglob("dataset_info.json")
+  folder = shutil.copytree(info.parent, tmp_path / "set")
+  (file,) = folder.glob(pattern)
+  file.unlink()
+  file.symlink_to("/nowhere")
+  with pytest.raises(UserError) as error:
+    read_videos(folder)
+  assert_one_sentence(error, file, "is a dead link")
+
+
+@pytest.mark.parametrize(
+  ("pattern", "content"),
+  [
+    ("dataset_info.json", b"{"),
+    ("features.json", b"{}"),
+    ("*-00000-of-00001", b""),
+    ("*-00000-of-00001", b"x" * 70_000),
+  ],
+)
+def test_damaged_tfds(tfds_folder, tmp_path, pattern, content):
+  (info,) = tfds_folder("array_record").rglob("dataset_info.json")
+  folder = shutil.copytree(info.parent, tmp_path / "set")
+  (file,) = folder.glob(pattern)
+  file.write_bytes(content)
+  with pytest.raises(UserError) as error:
+    read_videos(folder)
+  assert_one_sentence(error, folder, "truncated or corrupt")
 
 
 def test_episodes_that_are_not_wanted_are_not_read(monkeypatch):

@@ -139,7 +139,7 @@ class LeRobotDataset:
     return encoded_images(*self._data(episode), camera, episode.number)
 
   def _data(self, episode: Episode) -> tuple[pathlib.Path, int]:
-    path = _present(self.data_path(episode), "the rows of a LeRobot data set")
+    path = existing_path(self.data_path(episode), "the rows of a LeRobot data set")
     return path, path.stat().st_mtime_ns
 
   def _place(self, name: str, episode: Episode, kind: str, **names: Any) -> pathlib.Path:
@@ -195,7 +195,7 @@ class _FilmSource(_LeRobotSource):
 
   @functools.cached_property
   def _film(self) -> VideoFile:
-    return VideoFile(_present(self._path, "a film of the data set"))
+    return VideoFile(existing_path(self._path, "a film of the data set"))
 
   @functools.cached_property
   def _times(self) -> np.ndarray:
@@ -273,7 +273,7 @@ def _episodes_v3(root: pathlib.Path) -> list[Episode]:
   """The records of all episodes, without their statistics."""
   episodes = []
   for path in sorted((root / "meta/episodes").rglob("*.parquet")):
-    with decoding(_present(path, "the episodes of a LeRobot data set")):
+    with decoding(existing_path(path, "the episodes of a LeRobot data set")):
       names = parquet.read_schema(path).names
       columns = [name for name in names if not name.startswith("stats/")]
       records = parquet.read_table(path, columns=columns).to_pylist()
@@ -282,7 +282,7 @@ def _episodes_v3(root: pathlib.Path) -> list[Episode]:
 
 
 def _episodes_v2(root: pathlib.Path) -> list[Episode]:
-  path = _present(root / "meta/episodes.jsonl", "the episodes of a LeRobot data set")
+  path = existing_path(root / "meta/episodes.jsonl", "the episodes of a LeRobot data set")
   with decoding(path):
     # Not `splitlines`: JSON may hold other signs that Unicode ends a line with.
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -313,15 +313,5 @@ def _is_depth(feature: Fields) -> bool:
 
 
 def _read_json(path: pathlib.Path) -> Any:
-  with decoding(_present(path, "the metadata of a LeRobot data set")):
+  with decoding(existing_path(path, "the metadata of a LeRobot data set")):
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _present(path: pathlib.Path, expected: str) -> pathlib.Path:
-  """As `existing_path`, which does not tell a dead link, such as a copied cache of the hub has."""
-  if path.is_symlink() and not path.exists():
-    raise UserError(
-      f"expected {expected}, but {path} is a dead link: copy the data set with what its links "
-      "point at (cp -L), or download it again."
-    )
-  return existing_path(path, expected)

@@ -6,10 +6,12 @@ Whatever the file format, an episode becomes one flat record of names and lists,
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from absl import logging
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.videos import tf_example
-from vipjax.videos.access import decoding, listed, natural_key
+from vipjax.videos.access import damaged, listed, natural_key
 from vipjax.videos.images import decode_images
 from vipjax.videos.selection import ROBOT_FREE, Selection
 from vipjax.videos.sources import EvenSource, Source
@@ -82,10 +84,10 @@ class TfdsRecords(Records):
     import tensorflow_datasets as tfds  # Here: it takes seconds.
 
     self.name = str(folder)
-    with decoding(folder / INFO):
+    with self._reading():
       builder = tfds.builder_from_directory(folder)
-    # Images stay encoded until they are asked for.
-    self._decoders = undecoded(builder.info.features, tfds)
+      # Images stay encoded until they are asked for.
+      self._decoders = undecoded(builder.info.features, tfds)
     self._builder, self._sources = builder, {}
     self.splits = [
       (name, position)
@@ -95,11 +97,20 @@ class TfdsRecords(Records):
 
   def read(self, index: int) -> dict[str, Any]:
     split, position = self.splits[index]
-    if split not in self._sources:
-      self._sources[split] = self._builder.as_data_source(split, decoders=self._decoders)
     record: dict[str, Any] = {}
-    _flatten(self._sources[split][position], "", record)
+    with self._reading():
+      if split not in self._sources:
+        self._sources[split] = self._builder.as_data_source(split, decoders=self._decoders)
+      _flatten(self._sources[split][position], "", record)
     return record
+
+  @contextlib.contextmanager
+  def _reading(self) -> Iterator[None]:
+    """Turns into a sentence what tfds passes on from its readers: errors of any kind."""
+    try:
+      yield
+    except Exception as error:
+      raise damaged(pathlib.Path(self.name), str(error)) from error
 
 
 class _EpisodeSource(EvenSource):
@@ -133,7 +144,7 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
   Raises:
     UserError: there are several.
   """
-  if (folder / INFO).is_file():
+  if os.path.lexists(folder / INFO):  # Be it a dead link.
     return folder
   found = sorted([*folder.glob(f"*/{INFO}"), *folder.glob(f"*/*/{INFO}")])
   if len(found) > 1:
