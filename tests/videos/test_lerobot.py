@@ -80,6 +80,14 @@ def test_films_at_another_rate_than_the_rows(v30, rate):
   check_frames(v30)
 
 
+def test_films_of_single_episodes_at_another_rate(v21):
+  for number in range(3):
+    for camera in ("top", "wrist"):
+      path = f"videos/chunk-000/observation.images.{camera}/episode_{number:06d}.mp4"
+      encode(v21 / path, np.repeat(episode(camera, number), 3, axis=0), "libx264", rate=30)
+  check_frames(v21)
+
+
 def test_films_a_little_slower_than_the_rows(v30):
   # Row 17 is at 1.7 s and frame 17 at 1.7017 s, as of films at 29.97 beside rows at 30.
   for camera in ("top", "wrist"):
