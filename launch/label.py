@@ -3,8 +3,9 @@
     python -m launch.label --data=hf://lerobot/pusht --encoder=mini --goal=last --out=pusht_labelled
     python -m launch.label --data=videos --encoder=mini --goal=goal.png --out=labels.csv
 
-An --out that ends in .csv gets a table; else a LeRobot data set (with progress.parquet) or a TFDS
-one is copied with the numbers beside each frame. What is at --data stays as it is.
+An --out that ends in .csv gets a table; else a LeRobot data set (with sarm_progress.parquet, which
+its `--sample_weighting.type=rabc` finds there) or a TFDS one is copied with the numbers beside each
+frame. What is at --data stays as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _GOAL = flags.DEFINE_string("goal", "last", "last, frame=N, all-last, or image f
 _GOALS = flags.DEFINE_enum(
   "goals", "mean", ["mean", "nearest"], "with several goal frames, distance to which of them"
 )
+_REWARD = flags.DEFINE_string(
+  "reward_column", None, "the name of the rewards, such as next.reward (LeRobot's replay buffer)"
+)
 _VIEW = flags.DEFINE_string("view", None, "the camera to take the numbers from")
 flags.mark_flags_as_required(["data", "out"])
 
@@ -30,15 +34,22 @@ flags.mark_flags_as_required(["data", "out"])
 def main(_):
   from vipjax import encoder, videos  # Here, so that --help answers at once.
   from vipjax.reward.relabel import label_videos
-  from vipjax.reward.relabel_copy import check_label_out, write_labels
-
-  data, out = videos.local_path(_DATA.value), pathlib.Path(_OUT.value).expanduser()
-  check_label_out(data, out)
-  value = encoder.load(_ENCODER.value)
-  labels = label_videos(
-    value, videos.open_videos(data, view=_VIEW.value), _GOAL.value, _GOALS.value
+  from vipjax.reward.relabel_copy import (
+    check_label_out,
+    check_label_videos,
+    check_place,
+    write_labels,
   )
-  write_labels(data, out, labels)
+
+  out = pathlib.Path(_OUT.value).expanduser()
+  check_place(out)  # Before anything is fetched.
+  data = videos.local_path(_DATA.value)
+  check_label_out(data, out, _REWARD.value)
+  found = videos.open_videos(data, view=_VIEW.value)
+  check_label_videos(out, found)
+  value = encoder.load(_ENCODER.value)
+  labels = label_videos(value, found, _GOAL.value, _GOALS.value)
+  write_labels(data, out, labels, _REWARD.value)
   for warning in dict.fromkeys(warning for each in labels for warning in each.warnings):
     print(f"warning: {warning}", file=sys.stderr)
   print(f"{len(labels)} videos, {sum(len(each.distance) for each in labels)} frames: {out}")

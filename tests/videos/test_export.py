@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 
 from tests.videos.clips import assert_one_sentence, moving_picture, psnr
@@ -88,6 +89,41 @@ def test_tfds_reads_it_without_tensorflow(tmp_path, videos):
   ]
 
 
+def test_lerobot_rows_and_statistics(tmp_path, videos):
+  """One row group for each episode; statistics of each in meta/episodes, of all in stats.json."""
+  folder = write_dataset(tmp_path / "dataset", videos, "lerobot")
+  rows = parquet.ParquetFile(folder / "data/chunk-000/file-000.parquet")
+  groups = [rows.read_row_group(number) for number in range(rows.num_row_groups)]
+  assert [set(group["episode_index"].to_pylist()) for group in groups] == [{0}, {1}]
+  info = json.loads((folder / "meta/info.json").read_text())
+  whole = json.loads((folder / "meta/stats.json").read_text())
+  assert set(whole) == set(info["features"])
+  parts = parquet.read_table(folder / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+  kinds = {"min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"}
+  for name, stats in whole.items():
+    assert set(stats) == kinds
+    for part in parts:
+      assert {key for key in part if key.startswith(f"stats/{name}/")} == {
+        f"stats/{name}/{kind}" for kind in kinds
+      }
+  assert whole["frame_index"]["q50"] == [2.0] and whole["frame_index"]["count"] == [9]
+  assert [part["stats/index/min"] for part in parts] == [[0], [5]]
+  assert [part["stats/index/mean"] for part in parts] == [[2.0], [6.5]]
+  assert [part["stats/next.success/max"] for part in parts] == [[True], [False]]
+  for part, frames in ((parts[1], videos[3].frames), (whole, None)):
+    key = "stats/observation.images.left/{}" if frames is not None else "{}"
+    found = part if frames is not None else whole["observation.images.left"]
+    frames = np.concatenate([videos[0].frames, videos[3].frames]) if frames is None else frames
+    levels = frames.reshape(-1, 3) / 255
+    for kind in ("min", "max", "mean", "std"):
+      value = getattr(np, kind)(levels, axis=0).reshape(3, 1, 1)
+      np.testing.assert_allclose(found[key.format(kind)], value, atol=1e-12)
+    for kind, share in (("q01", 0.01), ("q50", 0.5), ("q99", 0.99)):
+      value = np.quantile(levels, share, axis=0, method="inverted_cdf").reshape(3, 1, 1)
+      np.testing.assert_allclose(found[key.format(kind)], value, atol=1e-12)
+    assert found[key.format("count")] == [len(frames)]
+
+
 @pytest.mark.filterwarnings("default")  # of torchvision, on the way to another decoder
 def test_lerobot_reads_it(tmp_path, videos):
   datasets = pytest.importorskip("lerobot.datasets.lerobot_dataset")
@@ -101,6 +137,12 @@ def test_lerobot_reads_it(tmp_path, videos):
     assert np.argmax(likeness) == time and likeness[time] > 25
     assert item["task"] == video.task
     assert bool(item["next.success"]) == (index == 4)
+  # Its editing tools find the statistics of the episodes that are left.
+  tools = pytest.importorskip("lerobot.datasets.dataset_tools")
+  left = tools.delete_episodes(dataset, [0], output_dir=tmp_path / "left", repo_id="vipjax/left")
+  assert set(left.meta.stats) == set(dataset.meta.stats)
+  assert left.meta.stats["frame_index"]["max"] == [3]
+  assert [len(video.frames) for video in read_videos(tmp_path / "left", view="left")] == [4, 4]
 
 
 def test_lerobot_wants_a_whole_rate(tmp_path, videos):

@@ -86,9 +86,18 @@ def test_ego4d_that_was_moved(tmp_path):
   assert len(read_video(tmp_path).frames) == 2
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\x0b", "\x85", "\n"])
+def test_ego4d_with_ends_of_lines_in_a_text(tmp_path, sign):
+  write_ego4d(tmp_path, {"a2": 2})
+  path = tmp_path / "manifest.csv"
+  path.write_text(path.read_text().replace("opens, ", f"opens,{sign}"), encoding="utf-8")
+  assert read_video(tmp_path).task == f"#C C opens,{sign}slowly, a2"
+
+
 @pytest.mark.parametrize(
   ("text", "part"),
   [
+    ("path,len,txt\na,3," + "x" * 200_000 + "\n", "field larger than field limit"),
     ("path,len,txt\ngone,3,x\n", "folder 'gone'"),
     ("path,len,txt\n", "no rows"),
     ("folder,len\na,3\n", "it has folder, len"),

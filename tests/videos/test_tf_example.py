@@ -55,7 +55,19 @@ def test_every_kind_of_value():
   assert found["nothing"] == [] and len(found["no_floats"]) == 0
 
 
-@pytest.mark.parametrize("content", [b"\x0a\x05abc", b"\x80", b"\x0b", b"\xff" * 12])
+@pytest.mark.parametrize(
+  "content",
+  [
+    b"\x0a\x05abc",
+    b"\x80",
+    b"\x0b",
+    b"\xff" * 12,
+    b"\x08\x01",  # a number in the place of all features
+    field(1, b"\x08\x01"),
+    field(1, field(1, field(2, b""))),  # a feature without a name
+    field(1, field(1, b"\x08\x01")),
+  ],
+)
 def test_what_is_no_example(content):
   with pytest.raises(ValueError, match="no tf.Example"):
     parse_example(content)

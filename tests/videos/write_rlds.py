@@ -1,6 +1,8 @@
 """Writes an RLDS data set with tensorflow_datasets; TFRecord needs TensorFlow, the others do not.
 
-python tests/videos/write_rlds.py FOLDER tfrecord|array_record|parquet
+python tests/videos/write_rlds.py FOLDER tfrecord|array_record|parquet [EMPTY ...]
+
+EMPTY are numbers of episodes that get no steps.
 """
 
 import io
@@ -23,6 +25,10 @@ class Rlds(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version("1.0.0")
   pkg_dir_path = HERE
+
+  def __init__(self, empty=(), **keywords):
+    self._empty = {int(number) for number in empty}
+    super().__init__(**keywords)
 
   def _info(self):
     features = tfds.features
@@ -66,7 +72,7 @@ class Rlds(tfds.core.GeneratorBasedBuilder):
           "is_terminal": time == length - 1,
           "language_instruction": task,
         }
-        for time in range(length)
+        for time in range(0 if number in self._empty else length)
       ]
       metadata = {"file_path": f"episode_{number}", "success": success}
       yield number, {"steps": steps, "episode_metadata": metadata}
@@ -78,9 +84,9 @@ def _png(frame):
   return buffer.getvalue()
 
 
-def write(folder, file_format):
+def write(folder, file_format, *empty):
   """The folder of the version."""
-  builder = Rlds(data_dir=folder, file_format=file_format)
+  builder = Rlds(empty, data_dir=folder, file_format=file_format)
   builder.download_and_prepare()
   return builder.data_path
 

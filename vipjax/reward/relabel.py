@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -85,13 +86,16 @@ def label_videos(
   return labels
 
 
-def by_episode(labels: Sequence[Labels]) -> dict[int, Labels]:
-  """The labels of each episode, by its number.
+_Episode = TypeVar("_Episode", Labels, LazyVideo)
+
+
+def by_episode(labels: Sequence[_Episode]) -> dict[int, _Episode]:
+  """The labels of each episode, or the videos to be labelled, by its number.
 
   Raises:
-    UserError: an episode was labelled from several cameras.
+    UserError: an episode has several, from several cameras.
   """
-  found: dict[int, Labels] = {}
+  found: dict[int, _Episode] = {}
   for each in labels:
     episode = each.metadata["episode"]
     if episode in found:
@@ -103,9 +107,14 @@ def by_episode(labels: Sequence[Labels]) -> dict[int, Labels]:
   return found
 
 
-def write_csv(path: pathlib.Path, labels: Sequence[Labels]) -> None:
-  """A row for each frame of each video; raises UserError when the file is there already."""
-  head = ("source", "episode", "view", "frame", "time_s", *COLUMNS)
+def write_csv(path: pathlib.Path, labels: Sequence[Labels], reward: str = "reward") -> None:
+  """A row for each frame of each video, with `reward` over the column of rewards.
+
+  Raises:
+    UserError: the file is there already.
+  """
+  names = [reward if name == "reward" else name for name in COLUMNS]
+  head = ("source", "episode", "view", "frame", "time_s", *names)
   with whole_file(path, overwrite=False) as partial, partial.open("w", newline="") as file:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(head)

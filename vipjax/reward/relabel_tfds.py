@@ -24,14 +24,16 @@ class RelabelledEpisodes(tfds.core.GeneratorBasedBuilder):
   RELEASE_NOTES = {"1.0.0": "Labelled by vipjax."}
   pkg_dir_path = pathlib.Path(__file__).parent
 
-  def __init__(self, source: Any, labels: Mapping[int, Labels], **keywords: Any):
+  def __init__(
+    self, source: Any, labels: Mapping[int, Labels], names: Mapping[str, str], **keywords: Any
+  ):
     """Source is the read-only builder; labels are by the position of the episode."""
-    self._source, self._labels = source, labels
+    self._source, self._labels, self._names = source, labels, names
     super().__init__(**keywords)
 
   def _info(self) -> tfds.core.DatasetInfo:
     features = dict(self._source.info.features)
-    numbers = {PREFIX + name: tfds.features.Scalar(dtype=np.float32) for name in COLUMNS}
+    numbers = {name: tfds.features.Scalar(dtype=np.float32) for name in self._names.values()}
     features["steps"] = tfds.features.Dataset({**dict(features["steps"].feature), **numbers})
     return tfds.core.DatasetInfo(
       builder=self,
@@ -53,30 +55,31 @@ class RelabelledEpisodes(tfds.core.GeneratorBasedBuilder):
     for position, episode in enumerate(self._source.as_data_source(split, decoders=decoders)):
       steps = [dict(step) for step in episode["steps"]]
       labels = self._labels.get(first + position)
+      if not steps:  # What has none is no video.
+        yield position, {**episode, "steps": steps}
+        continue
       if labels is None or len(labels.distance) != len(steps):
         raise UserError(
           f"expected labels of the {len(steps)} steps of episode {first + position}, got "
           f"{0 if labels is None else len(labels.distance)}; label all of the data set."
         )
-      for name in COLUMNS:
+      for name, column in self._names.items():
         for step, number in zip(steps, getattr(labels, name), strict=True):
-          step[PREFIX + name] = number
+          step[column] = number
       yield position, {**episode, "steps": steps}
 
 
-def relabel_tfds(source: pathlib.Path, out: pathlib.Path, labels: Mapping[int, Labels]) -> None:
-  """Writes the copy, in array_record or parquet as the source.
+def check_tfds(source: pathlib.Path, reward: str | None = None) -> None:
+  """Refuses a data set that cannot be copied with labels.
 
   Args:
-    source: the folder of the data set's version; it stays as it is.
-    out: a folder that is not there yet, which `tfds.builder_from_directory` will take.
-    labels: of every episode, by its position in the data set.
+    source: the folder of the data set's version.
+    reward: as `relabel_tfds`.
 
   Raises:
-    UserError: no steps to put labels into, or an episode without labels.
+    UserError: no steps to put labels into, labels that are there already, or TFRecord.
   """
-  builder = tfds.builder_from_directory(source)
-  features = builder.info.features
+  features = tfds.builder_from_directory(source).info.features
   if "steps" not in features or not isinstance(features["steps"], tfds.features.Dataset):
     raise UserError(
       f"expected an RLDS data set with 'steps' in {source}, got another; write a csv."
@@ -86,11 +89,43 @@ def relabel_tfds(source: pathlib.Path, out: pathlib.Path, labels: Mapping[int, L
       f"expected array_record or parquet in {source}, got TFRecord, which only TensorFlow writes; "
       "write a csv, or convert it with tfds convert_format."
     )
+  taken = [name for name in features["steps"].feature if name in _names(reward).values()]
+  if taken:
+    raise UserError(
+      f"expected a data set without labels, got {', '.join(taken)} in the steps of {source}; label "
+      "the data set that it came from, or give the reward another column's name."
+    )
+
+
+def relabel_tfds(
+  source: pathlib.Path,
+  out: pathlib.Path,
+  labels: Mapping[int, Labels],
+  reward: str | None = None,
+) -> None:
+  """Writes the copy, in array_record or parquet as the source.
+
+  Args:
+    source: the folder of the data set's version; it stays as it is.
+    out: a folder that is not there yet, which `tfds.builder_from_directory` will take.
+    labels: of every episode with steps, by its position in the data set.
+    reward: another name than "embedding_reward" for the reward in the steps.
+
+  Raises:
+    UserError: as `check_tfds`, or an episode without labels.
+  """
+  check_tfds(source, reward)
+  builder = tfds.builder_from_directory(source)
   root = out.with_name(f"{out.name}.tfds")
   try:
     form = builder.info.file_format
-    copy = RelabelledEpisodes(builder, labels, data_dir=root, file_format=form)
+    copy = RelabelledEpisodes(builder, labels, _names(reward), data_dir=root, file_format=form)
     copy.download_and_prepare()
     shutil.move(str(copy.data_path), out)
   finally:
     shutil.rmtree(root, ignore_errors=True)
+
+
+def _names(reward: str | None) -> dict[str, str]:
+  """What the numbers are called in a step."""
+  return {name: PREFIX + name for name in COLUMNS} | ({"reward": reward} if reward else {})

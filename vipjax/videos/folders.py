@@ -14,7 +14,7 @@ import numpy as np
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.types import Video
-from vipjax.videos.access import decoding, permitted
+from vipjax.videos.access import damaged, decoding, permitted
 from vipjax.videos.images import read_image
 
 MANIFEST = "videos.json"
@@ -63,8 +63,12 @@ def read_table(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
   Raises:
     UserError: no column `path`, no rows, or a folder that is not there.
   """
-  with decoding(path):
-    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+  # The reader splits the lines: a text may hold other ends of lines than its own, or quoted ones.
+  with decoding(path), path.open(encoding="utf-8", newline="") as file:
+    try:
+      rows = list(csv.DictReader(file))
+    except csv.Error as error:
+      raise damaged(path, str(error)) from error
   if not rows or not all(row.get("path") for row in rows):
     raise UserError(
       f"expected at least one row and a column 'path' in {path}, but it has "

@@ -58,7 +58,7 @@ def fetch(address: str, selection: Selection | None = None) -> pathlib.Path:
   if selection is None:
     return _snapshot(client, address, match, None)
   root = _snapshot(client, address, match, ["meta/*"])
-  if not (root / lerobot.INFO).is_file():
+  if not lerobot.is_dataset(root):
     raise UserError(
       f"expected a LeRobot data set at {address}, but it has no {lerobot.INFO}: download it "
       "yourself and pass its folder."

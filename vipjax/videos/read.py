@@ -183,7 +183,7 @@ def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
       WithStills(file_source(file, metadata), *stills) if stills else file_source(file, metadata)
       for file, metadata, stills in read_manifest(path / MANIFEST)
     ]
-  if (path / lerobot.INFO).is_file():
+  if lerobot.is_dataset(path):
     return lerobot.lerobot_sources(path, selection)
   images = with_suffix(entries, IMAGE_SUFFIXES)
   videos = with_suffix(entries, VIDEO_SUFFIXES)

@@ -6,18 +6,21 @@ Whatever the file format, an episode becomes one flat record of names and lists,
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.videos import tf_example
-from vipjax.videos.access import decoding, listed, natural_key
+from vipjax.videos.access import damaged, listed, natural_key
 from vipjax.videos.images import decode_images
 from vipjax.videos.selection import ROBOT_FREE, Selection
 from vipjax.videos.sources import EvenSource, Source
@@ -43,6 +46,11 @@ class Records:
   def read(self, index: int) -> dict[str, Any]:
     """The flat record of an episode."""
     raise NotImplementedError
+
+  def place(self, index: int) -> str:
+    """What to call an episode in messages."""
+    split, position = self.splits[index]
+    return f"{self.name}, {split} {position}"
 
   # So many records as cameras of one episode are read one after the other, and a few more.
   @functools.lru_cache(maxsize=4)  # noqa: B019 (Records live as long as the program reads them)
@@ -76,10 +84,10 @@ class TfdsRecords(Records):
     import tensorflow_datasets as tfds  # Here: it takes seconds.
 
     self.name = str(folder)
-    with decoding(folder / INFO):
+    with self._reading():
       builder = tfds.builder_from_directory(folder)
-    # Images stay encoded until they are asked for.
-    self._decoders = undecoded(builder.info.features, tfds)
+      # Images stay encoded until they are asked for.
+      self._decoders = undecoded(builder.info.features, tfds)
     self._builder, self._sources = builder, {}
     self.splits = [
       (name, position)
@@ -89,61 +97,45 @@ class TfdsRecords(Records):
 
   def read(self, index: int) -> dict[str, Any]:
     split, position = self.splits[index]
-    if split not in self._sources:
-      self._sources[split] = self._builder.as_data_source(split, decoders=self._decoders)
     record: dict[str, Any] = {}
-    _flatten(self._sources[split][position], "", record)
+    with self._reading():
+      if split not in self._sources:
+        self._sources[split] = self._builder.as_data_source(split, decoders=self._decoders)
+      _flatten(self._sources[split][position], "", record)
     return record
+
+  @contextlib.contextmanager
+  def _reading(self) -> Iterator[None]:
+    """Turns into a sentence what tfds passes on from its readers: errors of any kind."""
+    try:
+      yield
+    except Exception as error:
+      raise damaged(pathlib.Path(self.name), str(error)) from error
 
 
 class _EpisodeSource(EvenSource):
-  """One camera of one episode."""
+  """One camera of one episode; of its record all is kept but the images."""
 
   def __init__(self, records: Records, index: int, camera: str, view: str):
-    self._records, self._index, self._camera, self._view = records, index, camera, view
-
-  @property
-  def length(self) -> int:
-    return len(self._images())
-
-  @functools.cached_property
-  def metadata(self) -> Mapping[str, Any]:
-    record = self._records.cached(self._index)
-    view = self._view.removesuffix(ROBOT_FREE)
-    split, position = self._records.splits[self._index]
-    place = f"{self._records.name}, {split} {position}, {self._view}"
+    self._records, self._index, self._camera = records, index, camera
+    record = records.cached(index)
+    self.length = len(record.get(camera, ()))
+    name = view.removesuffix(ROBOT_FREE)
     known = {
       "fps": _number(record, "fps"),
       "task": next(filter(None, (_text(record, name) for name in _TASKS)), None),
       "embodiment": _text(record, "embodiment"),
-      "view": view,
-      "robot_visible": None if view == self._view else False,
+      "view": name,
+      "robot_visible": None if name == view else False,
       "success": _flag(record, "success"),
-      "source": place,
-      "episode": self._index,
+      "source": f"{records.place(index)}, {view}",
+      "episode": index,
     }
-    return {key: value for key, value in known.items() if value is not None}
-
-  def fits(self, selection: Selection) -> bool:
-    # The record is read where its contents matter, only then.
-    if not selection.wants_episode(self._index):
-      return False
-    if not selection.wants_view(self._view.removesuffix(ROBOT_FREE)):
-      return False
-    return not selection.needs_contents or super().fits(selection)
+    self.metadata = {key: value for key, value in known.items() if value is not None}
 
   def take(self, positions: Sequence[int]) -> np.ndarray:
-    images = self._images()
+    images = self._records.cached(self._index)[self._camera]
     return decode_images([images[position] for position in positions], self.metadata["source"])
-
-  def _images(self) -> list[bytes]:
-    images = self._records.cached(self._index).get(self._camera, [])
-    if not images:
-      raise UserError(
-        f"expected frames of {self._camera} in episode {self._index} of {self._records.name}, but "
-        "it has none: leave the episode out."
-      )
-    return images
 
 
 def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
@@ -152,7 +144,7 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
   Raises:
     UserError: there are several.
   """
-  if (folder / INFO).is_file():
+  if os.path.lexists(folder / INFO):  # Be it a dead link.
     return folder
   found = sorted([*folder.glob(f"*/{INFO}"), *folder.glob(f"*/*/{INFO}")])
   if len(found) > 1:
@@ -164,7 +156,10 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
 
 
 def dataset_sources(folder: pathlib.Path, selection: Selection) -> list[Source]:
-  """The videos of a TFDS data set: its episodes, of all splits, camera by camera."""
+  """The videos of a TFDS data set: its episodes, of all splits, camera by camera.
+
+  Episodes without steps are left out, with a warning; the others keep their numbers.
+  """
   entries = listed(folder)
   for entry in entries:
     refuse_stand_ins(entry)
@@ -182,13 +177,7 @@ def _sources(records: Records, selection: Selection) -> list[Source]:
     raise UserError(
       f"expected at least one episode in {records.name}, but it has none: record one."
     )
-  first = records.cached(0)
-  cameras = sorted((name for name in first if _is_camera(name, first[name])), key=natural_key)
-  if not cameras:
-    raise UserError(
-      f"expected encoded images in the episodes of {records.name}, but they hold "
-      f"{', '.join(sorted(first)[:8])}: pass a data set with cameras."
-    )
+  first, cameras = _first_steps(records)
   views = _short_names(cameras)
   wanted = {
     camera: view
@@ -197,12 +186,40 @@ def _sources(records: Records, selection: Selection) -> list[Source]:
   }
   episodes = [index for index in range(len(records.splits)) if selection.wants_episode(index)]
   # Nothing left: of all of them the message tells what there is.
-  wanted, episodes = (wanted, episodes) if wanted and episodes else (views, episodes or [0])
-  return [
-    _EpisodeSource(records, index, camera, view)
-    for index in episodes
-    for camera, view in wanted.items()
-  ]
+  wanted, episodes = (wanted, episodes) if wanted and episodes else (views, episodes or [first])
+  found = []
+  for index in episodes:
+    sources = [_EpisodeSource(records, index, camera, view) for camera, view in wanted.items()]
+    kept = [source for source in sources if source.length]
+    if not kept:
+      logging.warning("%s has no steps and is left out.", records.place(index))
+    elif len(kept) < len(sources):
+      names = ", ".join(source.metadata["view"] for source in sources if not source.length)
+      logging.warning("%s has no frames of %s, which are left out.", records.place(index), names)
+    found += kept
+  if not found:
+    raise UserError(
+      f"expected frames in the episodes {', '.join(map(str, episodes[:8]))} of {records.name}, but "
+      "they have none: choose others, or record some."
+    )
+  return found
+
+
+def _first_steps(records: Records) -> tuple[int, list[str]]:
+  """The first episode with steps, and the names of its cameras."""
+  names: set[str] = set()
+  for index in range(len(records.splits)):
+    record = records.cached(index)
+    cameras = sorted((name for name in record if _is_camera(name, record[name])), key=natural_key)
+    if cameras:
+      return index, cameras
+    names |= set(record)
+    if any(name.startswith("steps/") and len(record[name]) for name in record):
+      break
+  raise UserError(
+    f"expected encoded images in the episodes of {records.name}, but they hold "
+    f"{', '.join(sorted(names)[:8])}: pass a data set with cameras."
+  )
 
 
 def _is_camera(name: str, values: Any) -> bool:

@@ -1,95 +1,164 @@
-"""robomimic's HDF5 files: demonstrations with images among their observations."""
+"""robomimic's HDF5 files, as Isaac Lab writes them, too: demonstrations with images in them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from vipjax.runtime.errors import UserError
-from vipjax.videos.access import decoding, natural_key
+from vipjax.videos.access import damaged, decoding, natural_key
+from vipjax.videos.fields import RATE, TEXT
 from vipjax.videos.selection import Selection
 from vipjax.videos.sources import EvenSource, Source
 
 SUFFIXES = (".hdf5", ".h5")
+_SHOWN = 4
 
 
 class _DemoSource(EvenSource):
   """One camera of one demonstration; the file is open only while it is read."""
 
-  def __init__(self, path: pathlib.Path, dataset: str, length: int, metadata: dict[str, Any]):
-    self._path, self._dataset, self.length, self.metadata = path, dataset, length, metadata
+  def __init__(self, path: pathlib.Path, images: Any, metadata: dict[str, Any]):
+    self._path, self._dataset, self.metadata = path, images.name, metadata
+    self.length = len(images)
+    self._channels_first = images.shape[-1] != 3
 
   def take(self, positions: Sequence[int]) -> np.ndarray:
     # HDF5 wants ascending positions, each once.
     wanted, inverse = np.unique(np.asarray(positions), return_inverse=True)
-    with decoding(self._path), _h5py().File(self._path, "r") as file:
-      return file[self._dataset][wanted.tolist()][inverse]
+    with _opened(self._path) as file:
+      frames = file[self._dataset][wanted.tolist()][inverse]
+    return np.ascontiguousarray(np.moveaxis(frames, 1, -1)) if self._channels_first else frames
 
 
 def demo_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
   """The videos of an HDF5 file: its demonstrations, camera by camera.
 
-  Cameras are the observations that are uint8 [T, H, W, 3]. A demonstration of sparse rewards, 0 or
-  1, ended in success if any is 1; of others it is not known.
+  Cameras are the observations that are uint8 [T, H, W, 3] or [T, 3, H, W], in groups of their own,
+  too. A demonstration of sparse rewards, 0 or 1, ended in success if any is 1; of others its
+  attribute "success" tells, where it has one. Demonstrations without frames are left out, with a
+  warning.
 
   Args:
     path: the file, laid out as `data/demo_0/obs/agentview_image`.
     selection: demonstrations and cameras that are not wanted are left out.
 
   Raises:
-    UserError: h5py is missing, or the file holds no demonstrations with images.
+    UserError: h5py is missing, another program writes the file, or it holds no demonstrations with
+      images.
   """
-  h5py = _h5py()
   found, skipped = [], []
-  with decoding(path), h5py.File(path, "r") as file:
-    data = file.get("data", {})
-    known = _environment(getattr(data, "attrs", {}))
-    for name in sorted(data, key=natural_key):
-      observations = data[name].get("obs", {})
-      for camera in sorted(observations):
-        images = observations[camera]
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
+  with _opened(path) as file:
+    data = dict(_inner(file)).get("data")
+    known = _environment(data.attrs) if data is not None else {}
+    for name, demo in _inner(data):
+      for camera, images in _arrays(dict(_inner(demo)).get("obs")):
+        if not _is_camera(images):
+          continue
+        if not len(images):
+          logging.warning("%s, %s, %s has no frames and is left out.", path, name, camera)
           continue
         metadata = {
           **known,
           "view": camera,
-          "success": _success(data[name]),
+          "success": _success(demo),
           "source": f"{path}, {name}, {camera}",
           "episode": int(re.sub(r"\D", "", name) or 0),
         }
-        source = _DemoSource(path, images.name, len(images), metadata)
+        source = _DemoSource(path, images, metadata)
         wanted = selection.wants_episode(metadata["episode"]) and selection.wants_view(camera)
         (found if wanted else skipped).append(source)
-  if not found and not skipped:
-    raise UserError(
-      f"expected demonstrations with images under data/demo_0/obs in {path}, but there are none: "
-      "extract image observations with robomimic's dataset_states_to_obs."
-    )
+    if not found and not skipped:
+      raise UserError(
+        "expected demonstrations with images, data/demo_0/obs/CAMERA of uint8 [T, H, W, 3] or "
+        f"[T, 3, H, W], in {path}, but it holds {_layout(file)}: extract image observations with "
+        "robomimic's dataset_states_to_obs, or bring the file into that layout."
+      )
   # Nothing left: of all of them the message tells what there is.
   return found or skipped
 
 
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[Any]:
+  h5py = _h5py()
+  with decoding(path):
+    try:
+      file = h5py.File(path, "r")
+    except OSError as error:
+      if isinstance(error, BlockingIOError) or "already open for write" in str(error):
+        raise UserError(
+          f"expected to read {path}, but it is locked, because another program is writing it: wait "
+          "until that has closed it, or, where it was killed, run h5clear -s on the file."
+        ) from error
+      raise
+    with file:
+      try:
+        yield file
+      except (KeyError, RuntimeError) as error:  # So h5py says that an object is damaged.
+        raise damaged(path, str(error)) from error
+
+
+def _inner(group: Any) -> Iterator[tuple[str, Any]]:
+  """Names and contents of a group in natural order, without dead links; of anything else none."""
+  if isinstance(group, _h5py().Group):
+    for name in sorted(group, key=natural_key):
+      if (found := group.get(name)) is not None:
+        yield name, found
+
+
+def _arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+  """The arrays in a group and in the groups in it, by their names from there."""
+  for name, found in _inner(group):
+    if isinstance(found, _h5py().Dataset):
+      yield prefix + name, found
+    else:
+      yield from _arrays(found, f"{prefix}{name}/")
+
+
+def _is_camera(images: Any) -> bool:
+  return images.dtype == np.uint8 and images.ndim == 4 and 3 in (images.shape[-1], images.shape[1])
+
+
+def _layout(file: Any) -> str:
+  """What arrays a file holds, those first that may be pictures."""
+  arrays = sorted(_arrays(file), key=lambda item: len(item[1].shape or ()) < 3)
+  shown = [f"{name} of {array.dtype} {list(array.shape or ())}" for name, array in arrays[:_SHOWN]]
+  more = [f"{len(arrays) - _SHOWN} more"] if len(arrays) > _SHOWN else []
+  return ", ".join(shown + more) or "no arrays"
+
+
 def _environment(attributes: Any) -> dict[str, Any]:
-  """What the file says of its environment: task, robot, control frequency."""
-  known = json.loads(attributes.get("env_args", "{}"))
-  keywords = known.get("env_kwargs", {})
+  """What the file says of its environment, as far as it does: task, robot, control frequency."""
+  try:
+    known = json.loads(attributes.get("env_args", "{}"))
+  except (TypeError, ValueError):
+    known = {}
+  known = known if isinstance(known, dict) else {}
+  keywords = known.get("env_kwargs")
+  keywords = keywords if isinstance(keywords, dict) else {}
   robots = keywords.get("robots")
-  metadata = {
-    "task": known.get("env_name"),
-    "embodiment": robots[0].lower() if isinstance(robots, list) and len(robots) == 1 else None,
-    "fps": float(keywords.get("control_freq") or 0) or None,
+  robot = robots[0] if isinstance(robots, list) and len(robots) == 1 else robots
+  task, rate = known.get("env_name"), keywords.get("control_freq")
+  return {
+    **({"task": task} if TEXT.holds(task) else {}),
+    **({"embodiment": robot.lower()} if TEXT.holds(robot) else {}),
+    **({"fps": float(rate)} if RATE.holds(rate) else {}),
   }
-  return {name: value for name, value in metadata.items() if value is not None}
 
 
 def _success(demo: Any) -> bool | None:
   rewards = np.asarray(demo["rewards"]) if "rewards" in demo else np.zeros(0)
-  return bool((rewards == 1).any()) if len(rewards) and np.isin(rewards, (0, 1)).all() else None
+  if rewards.size and np.isin(rewards, (0, 1)).all():
+    return bool((rewards == 1).any())
+  stated = demo.attrs.get("success")
+  return bool(stated) if isinstance(stated, bool | np.bool_) else None
 
 
 def _h5py() -> Any:

@@ -60,12 +60,18 @@ def parse_example(content: bytes) -> Features:
     ValueError: it is none.
   """
   features: Features = {}
-  for number, value in _fields(memoryview(content)):
-    if number == 1:  # Example.features
-      for number, entry in _fields(value):
-        if number == 1:  # Features.feature, a map
-          parts = dict(_fields(entry))
-          features[bytes(parts[1]).decode()] = _feature(parts.get(2, b""))
+  try:
+    for number, value in _fields(content):
+      if number == 1:  # Example.features
+        for number, entry in _fields(value):
+          if number == 1:  # Features.feature, a map
+            parts = dict(_fields(entry))
+            features[bytes(memoryview(parts[1])).decode()] = _feature(parts.get(2, b""))
+  except (
+    KeyError,
+    TypeError,
+  ) as error:  # A name is missing, or a number is where a message belongs.
+    raise ValueError("no tf.Example: its fields are of other kinds") from error
   return features
 
 
@@ -73,7 +79,7 @@ def _feature(message) -> list[bytes] | np.ndarray:
   """A list of bytes (field 1), floats (2) or integers (3)."""
   for number, values in _fields(message):
     if number == 1:
-      return [bytes(value) for _, value in _fields(values)]
+      return [bytes(memoryview(value)) for _, value in _fields(values)]
     if number == 2:
       # Packed into one block, or, by old writers, one by one.
       return np.concatenate(

@@ -16,6 +16,14 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 
 from vipjax.runtime.errors import UserError
+from vipjax.videos.lerobot_stats import (
+  ColourCounts,
+  Statistics,
+  column_statistics,
+  statistics_columns,
+  write_json,
+  write_rows,
+)
 from vipjax.videos.write import write_video
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _FIRST = {"chunk_index": 0, "file_index": 0}
 _UNKNOWN_TASK = "unknown"
-# Of so many frames at most the statistics of colours are taken.
+# Of so many frames of an episode at most the statistics of colours are taken.
 _SAMPLED = 100
 
 
@@ -46,13 +54,16 @@ def write_lerobot(folder: pathlib.Path, episodes: Sequence[Episode]) -> None:
   for name, key in keys.items():
     frames = np.concatenate([episode.cameras[name].frames for episode in episodes])
     write_video(folder / _VIDEO.format(video_key=key, **_FIRST), frames, fps)
-  rows = _rows(episodes, tasks, fps)
-  _write_table(folder / _DATA.format(**_FIRST), rows)
-  _write_table(folder / "meta/episodes/chunk-000/file-000.parquet", _places(episodes, keys, fps))
+  rows = arrow.table(_rows(episodes, tasks, fps))
+  write_rows(folder / _DATA.format(**_FIRST), rows)
+  write_json(folder / "meta/info.json", _info(episodes, keys, tasks, int(fps), rows))
+  parts, whole = _statistics(episodes, keys, rows)
+  write_json(folder / "meta/stats.json", whole)
+  places = _places(episodes, keys, fps) | statistics_columns(parts)
+  path = folder / "meta/episodes/chunk-000/file-000.parquet"
+  path.parent.mkdir(parents=True)
+  parquet.write_table(arrow.table(places), path)
   _write_tasks(folder / "meta/tasks.parquet", tasks)
-  _write_json(folder / "meta/info.json", _info(episodes, keys, tasks, int(fps), rows))
-  stats = {key: _colours(episodes, name) for name, key in keys.items()}
-  _write_json(folder / "meta/stats.json", stats)
 
 
 def _rows(episodes: Sequence[Episode], tasks: list[str], fps: float) -> dict[str, arrow.Array]:
@@ -99,7 +110,7 @@ def _places(
   return {name: arrow.array(column) for name, column in columns.items()}
 
 
-def _info(episodes, keys, tasks, fps: int, rows) -> dict[str, Any]:
+def _info(episodes, keys, tasks, fps: int, rows: arrow.Table) -> dict[str, Any]:
   features: dict[str, Any] = {}
   for name, key in keys.items():
     height, width = episodes[0].cameras[name].frames.shape[1:3]
@@ -111,18 +122,18 @@ def _info(episodes, keys, tasks, fps: int, rows) -> dict[str, Any]:
       "names": ["height", "width", "channels"],
       "info": {
         "video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps,
-        "video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False,
+        "video.codec": "h264", "video.pix_fmt": "yuv420p", "is_depth_map": False,
         "has_audio": False,
       },
     }  # fmt: skip
-  for name in rows:
+  for name in rows.column_names:
     dtype = {"timestamp": "float32", "next.success": "bool"}.get(name, "int64")
     features[name] = {"dtype": dtype, "shape": [1], "names": None}
   return {
     "codebase_version": "v3.0",
     "robot_type": episodes[0].first.embodiment,
     "total_episodes": len(episodes),
-    "total_frames": len(rows["index"]),
+    "total_frames": len(rows),
     "total_tasks": len(tasks),
     "chunks_size": 1000,
     "data_files_size_in_mb": 100,
@@ -135,15 +146,25 @@ def _info(episodes, keys, tasks, fps: int, rows) -> dict[str, Any]:
   }
 
 
-def _colours(episodes: Sequence[Episode], name: str) -> dict[str, Any]:
-  """Statistics of one camera's colours, each [3, 1, 1] in 0..1, as LeRobot keeps them."""
-  frames = np.concatenate([episode.cameras[name].frames for episode in episodes])
-  chosen = frames[:: -(-len(frames) // _SAMPLED)] / 255
-  stats = {key: getattr(np, key)(chosen, axis=(0, 1, 2)) for key in ("min", "max", "mean", "std")}
-  return {
-    **{key: value.reshape(3, 1, 1).tolist() for key, value in stats.items()},
-    "count": [len(chosen)],
-  }
+def _statistics(
+  episodes: Sequence[Episode], keys: dict[str, str], rows: arrow.Table
+) -> tuple[list[dict[str, Statistics]], dict[str, Statistics]]:
+  """Of every camera and column: those of each episode, and those of all."""
+
+  def taken(rows: arrow.Table, colours: dict[str, ColourCounts]) -> dict[str, Statistics]:
+    columns = {name: column_statistics(rows[name].to_numpy()) for name in rows.column_names}
+    return {key: counts.statistics() for key, counts in colours.items()} | columns
+
+  parts, whole, start = [], {key: ColourCounts() for key in keys.values()}, 0
+  for episode in episodes:
+    colours = {}
+    for name, key in keys.items():
+      frames = episode.cameras[name].frames
+      colours[key] = ColourCounts().add(frames[:: -(-len(frames) // _SAMPLED)])
+      whole[key].add(frames[:: -(-len(frames) // _SAMPLED)])
+    parts.append(taken(rows.slice(start, len(episode)), colours))
+    start += len(episode)
+  return parts, taken(rows, whole)
 
 
 def _write_tasks(path: pathlib.Path, tasks: list[str]) -> None:
@@ -166,15 +187,6 @@ def _write_tasks(path: pathlib.Path, tasks: list[str]) -> None:
   table = arrow.table(columns).replace_schema_metadata({"pandas": json.dumps(described)})
   path.parent.mkdir(parents=True, exist_ok=True)
   parquet.write_table(table, path)
-
-
-def _write_table(path: pathlib.Path, columns: dict[str, arrow.Array]) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  parquet.write_table(arrow.table(columns), path)
-
-
-def _write_json(path: pathlib.Path, value: Any) -> None:
-  path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _task(episode: Episode) -> str:
