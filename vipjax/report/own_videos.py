@@ -151,7 +151,7 @@ def write_curves(
     The page's path.
   """
   started = time.monotonic()
-  (folder / "curves.csv").write_text(_csv(measured), encoding="utf-8")
+  run_folder.write_text(folder / "curves.csv", _csv(measured))
   films = []
   for name, each in list(zip(film_names(measured), measured, strict=True))[:_MOST_FILMS]:
     film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)

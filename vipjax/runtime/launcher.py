@@ -14,6 +14,7 @@ Import it before anything that imports MuJoCo: importing it chooses the GL libra
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import pathlib
 import sys
@@ -44,6 +45,9 @@ def _use_all_cores() -> None:
 flags.disclaim_key_flags()
 gl.configure()
 _use_all_cores()
+# What a notebook's cell passes on to `!python -m` may name a backend that is not installed, of which
+# matplotlib would raise; no launcher opens a window.
+os.environ["MPLBACKEND"] = "agg"
 
 # The --config of the launcher that runs; one process runs one launcher.
 _default_config: str | None = None
@@ -172,6 +176,9 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
         raise
       _exit_with(mended)
 
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # Where the output cannot hold a letter of a name or a table, its number stands there.
+    sys.stdout.reconfigure(errors="backslashreplace")
   app.run(guarded, flags_parser=_parse_flags)
 
 

@@ -81,8 +81,8 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """`write_bytes` of a text."""
-  write_bytes(path, text.encode("utf-8"))
+  """`write_bytes` of a text; bytes in a file's name that are no UTF-8 are written as \\udc80."""
+  write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
