@@ -104,6 +104,12 @@ def test_sizes_are_those_of_the_video_not_of_what_is_shown(value, tmp_path):
   assert "is 40x20 and the video 320x480" in measured.warnings[0]
 
 
+def test_a_file_where_the_page_should_lie_is_told_before_the_work(tmp_path):
+  (tmp_path / "out").touch()
+  with pytest.raises(UserError, match="a folder at .*out, but a file is in the way"):
+    own_videos.check_out(tmp_path / "out", overwrite=True)
+
+
 @pytest.mark.parametrize(
   ("frames", "maximum", "part"), [(1, 150, "at least two frames"), (5, 1, "max_frames=1")]
 )

@@ -52,7 +52,9 @@ def test_names_are_text_and_settings_our_own():
       film = curve_film(
         strips[NAMES[0]].frames, np.arange(6.0)[::-1], np.arange(6.0), [strips[NAMES[0]].frames[0]]
       )
-      pictures.append([report.plot_curves(None, curves), report.plot_frames(strips), film.tobytes()])
+      pictures.append(
+        [report.plot_curves(None, curves), report.plot_frames(strips), film.tobytes()]
+      )
       assert dict(matplotlib.rcParams) == before
   assert pictures[0] == pictures[1]
 

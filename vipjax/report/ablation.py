@@ -14,7 +14,7 @@ import ml_collections
 from vipjax.report.comparison import write_comparison
 from vipjax.report.page import write_report
 from vipjax.report.pipeline import run_stages
-from vipjax.runtime import run_folder
+from vipjax.runtime import places, run_folder
 from vipjax.runtime.errors import UserError
 
 # What a recording depends on, and the folders that it leaves.
@@ -53,6 +53,7 @@ def run_ablation(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pa
     for seed in settings.seeds
     for name in names
   ]
+  places.hold(workdir)
   problems = []
   for number, (name, seed, run_config) in enumerate(runs, 1):
     print(f"ablation {number}/{len(runs)}: {name}, seed {seed}", flush=True)

@@ -88,7 +88,9 @@ def player(
 def _plain(traces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   """Names so that Plotly, which takes tags and entities for its own, shows them as they are."""
   named = [key for key in ("name", "group") if traces and key in traces[0]]
-  return [{**each, **{key: html.escape(each[key], quote=False) for key in named}} for each in traces]
+  return [
+    {**each, **{key: html.escape(each[key], quote=False) for key in named}} for each in traces
+  ]
 
 
 def _chart(

@@ -15,6 +15,7 @@ from vipjax.report.additions import additions
 from vipjax.runtime import run_folder
 from vipjax.runtime.progress import peak_memory_mb
 from vipjax.sac import train_policy
+from vipjax.sac.options import require_shared_memory
 from vipjax.videos.record import record
 
 # Stage names as in the run folder, in their order; the report is written from their results.
@@ -31,6 +32,8 @@ def run_stages(
     workdir: the run folder.
     policy: whether to train one.
   """
+  if policy and not run_folder.stage_done(workdir, "policy"):
+    require_shared_memory(config)
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}
   if not policy:
     del stages["policy"]

@@ -45,8 +45,8 @@ def _use_all_cores() -> None:
 flags.disclaim_key_flags()
 gl.configure()
 _use_all_cores()
-# What a notebook's cell passes on to `!python -m` may name a backend that is not installed, of which
-# matplotlib would raise; no launcher opens a window.
+# A notebook's cell passes on to `!python -m` a backend that may not be installed, and matplotlib
+# would raise; no launcher opens a window.
 os.environ["MPLBACKEND"] = "agg"
 
 # The --config of the launcher that runs; one process runs one launcher.
@@ -160,6 +160,7 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
         print(gl.explain(), file=sys.stderr, flush=True)
       _meet_others()
       cache.use_compilation_cache()
+      _require_devices()
       if "wandb" in flags.FLAGS and flags.FLAGS.wandb:
         from vipjax.runtime import wandb_run  # Here, because it imports JAX.
 
@@ -194,8 +195,24 @@ def _meet_others() -> None:
     hosts.connect(**{"coordinator": "", **given})
 
 
+def _require_devices() -> None:
+  import jax  # Here, so that --help and wrong flags answer at once.
+
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:  # the latter where no plugin is installed for it
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    said = f" ({' '.join(str(error).split())[:160]})" if str(error) else ""
+    raise UserError(
+      f"Expected a device for JAX, but JAX_PLATFORMS={platforms} has none here{said}: unset that "
+      "environment variable, or set it to cpu."
+    ) from error
+
+
 def _mendable(error: Exception) -> UserError | None:
   """What a user can mend though it was raised as something else."""
+  if isinstance(error, RuntimeError) and str(error) == "Could not determine home directory.":
+    return UserError("Expected a home folder for '~', but there is none: write the path out.")
   hosts = sys.modules.get("vipjax.runtime.hosts")
   return full_disk(error) or (hosts.peer_failure(error) if hosts else None)
 
