@@ -12,7 +12,7 @@ import ml_collections
 from vipjax.evaluation import evaluate
 from vipjax.finetune import finetune
 from vipjax.report.additions import additions
-from vipjax.runtime import run_folder
+from vipjax.runtime import ranges, run_folder
 from vipjax.runtime.progress import peak_memory_mb
 from vipjax.sac import train_policy
 from vipjax.sac.options import require_shared_memory
@@ -32,6 +32,7 @@ def run_stages(
     workdir: the run folder.
     policy: whether to train one.
   """
+  ranges.check("", config)
   if policy and not run_folder.stage_done(workdir, "policy"):
     require_shared_memory(config)
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder import ValueFunction
-from vipjax.runtime import parallel
+from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 
 FORMS = ("difference", "discounted", "value")
@@ -56,6 +56,7 @@ class RewardSettings:
         )
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}.")
+    ranges.check("policy", {"discount": self.discount})
 
 
 class EmbeddingReward:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
-from vipjax.runtime import cache, config_words, gl
+from vipjax.runtime import cache, config_words, gl, ranges
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError, full_disk
 
@@ -61,10 +61,11 @@ class LaunchFlags:
     """The config with its overrides, locked: keys that it has not cannot be set.
 
     Raises:
-      UserError: no --config was given and there is no default.
+      UserError: no --config was given and there is no default, or a number is out of its range.
     """
     if flags.FLAGS.config is None:
       raise UserError("Expected a config, but none came: give --config=configs/demo.py.")
+    ranges.check("", flags.FLAGS.config)
     return flags.FLAGS.config
 
   @property

@@ -12,7 +12,7 @@ import numpy as np
 
 from vipjax.envs import Episodes, FrameVectorEnv, Step
 from vipjax.reward import EmbeddingReward
-from vipjax.runtime import parallel
+from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, make_policy, make_update_many
@@ -42,6 +42,7 @@ class LoopSettings:
         "expected config.policy.updates_per_step and warmup_steps of at least 1, got "
         f"{self.updates_per_step} and {self.warmup_steps}."
       )
+    ranges.check("policy", vars(self))
 
 
 class LoopState(NamedTuple):
