@@ -78,7 +78,12 @@ def test_panels_follow_what_there_is():
 
 def test_a_collapsed_encoder_still_has_a_picture():
   flat = {"recorded": [curve("a", [0.0, 0.0])], "unseen": [curve("b", [0.0, 1.0])]}
-  assert pixels(report.plot_curves(flat, None)).ndim == 3
+  image = pixels(report.plot_curves(flat, None))
+  # Undivided, the one curve rises over the height of its panel, the other lies on its edge.
+  np.testing.assert_array_equal(plots._scaled(flat["unseen"][0]), [0.0, 1.0])
+  low = {**flat, "unseen": [curve("b", [0.0, 0.5])]}
+  assert (image != pixels(report.plot_curves(low, None))).any()
+  assert has_colour(image, report.LIGHT.faint)
 
 
 def test_learning_and_losses():

@@ -37,7 +37,7 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
   `cross_embodiment.html`.
 
   Args:
-    rows: what `vipjax.evaluation.cross_embodiment.cross_embodiment` returned.
+    rows: what `judge_cells` or `train_policies` of `vipjax.evaluation.cross_embodiment` returned.
     workdir: its run folder.
 
   Returns:
