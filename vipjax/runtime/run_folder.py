@@ -3,6 +3,7 @@
 config.json     the resolved config; a run resumes only where it is the same
 versions.json   packages, Python, platform, git commit, devices, date
 stages/         one JSON file per finished stage: its result and how long it took
+.lock           held by the process that writes here, see `places`
 """
 
 from __future__ import annotations
