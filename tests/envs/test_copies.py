@@ -11,10 +11,14 @@ import pytest
 
 from vipjax.envs import RobotEnv
 
-WAYS = {"deepcopy": copy.deepcopy, "pickle": lambda env: pickle.loads(pickle.dumps(env))}
+WAYS = {
+  "copy": copy.copy,
+  "deepcopy": copy.deepcopy,
+  "pickle": lambda env: pickle.loads(pickle.dumps(env)),
+}
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=["deepcopy", "pickle"])
 def copied(request):
   return WAYS[request.param]
 
@@ -51,12 +55,13 @@ def test_a_copy_in_the_middle_of_an_episode(copied, task, control):
     other.close()
 
 
-def test_what_happens_to_a_copy_stays_there(copied):
+@pytest.mark.parametrize("way", WAYS)
+def test_what_happens_to_a_copy_stays_there(way):
   with RobotEnv(size=24) as env, RobotEnv(size=24) as apart:
     for each in (env, apart):
       each.action_space.seed(0)
       each.reset(seed=5)
-    other = copied(env)
+    other = WAYS[way](env)
     for _ in range(5):
       other.step(other.action_space.sample())
     other.reset(seed=9)

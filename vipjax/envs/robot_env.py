@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
@@ -126,6 +127,9 @@ class RobotEnv(gymnasium.Env):
     self._steps = 0
     self._previous = None
     self._state = np.zeros(mujoco.mj_stateSize(self.model, _STATE))
+
+  def __copy__(self) -> RobotEnv:
+    return copy.deepcopy(self)  # two that share a generator would disturb each other
 
   def __getstate__(self) -> dict[str, Any]:
     """What a copy is made of: the arguments, and where the episode and its generator are.
