@@ -74,6 +74,9 @@ setuptools.setup(
     "vipjax.encoder": ["pretrained/**"],
     "vipjax.report": ["*.js"],
   },
+  # Gymnasium before 1.0 looks here; later ones know the ids once vipjax is imported, or by
+  # "vipjax:vipjax/window-open-torque-sawyer-v0".
+  entry_points={"gymnasium.envs": ["__root__ = vipjax.ids:register"]},
   install_requires=REQUIREMENTS,
   extras_require=EXTRAS,
 )

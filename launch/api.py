@@ -15,7 +15,7 @@ import warnings
 
 from absl import flags
 
-from vipjax.runtime import launcher
+from vipjax.runtime import launcher, places
 from vipjax.runtime.errors import UserError
 
 _OUT = flags.DEFINE_string("out", "docs/api", "the folder of the pages; what is there is replaced")
@@ -38,6 +38,7 @@ def main(_):
   for module in (*_MODULES, *(f"vipjax.{room}" for room in vipjax.ROOMS)):
     _resolve(importlib.import_module(module))
   out = pathlib.Path(_OUT.value).expanduser()
+  places.make_folder(out)
   pdoc.render.configure(docformat="google", footer_text=f"vipjax {vipjax.__version__}")
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", UserWarning)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from vipjax.runtime import launcher, run_folder
+from vipjax.runtime import launcher, places, run_folder
 
 _FLAGS = launcher.define_flags()
 _AGAIN = flags.DEFINE_bool("again", False, "measure anew what has been measured")
@@ -43,6 +43,7 @@ def main(_):
   if flags.FLAGS.config is None:
     config = run_folder.run_config(_FLAGS.workdir, paper.get_config())
     workdir = _FLAGS.workdir.absolute()
+    places.hold(workdir)
   else:
     config = _FLAGS.config
     workdir = run_folder.open_run(_FLAGS.workdir, config, _FLAGS.overwrite)

@@ -6,6 +6,8 @@ With configs/ablation.py it runs many variants and seeds, and compares them in o
 Run again, it goes on where it was, or says that it is finished; --overwrite starts over.
 """
 
+import shlex
+import sys
 import time
 
 from vipjax.runtime import launcher, run_folder
@@ -32,7 +34,8 @@ def main(_):
     print(f"{workdir} is finished; --overwrite starts over.")
     results = run_folder.read_json(workdir / "results.json")
   else:
-    results = run_stages(_FLAGS.config, workdir)
+    command = shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]])
+    results = run_stages(_FLAGS.config, workdir, command=command)
     started = time.monotonic()
     write_report(workdir)
     run_folder.mark_done(workdir, "report", {}, time.monotonic() - started)

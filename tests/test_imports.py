@@ -11,6 +11,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vipjax"
 ROOMS = [
   "runtime",
   "types",
+  "ids",
   "scene",
   "envs",
   "videos",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vipjax import ids
+
 if TYPE_CHECKING:
   from vipjax import encoder, envs, evaluation, finetune, losses, reward, sac, sampling, videos
   from vipjax.encoder import load
@@ -48,6 +50,8 @@ __all__ = [
   "sampling",
   "videos",
 ]
+
+ids.register()
 
 
 def __getattr__(name: str) -> Any:

@@ -57,7 +57,7 @@ def test_an_artefact_is_replaced_only_when_asked(value, folder):
   artefact.save(folder, other, overwrite=True)
   assert vipjax.load(folder).metadata == {"trained_on": "unknown", "licence": "unknown"}
   (folder.parent / "mine.txt").write_text("keep")
-  with pytest.raises(UserError, match="another folder"):
+  with pytest.raises(UserError, match="something else"):
     artefact.save(folder.parent, value, overwrite=True)
   assert (folder.parent / "mine.txt").read_text() == "keep"
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import pathlib
+import runpy
+import subprocess
+import sys
+import types
+
 import gymnasium
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -11,6 +18,25 @@ from vipjax.envs import RobotEnv
 from vipjax.runtime.errors import UserError
 
 ACTIONS = {"torque": 8, "end_effector": 4}
+
+SETUP = pathlib.Path(__file__).parents[2] / "setup.py"
+ID = "vipjax/window-open-torque-sawyer-v0"
+# The import is enough and stays light; an id that names the module needs none, as where a worker
+# process gets no more than the id.
+PROGRAMS = {
+  "imported": f"""
+import sys, gymnasium, vipjax
+assert gymnasium.spec("{ID}").kwargs["robot"] == "sawyer"
+heavy = {{"jax", "mujoco", "metaworld", "av", "matplotlib"}} & set(sys.modules)
+sys.exit(f"imported: {{sorted(heavy)}}" if heavy else 0)
+""",
+  "named": f"""
+import gymnasium
+env = gymnasium.make("vipjax:{ID}", size=16)
+assert env.reset(seed=0)[0].shape == (51,)
+env.close()
+""",
+}
 
 # Any warning of the checker fails the test.
 
@@ -29,6 +55,24 @@ def test_the_checker_passes_for_make_env(task):
   env = vipjax.make_env(task, size=16)
   check_env(env)
   env.close()
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_ids_are_known_to_a_new_process(program):
+  done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+
+
+def test_the_entry_point_registers_the_ids(monkeypatch):
+  said = {}
+  setuptools = types.SimpleNamespace(setup=said.update, find_packages=lambda include: include)
+  monkeypatch.setitem(sys.modules, "setuptools", setuptools)
+  runpy.run_path(str(SETUP))
+  (line,) = said["entry_points"]["gymnasium.envs"]
+  name, value = line.split(" = ")
+  monkeypatch.delitem(gymnasium.registry, ID)
+  importlib.metadata.EntryPoint(name, value, "gymnasium.envs").load()()
+  assert ID in gymnasium.registry
 
 
 def test_an_episode_through_make():

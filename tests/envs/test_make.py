@@ -10,7 +10,7 @@ import pytest
 import vipjax
 from configs import demo
 from vipjax.envs import RobotEnv, env_options, task_names
-from vipjax.envs.make import IDS
+from vipjax.ids import IDS
 from vipjax.runtime.errors import UserError
 
 

@@ -91,6 +91,8 @@ def test_names_say_what_is_known_and_never_repeat():
     "video (1)",
     "video (2)",
   ]
+  # A name that is no UTF-8, as Python gives it, could not be written or drawn.
+  assert evaluation.video_name(grey([1], source="films/a\udcff.mp4")) == "a\\udcff.mp4"
 
 
 def test_off_path_correlation():

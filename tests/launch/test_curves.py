@@ -18,6 +18,7 @@ from vipjax.report import own_videos
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, read_video, read_videos, write_image, write_video
 
+TEA = "pour $$tea$ <b>&_%{x}.mp4"
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -30,13 +31,15 @@ def value():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("footage")
-  write_video(folder / "pour tea.mp4", moving_picture(30, 36, 64), 15)
+  write_video(folder / TEA, moving_picture(30, 36, 64), 15)
   write_video(folder / "wide.gif", moving_picture(8, 16, 40), 10)
   return folder
 
 
 def launch(*flags):
-  environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+  # A notebook's cell hands on the name of its own backend.
+  backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+  environment = {**os.environ, **backend, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
   command = [sys.executable, "-m", "launch.curves", *map(str, flags)]
   return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -50,19 +53,19 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
   assert done.stdout.split()[-1] == str(out / "curves.html")
   page = Page((out / "curves.html").read_text(encoding="utf-8"))
   for words in (
-    "pour tea.mp4",
+    TEA,
     "wide.gif",
     "none <needed>",
     "python -m launch.curves",
     "2 of 2",
-    "pour tea.mp4, last frame",
+    f"{TEA}, last frame",
   ):
     assert words in page.text
   # The player, and a film of each.
   assert len(page.all("video")) == 3
   with (out / "curves.csv").open() as file:
     rows = list(csv.DictReader(file))
-  poured = [row for row in rows if row["video"] == "pour tea.mp4"]
+  poured = [row for row in rows if row["video"] == TEA]
   assert len(poured) == 12 and float(poured[-1]["distance"]) == 0.0
   films = read_videos(out / "films")
   assert [len(film.frames) for film in films] == [12, 8]
@@ -72,7 +75,7 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
 
 
 def test_distances_are_those_of_the_value_function(folder, value):
-  videos = open_videos(folder / "pour tea.mp4")
+  videos = open_videos(folder / TEA)
   (measured,) = own_videos.measure(value, videos, "frame=0")
   frames = videos[0].read().frames
   np.testing.assert_allclose(
@@ -121,6 +124,12 @@ def test_sizes_are_those_of_the_video_not_of_what_is_shown(value, tmp_path):
   )
   assert measured.video.frames.shape[1] == 256
   assert "is 40x20 and the video 320x480" in measured.warnings[0]
+
+
+def test_a_file_where_the_page_should_lie_is_told_before_the_work(tmp_path):
+  (tmp_path / "out").touch()
+  with pytest.raises(UserError, match="a folder at .*out, but a file is in the way"):
+    own_videos.check_out(tmp_path / "out", overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -139,13 +140,15 @@ def demo(tmp_path_factory):
 
 
 def test_pipeline_ends_in_results_and_a_report(demo):
-  workdir, _, done = demo
+  workdir, overrides, done = demo
   assert done.returncode == 0, done.stderr[-3000:]
   results = json.loads((workdir / "results.json").read_text())
   assert {
     "policy_success", "rank_correlation_unseen", "rank_correlation_before", "peak_memory_mb",
     "seeds", "additions", "command",
   } <= set(results)  # fmt: skip
+  command = command_of("pipeline", "configs/demo.py", workdir, overrides)
+  assert shlex.split(results["command"]) == ["python", *command[1:]]
   assert set(results["seconds"]) == {"record", "finetune", "evaluate", "policy"}
   assert any(addition["name"] == "reward.robot_free_weight" for addition in results["additions"])
   assert "policy success" in done.stdout and str(workdir / "report.html") in done.stdout
@@ -169,6 +172,9 @@ def test_a_run_repeats_to_the_same_numbers_from_its_own_folder(demo, tmp_path):
   assert "gave the same numbers" in same.stdout
   assert_same_files(tmp_path / "run", workdir)
   results = json.loads((tmp_path / "run" / "results.json").read_text())
+  # As the command above, which has run.
+  again = ["launch.repeat", f"--workdir={tmp_path}/run", f"--out={tmp_path}/run_again"]
+  assert shlex.split(results["command"]) == ["python", "-m", *again]
   (tmp_path / "run" / "results.json").write_text(json.dumps({**results, "policy_return": 1e9}))
   command[3:] = [f"--workdir={tmp_path}/run", f"--out={workdir}"]
   other = run(command)

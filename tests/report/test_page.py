@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import gzip
 import hashlib
+import html
 import html.parser
 import json
 import math
@@ -126,7 +127,21 @@ def test_data_of_charts_cannot_leave_their_element():
   (script,) = made.all("script")
   assert script == {"type": "application/json"}
   data = json.loads(made.texts[-1])
-  assert data["traces"][0] == {"x": [None], "y": [1], "name": HOSTILE}
+  assert data["traces"][0] == {"x": [None], "y": [1], "name": html.escape(HOSTILE, quote=False)}
+
+
+def test_names_are_text_in_charts_too():
+  """Plotly takes tags and entities in a name for its own; the list of videos does not."""
+  item = {"name": "<b>&amp;", "group": "videos", "film": None, "facts": None}
+  line = {"x": [0], "y": [1], "name": "<b>&amp;", "colour": 0}
+  for made in (
+    interactive.chart("chart", [line], {}),
+    interactive.player("player", [item], [line | {"group": "a<br>b", "item": 0}], {}),
+  ):
+    data = json.loads(Page(made).texts[-1])
+    (shown,) = data.get("traces") or data["curves"]
+    assert shown["name"] == "&lt;b&gt;&amp;amp;" and shown.get("group") in (None, "a&lt;br&gt;b")
+    assert [each["name"] for each in data.get("items", [])] in ([], ["<b>&amp;"])
 
 
 def test_everything_is_escaped(page):

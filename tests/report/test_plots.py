@@ -2,6 +2,7 @@
 
 import io
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +10,7 @@ from PIL import Image
 from tests.report.runs import curve, video
 from vipjax import report
 from vipjax.report import plots
+from vipjax.report.film import curve_film
 from vipjax.runtime.errors import UserError
 
 BEFORE = {"recorded": [curve("a, b", [1.0, 3.0, 0.0])], "unseen": [curve("c", [1.0, 0.5])]}
@@ -36,6 +38,27 @@ def test_curves_are_drawn_in_the_themes_colours(theme):
   assert has_colour(only_before, theme.faint) and not has_colour(only_before, theme.colours[0])
 
 
+# Each a formula that cannot be drawn, and what TeX would take for a comment or an index.
+NAMES = ["Ba$$in.mp4", "$x^{$.mp4", "a_b %&<b>{", "two\nlines$\\frac$"]
+
+
+def test_names_are_text_and_settings_our_own():
+  pictures = []
+  for settings in ({}, {"text.usetex": True, "lines.linewidth": 9.0, "font.size": 30.0}):
+    with matplotlib.rc_context(settings):
+      before = dict(matplotlib.rcParams)
+      curves = {"recorded": [curve(name, [2.0, 1.0, 0.0]) for name in NAMES]}
+      strips = {name: video("left", True) for name in NAMES}
+      film = curve_film(
+        strips[NAMES[0]].frames, np.arange(6.0)[::-1], np.arange(6.0), [strips[NAMES[0]].frames[0]]
+      )
+      pictures.append(
+        [report.plot_curves(None, curves), report.plot_frames(strips), film.tobytes()]
+      )
+      assert dict(matplotlib.rcParams) == before
+  assert pictures[0] == pictures[1]
+
+
 def test_the_last_frame_is_shown():
   red = np.zeros((8, 8, 3), np.uint8) + np.array([250, 0, 5], np.uint8)
   assert not has_colour(pixels(report.plot_curves(BEFORE, AFTER)), "#fa0005")
@@ -55,7 +78,12 @@ def test_panels_follow_what_there_is():
 
 def test_a_collapsed_encoder_still_has_a_picture():
   flat = {"recorded": [curve("a", [0.0, 0.0])], "unseen": [curve("b", [0.0, 1.0])]}
-  assert pixels(report.plot_curves(flat, None)).ndim == 3
+  image = pixels(report.plot_curves(flat, None))
+  # Undivided, the one curve rises over the height of its panel, the other lies on its edge.
+  np.testing.assert_array_equal(plots._scaled(flat["unseen"][0]), [0.0, 1.0])
+  low = {**flat, "unseen": [curve("b", [0.0, 0.5])]}
+  assert (image != pixels(report.plot_curves(low, None))).any()
+  assert has_colour(image, report.LIGHT.faint)
 
 
 def test_learning_and_losses():

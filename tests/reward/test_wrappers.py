@@ -1,5 +1,8 @@
 """The wrappers, on environments whose pictures say exactly where they are."""
 
+import copy
+import pickle
+
 import jax
 import numpy as np
 import pytest
@@ -54,6 +57,17 @@ def test_settings_reach_the_reward(value, distances):
   env = EmbeddingRewardWrapper(PictureEnv(), value, GOAL, settings=settings, first_frame=picture(0))
   env.reset()
   close(env.step(1)[1], -3 * distances[1] / distances[0])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_goes_on_as_the_environment_does(value, copied):
+  settings = RewardSettings(normalise="first_frame")
+  env = EmbeddingRewardWrapper(PictureEnv(), value, GOAL, settings=settings, first_frame=picture(0))
+  env.reset()
+  env.step(2)
+  other = copied(env)
+  for action in (1, 0, 3):
+    assert env.step(action) == other.step(action)
 
 
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")

@@ -1,5 +1,6 @@
 """The cache folder is private and movable."""
 
+import pwd
 import stat
 
 import pytest
@@ -21,6 +22,19 @@ def test_without_the_variable_it_is_the_platforms(tmp_path, monkeypatch):
   monkeypatch.delenv("VIPJAX_CACHE", raising=False)
   monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
   assert cache.cache_folder("robots") == tmp_path / "vipjax" / "robots"
+
+
+def test_without_a_home_folder(monkeypatch):
+  monkeypatch.delenv("VIPJAX_CACHE", raising=False)
+  for name in ("HOME", "XDG_CACHE_HOME"):
+    monkeypatch.delenv(name, raising=False)
+
+  def unknown(_):
+    raise KeyError("no passwd entry")
+
+  monkeypatch.setattr(pwd, "getpwuid", unknown)
+  with pytest.raises(UserError, match="home folder for a cache.*environment variable VIPJAX_CACHE"):
+    cache.cache_folder("xla")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch):

@@ -212,6 +212,13 @@ def test_without_a_writable_cache_there_is_a_warning(folder):
   assert done.stderr.startswith("warning: compiled programs are not kept.")
 
 
+def test_a_platform_that_is_not_here_is_one_line(folder):
+  done = launch(folder, "default", JAX_PLATFORMS="rocm")
+  assert (done.returncode, done.stdout) == (1, "")
+  (line,) = done.stderr.splitlines()
+  assert line.startswith("error: Expected a device for JAX, but JAX_PLATFORMS=rocm has none here")
+
+
 def test_weights_and_biases_are_asked_for_before_any_work(folder, tmp_path):
   (tmp_path / "wandb.py").write_text("raise ImportError")
   paths = f"{tmp_path}{os.pathsep}{ROOT}"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import paper
-from vipjax.runtime import run_folder
+from vipjax.runtime import places, run_folder
 from vipjax.runtime.errors import UserError
 
 
@@ -116,7 +116,8 @@ def test_killed_while_it_was_made_or_deleted_it_is_made_again(tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
       run_folder.open_run(workdir, make_config(), overwrite=True)
   run_folder.open_run(workdir, make_config(), overwrite=True)
-  assert sorted(path.name for path in workdir.iterdir()) == ["config.json", "versions.json"]
+  left = {path.name for path in workdir.iterdir()}
+  assert left == {"config.json", "versions.json", places.LOCK}
 
 
 def test_many_differences_are_counted(tmp_path):

@@ -140,13 +140,25 @@ def test_nothing_but_what_is_asked_for(tmp_path):
   assert result == {"videos": 1, "frames": len(video.frames), "expert_success_unseen": None}
 
 
+def test_an_expert_that_fails_at_any_horizon(tmp_path, monkeypatch):
+  monkeypatch.setattr(record, "steps_to_success", lambda env, seed: None)
+  config = tiny()
+  config.env.horizon = 20
+  with pytest.raises(UserError, match="expected the scripted expert to succeed, but it failed in"):
+    record.record(config, tmp_path)
+
+
 @pytest.mark.parametrize(
   ("key", "value", "words"),
   [
     ("record.episodes", 0, "expected at least 1 episode to record, got 0"),
     ("seed", -1, "expected config.seed of at least 0, got -1"),
     ("views", None, "expected at least one view, got none"),
-    ("env.horizon", 20, "expected the scripted expert to succeed, but it failed in window-open"),
+    (
+      "env.horizon",
+      20,
+      r"expected config.env.horizon of at least \d+ steps.* window-open.* got 20",
+    ),
     ("env.robot", "ur5", "expected a robot among"),
   ],
 )

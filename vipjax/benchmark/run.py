@@ -10,6 +10,7 @@ from typing import Any
 
 from vipjax.benchmark import results
 from vipjax.benchmark.bench import Bench
+from vipjax.runtime import places
 from vipjax.runtime.errors import UserError
 
 SUITES = ("embed", "finetune", "sac", "render", "env", "pipeline")
@@ -39,13 +40,14 @@ def run_suite(
     The path of the table; the JSON lies beside it.
 
   Raises:
-    UserError: another suite, or a Python that is not there.
+    UserError: another suite, a Python that is not there, or a folder that cannot be written.
   """
   if suite not in SUITES:
     raise UserError(f"expected a suite among {', '.join(SUITES)}, got {suite!r}; choose one.")
   for python in peer_pythons:
     if not os.access(python, os.X_OK):
       raise UserError(f"expected a Python interpreter for --peer_python, got {python}: it is none.")
+  places.make_folder(pathlib.Path(out))
   bench = Bench(repeats, peer_pythons, peak_size)
   # Here: the suites of environments load MuJoCo, which the others do without.
   result = importlib.import_module(f"vipjax.benchmark.{suite}").run(bench, **sizes)

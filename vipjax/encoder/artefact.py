@@ -18,7 +18,7 @@ from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNet, ResNetConfig
 from vipjax.encoder.torch_layout import LISTED, put
 from vipjax.encoder.value import ValueFunction
-from vipjax.runtime import run_folder
+from vipjax.runtime import places, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 
@@ -40,19 +40,20 @@ def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = Fals
     The folder.
 
   Raises:
-    UserError: the folder exists (without `overwrite`), or holds something that is no artefact.
+    UserError: the folder exists (without `overwrite`), holds something that is no artefact, or
+      cannot be written.
   """
   folder = pathlib.Path(folder)
   if folder.exists() and not overwrite:
     raise UserError(
       f"Expected a new folder for the encoder, found {folder}: choose another or overwrite it."
     )
-  if folder.exists() and any(folder.iterdir()) and not is_artefact(folder):
+  if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not is_artefact(folder)):
     raise UserError(
-      f"Expected an encoder artefact to overwrite, found another folder at {folder}: choose "
+      f"Expected an encoder artefact to overwrite, found something else at {folder}: choose "
       "another place."
     )
-  folder.parent.mkdir(parents=True, exist_ok=True)
+  places.make_folder(folder.parent)
   metadata = {"trained_on": "unknown", "licence": "unknown", **value.metadata}
   # Beside its place, so that the renaming stays on one file system.
   with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vipjax.encoder import torch_layout
 from vipjax.encoder.value import ValueFunction
+from vipjax.runtime import places
 from vipjax.runtime.errors import UserError
 
 _STORAGE_NAMES = {"float32": b"FloatStorage", "int64": b"LongStorage"}
@@ -36,7 +37,7 @@ def export_official(
     The path written.
 
   Raises:
-    UserError: GroupNorm, another suffix, or an existing file.
+    UserError: GroupNorm, another suffix, an existing file, or a place that cannot be written.
   """
   path = pathlib.Path(path)
   if path.suffix not in (".safetensors", ".pt"):
@@ -48,7 +49,7 @@ def export_official(
       f"Expected a new file, found one at {path}: choose another name or pass overwrite=True."
     )
   state = torch_layout.to_state_dict(value.config, value.variables)
-  path.parent.mkdir(parents=True, exist_ok=True)
+  places.make_folder(path.parent)
   partial = path.with_name(path.name + ".partial")
   if path.suffix == ".safetensors":
     import safetensors.numpy

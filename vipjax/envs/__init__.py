@@ -2,7 +2,7 @@
 
 import vipjax.scene  # noqa: F401 (first: it chooses the GL library before MuJoCo is imported)
 from vipjax.envs.expert import Expert
-from vipjax.envs.make import env_options, make_env, register
+from vipjax.envs.make import env_options, make_env
 from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.record import (
   abandoned_expert,
@@ -14,8 +14,6 @@ from vipjax.envs.record import (
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Step
-
-register()
 
 __all__ = [
   "Channel",

@@ -12,13 +12,15 @@ from vipjax.envs.expert import Expert
 from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
-from vipjax.runtime import run_folder
+from vipjax.runtime import run_folder, shared
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
 from vipjax.runtime.progress import Progress
 
 FILE = "expert_success.json"
+# Meta-World's own time limit.
+LONGEST = 500
 # The environments' own time limit, within which a task counts as solved.
 _HORIZON = 200
 
@@ -56,6 +58,7 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
     for task in settings.names or task_names()
     if task not in results.get(f"{robot}/{control}", {})
   ]
+  shared.require(1)  # the pool's locks lie there
   context = multiprocessing.get_context("spawn")
   with (
     context.Pool(usable_cores(), maxtasksperchild=8) as pool,
@@ -103,15 +106,16 @@ def _episodes(job: tuple) -> tuple[tuple, list[int | None]]:
   task, robot, control, episodes, horizon, run_seed = job
   results = []
   with RobotEnv(task, robot, control, horizon=horizon, render_mode=None) as env:
-    expert = Expert(env)
     for episode in range(episodes):
-      env.reset(seed=episode_seed(Stream.UNSEEN, run_seed, episode))
-      expert.reset()
-      results.append(_steps_to_success(env, expert))
+      results.append(steps_to_success(env, episode_seed(Stream.UNSEEN, run_seed, episode)))
   return job, results
 
 
-def _steps_to_success(env: RobotEnv, expert: Expert) -> int | None:
+def steps_to_success(env: RobotEnv, seed: int) -> int | None:
+  """After how many steps the scripted expert succeeds in the episode of a seed; None if never."""
+  env.reset(seed=seed)
+  expert = Expert(env)
+  expert.reset()
   for step in range(1, env.horizon + 1):
     _, _, _, truncated, info = env.step(expert.action())
     if info["success"]:

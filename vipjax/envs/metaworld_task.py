@@ -20,7 +20,8 @@ CONTROLS = ("torque", "end_effector")
 # outside of what the scripted policy ever uses.
 WORKSPACE_SLACK = 0.02
 _SAWYER_JOINTS = 9
-_MOVED_BY_TASKS = ("body_pos", "body_quat", "site_pos", "geom_pos")
+# Fields of the model that tasks write at resets.
+MOVED_BY_TASKS = ("body_pos", "body_quat", "site_pos", "geom_pos")
 
 
 def task_names() -> list[str]:
@@ -95,7 +96,7 @@ class _EditedScene:
       type(self)._compiled = (spec, spec.copy().compile())
     self.spec_of_scene, model = self._compiled
     model = copy.deepcopy(model)  # resets move its bodies
-    self._pristine = {name: getattr(model, name).copy() for name in _MOVED_BY_TASKS}
+    self._pristine = {name: getattr(model, name).copy() for name in MOVED_BY_TASKS}
     return model, mujoco.MjData(model)
 
   def _edited(self) -> mujoco.MjSpec:

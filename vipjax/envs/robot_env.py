@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
 import mujoco
 import numpy as np
 
-from vipjax.envs.metaworld_task import make_task
+from vipjax.envs.metaworld_task import MOVED_BY_TASKS, make_task
 from vipjax.runtime.errors import UserError
 from vipjax.scene import SceneRenderer, View, get_robot
 from vipjax.scene.rendering import check_drawing
@@ -18,6 +19,8 @@ _FRAME = 9 + 1 + _OBJECT_FEATURES
 # Radians and metres of a scene of a few metres: nothing in it comes near, so clipping is a guard.
 _LIMIT = 10.0
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+# Of Meta-World's environment, what holds the compiled scene.
+_HOLD_THE_SCENE = ("spec_of_scene", "model", "data", "mujoco_renderer", "_pristine")
 _DIVERGENCE = (
   mujoco.mjtWarning.mjWARN_BADQPOS,
   mujoco.mjtWarning.mjWARN_BADQVEL,
@@ -100,6 +103,11 @@ class RobotEnv(gymnasium.Env):
     if placement is not None and placement < 0:
       raise UserError(f"expected placement None or a seed of at least 0, got {placement}.")
     check_drawing(size, quality)
+    self._arguments = {
+      "task": task, "robot": robot, "control": control, "horizon": horizon,
+      "frame_skip": frame_skip, "placement": placement, "joint_noise": joint_noise,
+      "render_mode": render_mode, "size": size, "view": view, "quality": quality,
+    }  # fmt: skip
     self.robot = get_robot(robot)
     self.task_name, self.control = task, control
     self.horizon, self.placement, self.joint_noise = horizon, placement, joint_noise
@@ -119,6 +127,41 @@ class RobotEnv(gymnasium.Env):
     self._steps = 0
     self._previous = None
     self._state = np.zeros(mujoco.mj_stateSize(self.model, _STATE))
+
+  def __copy__(self) -> RobotEnv:
+    return copy.deepcopy(self)  # two that share a generator would disturb each other
+
+  def __getstate__(self) -> dict[str, Any]:
+    """What a copy is made of: the arguments, and where the episode and its generator are.
+
+    A copy (`copy.deepcopy`, `pickle`) goes on exactly as this one would. Neither holds the scene or
+    a renderer: both are made anew, which takes as long as the constructor does.
+    """
+    own, task = dict(vars(self)), dict(vars(self.task))
+    for name in ("task", "robot", "_joint_addresses", "_renderer", "_lender"):
+      del own[name]
+    views = self._views_of_data()
+    for name in (*_HOLD_THE_SCENE, *views):
+      del task[name]
+    present = np.zeros_like(self._state)
+    mujoco.mj_getState(self.model, self.data, present, _STATE)
+    moved = {name: getattr(self.model, name).copy() for name in MOVED_BY_TASKS}
+    return {"own": own, "task": task, "views": views, "moved": moved, "present": present}
+
+  def __setstate__(self, state: dict[str, Any]) -> None:
+    RobotEnv.__init__(self, **state["own"]["_arguments"])
+    vars(self).update(state["own"])
+    vars(self.task).update(state["task"])
+    for name, (field, row) in state["views"].items():
+      setattr(self.task, name, getattr(self.data, field)[row])
+    for name, values in state["moved"].items():
+      getattr(self.model, name)[:] = values
+    # Twice: what is computed from it changes where the solver starts, which is part of it.
+    mujoco.mj_setState(self.model, self.data, state["present"], _STATE)
+    mujoco.mj_forward(self.model, self.data)
+    mujoco.mj_setState(self.model, self.data, state["present"], _STATE)
+    if self._previous is not None:
+      self._place_markers()
 
   @property
   def model(self) -> mujoco.MjModel:
@@ -224,6 +267,16 @@ class RobotEnv(gymnasium.Env):
   def _frame(self) -> np.ndarray:
     features = self.task._get_curr_obs_combined_no_goal()
     return np.hstack((self.data.qpos[self._joint_addresses], features[3:])).astype(np.float32)
+
+  def _views_of_data(self) -> dict[str, tuple[str, int]]:
+    """Which positions that the task remembers are rows of the data, and so change with it."""
+    found = {}
+    for name, value in vars(self.task).items():
+      for field in ("xpos", "site_xpos", "geom_xpos"):
+        rows = getattr(self.data, field)
+        if isinstance(value, np.ndarray) and np.may_share_memory(value, rows):
+          found[name] = (field, [np.may_share_memory(value, row) for row in rows].index(True))
+    return found
 
   def _observation(self) -> np.ndarray:
     present = self._frame()

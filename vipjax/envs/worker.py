@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.utils import seeding
 
 from vipjax.envs.robot_env import RobotEnv
+from vipjax.runtime import shared
 from vipjax.runtime.errors import UserError
 
 _GENERATOR_WORDS = 6
@@ -32,13 +33,23 @@ def layout(num_envs, horizon, action, observation, frames) -> dict[str, tuple[tu
   }
 
 
+def shared_bytes(layout) -> int:
+  """What `SharedArrays` of a layout takes."""
+  return int(_starts(layout)[-1])
+
+
+def _starts(layout) -> np.ndarray:
+  """Where each array begins, and where the last one ends."""
+  sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in layout.values()]
+  return np.cumsum([0] + [-(-size // 64) * 64 for size in sizes])
+
+
 class SharedArrays:
   """Named arrays in one block of shared memory."""
 
   def __init__(self, layout, name: str | None = None):
-    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in layout.values()]
-    starts = np.cumsum([0] + [-(-size // 64) * 64 for size in sizes])
-    self._block = shared_memory.SharedMemory(name, create=name is None, size=int(starts[-1]))
+    starts = _starts(layout)
+    self._block = shared_memory.SharedMemory(name) if name else shared.make_block(int(starts[-1]))
     self.name = self._block.name
     self.arrays = {
       key: np.ndarray(shape, dtype, buffer=self._block.buf, offset=int(start))

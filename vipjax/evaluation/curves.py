@@ -149,12 +149,14 @@ def off_path_correlation(potential: npt.ArrayLike, progress: npt.ArrayLike) -> f
 def video_name(video: Video) -> str:
   """Which video it is, in words, from what is known of it: "episode 0, left, robot-free".
 
-  Where nothing is known, the name of its file.
+  Where nothing is known, the name of its file; bytes in it that are no UTF-8 as \\udc80, which
+  every page and picture can show.
   """
   words = [] if video.episode is None else [f"episode {video.episode}"]
   words += [word for word in (video.view,) if word]
   words += ["robot-free"] if video.robot_visible is False else []
-  return ", ".join(words) or pathlib.PurePath(video.source).name or "video"
+  name = ", ".join(words) or pathlib.PurePath(video.source).name or "video"
+  return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def video_names(videos: Sequence[Video]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from vipjax import sampling
+from vipjax.runtime import ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,9 @@ class TccSettings:
     loss: "regression_mse", "regression_mse_var", "regression_huber" or "classification".
     similarity: "l2" or "cosine".
     temperature: of every softmax.
+
+  Raises:
+    UserError: one of them is out of its range.
   """
 
   weight: float = 1.0
@@ -28,6 +32,9 @@ class TccSettings:
   loss: str = "regression_mse"
   similarity: str = "l2"
   temperature: float = 0.1
+
+  def __post_init__(self):
+    ranges.check("finetune.tcc", vars(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +61,9 @@ class Settings:
     then_resize: resize after the crop, before the central cut (VIP: 256); 0 for none.
     train_batch_norm: whether BatchNorm uses batch statistics and updates its running ones.
     tcc: the cycle-consistency loss.
+
+  Raises:
+    UserError: one of them is out of its range.
   """
 
   batch_size: int = 4
@@ -72,3 +82,6 @@ class Settings:
   then_resize: int = 256
   train_batch_norm: bool = True
   tcc: TccSettings = TccSettings()
+
+  def __post_init__(self):
+    ranges.check("finetune", vars(self))

@@ -14,7 +14,7 @@ import ml_collections
 from vipjax.report.comparison import write_comparison
 from vipjax.report.page import write_report
 from vipjax.report.pipeline import run_stages
-from vipjax.runtime import run_folder
+from vipjax.runtime import places, ranges, run_folder
 from vipjax.runtime.errors import UserError
 
 # What a recording depends on, and the folders that it leaves.
@@ -53,6 +53,7 @@ def run_ablation(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pa
     for seed in settings.seeds
     for name in names
   ]
+  places.hold(workdir)
   problems = []
   for number, (name, seed, run_config) in enumerate(runs, 1):
     print(f"ablation {number}/{len(runs)}: {name}, seed {seed}", flush=True)
@@ -76,7 +77,8 @@ def variant_config(
     seed: of the run.
 
   Raises:
-    UserError: a change of another form, or of a key that the config has not.
+    UserError: a change of another form, of a key that the config has not, or to a number that is
+      out of its range.
   """
   made = ml_collections.ConfigDict(config.to_dict())
   del made["ablation"]
@@ -97,6 +99,7 @@ def variant_config(
         f"expected changes like 'finetune.tcc.weight=0' of keys that the config has, got "
         f"{change!r}; correct it."
       ) from error
+  ranges.check("", made)
   return made
 
 

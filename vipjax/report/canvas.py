@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 
+from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _DPI = 150
@@ -36,6 +38,11 @@ DARK = Theme(
 )
 
 
+# Decorates all that draws: pictures look alike whatever the reader's matplotlibrc or notebook says
+# (text.usetex, a backend), and names of files are text, not formulas between dollar signs.
+own_look = style.context(["default", {"text.parse_math": False}])
+
+
 def make_figure(height: float, theme: Theme) -> Figure:
   """An empty picture of a height in inches; WIDTH wide, like all of them."""
   return Figure(figsize=(WIDTH, height), layout="constrained", facecolor=theme.background)
@@ -55,5 +62,6 @@ def style_axes(ax: Axes, theme: Theme) -> None:
 def png(figure: Figure) -> bytes:
   """The picture as a PNG."""
   buffer = io.BytesIO()
+  FigureCanvasAgg(figure)
   figure.savefig(buffer, format="png", dpi=_DPI)
   return buffer.getvalue()

@@ -29,7 +29,8 @@ function traceOf(theme, given) {
   return {
     type: "scatter",
     mode: "lines",
-    hovertemplate: `%{x:.4~g}, %{y:.4~g}<extra>${given.name}</extra>`,
+    // The name is looked up, so that no "%{" in it is taken for a place of Plotly's.
+    hovertemplate: "%{x:.4~g}, %{y:.4~g}<extra>%{fullData.name}</extra>",
     ...given.plotly,
     x: given.x,
     y: given.y,

@@ -11,7 +11,7 @@ import numpy as np
 
 from vipjax.evaluation import bootstrap_interval
 from vipjax.evaluation.measure_attention import finest_stage
-from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png, style_axes
+from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, own_look, png, style_axes
 from vipjax.report.elements import Safe, element, join, picture, section, table
 from vipjax.report.interactive import chart, interactive_document
 from vipjax.report.tables import flatten
@@ -126,6 +126,7 @@ def format_comparison(workdir: str | os.PathLike) -> str:
   return "\n".join(lines)
 
 
+@own_look
 def plot_comparison(
   summaries: Mapping[str, Mapping[str, Mapping[str, Any]]], theme: Theme = LIGHT
 ) -> bytes:

@@ -13,7 +13,7 @@ from vipjax import encoder
 from vipjax.evaluation.alignment import leads_back, nearest_frames
 from vipjax.evaluation.cross_embodiment import ATTENTION, Cell, encoder_run
 from vipjax.report import elements
-from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, png
+from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, own_look, png
 from vipjax.report.evidence_plots import plot_neighbours
 from vipjax.runtime import run_folder
 from vipjax.runtime.markdown import markdown_table
@@ -37,7 +37,7 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
   `cross_embodiment.html`.
 
   Args:
-    rows: what `vipjax.evaluation.cross_embodiment.cross_embodiment` returned.
+    rows: what `judge_cells` or `train_policies` of `vipjax.evaluation.cross_embodiment` returned.
     workdir: its run folder.
 
   Returns:
@@ -140,6 +140,7 @@ def _cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
   return lines
 
 
+@own_look
 def plot_matrix(rows: Sequence[dict[str, Any]], theme: Theme = LIGHT) -> bytes:
   """A matrix of arms learnt from and arms judged on, for each measure and each pair of options.
 

@@ -7,6 +7,7 @@ import html
 import io
 import pathlib
 import re
+import urllib.parse
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -162,7 +163,8 @@ def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
   """An mp4 in the page itself; a link to the file where it is too large for that."""
   if path.stat().st_size > _LARGEST_VIDEO_BYTES:
     inside = path.is_relative_to(relative_to)
-    link = path.relative_to(relative_to).as_posix() if inside else path.absolute().as_uri()
+    within = path.relative_to(relative_to).as_posix() if inside else ""
+    link = urllib.parse.quote(within) or path.absolute().as_uri()
     return element("p", f"{caption}: ", element("a", link, href=link), " (too large for the page)")
   player = element(
     "video",

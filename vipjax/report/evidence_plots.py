@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vipjax.evaluation.measure_attention import finest_stage
-from vipjax.report.canvas import LIGHT, WIDTH, Theme, make_figure, png, style_axes
+from vipjax.report.canvas import LIGHT, WIDTH, Theme, make_figure, own_look, png, style_axes
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
@@ -17,6 +17,7 @@ _MOST_CURVES = 4
 _LABELS = ("background", "object", "robot")
 
 
+@own_look
 def plot_neighbours(
   videos: Mapping[str, Video],
   nearest: Mapping[str, Sequence[int]],
@@ -67,6 +68,7 @@ def plot_neighbours(
   return png(figure)
 
 
+@own_look
 def plot_attention(records: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
   """Grad-CAM's share on object and robot over time, and the change of the value by occlusion.
 
@@ -110,6 +112,7 @@ def plot_attention(records: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -
   return png(figure)
 
 
+@own_look
 def plot_off_path(states: Mapping[str, Any], hacks: Sequence[int], theme: Theme = LIGHT) -> bytes:
   """Every state: its potential against the simulator's progress, coloured by kind of rollout.
 
@@ -146,6 +149,7 @@ def plot_off_path(states: Mapping[str, Any], hacks: Sequence[int], theme: Theme 
   return png(figure)
 
 
+@own_look
 def plot_hacks(
   pictures: Sequence[np.ndarray], captions: Sequence[str], theme: Theme = LIGHT
 ) -> bytes:

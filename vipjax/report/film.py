@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vipjax.report.canvas import DARK, Theme, style_axes
+from vipjax.report.canvas import DARK, Theme, own_look, style_axes
 from vipjax.videos import resize_frames
 
 _HEIGHT = 256  # pixels
@@ -58,6 +58,7 @@ def _film_size(frames: np.ndarray) -> tuple[int, int]:
   return _HEIGHT, min(_WIDEST, max(2, round(_HEIGHT * width / height / 2) * 2))
 
 
+@own_look
 def _panel(distances, times, goals, theme: Theme, colour: str) -> tuple[np.ndarray, np.ndarray]:
   """The curve in a colour, uint8 [256, 448, 3], and where its points are, [T, 2] (column, row)."""
   figure = Figure(figsize=(_PANEL / 100, _HEIGHT / 100), dpi=100, facecolor=theme.background)

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import gzip
 import hashlib
+import html
 import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ def chart(
     layout: Plotly's, with titles as plain texts.
     instead: shown where there is no script.
   """
-  return _chart({"traces": traces, "layout": layout}, label, instead)
+  return _chart({"traces": _plain(traces), "layout": layout}, label, instead)
 
 
 def player(
@@ -78,10 +79,18 @@ def player(
   film = element("video", controls=True, preload="auto", muted=True, playsinline=True)
   side = element("div", choice, film, element("p", class_="facts sub"), scaled, class_="side")
   data = {
-    "items": items, "curves": curves, "layout": layout, "single": single,
+    "items": items, "curves": _plain(curves), "layout": layout, "single": single,
     "scaled_title": scaled_title,
   }  # fmt: skip
   return _chart(data, label, None, side, "chart tall" if single else "chart wide")
+
+
+def _plain(traces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+  """Names so that Plotly, which takes tags and entities for its own, shows them as they are."""
+  named = [key for key in ("name", "group") if traces and key in traces[0]]
+  return [
+    {**each, **{key: html.escape(each[key], quote=False) for key in named}} for each in traces
+  ]
 
 
 def _chart(

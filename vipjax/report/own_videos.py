@@ -21,12 +21,11 @@ from vipjax.report.film import curve_film
 from vipjax.report.interactive import interactive_document
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
-from vipjax.runtime import run_folder
+from vipjax.runtime import places, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
 from vipjax.videos import LazyVideo, resize_frames, write_video
-from vipjax.videos.access import permitted
 
 _PICTURE_HEIGHT = 256  # pixels; no more is shown
 _DECODED_AT_ONCE = 32
@@ -54,13 +53,12 @@ class Measured:
 
 
 def check_out(folder: pathlib.Path, overwrite: bool) -> None:
-  """Makes the folder; raises UserError when a page is there that may not be replaced."""
+  """Makes the folder; raises UserError where it cannot be, or a page may not be replaced."""
   if (folder / PAGE).exists() and not overwrite:
     raise UserError(
       f"expected no page at {folder / PAGE}, but there is one; pass --overwrite or another --out."
     )
-  with permitted(folder):
-    folder.mkdir(parents=True, exist_ok=True)
+  places.make_folder(folder)
 
 
 def measure(
@@ -152,7 +150,7 @@ def write_curves(
     The page's path.
   """
   started = time.monotonic()
-  (folder / "curves.csv").write_text(_csv(measured), encoding="utf-8")
+  run_folder.write_text(folder / "curves.csv", _csv(measured))
   films = []
   for name, each in list(zip(film_names(measured), measured, strict=True))[:_MOST_FILMS]:
     film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)

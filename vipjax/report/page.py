@@ -15,7 +15,7 @@ from vipjax.report.elements import Safe, contents, picture, video
 from vipjax.report.film import curve_film
 from vipjax.report.interactive import interactive_document
 from vipjax.report.run import Run, read_run
-from vipjax.runtime import run_folder
+from vipjax.runtime import places, run_folder
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.videos import read_image, write_video
 
@@ -41,9 +41,10 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     The page's path.
 
   Raises:
-    UserError: no such folder, or a file in it that cannot be read.
+    UserError: no such folder, a file in it that cannot be read, or nothing can be written there.
   """
   run = read_run(workdir)
+  places.make_folder(run.workdir / _PICTURES)
   pictures = _draw(run)
   off_path = (pictures.get("off_path"), pictures.get("hacks"))
   films = evidence_sections.curve_films(_curve_films(run))
@@ -86,7 +87,6 @@ def _draw(run: Run) -> dict[str, Safe]:
   captions = sections.CAPTIONS | evidence_sections.CAPTIONS
   alternatives = sections.ALTERNATIVES | evidence_sections.ALTERNATIVES
   folder = run.workdir / _PICTURES
-  folder.mkdir(exist_ok=True)
   made = {}
   for name, draw in drawings.items():
     light, dark = draw(LIGHT), draw(DARK)

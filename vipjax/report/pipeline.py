@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import shlex
-import sys
 from typing import Any
 
 import ml_collections
@@ -12,9 +11,10 @@ import ml_collections
 from vipjax.evaluation import evaluate
 from vipjax.finetune import finetune
 from vipjax.report.additions import additions
-from vipjax.runtime import run_folder
+from vipjax.runtime import ranges, run_folder
 from vipjax.runtime.progress import peak_memory_mb
 from vipjax.sac import train_policy
+from vipjax.sac.options import require_shared_memory
 from vipjax.videos.record import record
 
 # Stage names as in the run folder, in their order; the report is written from their results.
@@ -22,7 +22,10 @@ STAGES = ("record", "finetune", "evaluate", "policy")
 
 
 def run_stages(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, policy: bool = True
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  policy: bool = True,
+  command: str | None = None,
 ) -> dict[str, Any]:
   """Runs every stage that has not finished yet and returns `collect_results`.
 
@@ -30,7 +33,11 @@ def run_stages(
     config: keys as declared in configs/paper.py.
     workdir: the run folder.
     policy: whether to train one.
+    command: as `collect_results` takes it.
   """
+  ranges.check("", config)
+  if policy and not run_folder.stage_done(workdir, "policy"):
+    require_shared_memory(config)
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}
   if not policy:
     del stages["policy"]
@@ -43,13 +50,23 @@ def run_stages(
     done = run_folder.stage_done(workdir, name)
     print(f"[{number}/{len(stages)}] {name}{': finished before' if done else ''}", flush=True)
     stage(config, workdir)
-  return collect_results(config, workdir)
+  return collect_results(config, workdir, command)
 
 
-def collect_results(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-  """Writes `results.json` from the results of the stages that have finished, and returns it."""
-  earlier = workdir / "results.json"
-  peak = run_folder.read_json(earlier).get("peak_memory_mb", 0.0) if earlier.exists() else 0.0
+def collect_results(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, command: str | None = None
+) -> dict[str, Any]:
+  """Writes `results.json` from the results of the stages that have finished, and returns it.
+
+  Args:
+    config: keys as declared in configs/paper.py.
+    workdir: the run folder.
+    command: makes such a run again; None is what was noted earlier, else a repetition of this one,
+      whichever command it was a part of.
+  """
+  path = workdir / "results.json"
+  earlier = run_folder.read_json(path) if path.exists() else {}
+  peak = earlier.get("peak_memory_mb", 0.0)
   results: dict[str, Any] = {}
   done = [name for name in STAGES if run_folder.stage_done(workdir, name)]
   for name in done:
@@ -63,8 +80,13 @@ def collect_results(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
   results["seeds"] = [config.seed]
   results["additions"] = additions(config)
   results["notes"] = _missed(config.expect, results)
-  results["command"] = shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]])
-  run_folder.write_json(workdir / "results.json", results)
+  repetition = ("--workdir", workdir), ("--out", f"{workdir}_again")
+  results["command"] = (
+    command
+    or earlier.get("command")
+    or shlex.join(["python", "-m", "launch.repeat", *(f"{flag}={to}" for flag, to in repetition)])
+  )
+  run_folder.write_json(path, results)
   return results
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from vipjax.report.canvas import LIGHT, WIDTH, Theme, make_figure, png, style_axes
+from vipjax.report.canvas import LIGHT, WIDTH, Theme, make_figure, own_look, png, style_axes
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
@@ -34,6 +34,7 @@ _FRAMES_PER_VIDEO = 7
 MANY_POINTS = 60
 
 
+@own_look
 def plot_curves(
   before: Mapping[str, Sequence[Mapping]] | None,
   after: Mapping[str, Sequence[Mapping]] | None,
@@ -121,6 +122,7 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> byte
   return _plot_metrics(rows, LOSSES, "training steps", theme)
 
 
+@own_look
 def plot_frames(videos: Mapping[str, Video], theme: Theme = LIGHT) -> bytes:
   """A strip of frames of each video, evenly spaced from its first to its last, with their times.
 
@@ -216,6 +218,7 @@ def _mean_curve(curves) -> tuple[np.ndarray, np.ndarray]:
   return times, np.mean(scaled, axis=0)
 
 
+@own_look
 def _plot_metrics(rows, labels: Mapping[str, str], xlabel: str, theme: Theme) -> bytes:
   series = {key: (_points(rows, key), _points(rows, f"train_{key}")) for key in labels}
   series = {key: pair for key, pair in series.items() if any(each is not None for each in pair)}

@@ -45,7 +45,8 @@ def repeat(
   config = run_folder.run_config(workdir, declared)
   then = run_folder.read_json(workdir / "results.json")
   out = run_folder.open_run(out, config)
-  now = run_folder.jsonable(run_stages(config, out))
+  policy = run_folder.stage_done(workdir, "policy")  # not every run of an ablation has one
+  now = run_folder.jsonable(run_stages(config, out, policy))
   write_report(out)
   before, after = (run_folder.read_json(folder / "versions.json") for folder in (workdir, out))
   versions = [flatten({key: each.get(key) for key in _VERSION_KEYS}) for each in (before, after)]

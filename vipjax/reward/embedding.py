@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder import ValueFunction
-from vipjax.runtime import parallel
+from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 
 FORMS = ("difference", "discounted", "value")
@@ -56,6 +56,7 @@ class RewardSettings:
         )
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}.")
+    ranges.check("policy", {"discount": self.discount})
 
 
 class EmbeddingReward:
@@ -90,7 +91,7 @@ class EmbeddingReward:
       UserError: lists of different length, no channel, or a first frame that is the goal itself.
     """
     self.settings = settings or RewardSettings()
-    firsts = [None] * len(goals) if first_frames is None else first_frames
+    firsts = [None] * len(goals) if first_frames is None else list(first_frames)
     if not len(goals) == len(firsts) == len(weights) > 0:
       raise UserError(
         "expected one goal, first frame and weight for each of at least one channel, got "
@@ -111,6 +112,10 @@ class EmbeddingReward:
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
     self._common = self._measured_by(value)
 
+  def __reduce__(self):
+    """Copies and pickles are made of the arguments, on JAX's first device: no program can be."""
+    return EmbeddingReward, (self._value, self._goals, self._firsts, self._weights, self.settings)
+
   def with_value(self, value: ValueFunction) -> EmbeddingReward:
     """The same reward of a value function with other variables; compiles nothing anew.
 
@@ -126,6 +131,7 @@ class EmbeddingReward:
 
   def _measured_by(self, value: ValueFunction):
     """What all states are compared with, on the devices: variables, goals' embeddings, factors."""
+    self._value = value
     factors = self._weights
     if self.settings.normalise == "first_frame":
       starts = np.array([

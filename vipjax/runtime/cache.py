@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import pathlib
 import sys
+import time
 from collections.abc import Iterator
 
 import platformdirs
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.places import try_lock
+
+_ADVICE = "set the environment variable VIPJAX_CACHE to a folder that you may write to."
 
 
 def cache_folder(name: str) -> pathlib.Path:
@@ -24,18 +29,18 @@ def cache_folder(name: str) -> pathlib.Path:
     name: what is kept there, such as "xla" or "robots"; a single path component.
 
   Raises:
-    UserError: the folder cannot be made.
+    UserError: there is no home folder, or the folder cannot be made.
   """
-  root = os.environ.get("VIPJAX_CACHE") or platformdirs.user_cache_dir("vipjax")
-  folder = pathlib.Path(root).expanduser() / name
+  try:
+    root = os.environ.get("VIPJAX_CACHE") or platformdirs.user_cache_dir("vipjax")
+    folder = pathlib.Path(root).expanduser() / name
+  except RuntimeError as error:
+    raise UserError(f"Expected a home folder for a cache, but there is none: {_ADVICE}") from error
   try:
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.mkdir(exist_ok=True, mode=0o700)
   except OSError as error:
-    raise UserError(
-      f"Expected to make the cache folder {folder}, but got '{error.strerror}': set the "
-      "environment variable VIPJAX_CACHE to a folder that you may write to."
-    ) from error
+    raise _unwritable(folder, error) from error
   return folder
 
 
@@ -69,26 +74,31 @@ def file_sha256(path: pathlib.Path) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _unwritable(folder: pathlib.Path, error: OSError) -> UserError:
+  return UserError(
+    f"Expected to write into the cache folder {folder}, but got '{error.strerror}': {_ADVICE}"
+  )
+
+
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[None]:
-  """Holds a lock file between processes; the system frees it when the process ends, however."""
-  with open(path, "a+b") as file:
-    if os.name == "nt":
-      import msvcrt
+  """Holds a lock file between processes; the system frees it when the process ends, however.
 
-      file.seek(0)
-      while True:
-        try:
-          msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # gives up after ten seconds
-          break
-        except OSError:
-          continue
-    else:
-      import fcntl
+  In a cache that cannot be written nothing changes, so that nothing need be locked.
 
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
+  Raises:
+    UserError: the block tried to write where it cannot.
+  """
+  with contextlib.ExitStack() as stack:
+    with contextlib.suppress(OSError):
+      file = stack.enter_context(open(path, "a+b")).fileno()
+      if not try_lock(file, path):
         print(f"waiting for another process that holds {path}", file=sys.stderr, flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    yield  # closing the file frees the lock
+        while not try_lock(file, path):
+          time.sleep(0.1)
+    try:
+      yield  # closing the file frees the lock
+    except OSError as error:
+      if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        raise _unwritable(path.parent, error) from error
+      raise

@@ -48,6 +48,11 @@ def check(argv: Sequence[str]) -> None:
     # A bracket picks an item of a tuple; the key before it is what has to exist.
     if key.split("[")[0] not in known:
       raise _unknown_key(key, known, file)
+    if "[" in key and isinstance(value := known[key.split("[")[0]], tuple):
+      raise UserError(
+        f"Expected all of a tuple, but --config.{key} picks one of its numbers: give all, such as "
+        f"--config.{key.split('[')[0]}={value}."
+      )
     if isinstance(known.get(key), config_dict.ConfigDict):
       inner = next(iter(known[key]), "key")
       raise UserError(

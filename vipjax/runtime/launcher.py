@@ -14,6 +14,7 @@ Import it before anything that imports MuJoCo: importing it chooses the GL libra
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import pathlib
 import sys
@@ -23,7 +24,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
-from vipjax.runtime import cache, config_words, gl
+from vipjax.runtime import cache, config_words, gl, ranges
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError, full_disk
 
@@ -44,6 +45,9 @@ def _use_all_cores() -> None:
 flags.disclaim_key_flags()
 gl.configure()
 _use_all_cores()
+# A notebook's cell passes on to `!python -m` a backend that may not be installed, and matplotlib
+# would raise; no launcher opens a window.
+os.environ["MPLBACKEND"] = "agg"
 
 # The --config of the launcher that runs; one process runs one launcher.
 _default_config: str | None = None
@@ -57,10 +61,11 @@ class LaunchFlags:
     """The config with its overrides, locked: keys that it has not cannot be set.
 
     Raises:
-      UserError: no --config was given and there is no default.
+      UserError: no --config was given and there is no default, or a number is out of its range.
     """
     if flags.FLAGS.config is None:
       raise UserError("Expected a config, but none came: give --config=configs/demo.py.")
+    ranges.check("", flags.FLAGS.config)
     return flags.FLAGS.config
 
   @property
@@ -156,6 +161,7 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
         print(gl.explain(), file=sys.stderr, flush=True)
       _meet_others()
       cache.use_compilation_cache()
+      _require_devices()
       if "wandb" in flags.FLAGS and flags.FLAGS.wandb:
         from vipjax.runtime import wandb_run  # Here, because it imports JAX.
 
@@ -172,6 +178,9 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
         raise
       _exit_with(mended)
 
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # Where the output cannot hold a letter of a name or a table, its number stands there.
+    sys.stdout.reconfigure(errors="backslashreplace")
   app.run(guarded, flags_parser=_parse_flags)
 
 
@@ -187,8 +196,24 @@ def _meet_others() -> None:
     hosts.connect(**{"coordinator": "", **given})
 
 
+def _require_devices() -> None:
+  import jax  # Here, so that --help and wrong flags answer at once.
+
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:  # the latter where no plugin is installed for it
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    said = f" ({' '.join(str(error).split())[:160]})" if str(error) else ""
+    raise UserError(
+      f"Expected a device for JAX, but JAX_PLATFORMS={platforms} has none here{said}: unset that "
+      "environment variable, or set it to cpu."
+    ) from error
+
+
 def _mendable(error: Exception) -> UserError | None:
   """What a user can mend though it was raised as something else."""
+  if isinstance(error, RuntimeError) and str(error) == "Could not determine home directory.":
+    return UserError("Expected a home folder for '~', but there is none: write the path out.")
   hosts = sys.modules.get("vipjax.runtime.hosts")
   return full_disk(error) or (hosts.peer_failure(error) if hosts else None)
 

@@ -3,6 +3,7 @@
 config.json     the resolved config; a run resumes only where it is the same
 versions.json   packages, Python, platform, git commit, devices, date
 stages/         one JSON file per finished stage: its result and how long it took
+.lock           held by the process that writes here, see `places`
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from vipjax.runtime import hosts
+from vipjax.runtime import hosts, places
 from vipjax.runtime.config_difference import check_same_config
 from vipjax.runtime.errors import UserError
 
@@ -81,8 +82,8 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """`write_bytes` of a text."""
-  write_bytes(path, text.encode("utf-8"))
+  """`write_bytes` of a text; bytes in a file's name that are no UTF-8 are written as \\udc80."""
+  write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -117,6 +118,7 @@ def open_run(
   which is to say nothing was chosen, the run's own value stands and is set in `config`, so that a
   default that became None since does not end a run. Of several processes the first does this; the
   others wait for it and check that they were given the same.
+  From here on until this process ends, no other run may open the folder.
 
   Args:
     workdir: the run folder.
@@ -128,7 +130,8 @@ def open_run(
     The folder as an absolute path.
 
   Raises:
-    UserError: the folder holds a run of another config, or files that are no run of ours.
+    UserError: the folder holds a run of another config, or files that are no run of ours; another
+      process has opened it; or nothing can be written there.
   """
   workdir = pathlib.Path(workdir).expanduser().absolute()
   if hosts.is_first():
@@ -149,14 +152,16 @@ def open_run(
 def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overwrite: bool) -> None:
   if workdir.exists() and not workdir.is_dir():
     raise UserError(f"Expected a folder for the run, but {workdir} is a file: give another one.")
+  places.make_folder(workdir)
   # Both files, because other folders (an encoder artefact, say) hold a config.json too. The
   # versions are written first: a run that was killed in between is one that has yet to begin.
   is_run = (workdir / _VERSIONS).is_file()
-  if not is_run and workdir.is_dir() and any(not _unfinished(each) for each in workdir.iterdir()):
+  if not is_run and any(not _unfinished(each) for each in workdir.iterdir()):
     raise UserError(
       f"Expected a new folder or one of an earlier run, but {workdir} holds other files and no "
       f"{_VERSIONS}: give another --workdir."
     )
+  places.hold(workdir)
   if is_run and overwrite:
     _delete(workdir)
   elif is_run and (workdir / _CONFIG).is_file():
@@ -168,7 +173,6 @@ def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overw
       write_json(workdir / _CONFIG, completed)
     _note_resume(workdir)
     return
-  workdir.mkdir(parents=True, exist_ok=True)
   write_json(workdir / _VERSIONS, versions())
   write_json(workdir / _CONFIG, config)
 
@@ -281,16 +285,16 @@ def _note_resume(workdir: pathlib.Path) -> None:
 
 
 def _unfinished(path: pathlib.Path) -> bool:
-  """Whether it is what `write_text` leaves when it is killed while a run folder is made."""
-  return path.name.startswith((f".{_VERSIONS}.", f".{_CONFIG}."))
+  """Whether it is what is left of a process killed while it made a run folder or deleted a run."""
+  return path.name.startswith((f".{_VERSIONS}.", f".{_CONFIG}.", places.LOCK))
 
 
 def _delete(workdir: pathlib.Path) -> None:
   """Deletes a run; killed in between, it leaves what may be deleted again."""
   for path in workdir.iterdir():
-    if path.name != _VERSIONS:
+    if path.name not in (_VERSIONS, places.LOCK):
       shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-  shutil.rmtree(workdir)
+  (workdir / _VERSIONS).unlink()
 
 
 def _take_unchosen(config: ml_collections.ConfigDict | dict, stored: dict[str, Any]) -> None:

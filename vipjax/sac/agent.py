@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vipjax.runtime import parallel
+from vipjax.runtime import parallel, ranges
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.networks import Actor, Critic
 from vipjax.types import Transition
@@ -35,6 +35,9 @@ class SacSettings:
     min_temperature: it never falls below; 0 is the published algorithm. A temperature that dies
       early ends exploration before the object was ever moved.
     target_entropy: nats; None is minus half the number of actions.
+
+  Raises:
+    UserError: one of them is out of its range.
   """
 
   hidden: tuple[int, ...] = (256, 256)
@@ -45,6 +48,9 @@ class SacSettings:
   init_temperature: float = 0.1
   min_temperature: float = 0.0
   target_entropy: float | None = None
+
+  def __post_init__(self):
+    ranges.check("policy", vars(self))
 
 
 class SacState(NamedTuple):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vipjax.runtime import ranges
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.numbers import require_at_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +38,7 @@ class OnlineSettings:
   frames_mb: int = 4096
 
   def __post_init__(self):
-    least = {"every": 0, "steps": 1, "clips": 0, "recent": 1, "best": 0, "frames_mb": 1}
-    for name, smallest in least.items():
-      require_at_least(f"config.policy.online.{name}", getattr(self, name), smallest)
-    if not self.learning_rate > 0:
-      raise UserError(
-        f"expected config.policy.online.learning_rate above 0, got {self.learning_rate}."
-      )
+    ranges.check("policy.online", vars(self))
     if self.every and not self.clips + self.best:
       raise UserError(
         "expected the agent's own episodes in online training, got config.policy.online.clips and "

@@ -14,7 +14,9 @@ from absl import logging
 
 from vipjax.encoder import ValueFunction
 from vipjax.envs import FrameVectorEnv, RobotEnv, env_options
+from vipjax.envs.worker import layout, shared_bytes
 from vipjax.finetune import make_settings
+from vipjax.runtime import shared
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
 from vipjax.runtime.settings import from_section
@@ -115,6 +117,20 @@ def make_online(
     OwnFrames(path, row, *room),
     env.horizon,
   )
+
+
+def require_shared_memory(config: ml_collections.ConfigDict) -> None:
+  """Raises UserError where the environments of the policy stage would find too little of it.
+
+  Frames of videos of the user's own, unless config.data.size says their size, are left out.
+  """
+  size = config.data.size if config.data.path else config.record.size
+  weights = (config.reward.plain_weight, config.reward.robot_free_weight)
+  channels = len(config.policy.views) * sum(weight > 0 for weight in weights)
+  count = config.policy.num_envs + min(config.policy.eval_episodes, 10)
+  # Of torque control, the larger.
+  shapes = layout(count, config.env.horizon, (8,), (51,), (channels, size, size, 3))
+  shared.require(shared_bytes(shapes))
 
 
 def _video_megabytes(online, videos, shape, horizon) -> float:

@@ -12,8 +12,7 @@ import numpy as np
 
 from vipjax.envs import Episodes, FrameVectorEnv, Step
 from vipjax.reward import EmbeddingReward
-from vipjax.runtime import parallel
-from vipjax.runtime.errors import UserError
+from vipjax.runtime import parallel, ranges
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, make_policy, make_update_many
 from vipjax.types import Transition
@@ -37,11 +36,7 @@ class LoopSettings:
 
   def __post_init__(self):
     # Without warm-up the first update would draw from an empty replay.
-    if self.updates_per_step < 1 or self.warmup_steps < 1:
-      raise UserError(
-        "expected config.policy.updates_per_step and warmup_steps of at least 1, got "
-        f"{self.updates_per_step} and {self.warmup_steps}."
-      )
+    ranges.check("policy", vars(self))
 
 
 class LoopState(NamedTuple):

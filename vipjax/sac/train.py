@@ -29,7 +29,13 @@ from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent, make_policy
 from vipjax.sac.goals import channel_goals, make_reward, policy_views, record_goals
 from vipjax.sac.online import filmed
-from vipjax.sac.options import agent_options, make_online, online_settings, sac_settings
+from vipjax.sac.options import (
+  agent_options,
+  make_online,
+  online_settings,
+  require_shared_memory,
+  sac_settings,
+)
 from vipjax.sac.rollout import (
   LoopSettings,
   LoopState,
@@ -64,7 +70,8 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     "last_success", "policy_success_moved_window", "episodes", "env_steps_per_second", ...
 
   Raises:
-    UserError: no encoder or videos yet, no goal for a channel, or bad settings.
+    UserError: no encoder or videos yet, no goal for a channel, bad settings, or too little shared
+      memory.
   """
   own_frames = workdir / "policy" / "own_frames.bin"
   if run_folder.stage_done(workdir, STAGE):
@@ -82,6 +89,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   )
   for name in counts:
     require_at_least(f"config.policy.{name}", policy[name], 1)
+  require_shared_memory(config)
   value = encoder.load(workdir)
   devices = policy_devices()
   videos = load_videos(config, workdir)

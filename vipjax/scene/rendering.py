@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from vipjax.runtime import gl
+from vipjax.runtime import gl, ranges
 from vipjax.runtime.errors import UserError
 from vipjax.scene.meshes import decimate
 from vipjax.scene.robots import Robot
@@ -37,7 +37,10 @@ class View:
     lookat: the point in the middle of the picture, metres.
     azimuth: degrees around the vertical axis.
     elevation: degrees, negative looks down.
-    distance: metres from lookat.
+    distance: metres from lookat, above 0.
+
+  Raises:
+    UserError: a number that is not finite, or a distance of 0 or less.
   """
 
   camera: str = ""
@@ -45,6 +48,9 @@ class View:
   azimuth: float = 140.0
   elevation: float = -35.0
   distance: float = 0.95
+
+  def __post_init__(self):
+    ranges.check("views.*", vars(self))
 
 
 def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
@@ -63,7 +69,7 @@ def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
       fields["lookat"] = tuple(fields["lookat"])
     result[name] = View(**fields)
   if not result:
-    raise UserError("expected at least one view, got none; name one under config.record.views.")
+    raise UserError("expected at least one view, got none; name one under config.views.")
   return result
 
 

@@ -21,7 +21,7 @@ from vipjax.envs import (
   recovering_expert,
   task_names,
 )
-from vipjax.runtime import run_folder
+from vipjax.runtime import run_folder, shared
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
@@ -92,7 +92,7 @@ def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
     "frames_per_second".
 
   Raises:
-    UserError: held_out or only names a task that there is not.
+    UserError: held_out or only names a task that there is not, or there is no shared memory.
   """
   if run_folder.stage_done(workdir, STAGE):
     return run_folder.stage_result(workdir, STAGE)
@@ -109,6 +109,7 @@ def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
   settings = CorpusSettings(**options)
   jobs = [(name, settings, config.seed, str(workdir / "videos" / name)) for name in tasks]
   facts = []
+  shared.require(1)  # the pool's locks lie there
   context = multiprocessing.get_context("spawn")
   with (
     context.Pool(usable_cores(), maxtasksperchild=4) as pool,

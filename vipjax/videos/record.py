@@ -16,6 +16,7 @@ from vipjax.envs import (
   random_motion,
   record_episode,
 )
+from vipjax.envs.expert_success import LONGEST, steps_to_success
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
@@ -45,7 +46,7 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     the unseen episodes, None without any).
 
   Raises:
-    UserError: the expert fails, no views, or bad settings.
+    UserError: the expert fails, or needs a longer horizon; no views, or bad settings.
   """
   if run_folder.stage_done(workdir, STAGE):
     return run_folder.stage_result(workdir, STAGE)
@@ -68,7 +69,7 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
         seed = episode_seed(Stream.RECORDED, config.seed, episode)
         seen += record_episode(env, views, seed, hold=settings.hold, episode=episode, **shared)
         progress.update()
-      _require_success(seen)
+      _require_success(seen, config)
       write_videos(workdir / "videos", seen, overwrite=True)
       if settings.format != "mp4":
         write_dataset(workdir / "dataset", seen, settings.format, overwrite=True)
@@ -108,10 +109,20 @@ def _success(videos: list[Video]) -> float | None:
   return sum(bool(video.success) for video in videos) / len(videos) if videos else None
 
 
-def _require_success(videos: list[Video]) -> None:
-  failed = sorted({video.source for video in videos if not video.success})
-  if failed:
+def _require_success(videos: list[Video], config: ml_collections.ConfigDict) -> None:
+  failed = {video.episode: video.source for video in videos if not video.success}
+  if not failed:
+    return
+  longer = {**env_options(config.env), "horizon": max(LONGEST, config.env.horizon)}
+  with RobotEnv(**longer, render_mode=None) as env:
+    seed = episode_seed(Stream.RECORDED, config.seed, next(iter(failed)))
+    needed = steps_to_success(env, seed)
+  if needed and needed > config.env.horizon:
     raise UserError(
-      f"expected the scripted expert to succeed, but it failed in {'; '.join(failed)}; choose "
-      "another seed, task or control."
+      f"expected config.env.horizon of at least {needed} steps, which the scripted expert needs in "
+      f"{next(iter(failed.values()))}, got {config.env.horizon}; raise it."
     )
+  raise UserError(
+    "expected the scripted expert to succeed, but it failed in "
+    f"{'; '.join(sorted(failed.values()))}; choose another seed, task or control."
+  )

@@ -1,7 +1,15 @@
-"""Which tasks the scripted experts solve: more than 80% of 20 episodes, each within 200 steps.
+"""The environments that Gymnasium knows by id; of light imports, as `import vipjax` registers them.
 
-Measured by `launch.tasks`; docs/results/tasks.md has the numbers, and a test that this is the same.
+They are the tasks that the scripted experts solve: more than 80% of 20 episodes, each within 200
+steps. Measured by `launch.tasks`; docs/results/tasks.md has the numbers, and a test that this is
+the same.
 """
+
+from __future__ import annotations
+
+import gymnasium
+
+ENTRY_POINT = "vipjax.envs:RobotEnv"
 
 # Names of tasks by arm and control.
 SOLVED: dict[tuple[str, str], tuple[str, ...]] = {
@@ -58,3 +66,33 @@ SOLVED: dict[tuple[str, str], tuple[str, ...]] = {
     """.split()
   ),
 }
+
+
+def env_id(task: str, robot: str, control: str) -> str:
+  """Gymnasium's id of a task, a robot and its control."""
+  return f"vipjax/{task}-{control}-{robot}-v0"
+
+
+# Registered ids: task, robot and control of each.
+IDS = {
+  env_id(task, robot, control): (task, robot, control)
+  for (robot, control), tasks in SOLVED.items()
+  for task in tasks
+}
+
+
+def register() -> None:
+  """Registers `IDS` with Gymnasium; importing `vipjax` does it.
+
+  Any other task and arm is there by `make_env`. A process that has not imported vipjax gets them by
+  "vipjax:vipjax/window-open-torque-sawyer-v0". In a process that also uses JAX,
+  `gymnasium.make_vec` with vectorization_mode "async" wants vector_kwargs={"context": "spawn"}:
+  JAX is multithreaded and does not survive a fork.
+  """
+  for name, (task, robot, control) in IDS.items():
+    if name not in gymnasium.registry:
+      gymnasium.register(
+        name,
+        entry_point=ENTRY_POINT,
+        kwargs={"task": task, "robot": robot, "control": control},
+      )

@@ -1,0 +1,102 @@
+"""Folders to write into: made and tried before any work is done, and held by one run at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+import time
+
+from vipjax.runtime.errors import UserError
+
+LOCK = ".lock"
+
+# A process that was just killed may take so long to end.
+_PATIENCE_SECONDS = 2.0
+
+# Descriptors, open for as long as this process lives: the system frees a lock with the process,
+# however it ends, so that none is ever left behind.
+_held: dict[pathlib.Path, int] = {}
+
+
+def make_folder(folder: pathlib.Path) -> None:
+  """Makes a folder with those on the way, and tries to write there.
+
+  Raises:
+    UserError: a file is in the way, or nothing can be written there.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except (FileExistsError, NotADirectoryError) as error:
+    raise UserError(
+      f"Expected a folder at {folder}, but a file is in the way: give another one."
+    ) from error
+  except OSError as error:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # `errors.full_disk` knows what to say
+      raise
+    raise UserError(
+      f"Expected to write into the folder {folder}, but got '{error.strerror}': give one that you "
+      "may write to."
+    ) from error
+
+
+def hold(workdir: pathlib.Path) -> None:
+  """Keeps other processes from writing into a run folder until this process ends.
+
+  Raises:
+    UserError: another process writes there, or this one cannot.
+  """
+  make_folder(workdir)
+  path = workdir.resolve() / LOCK
+  # A folder of the same name may have taken its place.
+  if path in _held and path.exists() and os.path.samestat(path.stat(), os.fstat(_held[path])):
+    return
+  file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+  deadline = time.monotonic() + _PATIENCE_SECONDS
+  while not (free := try_lock(file, path)) and time.monotonic() < deadline:
+    time.sleep(0.1)
+  if not free:
+    holder = os.read(file, 200).decode("utf-8", "replace").strip() or "another process"
+    os.close(file)
+    raise UserError(
+      f"Expected a run folder that no other run writes into, but {holder} does into {workdir}: "
+      "wait for it, stop it, or give another --workdir."
+    )
+  os.truncate(file, 0)
+  os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())
+  _held[path] = file
+
+
+def try_lock(file: int, path: pathlib.Path) -> bool:
+  """Locks an open file (its descriptor) until it is closed.
+
+  Returns:
+    False where another process has it. True where the file system has no locks, after a warning.
+  """
+  if os.name == "nt":
+    import msvcrt
+
+    os.lseek(file, 0, os.SEEK_SET)
+    try:
+      msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+    except PermissionError:
+      return False
+    return True
+  import fcntl
+
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return False
+  except OSError as error:  # some network file systems
+    print(
+      f"warning: {path} cannot be locked ({error.strerror}): see to it that no other process "
+      "writes there.",
+      file=sys.stderr,
+    )
+  return True

@@ -1,0 +1,164 @@
+"""What every number of a config may be, checked before any work wherever one comes in.
+
+The keys are those of configs/paper.py; a test holds that none of its numbers is missing here.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from vipjax.runtime.errors import UserError
+
+
+class Range(NamedTuple):
+  """Which values there may be: in words to follow a key's name, and whether one is among them."""
+
+  words: str
+  holds: Callable[[Any], bool]
+
+
+def _real(words: str, holds: Callable[[Any], bool] = lambda x: True) -> Range:
+  def checked(value: Any) -> bool:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and math.isfinite(value) and holds(value)
+
+  return Range(words, checked)
+
+
+def _whole(least: int) -> Range:
+  words = f"of at least {least} (a whole number)"
+  return _real(words, lambda x: isinstance(x, numbers.Integral) and x >= least)
+
+
+def _tuple(words: str, holds: Callable[[Any], bool]) -> Range:
+  return Range(words, lambda values: isinstance(values, tuple | list) and holds(values))
+
+
+_ANY = _real("that is finite")
+_POSITIVE = _real("above 0 and finite", lambda x: x > 0)
+_FROM_0 = _real("of at least 0 and finite", lambda x: x >= 0)
+_SHARE = _real("from 0 to 1", lambda x: 0 <= x <= 1)
+_PART = _real("above 0, at most 1", lambda x: 0 < x <= 1)
+
+RANGES = {
+  "expect.*": _ANY,
+  "seed": _whole(0),
+  "env.horizon": _whole(1),
+  "env.placement": _whole(-1),
+  "env.joint_noise": _FROM_0,
+  "views.*.lookat": _tuple(
+    "of three finite numbers", lambda x: len(x) == 3 and all(map(_ANY.holds, x))
+  ),
+  "views.*.azimuth": _ANY,
+  "views.*.elevation": _ANY,
+  "views.*.distance": _POSITIVE,
+  "record.size": _whole(1),
+  "record.episodes": _whole(1),
+  "record.hold": _whole(0),
+  "record.frame_stride": _whole(1),
+  "record.random_episodes": _whole(0),
+  "data.fps": _FROM_0,
+  "data.frame_stride": _whole(1),
+  "data.resident_mb": _whole(0),
+  "data.cache_mb": _whole(0),
+  "data.size": _whole(0),
+  "encoder.width": _whole(1),
+  "encoder.embedding_dim": _whole(1),
+  "encoder.init_scale": _POSITIVE,
+  "encoder.size": _whole(1),
+  "encoder.resize": _whole(1),
+  "finetune.steps": _whole(1),
+  "finetune.batch_size": _whole(1),
+  "finetune.learning_rate": _POSITIVE,
+  "finetune.head_learning_rate": _FROM_0,
+  "finetune.discount": _SHARE,
+  "finetune.num_negatives": _whole(0),
+  "finetune.last_goal": _SHARE,
+  "finetune.l1_weight": _FROM_0,
+  "finetune.l2_weight": _FROM_0,
+  "finetune.crop_scale": _tuple(
+    "of two numbers above 0, at most 1, the lesser first",
+    lambda x: len(x) == 2 and all(map(_PART.holds, x)) and x[0] <= x[1],
+  ),
+  "finetune.then_resize": _whole(0),
+  "finetune.background_clips": _whole(0),
+  "finetune.checkpoint_every": _whole(1),
+  "finetune.max_skipped": _whole(1),
+  "finetune.sampler.rate": _POSITIVE,
+  "finetune.sampler.a": _POSITIVE,
+  "finetune.sampler.b": _POSITIVE,
+  "finetune.sampler.bins": _whole(1),
+  "finetune.sampler.alpha": _SHARE,
+  "finetune.sampler.beta": _SHARE,
+  "finetune.sampler.floor": _PART,
+  "finetune.sampler.momentum": _real("from 0 to less than 1", lambda x: 0 <= x < 1),
+  "finetune.tcc.weight": _FROM_0,
+  "finetune.tcc.num_cycles": _whole(0),
+  "finetune.tcc.videos_per_cycle": _whole(2),
+  "finetune.tcc.frames": _whole(2),
+  "finetune.tcc.temperature": _POSITIVE,
+  "evaluate.unseen_episodes": _whole(0),
+  "evaluate.view_shift": _ANY,
+  "evaluate.failed_episodes": _whole(0),
+  "evaluate.attention_episodes": _whole(0),
+  "evaluate.off_path_episodes": _whole(0),
+  "policy.steps": _whole(1),
+  "policy.num_envs": _whole(1),
+  "policy.action_repeat": _whole(1),
+  "policy.hidden": _tuple(
+    "of one or more whole numbers of at least 1", lambda x: x and all(map(_whole(1).holds, x))
+  ),
+  "policy.batch_size": _whole(1),
+  "policy.discount": _SHARE,
+  "policy.learning_rate": _POSITIVE,
+  "policy.target_rate": _PART,
+  "policy.init_temperature": _POSITIVE,
+  "policy.min_temperature": _FROM_0,
+  "policy.target_entropy": Range("that is finite, or None", lambda x: x is None or _ANY.holds(x)),
+  "policy.updates_per_step": _whole(1),
+  "policy.warmup_steps": _whole(1),
+  "policy.replay_capacity": _whole(1),
+  "policy.eval_every": _whole(1),
+  "policy.eval_episodes": _whole(1),
+  "policy.final_episodes": _whole(1),
+  "policy.checkpoint_every": _whole(1),
+  "policy.max_skipped": _whole(1),
+  "policy.online.every": _whole(0),
+  "policy.online.steps": _whole(1),
+  "policy.online.learning_rate": _POSITIVE,
+  "policy.online.clips": _whole(0),
+  "policy.online.recent": _whole(1),
+  "policy.online.best": _whole(0),
+  "policy.online.frames_mb": _whole(1),
+  "reward.scale": _POSITIVE,
+  "reward.plain_weight": _FROM_0,
+  "reward.robot_free_weight": _FROM_0,
+}
+
+
+def check(section: str, values: Mapping[str, Any]) -> None:
+  """Checks the numbers of one section and of those inside it; other keys are passed over.
+
+  Args:
+    section: its name in a config, such as "finetune.tcc"; "" for a whole config.
+    values: by their keys there.
+
+  Raises:
+    UserError: a number is out of its range; the message names its key.
+  """
+  _check(section, section, values)
+
+
+def _check(shown: str, known: str, values: Mapping[str, Any]) -> None:
+  for key, value in values.items():
+    # Views and expectations have names of their own.
+    any_name = known in ("views", "expect")
+    label = f"{shown}.{key}".lstrip(".")
+    name = f"{known}.{'*' if any_name else key}".lstrip(".")
+    if hasattr(value, "items"):
+      _check(label, name, value)
+    elif name in RANGES and not RANGES[name].holds(value):
+      raise UserError(f"expected config.{label} {RANGES[name].words}, got {value!r}; change it.")
