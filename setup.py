@@ -4,55 +4,77 @@ import pathlib
 
 import setuptools
 
+# Lower bounds are the oldest versions with which the tests and every stage ran (on Python 3.11:
+# docs/results/packages.md); where an older one is known to fail, a comment says why. There is no
+# upper bound but metaworld's, for no other break is known; CI runs with the newest of each.
 REQUIREMENTS = [
-  "absl-py",
-  "av",
-  "chex",
-  "fast-simplification",
-  "flax",
-  "grain",
-  "gymnasium",
+  "absl-py>=2.1",
+  # Its conversion of colours can be made exact (ACCURATE_RND).
+  "av>=18",
+  "chex>=0.1.90",
+  "fast-simplification>=0.1.9",
+  "flax>=0.10.6",
+  "grain>=0.2.10",
+  # Older ones lack a render mode that metaworld asks for.
+  "gymnasium>=1.2",
   # tensorflow-datasets imports it without declaring it.
-  "importlib_resources",
-  "jax",
-  "matplotlib",
-  # It pins mujoco 3.3.0 and needs Python below 3.14.
+  "importlib_resources>=5",
+  # Several hosts: heartbeat_timeout_seconds, and jax_enable_preemption_service.
+  "jax>=0.8.2",
+  # Older ones use what pyparsing deprecates.
+  "matplotlib>=3.10.8",
+  # It pins mujoco 3.3.0 and needs Python below 3.14. Others have a scene, experts and a success of
+  # their own: the environments' ids and all results are of this one.
   "metaworld==3.1.1",
-  "ml-collections",
-  "mujoco",
-  "numpy",
-  "optax",
-  "orbax-checkpoint",
+  # The one before has escape sequences that Python warns of.
+  "ml-collections>=1.1",
+  # metaworld chooses it. MjSpec is another from 3.17 on: deletion, joints' damping, equalities.
+  "mujoco>=3.3",
+  "numpy>=2",
+  "optax>=0.2.5",
+  "orbax-checkpoint>=0.11.20",
   # gymnasium's mujoco environments import it without declaring it.
-  "packaging",
-  "pillow",
-  "platformdirs",
+  "packaging>=21",
+  "pillow>=10.1",
+  "platformdirs>=3",
   # The JavaScript that draws the reports' charts.
-  "plotly",
+  "plotly>=6",
   # LeRobot's tables; tensorflow-datasets needs it as well.
-  "pyarrow",
-  "safetensors",
-  "tensorboardX",
-  "tensorflow-datasets",
-  "tqdm",
-  "trimesh",
+  "pyarrow>=18",
+  "safetensors>=0.4.3",
+  "tensorboardX>=2.6.2.2",
+  # Older ones ask protobuf for what it has not any more, and import typing.io.
+  "tensorflow-datasets>=4.9.10",
+  "tqdm>=4.66",
+  "trimesh>=4.4",
 ]
 
 EXTRAS = {
   # The pages of the API (launch.api).
-  "docs": ["pdoc"],
+  "docs": ["pdoc>=14.5"],
   # LeRobot data sets of the Hugging Face hub.
-  "hub": ["huggingface_hub"],
+  "hub": ["huggingface_hub>=0.23"],
   # robomimic's HDF5 files.
-  "robomimic": ["h5py"],
-  # playwright drives a browser that is there already; it is skipped where there is none.
-  "test": ["h5py", "hypothesis", "pdoc", "playwright", "pytest", "pytest-xdist", "ruff"],
+  "robomimic": ["h5py>=3.11"],
+  "test": [
+    # The first that was built for NumPy 2.
+    "h5py>=3.11",
+    # Older ones ask NumPy for what it has not any more.
+    "hypothesis>=6.110",
+    "pdoc>=14.5",
+    # It drives a browser that is there already; it is skipped where there is none.
+    "playwright>=1.40",
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    # Older ones object to a slice as a default.
+    "ruff>=0.15",
+  ],
   # An episode for Rerun's viewer (launch.curves --rerun).
-  "rerun": ["rerun-sdk"],
+  "rerun": ["rerun-sdk>=0.23"],
   # Weights & Biases, for --wandb.
-  "wandb": ["wandb"],
+  "wandb": ["wandb>=0.19"],
   # Other people's implementations, for second opinions and for timing against; vipjax itself
-  # never imports them.
+  # never imports them. The benchmarks' results say with which versions.
   "peers": ["sbx-rl", "stable-baselines3", "torch"],
 }
 

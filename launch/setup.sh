@@ -82,11 +82,12 @@ install_gl() {
       "run 'apt-get install libosmesa6 ${packages[*]}' as root, then this command again."
 }
 
-# The stamp is written last, so a half-made environment has none. It names the folder too, for a
-# virtual environment does not work where it was moved to.
+# The versions are those of constraints.txt, so that what ran once runs in a year; constraints.sh
+# renews it. The stamp is written last, so a half-made environment has none. It names the folder
+# too, for a virtual environment does not work where it was moved to.
 install_package() {
-  local what="$1" wanted
-  wanted="$ROOT $(cksum <setup.py)"
+  local what="$1" wanted package=.
+  wanted="$ROOT $(cat setup.py launch/constraints.txt | cksum)"
   if [ -x "$PYTHON" ] && "$PYTHON" -c '' 2>/dev/null && [ -f "$STAMP" ]; then
     case "$(cat "$STAMP")" in
       "$wanted test") return ;;
@@ -101,11 +102,9 @@ install_package() {
   fi
   rm -f "$STAMP"
   say "installing the package and what it needs (a minute or two)"
-  if [ "$what" = test ]; then
-    "$PYTHON" -m pip install --quiet --editable '.[test]'
-  else
-    "$PYTHON" -m pip install --quiet --editable .
-  fi || fail "pip could not install the package (see above): mend that, then run this again."
+  if [ "$what" = test ]; then package='.[test]'; fi
+  "$PYTHON" -m pip install --quiet --constraint launch/constraints.txt --editable "$package" ||
+    fail "pip could not install the package (see above): mend that, then run this again."
   echo "$wanted $what" >"$STAMP"
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,6 +138,7 @@ def clip_indices(
   start_key, goal_key, current_key, last_key = jax.random.split(key, 4)
   if positions is None:
     positions = sample_positions(start_key, sampler, lengths.shape)
+  chex.assert_equal_shape([positions, lengths])
   start = _place(positions, jnp.maximum(lengths - 2, 1))
   goal = jax.random.randint(goal_key, lengths.shape, start + 1, lengths)
   if last_goal:

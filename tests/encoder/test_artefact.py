@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_what_is_saved_comes_back(value, folder):
   again = vipjax.load(folder)
   assert (again.config, again.preprocessing) == (value.config, value.preprocessing)
   assert again.metadata == value.metadata
-  jax.tree.map(np.testing.assert_array_equal, again.variables, value.variables)
+  chex.assert_trees_all_equal(again.variables, value.variables)
   np.testing.assert_array_equal(again.embed(FRAMES), value.embed(FRAMES))
   assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
   assert [path.name for path in folder.parent.iterdir()] == ["encoder"]

@@ -10,7 +10,7 @@ import sys
 import threading
 import urllib.request
 
-import jax
+import chex
 import numpy as np
 import pytest
 
@@ -153,7 +153,7 @@ def test_released_weights_are_fetched_once_converted_and_kept(server, cache):
   assert manifest["sha256"] == hashlib.sha256(server.content).hexdigest()
 
   again = vipjax.load("vip-resnet50")  # the official address is not asked
-  jax.tree.map(np.testing.assert_array_equal, again.variables, value.variables)
+  chex.assert_trees_all_equal(again.variables, value.variables)
   assert len(server.requests) == 1
   assert sorted(path.name for path in cache.iterdir()) == ["vip-resnet50", "vip-resnet50.lock"]
 
@@ -255,7 +255,7 @@ def test_convert_weights_both_ways(tmp_path):
   done = convert(f"--checkpoint={tmp_path}/folder", f"--out={tmp_path}/again.pt")
   assert done.returncode == 0, done.stderr
   first, second = (vipjax.load(tmp_path / name).variables for name in ("model.pt", "again.pt"))
-  jax.tree.map(np.testing.assert_array_equal, first, second)
+  chex.assert_trees_all_equal(first, second)
   done = convert(f"--checkpoint={tmp_path}/nothing.pt", f"--out={tmp_path}/other")
   assert done.returncode == 1
   assert done.stderr.startswith("error: Expected") and done.stderr.count("\n") == 1

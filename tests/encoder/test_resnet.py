@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -168,10 +169,9 @@ def test_bfloat16_computes_near_float32_and_gives_float32():
 def test_fresh_weights_are_distributed_as_pytorchs():
   variables = init_variables(jax.random.key(0), ResNetConfig("resnet18", 16, 256))
   params = variables["params"]
-  shape = functools.partial(jax.tree.map, lambda leaf: (leaf.shape, leaf.dtype))
   module = ResNet(ResNetConfig("resnet18", 16, 256))
   wanted = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-  assert shape(variables) == shape(wanted)
+  chex.assert_trees_all_equal_shapes_and_dtypes(variables, wanted)
   for name, fan_out in (("layer4_1", 9 * 128), ("layer2_0", 9 * 32)):
     kernel = np.asarray(params[name]["conv2"]["kernel"])
     assert kernel.std() == pytest.approx(np.sqrt(2 / fan_out), rel=0.03)

@@ -6,6 +6,7 @@ import pickle
 import struct
 import zipfile
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_import_of_export_is_bitwise_the_same(name, tmp_path):
   value = init_value(jax.random.key(0), SMALL)
   export_official(value, tmp_path / name)
   variables = read_vip_checkpoint(tmp_path / name)
-  jax.tree.map(np.testing.assert_array_equal, variables, value.variables)
+  chex.assert_trees_all_equal(variables, value.variables)
   with pytest.raises(UserError, match="overwrite=True"):
     export_official(value, tmp_path / name)
 

@@ -2,6 +2,7 @@
 
 import collections
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def test_pytorch_loads_what_we_export(tmp_path):
   assert isinstance(state, collections.OrderedDict)
   assert state["module.convnet.bn1.num_batches_tracked"].item() == 0
   _, variables = from_state_dict({key: tensor.numpy() for key, tensor in state.items()})
-  jax.tree.map(np.testing.assert_array_equal, variables, value.variables)
+  chex.assert_trees_all_equal(variables, value.variables)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -33,7 +34,7 @@ def test_we_read_what_pytorch_saves(protocol, tmp_path):
   torch.save(payload, tmp_path / "model.pt", pickle_protocol=protocol)
   variables = read_vip_checkpoint(tmp_path / "model.pt")
   wanted = from_state_dict(seeded_state(SMALL))[1]
-  jax.tree.map(np.testing.assert_array_equal, variables, wanted)
+  chex.assert_trees_all_equal(variables, wanted)
 
 
 def test_batchnorm_and_its_gradient_are_pytorchs():

@@ -1,5 +1,6 @@
 """Embedding, distance and value."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_new_variables_give_new_embeddings(value):
 
 def test_a_new_encoder_needs_its_key_alone(value):
   again = init_value(jax.random.key(0), SMALL)
-  jax.tree.map(np.testing.assert_array_equal, again.variables, value.variables)
+  chex.assert_trees_all_equal(again.variables, value.variables)
   assert again.preprocessing == Preprocessing(256, 224)
 
 

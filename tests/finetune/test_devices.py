@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,8 +106,7 @@ def test_many_devices_give_the_numbers_of_one(loss, train_batch_norm, num_device
     for name in a:
       np.testing.assert_allclose(b[name], a[name], rtol=2e-3, atol=1e-5, err_msg=name)
   # Adam's moments, which are among them, hold the gradients.
-  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
-    np.testing.assert_allclose(b, a, rtol=2e-3, atol=5e-5)
+  chex.assert_trees_all_close(many, one, rtol=2e-3, atol=5e-5)
 
 
 def test_a_replica_that_has_drifted_ends_the_run():

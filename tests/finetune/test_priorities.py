@@ -2,13 +2,13 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import paper
-from tests.finetune.test_step import leaves_equal
 from vipjax import losses, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import (
@@ -130,7 +130,7 @@ def test_the_step_learns_where_it_is_wrong_and_resumes(value, videos, tmp_path):
     checkpoints.wait()
     restored = checkpoints.restore_latest(state)[1]
   resumed = step(step(restored, videos)[0], videos)[0]
-  assert leaves_equal((resumed.params, resumed.errors), (straight.params, straight.errors))
+  chex.assert_trees_all_equal((resumed.params, resumed.errors), (straight.params, straight.errors))
 
 
 def test_an_update_that_is_not_finite_leaves_the_priorities(value, videos):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,10 +45,9 @@ def step(value):
   return jax.jit(make_train_step(value, SETTINGS, num_task=3))
 
 
-def leaves_equal(a, b):
-  return all(
-    np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-  )
+def assert_differ(a, b):
+  with pytest.raises(AssertionError, match="differ in leaves"):
+    chex.assert_trees_all_equal(a, b)
 
 
 def test_a_batch_fed_by_the_host_is_the_one_that_the_device_draws(value, videos, step):
@@ -83,16 +83,16 @@ def test_step_changes_parameters_and_statistics_and_counts(value, videos, step):
   state = init_state(jax.random.key(1), value, SETTINGS)
   after, metrics = step(state, videos)
   assert int(after.step) == 1
-  assert not leaves_equal(after.params, state.params)
-  assert not leaves_equal(after.batch_stats, state.batch_stats)
+  assert_differ(after.params, state.params)
+  assert_differ(after.batch_stats, state.batch_stats)
   assert {"loss", "vip_loss", "tcc_loss", "gradient_norm"} <= set(metrics)
   assert all(np.isfinite(float(metric)) for metric in metrics.values())
 
 
 def test_same_key_same_step_and_another_key_another_step(value, videos, step):
   runs = [step(init_state(jax.random.key(k), value, SETTINGS), videos)[0] for k in (1, 1, 2)]
-  assert leaves_equal(runs[0].params, runs[1].params)
-  assert not leaves_equal(runs[0].params, runs[2].params)
+  chex.assert_trees_all_equal(runs[0].params, runs[1].params)
+  assert_differ(runs[0].params, runs[2].params)
 
 
 def test_frames_past_the_end_of_a_video_are_never_used(value, videos, step):
@@ -101,7 +101,7 @@ def test_frames_past_the_end_of_a_video_are_never_used(value, videos, step):
   state = init_state(jax.random.key(1), value, SETTINGS)
   clean, _ = step(state, videos)
   dirty, _ = step(state, VideoSet(jnp.asarray(garbage), videos.lengths))
-  assert leaves_equal(clean.params, dirty.params)
+  chex.assert_trees_all_equal(clean.params, dirty.params)
 
 
 def test_total_is_vip_and_norms_and_weighted_tcc(value, videos, step):
@@ -116,8 +116,8 @@ def test_frozen_batch_norm_keeps_statistics_and_no_tcc_has_no_tcc_metrics(value,
   settings = dataclasses.replace(SETTINGS, train_batch_norm=False, tcc=TccSettings(weight=0.0))
   state = init_state(jax.random.key(1), value, settings)
   after, metrics = jax.jit(make_train_step(value, settings, 3))(state, videos)
-  assert leaves_equal(after.batch_stats, state.batch_stats)
-  assert not leaves_equal(after.params, state.params)
+  chex.assert_trees_all_equal(after.batch_stats, state.batch_stats)
+  assert_differ(after.params, state.params)
   assert "tcc_loss" not in metrics
 
 
@@ -150,7 +150,7 @@ def test_background_videos_and_head_learning_rate_matter(value, videos):
 
   dark = with_background(jnp.zeros_like(videos.frames))
   same = with_background(videos.frames)
-  assert not leaves_equal(dark.params, same.params)
+  assert_differ(dark.params, same.params)
   moved = {
     name: max(
       np.abs(np.subtract(new, old)).max()
@@ -174,17 +174,12 @@ def test_an_update_that_is_not_finite_changes_nothing_and_counts(value, videos, 
     assert not np.isfinite(float(metrics["loss"]))
     assert int(metrics["skipped"]) == int(metrics["skipped_in_a_row"]) == count
     for name in ("params", "batch_stats", "opt_state"):
-      assert jax.tree.all(
-        jax.tree.map(
-          lambda a, b: np.array_equal(a, b, equal_nan=True),
-          getattr(after, name), getattr(broken, name),
-        )
-      )  # fmt: skip
+      chex.assert_trees_all_equal(getattr(after, name), getattr(broken, name))
     assert int(after.step) == count
     broken = after
   healthy, metrics = step(after._replace(params=state.params), videos)
   assert healthy.skipped.tolist() == [2, 0]
-  assert not leaves_equal(healthy.params, state.params)
+  assert_differ(healthy.params, state.params)
 
 
 def test_decay_ends_at_zero(value, videos):
@@ -194,7 +189,7 @@ def test_decay_ends_at_zero(value, videos):
   for _ in range(2):
     state, _ = step(state, videos)
   after, _ = step(state, videos)
-  assert leaves_equal(after.params, state.params)
+  chex.assert_trees_all_equal(after.params, state.params)
 
 
 def test_frames_that_do_not_divide_are_one_sentence(value):

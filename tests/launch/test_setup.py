@@ -45,7 +45,7 @@ class Clone:
   def __init__(self, folder: pathlib.Path):
     self.folder, self.root, self.bin = folder, folder / "a clone", folder / "bin"
     (self.root / "launch").mkdir(parents=True)
-    for name in ("setup.sh", "demo.sh", "test.sh"):
+    for name in ("setup.sh", "demo.sh", "test.sh", "constraints.txt"):
       shutil.copy(LAUNCH / name, self.root / "launch")
     (self.root / "setup.py").write_text("first")
     self.bin.mkdir()
@@ -76,8 +76,8 @@ def clone(tmp_path):
   return Clone(tmp_path)
 
 
-RUN = "-m pip install --quiet --editable ."
-TEST = "-m pip install --quiet --editable .[test]"
+RUN = "-m pip install --quiet --constraint launch/constraints.txt --editable ."
+TEST = f"{RUN}[test]"
 
 
 def test_the_demo_sets_up_once_and_runs_from_the_root(clone):
@@ -105,10 +105,11 @@ def test_the_tests_need_more_than_the_demo(clone):
   assert clone.log() == []
 
 
-def test_a_changed_setup_is_installed_again(clone):
+@pytest.mark.parametrize("changed", ["setup.py", "launch/constraints.txt"])
+def test_a_changed_setup_is_installed_again(clone, changed):
   clone.run("demo.sh")
   clone.log()
-  (clone.root / "setup.py").write_text("second")
+  (clone.root / changed).write_text("second")
   clone.run("demo.sh")
   assert clone.log() == [RUN]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,10 +94,7 @@ def test_an_update_that_is_not_finite_changes_nothing_and_counts():
     assert np.isnan(float(metrics["critic_loss"]))
     assert after.skipped.tolist() == [count, count] and int(after.step) == count
   unchanged = after._replace(step=agent.step, skipped=agent.skipped)
-  for a, b in zip(jax.tree.leaves(unchanged), jax.tree.leaves(agent), strict=True):
-    np.testing.assert_array_equal(
-      *(jax.random.key_data(x) if x.dtype == agent.key.dtype else x for x in (a, b))
-    )
+  chex.assert_trees_all_equal(unchanged, agent)
   after, _ = update(after, good)
   assert after.skipped.tolist() == [2, 0]
   assert float(after.log_temperature) != float(agent.log_temperature)
@@ -141,8 +139,7 @@ def test_many_updates_equal_single_ones(count):
   single = agent
   for _ in range(count):
     single, _ = one(single, memory)
-  for a, b in zip(jax.tree.leaves(many.actor), jax.tree.leaves(single.actor), strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-5)
+  chex.assert_trees_all_close(many.actor, single.actor, atol=1e-5)
 
 
 def test_it_solves_a_bandit():

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -48,8 +49,7 @@ def updated(num_devices):
 def test_updates_on_many_devices_are_those_of_one(num_devices):
   one, many = updated(1), updated(num_devices)
   assert int(many[0].step) == 6
-  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
-    np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
+  chex.assert_trees_all_close(many, one, rtol=1e-3, atol=1e-5)
 
 
 def test_a_batch_that_does_not_divide_is_one_sentence():

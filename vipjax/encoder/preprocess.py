@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,6 +76,7 @@ def normalize_levels(levels: jax.Array) -> jax.Array:
   """Colours 0..255 [..., 3] (any dtype) -> float32, / 255, minus ImageNet's mean, / deviation."""
   mean = 255 * jnp.asarray(IMAGENET_MEAN, jnp.float32)
   std = 255 * jnp.asarray(IMAGENET_STD, jnp.float32)
+  chex.assert_axis_dimension(levels, -1, 3)
   levels = jnp.asarray(levels, jnp.float32)
   axes = (1,) * (levels.ndim - 1) + (3,)
   return (levels - mean.reshape(axes)) / std.reshape(axes)
@@ -178,6 +180,7 @@ def device_resize(frames: jax.Array, size: int, rounding: bool = False) -> jax.A
     float32 [..., h, w, 3] in 0..255. Without rounding it equals
     `jax.image.resize(..., "linear", antialias=True)` up to float32 error.
   """
+  chex.assert_shape(frames, (..., None, None, 3))
   height, width = frames.shape[-3:-1]
   new_height, new_width = resized_shape(height, width, size)
   if (new_height, new_width) == (height, width):
@@ -269,6 +272,7 @@ def random_resized_crop(
     return _resample(clip, rows, columns, rounding=False)
 
   keys = key if key.ndim else jax.random.split(key, frames.shape[0])
+  chex.assert_shape(keys, frames.shape[:1])
   return jax.vmap(crop)(keys, frames)
 
 

@@ -63,7 +63,8 @@ def grad_cam(
 
 def fine_stage(value: ValueFunction, cells: int = 7) -> int:
   """The last stage whose maps have at least `cells` a side (7: those of 224 pixels); else 1."""
-  frames = jax.ShapeDtypeStruct((1, value.preprocessing.crop, value.preprocessing.crop, 3), float)
+  crop = value.preprocessing.crop
+  frames = jax.ShapeDtypeStruct((1, crop, crop, 3), jnp.float32)
   module = value.module()
   for stage in range(STAGES, 1, -1):
     shape = jax.eval_shape(

@@ -17,6 +17,7 @@ cores, with gradients, D = 1024): 2 to 12 times as fast in a quarter to a sixtie
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -203,6 +204,8 @@ def _all_pairs_logits(points, bias):
 
 def _losses(loss, logits, positions, starts, variance_weight, huber_delta, label_smoothing):
   """Loss [K] and error of the position [K] of each cycle, from logits and positions [K, N]."""
+  chex.assert_equal_shape([logits, positions])
+  chex.assert_shape(logits, (*starts.shape, None))
   frames = logits.shape[-1]
   log_probabilities = jax.nn.log_softmax(logits)
   probabilities = jnp.exp(log_probabilities)

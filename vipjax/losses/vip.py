@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +109,7 @@ def vip_errors(embeddings: jax.Array, rewards: jax.Array, discount: float = 0.98
   Returns:
     Floats [B], >= 0.
   """
+  chex.assert_shape(embeddings, (*rewards.shape, 4, None))
   _, goal, current, following = (jax.lax.stop_gradient(embeddings[:, i]) for i in range(4))
   return jnp.abs(rewards - discount * norm(following - goal) + norm(current - goal))
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -112,6 +113,7 @@ def sample_action(
   With several devices the mean is this device's share [N / num_devices, A]; the noise is its share
   of what one device would draw for all N.
   """
+  chex.assert_equal_shape([mean, log_std])
   shape = (mean.shape[0] * num_devices, *mean.shape[1:]) if num_devices > 1 else mean.shape
   noise = parallel.shard(jax.random.normal(key, shape), num_devices)
   raw = mean + jnp.exp(log_std) * noise
@@ -157,6 +159,9 @@ def make_update(
     next_value = next_q - temperature * log_prob
     target = batch.reward + settings.discount * batch.discount * next_value
     q = critics(params, batch.observation, batch.action)
+    # [B] and [2, B] alone: a reward [B, 1] would be broadcast.
+    chex.assert_rank(target, 1)
+    chex.assert_shape(q, (2, *target.shape))
     loss = jnp.mean(jnp.sum(jnp.square(q - jax.lax.stop_gradient(target)[None]), axis=0))
     means = parallel.mean({"critic_loss": loss, "q": jnp.mean(q)}, num_devices)
     return loss, {**means, "q_max": parallel.greatest(jnp.max(q), num_devices)}

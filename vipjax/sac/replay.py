@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -57,9 +58,12 @@ def add(replay: Replay, batch: Transition) -> Replay:
       f"{capacity}; raise it."
     )
   rows = (replay.position + jnp.arange(count)) % capacity
-  transitions = jax.tree.map(
-    lambda kept, new: kept.at[rows].set(new.astype(kept.dtype)), replay.transitions, batch
-  )
+
+  def put(kept, new):
+    chex.assert_shape(new, (count, *kept.shape[1:]))  # others would be broadcast
+    return kept.at[rows].set(new.astype(kept.dtype))
+
+  transitions = jax.tree.map(put, replay.transitions, batch)
   return Replay(
     transitions,
     (replay.position + count) % capacity,
