@@ -17,8 +17,8 @@ REQUIREMENTS = [
   "grain>=0.2.10",
   # Older ones lack a render mode that metaworld asks for.
   "gymnasium>=1.2",
-  # tensorflow-datasets imports it without declaring it.
-  "importlib_resources>=5",
+  # tensorflow-datasets imports it without declaring it; older ones use what Python deprecates.
+  "importlib_resources>=6",
   # Several hosts: heartbeat_timeout_seconds, and jax_enable_preemption_service.
   "jax>=0.8.2",
   # Older ones use what pyparsing deprecates.
@@ -43,7 +43,7 @@ REQUIREMENTS = [
   "pyarrow>=18",
   "safetensors>=0.4.3",
   "tensorboardX>=2.6.2.2",
-  # Older ones ask protobuf for what it has not any more, and import typing.io.
+  # Older ones ask protobuf for what it has not any more.
   "tensorflow-datasets>=4.9.10",
   "tqdm>=4.66",
   "trimesh>=4.4",

@@ -76,7 +76,7 @@ def test_it_gets_scalars_pictures_and_films(package, tmp_path):
   assert package.axes == {"policy/*": "policy/step"}
   (options,) = package.started
   assert (options["project"], options["name"]) == ("windows", tmp_path.name)
-  assert options["config"] == {"seed": 3} and options["dir"] == tmp_path
+  assert options["config"] == {"seed": 3} and options["dir"] == str(tmp_path)
 
 
 def test_a_run_folder_is_one_run(package, tmp_path):

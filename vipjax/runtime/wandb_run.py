@@ -60,7 +60,7 @@ def open_stage(workdir: pathlib.Path, stage: str) -> Stage | None:
         id=identity,
         resume="allow",
         name=workdir.name,
-        dir=workdir,
+        dir=str(workdir),
         config=run_folder.read_json(config) if config.is_file() else {},
       )
     except wandb.Error as error:
