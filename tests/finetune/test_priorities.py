@@ -54,6 +54,22 @@ def test_updates_by_hand():
   np.testing.assert_allclose(again, [[3.0, 4.0], [7.0, -1.0]])
 
 
+def test_updates_do_not_depend_on_the_order_of_a_scatter():
+  rng = np.random.default_rng(0)
+  errors = rng.uniform(0, 2, (3, 4)).astype(np.float32)
+  cells, found = rng.integers(0, 9, 40).astype(np.int32), rng.uniform(0, 5, 40).astype(np.float32)
+  wanted = errors.copy().reshape(-1)
+  for cell in set(cells.tolist()):
+    wanted[cell] = 0.75 * wanted[cell] + 0.25 * found[cells == cell].mean()
+  after = priorities.update(jnp.asarray(errors), cells, found, 0.75)
+  np.testing.assert_allclose(after.reshape(-1), wanted, rtol=1e-5)
+  # Each place is written once, and nothing is added where it lies.
+  program = jax.make_jaxpr(priorities.update, static_argnums=3)(errors, cells, found, 0.75)
+  scatters = [each for each in program.eqns if each.primitive.name.startswith("scatter")]
+  assert [each.primitive.name for each in scatters] == ["scatter"]
+  assert scatters[0].params["unique_indices"]
+
+
 def test_draws_follow_the_probabilities_and_weights_undo_them():
   errors = jnp.array([[1.0, 4.0], [9.0, -1.0]])
   videos, positions, cells, weights = priorities.draw(jax.random.key(0), errors, SAMPLER, 4000)

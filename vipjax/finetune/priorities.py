@@ -82,9 +82,13 @@ def update(errors: jax.Array, cells: jax.Array, found: jax.Array, momentum: floa
   Returns:
     float32 [V, bins].
   """
-  before = errors.reshape(-1)
-  zeros = jnp.zeros_like(before)
-  counts = zeros.at[cells].add(1.0)
-  mean = zeros.at[cells].add(found.astype(before.dtype)) / jnp.maximum(counts, 1.0)
-  blended = jnp.where(before < 0, mean, momentum * before + (1.0 - momentum) * mean)
-  return jnp.where(counts > 0, blended, before).reshape(errors.shape)
+  before, rows = errors.reshape(-1), jnp.arange(len(cells))
+  # Each clip sums those of its bin, and the first of them writes: scatter-add, in whose order a GPU
+  # has a choice, would let replicas differ.
+  same = cells[:, None] == cells[None, :]
+  mean = jnp.sum(jnp.where(same, found.astype(before.dtype), 0.0), axis=1) / jnp.sum(same, axis=1)
+  known = before[cells]
+  blended = jnp.where(known < 0, mean, momentum * known + (1.0 - momentum) * mean)
+  places = jnp.where(jnp.argmax(same, axis=1) == rows, cells, before.size + rows)
+  after = before.at[places].set(blended, mode="drop", unique_indices=True)
+  return after.reshape(errors.shape)
