@@ -266,17 +266,11 @@ def steps_per_dispatch() -> int:
 
 
 def step_devices(frames: int) -> list[jax.Device]:
-  """The devices that share a batch of so many frames: all of them, of all processes.
+  """The devices that share a batch of so many frames: as many as divide, of all processes.
 
-  A CPU's devices are its cores, which the launcher makes so; there we take as many as divide.
+  Where none divide, all: the step says which numbers of frames would.
   """
-  devices, processes = jax.devices(), jax.process_count()
-  if devices[0].platform != "cpu":
-    return devices
-  most = jax.local_device_count()
-  # Where none divide, all: the step says which numbers of frames would.
-  each = max((n for n in range(1, most + 1) if frames % (n * processes) == 0), default=most)
-  return [device for p in range(processes) for device in jax.local_devices(p)[:each]]
+  return parallel.dividing(jax.devices(), frames, "frames of a batch (4 per clip and TCC's)")
 
 
 def _check_fed(videos: list[Video], config: ml_collections.ConfigDict) -> None:

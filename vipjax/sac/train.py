@@ -91,7 +91,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     require_at_least(f"config.policy.{name}", policy[name], 1)
   require_shared_memory(config)
   value = encoder.load(workdir)
-  devices = policy_devices()
+  devices = policy_devices(policy.batch_size)
   videos = load_videos(config, workdir)
   reward, channels, size = make_reward(config, value, videos, devices)
   record_goals(workdir / "policy", value, channel_goals(config, videos), config.reward.goals)
@@ -162,13 +162,15 @@ class _Learnt(NamedTuple):
   seconds_here: float
 
 
-def policy_devices() -> list[jax.Device]:
-  """The devices that share the reward's embedding and the updates: all accelerators.
+def policy_devices(batch_size: int) -> list[jax.Device]:
+  """The devices that share the reward's embedding and the updates: as many accelerators as divide.
 
   Of a CPU, whose devices are its cores, one: the environments' workers use the others.
   """
   devices = jax.local_devices()
-  return devices[:1] if on_cpu() else devices
+  if on_cpu():
+    return devices[:1]
+  return parallel.dividing(devices, batch_size, "transitions of config.policy.batch_size")
 
 
 def _learn(
