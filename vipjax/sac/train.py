@@ -26,7 +26,7 @@ from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
-from vipjax.sac.agent import SacSettings, init_agent, make_policy
+from vipjax.sac.agent import SacSettings, compile_policy, init_agent
 from vipjax.sac.goals import channel_goals, make_reward, policy_views, record_goals
 from vipjax.sac.online import filmed
 from vipjax.sac.options import (
@@ -301,7 +301,7 @@ def _film(config, actor: Any, sac: SacSettings, size: int) -> Video:
   """One episode of the policy, with the robot, from the same start at every call."""
   name, view = next(iter(policy_views(config).items()))
   with RobotEnv(**agent_options(config), size=size) as env:
-    policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
+    policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
     key = jax.random.key(0)
     (video,) = record_episode(
       env, {name: view}, episode_seed(Stream.FINAL, config.seed), robot_free=False, hold=20,
