@@ -44,15 +44,23 @@ def probabilities(errors: jax.Array, sampler: Sampler) -> jax.Array:
   return (1.0 - sampler.floor) * share + sampler.floor / errors.size
 
 
+def annealed(sampler: Sampler, steps: int, done: jax.Array) -> jax.Array:
+  """beta after so many updates, float32: on a line to final_beta after `steps` of them (section
+  3.4), where it stays; with 0 steps it stays where it is."""
+  share = jnp.minimum(done / steps, 1.0) if steps else 0.0
+  return jnp.float32(sampler.beta) + (sampler.final_beta - sampler.beta) * share
+
+
 def draw(
-  key: jax.Array, errors: jax.Array, sampler: Sampler, count: int
+  key: jax.Array, errors: jax.Array, sampler: Sampler, beta: jax.Array | float, count: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
   """Draws where clips start, and how much each must count to make up for being drawn so often.
 
   Args:
     key: a random key, used up.
     errors: float32 [V, bins].
-    sampler: gives alpha, beta, floor.
+    sampler: gives alpha and floor.
+    beta: of `annealed`, 0 to 1.
     count: B clips.
 
   Returns:
@@ -66,7 +74,7 @@ def draw(
   cells = jax.random.categorical(bin_key, jnp.log(likely), shape=(count,)).astype(jnp.int32)
   videos, bins = jnp.divmod(cells, errors.shape[1])
   positions = (bins + jax.random.uniform(place_key, (count,), jnp.float32)) / errors.shape[1]
-  weights = (errors.size * likely[cells]) ** -sampler.beta
+  weights = (errors.size * likely[cells]) ** -beta
   return videos, jnp.minimum(positions, 1.0 - 1e-7), cells, weights / jnp.mean(weights)
 
 
