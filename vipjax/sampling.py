@@ -35,7 +35,8 @@ class Sampler:
     rate: of "exponential": the density at position x is proportional to exp(rate * x).
     a: of "beta": the density at x is proportional to x^(a - 1) (1 - x)^(b - 1).
     b: of "beta".
-    bins, alpha, beta, final_beta, floor, momentum: of "prioritised", see `vipjax.finetune.priorities`.
+    bins, alpha, beta, final_beta, floor, momentum: of "prioritised", see
+      `vipjax.finetune.priorities`.
   """
 
   kind: str
