@@ -178,7 +178,7 @@ def dividing(devices: Sequence[jax.Device], count: int, what: str) -> list[jax.D
   each = max((n for n in range(1, most + 1) if count % (n * processes) == 0), default=most)
   if each < most and devices[0].platform != "cpu":
     logging.warning(
-      "%d of %d devices are used, because the %d %s divide among no more of them: change their "
+      "%d of %d devices are used, because the %d %s divide among no more: change that "
       "number to use all.", each * processes, len(devices), count, what,
     )  # fmt: skip
   return [device for i, device in enumerate(devices) if owners[:i].count(owners[i]) < each]
