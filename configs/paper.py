@@ -108,6 +108,8 @@ def get_config() -> ConfigDict:
   config.finetune.sampler.bins = 16  # parts of each video that have a priority each
   config.finetune.sampler.alpha = 0.6  # 0: priorities do not matter; the paper's, like beta
   config.finetune.sampler.beta = 0.4  # 1: weights in the loss make up for them wholly
+  # Where beta is after the last step, risen on a line; the same as beta: it stays (the paper: 1).
+  config.finetune.sampler.final_beta = 1.0
   config.finetune.sampler.floor = 0.1  # share of draws that heed no priority
   config.finetune.sampler.momentum = 0.9  # of the running mean of a part's errors
   config.finetune.tcc = ConfigDict()

@@ -35,7 +35,8 @@ class Sampler:
     rate: of "exponential": the density at position x is proportional to exp(rate * x).
     a: of "beta": the density at x is proportional to x^(a - 1) (1 - x)^(b - 1).
     b: of "beta".
-    bins, alpha, beta, floor, momentum: of "prioritised", see `vipjax.finetune.priorities`.
+    bins, alpha, beta, final_beta, floor, momentum: of "prioritised", see
+      `vipjax.finetune.priorities`.
   """
 
   kind: str
@@ -45,6 +46,7 @@ class Sampler:
   bins: int = 16
   alpha: float = 0.6
   beta: float = 0.4
+  final_beta: float = 1.0
   floor: float = 0.1
   momentum: float = 0.9
 
@@ -58,9 +60,9 @@ def make_sampler(name: str, **values: float) -> Sampler:
       clips where the value has been most wrong; other frames uniformly).
     **values: attributes of `Sampler`: rate (the published experiment has 5), a and b, each > 0;
       bins >= 1, the parts of each video that have a priority each; alpha, from 0, priorities do
-      not matter, to 1; beta, from 0, to 1, importance weights make up for them wholly; floor,
-      above 0 and at most 1, the share of draws that heed no priority; momentum, from 0 to less
-      than 1, of the running mean of errors.
+      not matter, to 1; beta, from 0, to 1, importance weights make up for them wholly, at the
+      beginning of training and final_beta at its end; floor, above 0 and at most 1, the share of
+      draws that heed no priority; momentum, from 0 to less than 1, of the running mean of errors.
 
   Raises:
     UserError: an unknown name, or a value out of its range.
@@ -76,6 +78,7 @@ def make_sampler(name: str, **values: float) -> Sampler:
     ("bins", isinstance(made.bins, int) and made.bins >= 1, "a whole number, >= 1"),
     ("alpha", 0 <= made.alpha <= 1, "0 to 1"),
     ("beta", 0 <= made.beta <= 1, "0 to 1"),
+    ("final_beta", 0 <= made.final_beta <= 1, "0 to 1"),
     ("floor", 0 < made.floor <= 1, "above 0, at most 1"),
     ("momentum", 0 <= made.momentum < 1, "0 to less than 1"),
   ):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from typing import NamedTuple
 
 import chex
 import jax
@@ -107,6 +108,32 @@ def test_many_devices_give_the_numbers_of_one(loss, train_batch_norm, num_device
       np.testing.assert_allclose(b[name], a[name], rtol=2e-3, atol=1e-5, err_msg=name)
   # Adam's moments, which are among them, hold the gradients.
   chex.assert_trees_all_close(many, one, rtol=2e-3, atol=5e-5)
+
+
+class Accelerator(NamedTuple):
+  process_index: int
+  index: int
+  platform: str = "gpu"
+
+
+@pytest.mark.parametrize(
+  ("frames", "processes", "each", "used"),
+  [(80, 1, 3, 2), (80, 1, 6, 5), (80, 1, 7, 5), (80, 1, 8, 8), (80, 2, 3, 2), (81, 2, 3, 3)],
+)
+def test_as_many_devices_as_divide_share_the_frames(frames, processes, each, used, caplog):
+  found = [Accelerator(p, i) for p in range(processes) for i in range(each)]
+  shared = parallel.dividing(found, frames, "frames")
+  assert shared == [device for device in found if device.index < used]
+  words = [record.getMessage() for record in caplog.records]
+  if used == each:
+    assert not words
+  else:
+    (said,) = words
+    assert said.startswith(f"{used * processes} of {each * processes} devices are used, because")
+  # A CPU's devices are its cores: nobody has asked for them all.
+  caplog.clear()
+  cores = [device._replace(platform="cpu") for device in found]
+  assert len(parallel.dividing(cores, frames, "frames")) == len(shared) and not caplog.records
 
 
 def test_a_replica_that_has_drifted_ends_the_run():

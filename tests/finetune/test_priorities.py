@@ -26,7 +26,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.types import VideoSet
 
 SAMPLER = sampling.make_sampler(
-  "prioritised", bins=2, alpha=0.5, beta=1.0, floor=0.2, momentum=0.75
+  "prioritised", bins=2, alpha=0.5, beta=0.5, floor=0.2, momentum=0.75
 )
 SETTINGS = Settings(batch_size=4, sampler=SAMPLER, then_resize=0, tcc=TccSettings(weight=0.0))
 
@@ -54,9 +54,25 @@ def test_updates_by_hand():
   np.testing.assert_allclose(again, [[3.0, 4.0], [7.0, -1.0]])
 
 
+def test_updates_do_not_depend_on_the_order_of_a_scatter():
+  rng = np.random.default_rng(0)
+  errors = rng.uniform(0, 2, (3, 4)).astype(np.float32)
+  cells, found = rng.integers(0, 9, 40).astype(np.int32), rng.uniform(0, 5, 40).astype(np.float32)
+  wanted = errors.copy().reshape(-1)
+  for cell in set(cells.tolist()):
+    wanted[cell] = 0.75 * wanted[cell] + 0.25 * found[cells == cell].mean()
+  after = priorities.update(jnp.asarray(errors), cells, found, 0.75)
+  np.testing.assert_allclose(after.reshape(-1), wanted, rtol=1e-5)
+  # Each place is written once, and nothing is added where it lies.
+  program = jax.make_jaxpr(priorities.update, static_argnums=3)(errors, cells, found, 0.75)
+  scatters = [each for each in program.eqns if each.primitive.name.startswith("scatter")]
+  assert [each.primitive.name for each in scatters] == ["scatter"]
+  assert scatters[0].params["unique_indices"]
+
+
 def test_draws_follow_the_probabilities_and_weights_undo_them():
   errors = jnp.array([[1.0, 4.0], [9.0, -1.0]])
-  videos, positions, cells, weights = priorities.draw(jax.random.key(0), errors, SAMPLER, 4000)
+  videos, positions, cells, weights = priorities.draw(jax.random.key(0), errors, SAMPLER, 1.0, 4000)
   likely = np.asarray(priorities.probabilities(errors, SAMPLER)).reshape(-1)
   np.testing.assert_allclose(np.bincount(cells, minlength=4) / 4000, likely, atol=0.025)
   np.testing.assert_array_equal(2 * videos + (np.asarray(positions) >= 0.5), cells)
@@ -67,8 +83,35 @@ def test_draws_follow_the_probabilities_and_weights_undo_them():
   # So a weighted mean over draws is that over all bins alike.
   number = np.array([1.0, 2.0, 3.0, 6.0])[cells]
   assert np.average(number, weights=weights) == pytest.approx(3.0, abs=0.15)
-  none = dataclasses.replace(SAMPLER, beta=0.0)
-  np.testing.assert_allclose(priorities.draw(jax.random.key(0), errors, none, 5)[3], np.ones(5))
+  # What beta is changes the weights alone; 0: none.
+  *drawn, cells, none = priorities.draw(jax.random.key(0), errors, SAMPLER, 0.0, 4000)
+  np.testing.assert_array_equal(drawn, (videos, positions))
+  np.testing.assert_allclose(none, np.ones(4000))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_beta_rises_on_a_line_by_hand(jit):
+  compute = jax.jit(priorities.annealed, static_argnums=1) if jit else priorities.annealed
+  sampler = sampling.make_sampler("prioritised")
+  # From the paper's .4 to its 1.
+  rising = [float(compute(sampler, 200, jnp.int32(done))) for done in (0, 50, 100, 200, 999)]
+  np.testing.assert_allclose(rising, [0.4, 0.55, 0.7, 1.0, 1.0], rtol=1e-6)
+  falling = dataclasses.replace(sampler, beta=1.0, final_beta=0.5)
+  assert float(compute(falling, 2, jnp.int32(1))) == 0.75
+  # Without an end in sight it stays; likewise where it is to end as it begins.
+  assert float(compute(sampler, 0, jnp.int32(50))) == pytest.approx(0.4)
+  still = dataclasses.replace(sampler, final_beta=0.4)
+  assert float(compute(still, 200, jnp.int32(150))) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("done", "beta"), [(0, 0.5), (2, 0.75), (4, 1.0)])
+def test_the_weights_of_a_step_are_those_of_its_beta(done, beta):
+  settings = dataclasses.replace(SETTINGS, anneal_steps=4, batch_size=64)
+  errors, lengths = jnp.array([[1.0, 4.0], [9.0, -1.0]]), jnp.array([9, 6], jnp.int32)
+  batch = jax.jit(make_draw(settings, 2, 9))(jax.random.key(3), jnp.int32(done), lengths, errors)
+  likely = 0.8 * np.array([1, 2, 3, 3]) / 9 + 0.2 / 4
+  weights = (4 * likely[np.asarray(batch.cells)]) ** -beta
+  np.testing.assert_allclose(batch.weights, weights / weights.mean(), rtol=1e-5)
 
 
 def test_errors_are_those_of_temporal_differences():
@@ -111,9 +154,10 @@ def videos():
 
 
 def test_the_step_learns_where_it_is_wrong_and_resumes(value, videos, tmp_path):
-  step = jax.jit(make_train_step(value, SETTINGS, num_task=2))
-  state = init_state(jax.random.key(1), value, SETTINGS, num_task=2)
-  batch = make_draw(SETTINGS, 2, 9)(state.key, state.step, videos.lengths, state.errors)
+  settings = dataclasses.replace(SETTINGS, anneal_steps=3)
+  step = jax.jit(make_train_step(value, settings, num_task=2))
+  state = init_state(jax.random.key(1), value, settings, num_task=2)
+  batch = make_draw(settings, 2, 9)(state.key, state.step, videos.lengths, state.errors)
   first, _ = step(state, videos)
   drawn = np.zeros(4, bool)
   drawn[np.asarray(batch.cells)] = True
@@ -161,6 +205,7 @@ def test_two_devices_give_the_numbers_of_one(value, videos):
     ({"bins": 0}, "bins: a whole number, >= 1; got 0"),
     ({"alpha": 1.5}, "alpha: 0 to 1; got 1.5"),
     ({"beta": float("nan")}, "beta: 0 to 1; got nan"),
+    ({"final_beta": 1.5}, "final_beta: 0 to 1; got 1.5"),
     ({"floor": 0.0}, "floor: above 0, at most 1; got 0"),
     ({"momentum": 1.0}, "momentum: 0 to less than 1; got 1"),
   ],
@@ -173,7 +218,9 @@ def test_bad_values_are_one_sentence(change, words):
 def test_the_config_declares_it():
   config = paper.get_config().finetune
   config.sampler.name = "prioritised"
-  assert make_settings(config).sampler == sampling.make_sampler("prioritised")
+  settings = make_settings(config)
+  assert settings.sampler == sampling.make_sampler("prioritised")
+  assert settings.anneal_steps == config.steps
   config.loss = "triplet"
   with pytest.raises(UserError, match="loss 'vip' with the sampler 'prioritised'"):
     make_settings(config)

@@ -79,6 +79,18 @@ def test_the_host_feeds_on_when_the_step_has_donated_the_key(videos):
   np.testing.assert_array_equal(fed[0].pixels, first.pixels)
 
 
+def test_the_host_feeds_where_jax_may_not_use_its_cpu(videos, monkeypatch):
+  clips = [Video(np.asarray(clip[:n])) for clip, n in zip(*videos, strict=True)]
+  wanted = next(feed(jax.random.key(1), clips, SETTINGS, 3, first=0, steps=1))
+
+  def local_devices(process_index=None, backend=None):
+    raise RuntimeError(f"Unknown backend {backend}")  # as with JAX_PLATFORMS=cuda
+
+  monkeypatch.setattr(jax, "local_devices", local_devices)
+  fed = next(feed(jax.random.key(1), clips, SETTINGS, 3, first=0, steps=1))
+  np.testing.assert_array_equal(fed.pixels, wanted.pixels)
+
+
 def test_step_changes_parameters_and_statistics_and_counts(value, videos, step):
   state = init_state(jax.random.key(1), value, SETTINGS)
   after, metrics = step(state, videos)

@@ -16,6 +16,7 @@ from vipjax.envs import Step
 from vipjax.reward import RewardSettings
 from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, evaluate_policy, init_agent, train_policy
+from vipjax.sac import agent as agent_lib
 from vipjax.sac import train as train_lib
 from vipjax.videos import read_videos
 from vipjax.videos.record import record
@@ -238,6 +239,26 @@ def test_an_episode_that_diverged_ends_there():
   assert result["final_success"] == pytest.approx(1 / 3)
   assert result["steps_to_success"] == 3
   assert result["return"] == pytest.approx(2 * (2.0 - 1.0) * 2 / 3)
+
+
+def test_evaluations_trace_the_policy_once(monkeypatch):
+  traced, make_policy = [], agent_lib.make_policy
+
+  def counted(*arguments):
+    policy = make_policy(*arguments)
+    return lambda *inputs: traced.append(arguments) or policy(*inputs)
+
+  monkeypatch.setattr(agent_lib, "make_policy", counted)
+  sac = SacSettings(hidden=(4, 3))  # no other test's
+  results = [
+    evaluate_policy(
+      DivergingEnv(), SteadyReward(), init_agent(jax.random.key(i), 5, 2, sac).actor,
+      dataclasses.replace(sac), 3, seed=0,
+    )
+    for i in range(2)
+  ]  # fmt: skip
+  assert results[0] == results[1]
+  assert traced == [(2, sac, True)]
 
 
 def test_no_encoder_yet_is_one_sentence(tmp_path, prepared):

@@ -64,6 +64,7 @@ def sample_batch(
   videos_per_cycle: int,
   last_goal: float = 0.0,
   errors: jax.Array | None = None,
+  beta: jax.Array | float = 0.0,
 ) -> Batch:
   """Draws a batch; jittable. It needs the lengths of the videos and none of their frames.
 
@@ -81,10 +82,11 @@ def sample_batch(
     videos_per_cycle: T.
     last_goal: share of the task's clips whose goal is the last frame of their video.
     errors: float32 [V, bins] of the prioritised sampler; it needs them, others do not.
+    beta: of the prioritised sampler, at this step.
   """
   keys = jax.random.split(key, 6)
   clips, weights, cells = _clips(
-    keys[0], lengths[:num_task], 0, batch_size, sampler, last_goal, errors
+    keys[0], lengths[:num_task], 0, batch_size, sampler, last_goal, errors, beta
   )
   if background_clips:
     more, *_ = _clips(keys[1], lengths[num_task:], num_task, background_clips, _UNIFORM)
@@ -113,14 +115,16 @@ def sample_batch(
   return Batch(frames, permutations, indices, cycles, starts, weights, cells)
 
 
-def _clips(key, lengths, offset: int, count: int, sampler, last_goal: float = 0.0, errors=None):
+def _clips(
+  key, lengths, offset: int, count: int, sampler, last_goal: float = 0.0, errors=None, beta=0.0
+):
   """Frames of clips; and their weights and cells, None but with the prioritised sampler."""
   video_key, index_key, crop_key = jax.random.split(key, 3)
   positions = weights = cells = None
   if errors is None:
     video = sampling.sample_videos(video_key, lengths.shape[0], count)
   else:
-    video, positions, cells, weights = priorities.draw(video_key, errors, sampler, count)
+    video, positions, cells, weights = priorities.draw(video_key, errors, sampler, beta, count)
   indices = sampling.clip_indices(index_key, sampler, lengths[video], last_goal, positions)
   frames = Frames(
     jnp.repeat(video + offset, 4),

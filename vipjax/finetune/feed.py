@@ -80,9 +80,10 @@ def describe_batches(
 def _draw_on_host(
   key: jax.Array, videos: Sequence[Video], settings: Settings, num_task: int
 ) -> tuple[Callable[[int], Batch], np.ndarray]:
-  """Draws the batch of a number of updates done on the CPU; and the videos' lengths, int32 [N]."""
+  """Draws the batch of a number of updates done, on the CPU where JAX may use it; and the videos'
+  lengths, int32 [N]."""
   lengths = np.array([len(video.frames) for video in videos], np.int32)
-  host = jax.local_devices(backend="cpu")[0]
+  host = _host()
   draw = jax.jit(make_draw(settings, num_task, int(lengths.max())))
   # A copy: the training step donates the state that holds this key.
   data = np.array(jax.random.key_data(key))
@@ -94,3 +95,11 @@ def _draw_on_host(
       return draw(key, np.int32(done), lengths)
 
   return draw_step, lengths
+
+
+def _host() -> jax.Device | None:
+  """The CPU; None, JAX's own choice, where JAX_PLATFORMS leaves it out."""
+  try:
+    return jax.local_devices(backend="cpu")[0]
+  except RuntimeError:
+    return None

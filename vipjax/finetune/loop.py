@@ -90,7 +90,7 @@ def run_steps(
       progress.update(count, loss=rows["loss"][-1])
       last = done == config.steps
       due = done // config.checkpoint_every > before // config.checkpoint_every
-      stop = preemption.requested()
+      stop = preemption.requested(now=due or last)
       if due or last or stop:
         write()
         check_replicas(state, done)

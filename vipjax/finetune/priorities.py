@@ -44,15 +44,23 @@ def probabilities(errors: jax.Array, sampler: Sampler) -> jax.Array:
   return (1.0 - sampler.floor) * share + sampler.floor / errors.size
 
 
+def annealed(sampler: Sampler, steps: int, done: jax.Array) -> jax.Array:
+  """beta after so many updates, float32: on a line to final_beta after `steps` of them (section
+  3.4), where it stays; with 0 steps it stays where it is."""
+  share = jnp.minimum(done / steps, 1.0) if steps else 0.0
+  return jnp.float32(sampler.beta) + (sampler.final_beta - sampler.beta) * share
+
+
 def draw(
-  key: jax.Array, errors: jax.Array, sampler: Sampler, count: int
+  key: jax.Array, errors: jax.Array, sampler: Sampler, beta: jax.Array | float, count: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
   """Draws where clips start, and how much each must count to make up for being drawn so often.
 
   Args:
     key: a random key, used up.
     errors: float32 [V, bins].
-    sampler: gives alpha, beta, floor.
+    sampler: gives alpha and floor.
+    beta: of `annealed`, 0 to 1.
     count: B clips.
 
   Returns:
@@ -66,7 +74,7 @@ def draw(
   cells = jax.random.categorical(bin_key, jnp.log(likely), shape=(count,)).astype(jnp.int32)
   videos, bins = jnp.divmod(cells, errors.shape[1])
   positions = (bins + jax.random.uniform(place_key, (count,), jnp.float32)) / errors.shape[1]
-  weights = (errors.size * likely[cells]) ** -sampler.beta
+  weights = (errors.size * likely[cells]) ** -beta
   return videos, jnp.minimum(positions, 1.0 - 1e-7), cells, weights / jnp.mean(weights)
 
 
@@ -82,9 +90,13 @@ def update(errors: jax.Array, cells: jax.Array, found: jax.Array, momentum: floa
   Returns:
     float32 [V, bins].
   """
-  before = errors.reshape(-1)
-  zeros = jnp.zeros_like(before)
-  counts = zeros.at[cells].add(1.0)
-  mean = zeros.at[cells].add(found.astype(before.dtype)) / jnp.maximum(counts, 1.0)
-  blended = jnp.where(before < 0, mean, momentum * before + (1.0 - momentum) * mean)
-  return jnp.where(counts > 0, blended, before).reshape(errors.shape)
+  before, rows = errors.reshape(-1), jnp.arange(len(cells))
+  # Each clip sums those of its bin, and the first of them writes: scatter-add, in whose order a GPU
+  # has a choice, would let replicas differ.
+  same = cells[:, None] == cells[None, :]
+  mean = jnp.sum(jnp.where(same, found.astype(before.dtype), 0.0), axis=1) / jnp.sum(same, axis=1)
+  known = before[cells]
+  blended = jnp.where(known < 0, mean, momentum * known + (1.0 - momentum) * mean)
+  places = jnp.where(jnp.argmax(same, axis=1) == rows, cells, before.size + rows)
+  after = before.at[places].set(blended, mode="drop", unique_indices=True)
+  return after.reshape(errors.shape)

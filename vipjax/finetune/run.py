@@ -214,11 +214,13 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
       f"expected config.finetune.loss 'vip' with the sampler 'prioritised', which learns from its "
       f"errors, got {config.loss!r}; choose another sampler."
     )
+  sampler = sampling.make_sampler(**config.sampler)
   return from_section(
     Settings,
     config,
-    sampler=sampling.make_sampler(**config.sampler),
+    sampler=sampler,
     decay_steps=config.steps if config.decay else 0,
+    anneal_steps=config.steps if sampler.kind == "prioritised" else 0,
     tcc=TccSettings(**config.tcc),
   )
 
@@ -266,17 +268,11 @@ def steps_per_dispatch() -> int:
 
 
 def step_devices(frames: int) -> list[jax.Device]:
-  """The devices that share a batch of so many frames: all of them, of all processes.
+  """The devices that share a batch of so many frames: as many as divide, of all processes.
 
-  A CPU's devices are its cores, which the launcher makes so; there we take as many as divide.
+  Where none divide, all: the step says which numbers of frames would.
   """
-  devices, processes = jax.devices(), jax.process_count()
-  if devices[0].platform != "cpu":
-    return devices
-  most = jax.local_device_count()
-  # Where none divide, all: the step says which numbers of frames would.
-  each = max((n for n in range(1, most + 1) if frames % (n * processes) == 0), default=most)
-  return [device for p in range(processes) for device in jax.local_devices(p)[:each]]
+  return parallel.dividing(jax.devices(), frames, "frames of a batch (4 per clip and TCC's)")
 
 
 def _check_fed(videos: list[Video], config: ml_collections.ConfigDict) -> None:

@@ -54,6 +54,8 @@ class Settings:
       fresh encoder's embeddings span a distance of about 1 and VIP wants about one unit per
       frame: at a common rate most steps would go into growing that layer.
     decay_steps: updates over which both rates fall to 0 along a cosine; 0 keeps them (published).
+    anneal_steps: updates over which the prioritised sampler's beta goes to its final_beta; 0 keeps
+      it.
     last_goal: share of the task's clips whose goal is the last frame of their video; 0 is
       published. The reward asks for the distance to that frame alone.
     discount, num_negatives, l1_weight, l2_weight: as `losses.vip_loss`.
@@ -73,6 +75,7 @@ class Settings:
   learning_rate: float = 1e-4
   head_learning_rate: float = 0.0
   decay_steps: int = 0
+  anneal_steps: int = 0
   last_goal: float = 0.0
   discount: float = 0.98
   num_negatives: int = 3

@@ -114,6 +114,7 @@ def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..
       tcc.videos_per_cycle,
       settings.last_goal,
       errors,
+      priorities.annealed(settings.sampler, settings.anneal_steps, step),
     )
 
   return draw

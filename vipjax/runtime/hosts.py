@@ -95,7 +95,7 @@ def connect(
     ) from error
   _connected = True
   # While all are here: devices on CPUs have 30 seconds to find one another.
-  any_of_all(False)
+  gather(np.int32(0))
   if not is_first():
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
 
@@ -125,11 +125,6 @@ def require_same(number: int, what: str) -> None:
       f"Expected {what} to be the same in all processes, but it is {numbers}: give all the same "
       "--workdir, on a file system that they share."
     )
-
-
-def any_of_all(flag: bool) -> bool:
-  """Whether the flag is set in any process; all have to ask, and each gets the same answer."""
-  return bool(np.any(gather(np.bool_(flag)))) if _connected else flag
 
 
 def gather(array: np.ndarray) -> np.ndarray:

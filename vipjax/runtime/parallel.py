@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vipjax.runtime import hosts
@@ -163,6 +164,24 @@ def split(items: np.ndarray, devices: Sequence[jax.Device]) -> jax.Array:
   mine = own_devices(devices)
   sharding = NamedSharding(Mesh(np.array(mine), (AXIS,)), PartitionSpec(AXIS))
   return jax.device_put(items.reshape((len(mine), -1, *items.shape[1:])), sharding)
+
+
+def dividing(devices: Sequence[jax.Device], count: int, what: str) -> list[jax.Device]:
+  """As many of the devices as can share `count`, of each process the same number.
+
+  Where accelerators stay idle by that, a warning says so; a CPU's devices are its cores, whose
+  number nobody has chosen. Where no number of them divides, all.
+  """
+  owners = [device.process_index for device in devices]
+  processes = len(set(owners))
+  most = len(devices) // processes
+  each = max((n for n in range(1, most + 1) if count % (n * processes) == 0), default=most)
+  if each < most and devices[0].platform != "cpu":
+    logging.warning(
+      "%d of %d devices are used, because the %d %s divide among no more: change that "
+      "number to use all.", each * processes, len(devices), count, what,
+    )  # fmt: skip
+  return [device for i, device in enumerate(devices) if owners[:i].count(owners[i]) < each]
 
 
 def check_divisible(count: int, num_devices: int, what: str) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+
+import numpy as np
 
 from vipjax.runtime import hosts
 
 # 128 + SIGTERM: what a shell shows for a process that the signal ended; SLURM and Kubernetes read
 # it as terminated from outside, not as failed by itself.
 EXIT_STATUS = 128 + int(signal.SIGTERM)
+
+# How often, at most, several processes ask one another: well within the seconds that schedulers
+# leave between SIGTERM and SIGKILL (30 in Kubernetes and SLURM).
+_AGREE_SECONDS = 4.0
 
 
 class Preemption:
@@ -29,10 +36,34 @@ class Preemption:
   def __init__(self):
     self._noted = False
     self._before = None
+    # Alike in all processes, as what they are made of is: questions until the next exchange, and
+    # how many that was at the last.
+    self._left = self._pause = 1
+    self._exchanged = time.monotonic()
 
-  def requested(self) -> bool:
-    """Whether to stop; to be asked once at each step, by all processes of the run."""
-    return hosts.any_of_all(self._noted)
+  def requested(self, now: bool = False) -> bool:
+    """Whether to stop; to be asked once at each step, by all processes of the run.
+
+    Several processes exchange it every few seconds, for each waits then until all have come so far
+    and its devices are idle; between that the answer is no.
+
+    Args:
+      now: whether to exchange it in any case; the same in all processes.
+    """
+    if not hosts.connected():
+      return self._noted
+    self._left -= 1
+    if self._left and not now:
+      return False
+    seconds = time.monotonic() - self._exchanged
+    # The slowest process's clock counts, so that all wait for as many questions.
+    noted, seconds = hosts.gather(np.array([self._noted, seconds], np.float32)).max(axis=0)
+    if seconds > _AGREE_SECONDS:
+      self._pause = max(self._pause // 2, 1)
+    elif seconds < _AGREE_SECONDS / 2 and not self._left:
+      self._pause *= 2
+    self._left, self._exchanged = self._pause, time.monotonic()
+    return bool(noted)
 
   def __enter__(self) -> Preemption:
     if threading.current_thread() is threading.main_thread():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.runtime import run_folder
-from vipjax.sac.agent import SacSettings, init_agent, make_policy
+from vipjax.sac.agent import SacSettings, compile_policy, init_agent
 
 
 def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: int) -> None:
@@ -41,5 +41,5 @@ def load_actor(workdir: pathlib.Path):
   actor = jax.tree_util.tree_map_with_path(
     lambda path, leaf: jnp.asarray(flat[jax.tree_util.keystr(path)]), template
   )
-  policy = jax.jit(make_policy(record["num_actions"], sac, deterministic=True))
+  policy = compile_policy(record["num_actions"], sac, deterministic=True)
   return lambda observation: np.asarray(policy(actor, observation, jax.random.key(0)))

@@ -7,6 +7,7 @@ is a Gaussian squashed by tanh; its log probability is written out here.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -133,6 +134,12 @@ def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) ->
     return jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]
 
   return policy
+
+
+@functools.cache
+def compile_policy(num_actions: int, settings: SacSettings, deterministic: bool) -> Callable:
+  """`make_policy`, compiled once in a process for the same arguments."""
+  return jax.jit(make_policy(num_actions, settings, deterministic))
 
 
 def make_update(

@@ -107,7 +107,7 @@ class OnlineTraining:
     self._num_videos, self._num_task = len(videos), len(videos) + online.best * num_channels
     settings = dataclasses.replace(
       settings, learning_rate=online.learning_rate, head_learning_rate=0.0, decay_steps=0,
-      background_clips=online.clips,
+      anneal_steps=0, background_clips=online.clips,
     )  # fmt: skip
     check_cycles(settings.tcc, self._num_task)
     self._devices = step_devices(frames_per_step(settings, self._num_task))

@@ -14,7 +14,7 @@ from vipjax.envs import Episodes, FrameVectorEnv, Step
 from vipjax.reward import EmbeddingReward
 from vipjax.runtime import parallel, ranges
 from vipjax.sac import replay as replay_lib
-from vipjax.sac.agent import SacSettings, SacState, make_policy, make_update_many
+from vipjax.sac.agent import SacSettings, SacState, compile_policy, make_update_many
 from vipjax.types import Transition
 
 
@@ -134,7 +134,7 @@ def learn(
     devices: share each update's batch, all keep the whole replay; None is JAX's first.
   """
   num_actions = env.action_space.shape[0]
-  act = jax.jit(make_policy(num_actions, sac, deterministic=False))
+  act = compile_policy(num_actions, sac, deterministic=False)
   devices = jax.local_devices()[:1] if devices is None else devices
   update = parallel.compile_step(
     make_update_many(num_actions, sac, loop.updates_per_step, len(devices)), devices
@@ -254,7 +254,7 @@ def evaluate_policy(
     embedding units, mean over the channels; "steps_to_success": mean over the
     successful ones (NaN without any).
   """
-  policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
+  policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
   key = jax.random.key(0)
   rows = []
   for start in range(0, episodes, env.num_envs):

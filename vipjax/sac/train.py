@@ -26,7 +26,7 @@ from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
-from vipjax.sac.agent import SacSettings, init_agent, make_policy
+from vipjax.sac.agent import SacSettings, compile_policy, init_agent
 from vipjax.sac.goals import channel_goals, make_reward, policy_views, record_goals
 from vipjax.sac.online import filmed
 from vipjax.sac.options import (
@@ -91,7 +91,7 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     require_at_least(f"config.policy.{name}", policy[name], 1)
   require_shared_memory(config)
   value = encoder.load(workdir)
-  devices = policy_devices()
+  devices = policy_devices(policy.batch_size)
   videos = load_videos(config, workdir)
   reward, channels, size = make_reward(config, value, videos, devices)
   record_goals(workdir / "policy", value, channel_goals(config, videos), config.reward.goals)
@@ -162,13 +162,15 @@ class _Learnt(NamedTuple):
   seconds_here: float
 
 
-def policy_devices() -> list[jax.Device]:
-  """The devices that share the reward's embedding and the updates: all accelerators.
+def policy_devices(batch_size: int) -> list[jax.Device]:
+  """The devices that share the reward's embedding and the updates: as many accelerators as divide.
 
   Of a CPU, whose devices are its cores, one: the environments' workers use the others.
   """
   devices = jax.local_devices()
-  return devices[:1] if on_cpu() else devices
+  if on_cpu():
+    return devices[:1]
+  return parallel.dividing(devices, batch_size, "transitions of config.policy.batch_size")
 
 
 def _learn(
@@ -299,7 +301,7 @@ def _film(config, actor: Any, sac: SacSettings, size: int) -> Video:
   """One episode of the policy, with the robot, from the same start at every call."""
   name, view = next(iter(policy_views(config).items()))
   with RobotEnv(**agent_options(config), size=size) as env:
-    policy = jax.jit(make_policy(env.action_space.shape[0], sac, deterministic=True))
+    policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
     key = jax.random.key(0)
     (video,) = record_episode(
       env, {name: view}, episode_seed(Stream.FINAL, config.seed), robot_free=False, hold=20,
