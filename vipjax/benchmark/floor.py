@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vipjax.runtime.platform import on_cpu
+from vipjax.runtime.platform import cpu_device, on_cpu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +100,8 @@ def count(function: Callable, *arguments: Any) -> Cost:
 
 def _on_a_cpu(leaf: Any) -> Any:
   """The shape and dtype of an array that lies on a CPU, where JAX knows one."""
-  try:
-    cpu = jax.local_devices(backend="cpu")[0]
-  except RuntimeError:  # JAX_PLATFORMS names others alone
+  cpu = cpu_device()
+  if cpu is None:
     return leaf
   sharding = jax.sharding.SingleDeviceSharding(cpu)
   return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -11,6 +11,7 @@ import numpy as np
 from vipjax.finetune.batch import Batch
 from vipjax.finetune.settings import Settings
 from vipjax.finetune.step import Fed, make_draw
+from vipjax.runtime.platform import cpu_device
 from vipjax.types import Video
 
 _THREADS, _AHEAD = 4, 8
@@ -83,7 +84,7 @@ def _draw_on_host(
   """Draws the batch of a number of updates done, on the CPU where JAX may use it; and the videos'
   lengths, int32 [N]."""
   lengths = np.array([len(video.frames) for video in videos], np.int32)
-  host = _host()
+  host = cpu_device()  # None is JAX's own choice
   draw = jax.jit(make_draw(settings, num_task, int(lengths.max())))
   # A copy: the training step donates the state that holds this key.
   data = np.array(jax.random.key_data(key))
@@ -95,11 +96,3 @@ def _draw_on_host(
       return draw(key, np.int32(done), lengths)
 
   return draw_step, lengths
-
-
-def _host() -> jax.Device | None:
-  """The CPU; None, JAX's own choice, where JAX_PLATFORMS leaves it out."""
-  try:
-    return jax.local_devices(backend="cpu")[0]
-  except RuntimeError:
-    return None

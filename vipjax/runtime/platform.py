@@ -29,6 +29,14 @@ def on_cpu() -> bool:
   return jax.default_backend() == "cpu"
 
 
+def cpu_device() -> jax.Device | None:
+  """A CPU, whatever programs run on; None where JAX_PLATFORMS leaves it out."""
+  try:
+    return jax.local_devices(backend="cpu")[0]
+  except RuntimeError:
+    return None
+
+
 def cpu_or_accelerator(cpu: Callable, accelerator: Callable, *operands: Any) -> Any:
   """One of two functions of the operands, by the platform that the program is compiled for.
 
