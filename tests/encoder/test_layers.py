@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vipjax.encoder.layers import Conv
+from vipjax.encoder.layers import Conv, max_pool
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -29,3 +29,20 @@ def test_a_convolution_of_a_small_map_and_its_gradients(height, width, stride):
     for f in (module.apply, expected)
   ]
   chex.assert_trees_all_close(*gradients, atol=1e-5)
+
+
+def test_pooling_and_its_gradients_are_those_of_xla():
+  # Whole numbers: many are equal within a window, of which the first one has the gradient.
+  x = jax.random.randint(jax.random.key(0), (2, 9, 8, 3), 0, 3).astype(jnp.float32)
+
+  def expected(x):
+    return jax.lax.reduce_window(
+      x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+    )
+
+  np.testing.assert_array_equal(max_pool(x), expected(x))
+  factors = jax.random.normal(jax.random.key(1), expected(x).shape)
+  ours, theirs = (
+    jax.jit(jax.grad(lambda x, f=f: jnp.sum(factors * f(x))))(x + 1) for f in (max_pool, expected)
+  )
+  np.testing.assert_allclose(ours, theirs, atol=1e-6)
