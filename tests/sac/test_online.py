@@ -112,9 +112,9 @@ def test_new_rewards_are_those_of_the_new_encoder(workdir, form):  # noqa: F811
     potential, _ = changed.potential(video.swapaxes(0, 1))
     steps = np.arange(episode.first, episode.last + 1)
     # The same frames in batches of another size: float32 adds them up in another order, which moves
-    # a distance by about 1e-6 of itself, and a reward, a difference of two, by as much as that.
+    # a distance by about 1e-6 of itself; a reward is one or a difference of two, times the scale.
     expected = changed.reward(potential[:-1], potential[1:])
-    atol = 1e-5 * np.abs(potential).max()
+    atol = 1e-5 * changed.settings.scale * np.abs(potential).max()
     np.testing.assert_allclose(new[(2 * steps + 1) % 40], expected, rtol=0, atol=atol)
     # The loop goes on with it.
     tick = ticks.send((state, changed))

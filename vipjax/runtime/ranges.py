@@ -93,6 +93,7 @@ RANGES = {
   "finetune.sampler.bins": _whole(1),
   "finetune.sampler.alpha": _SHARE,
   "finetune.sampler.beta": _SHARE,
+  "finetune.sampler.final_beta": _SHARE,
   "finetune.sampler.floor": _PART,
   "finetune.sampler.momentum": _real("from 0 to less than 1", lambda x: 0 <= x < 1),
   "finetune.tcc.weight": _FROM_0,
