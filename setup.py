@@ -75,7 +75,7 @@ EXTRAS = {
   "wandb": ["wandb>=0.19"],
   # Other people's implementations, for second opinions and for timing against; vipjax itself
   # never imports them. The benchmarks' results say with which versions.
-  "peers": ["sbx-rl", "stable-baselines3", "torch"],
+  "peers": ["sbx-rl>=0.28", "stable-baselines3>=2.9", "torch>=2.8"],
 }
 
 setuptools.setup(

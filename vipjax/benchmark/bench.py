@@ -22,7 +22,7 @@ class Bench:
   Attributes:
     peak: what the machine can do.
     repeats: how often each contender is timed.
-    skipped: peers that did not run, with the reason.
+    skipped: what did not run (peers, arms whose files are not here), with the reason.
   """
 
   def __init__(self, repeats: int = 5, peer_pythons: Sequence[str] = (), peak_size: int = 0):

@@ -14,6 +14,7 @@ from vipjax.benchmark.peers import PeerSpec
 from vipjax.benchmark.results import SuiteResult
 from vipjax.envs import Channel, FrameVectorEnv, RobotEnv
 from vipjax.runtime import gl
+from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 
 ABOUT = (
@@ -51,7 +52,12 @@ def run(
     with FrameVectorEnv({}, num_envs, [Channel(View())], size) as env:
       name = f"{size} px, {num_envs} environments"
       cases.append(bench.compare(name, "steps", steps * num_envs, stepping(env, steps), [spec]))
-  rows = [_single_row(bench, robot, size) for robot in single_robots for size in single_sizes]
+  rows = []
+  for robot in single_robots:
+    try:
+      rows += [_single_row(bench, robot, size) for size in single_sizes]
+    except UserError as error:  # the files of the other arms have to be fetched
+      bench.skipped[robot] = str(error)
   title = f"Pictures per second of one process (MUJOCO_GL={gl.configure()})"
   return SuiteResult("render", ABOUT, cases, bench.skipped, bench.peak, {title: rows})
 

@@ -61,7 +61,7 @@ class SuiteResult:
     suite: its name.
     about: what its numbers mean, a sentence or more.
     cases: what was measured.
-    skipped: peers that did not run, with the reason.
+    skipped: what did not run, with the reason.
     peak: what the machine could do in the same run.
     tables: further tables by title, each a list of rows with the same keys.
   """
