@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from vipjax.runtime import launcher, places, run_folder
+from vipjax.runtime import files, launcher, places, run_folder
 
 _FLAGS = launcher.define_flags()
 _AGAIN = flags.DEFINE_bool("again", False, "measure anew what has been measured")
@@ -53,7 +53,7 @@ def main(_):
   result = evaluate(config, workdir, again=_AGAIN.value)
   collected = workdir / "results.json"
   if collected.exists():  # of a pipeline that has finished
-    run_folder.write_json(collected, {**run_folder.read_json(collected), **result})
+    files.write_json(collected, {**files.read_json(collected), **result})
   print("\n".join(f"{name}: {value_text(number)}" for name, number in flatten(result).items()))
 
 

@@ -6,7 +6,7 @@ Writes runs/judge/judge.json and table.md. Run again with other --config.judge.e
 those beside the ones that are there.
 """
 
-from vipjax.runtime import launcher, run_folder
+from vipjax.runtime import files, launcher, run_folder
 
 _FLAGS = launcher.define_flags("configs/judge.py")
 
@@ -19,7 +19,7 @@ def main(_):
   opened.judge.encoders = ()
   workdir = run_folder.open_run(_FLAGS.workdir, opened, _FLAGS.overwrite)
   text = table(judge(_FLAGS.config, workdir))
-  run_folder.write_text(workdir / "table.md", text + "\n")
+  files.write_text(workdir / "table.md", text + "\n")
   print(text)
 
 

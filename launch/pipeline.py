@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 
-from vipjax.runtime import launcher, run_folder
+from vipjax.runtime import files, launcher, run_folder
 from vipjax.runtime.errors import UserError
 
 _FLAGS = launcher.define_flags()
@@ -32,7 +32,7 @@ def main(_):
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   if run_folder.stage_done(workdir, "report"):
     print(f"{workdir} is finished; --overwrite starts over.")
-    results = run_folder.read_json(workdir / "results.json")
+    results = files.read_json(workdir / "results.json")
   else:
     command = shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]])
     results = run_stages(_FLAGS.config, workdir, command=command)

@@ -5,7 +5,7 @@
 Writes runs/stability/stability.json and table.md.
 """
 
-from vipjax.runtime import launcher, run_folder
+from vipjax.runtime import files, launcher, run_folder
 
 _FLAGS = launcher.define_flags("configs/stability.py")
 
@@ -15,7 +15,7 @@ def main(_):
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   text = table(measure(_FLAGS.config, workdir))
-  run_folder.write_text(workdir / "table.md", text + "\n")
+  files.write_text(workdir / "table.md", text + "\n")
   print(text)
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.encoder.weights import SMALL
 from vipjax import evaluation
 from vipjax.encoder import Preprocessing, init_value
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 
 
@@ -31,7 +31,7 @@ def test_shares_by_hand():
     "object_share": 0.5, "object_over_area": 1.0, "peak_on_object": 1.0,
     "robot_share": 3 / 8, "robot_over_area": 1.5, "peak_on_robot": 0.0,
   }  # fmt: skip
-  json.dumps(run_folder.jsonable(seen.record()), allow_nan=False)
+  json.dumps(files.jsonable(seen.record()), allow_nan=False)
 
 
 def test_coarse_maps_are_enlarged():

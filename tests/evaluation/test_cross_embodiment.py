@@ -170,8 +170,8 @@ def test_what_is_learnt_from(recorded, tmp_path, monkeypatch):
 
 def test_policies_are_added_to_the_rows_once(tmp_path, monkeypatch):
   config = config_of(**{"cross.policies": ("panda",)})
-  rows = [cross.run_folder.jsonable(vars(cell)) for cell in cross.cells(config.cross)]
-  cross.run_folder.write_json(tmp_path / cross.FILE, {"cells": rows})
+  rows = [cross.files.jsonable(vars(cell)) for cell in cross.cells(config.cross)]
+  cross.files.write_json(tmp_path / cross.FILE, {"cells": rows})
   trained = []
 
   def pretend_to_train(config, run):

@@ -5,7 +5,7 @@ import pytest
 
 from tests.report.runs import curve, video, write_finished_run
 from vipjax import report
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.videos import write_image, write_video
 
 LEFT, FREE = "episode 0, left", "episode 0, left, robot-free"
@@ -37,7 +37,7 @@ def states():
 def evidence_run(tmp_path_factory):
   """A run folder with evidence, and its report."""
   workdir = write_finished_run(tmp_path_factory.mktemp("run"))
-  evaluation = run_folder.read_json(workdir / "evaluation.json")
+  evaluation = files.read_json(workdir / "evaluation.json")
   for curves, middle in ((evaluation["before"], 5.0), (evaluation["after"], 2.0)):
     # As many points as the recorded video has frames.
     curves["recorded"][0] = curve(LEFT, [4.0, 3.5, 3.0, middle, 1.0, 0.0])
@@ -49,17 +49,17 @@ def evidence_run(tmp_path_factory):
     "nearest": {FREE: [0, 1, 2, 3, 4, 5]},
   }
   evaluation["alignment"] = {"after": {"both": aligned}}
-  run_folder.write_json(workdir / "evaluation.json", evaluation)
+  files.write_json(workdir / "evaluation.json", evaluation)
   means = {"stage4": SUMMARY, "stage2_robot_free_before": SUMMARY,
            "occlusion": {"robot_removed": 0.3}, "agreement": {"stage2": -0.125}}  # fmt: skip
   before = attention_record() | {"when": "before", "film": None}
   found = {"means": means, "videos": [attention_record(), before]}
-  run_folder.write_json(workdir / "attention" / "attention.json", found)
+  files.write_json(workdir / "attention" / "attention.json", found)
   write_video(workdir / "attention" / "film.mp4", video("left", True).frames, 10.0)
   numbers = {"progress": 0.625, "hand": None, "object": 0.5, "success": 1.0}
   write_image(workdir / "off_path" / "hack0.png", np.full((8, 8, 3), 200, np.uint8))
   off = {"correlations": {"reward": numbers}, "states": states(),
          "hacks": [{"file": "hack0.png", "state": 4, "gap": 0.6}]}  # fmt: skip
-  run_folder.write_json(workdir / "off_path" / "off_path.json", off)
+  files.write_json(workdir / "off_path" / "off_path.json", off)
   report.write_report(workdir)
   return workdir

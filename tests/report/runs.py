@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.types import Video
 from vipjax.videos import write_image, write_video, write_videos
 
@@ -42,7 +42,7 @@ def write_finished_run(workdir):
     "file": "goal0.png", "source": f"{workdir}/videos/a.mp4, last frame", "view": "left",
     "weight": 1.0, "robot_visible": False, "warnings": [f"doubtful {HOSTILE}"],
   }  # fmt: skip
-  run_folder.write_json(workdir / "policy/goals.json", {"goals": "nearest", "frames": [goal, goal]})
+  files.write_json(workdir / "policy/goals.json", {"goals": "nearest", "frames": [goal, goal]})
   names = ["episode 0, left", "episode 0, left, robot-free"]
   evaluation = {
     "before": {
@@ -54,7 +54,7 @@ def write_finished_run(workdir):
       "unseen": [curve("episode 7, left", [4.0, 1.0, 0.0], 0.75)],
     },
   }
-  run_folder.write_json(workdir / "evaluation.json", evaluation)
+  files.write_json(workdir / "evaluation.json", evaluation)
   rows = [
     {"step": 1, "stage": "finetune", "loss": 3.0, "vip_loss": 2.0, "tcc_loss": None},
     {"step": 2, "stage": "finetune", "loss": 2.0, "vip_loss": 1.0, "tcc_loss": 0.5},
@@ -67,14 +67,14 @@ def write_finished_run(workdir):
     "seed": 3, "data": {"task": ""}, "env": {"task": "window-open"},
     "finetune": {"steps": 2, "odd": HOSTILE},
   }  # fmt: skip
-  run_folder.write_json(workdir / "config.json", config)
+  files.write_json(workdir / "config.json", config)
   versions = {
     "python": "3.11.1",
     "git_commit": HOSTILE,
     "packages": {"jax": "0.10.2", "gone": None},
   }
-  run_folder.write_json(workdir / "versions.json", versions)
-  run_folder.write_json(workdir / "results.json", RESULTS)
+  files.write_json(workdir / "versions.json", versions)
+  files.write_json(workdir / "results.json", RESULTS)
   return workdir
 
 

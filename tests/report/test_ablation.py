@@ -8,7 +8,7 @@ import pytest
 from configs import ablation as ablation_config
 from tests.report.test_page import Page
 from vipjax.report import ablation, comparison
-from vipjax.runtime import run_folder
+from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 
 
@@ -38,7 +38,7 @@ class Stages:
     results = {"rank_correlation_unseen": 0.5 + 0.25 * config.seed, "odd": "text"}
     if policy:
       results["policy_success"] = 1.0
-    run_folder.write_json(workdir / "results.json", results)
+    files.write_json(workdir / "results.json", results)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_every_variant_of_the_config_can_be_made():
   assert set(config.ablation.policies) >= set(four)
   assert made["demo"].reward.robot_free_weight > 0
   # No two are the same.
-  assert len({json.dumps(run_folder.jsonable(each)) for each in made.values()}) == len(made)
+  assert len({json.dumps(files.jsonable(each)) for each in made.values()}) == len(made)
 
 
 # The sampler that each variant's name, or docs/results/ablation.md for it, speaks of.
@@ -153,7 +153,7 @@ def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
   header, _, *lines = (tmp_path / "table.md").read_text().splitlines()
   assert header.startswith("| variant and its runs | policy success |")
   assert lines[0].startswith("| plain (2) | 1.00 [1.00, 1.00] | 0.62 [0.50, 0.75] |")
-  made = run_folder.read_json(tmp_path / "ablation.json")["variants"]
+  made = files.read_json(tmp_path / "ablation.json")["variants"]
   assert list(made) == ["plain", "all", "sampler_beta_2_2"]
   assert made["plain"]["rank_correlation_unseen"] == {
     "mean": 0.625, "low": 0.5, "high": 0.75, "seeds": {"0": 0.5, "1": 0.75},
@@ -168,15 +168,15 @@ def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
   # A run from before a key was declared is still that run; one with another value is not.
   for name, value in (("plain", None), ("all", 3)):
     path = tmp_path / name / "seed0" / "config.json"
-    stored = run_folder.read_json(path)
+    stored = files.read_json(path)
     stored["finetune"].pop("discount")
-    run_folder.write_json(path, stored | ({"finetune": {"discount": value}} if value else {}))
+    files.write_json(path, stored | ({"finetune": {"discount": value}} if value else {}))
   page = ablation.run_ablation(config, tmp_path)
   text = Page(page.read_text()).text
   assert "Left out: all, seed 0: The run in" in text and "Left out: plain" not in text
   config.ablation.seeds, config.ablation.only = (2,), ("demo",)
   ablation.run_ablation(config, tmp_path)
-  assert list(run_folder.read_json(tmp_path / "ablation.json")["variants"]) == [
+  assert list(files.read_json(tmp_path / "ablation.json")["variants"]) == [
     "plain", "all", "demo", "sampler_beta_2_2",
   ]  # fmt: skip
 
@@ -195,7 +195,7 @@ def test_the_finest_maps_are_compared(tmp_path):
                   "occlusion": {"object": 0.25}},
     "off_path": {"reward": {"progress": 0.5, "hand": None}},
   }  # fmt: skip
-  run_folder.write_json(tmp_path / "v" / "seed0" / "results.json", results)
+  files.write_json(tmp_path / "v" / "seed0" / "results.json", results)
   assert comparison.collect(tmp_path) == {
     "v": {
       0: {

@@ -17,7 +17,7 @@ from tests.runtime.test_metrics import read_events
 from vipjax import report
 from vipjax.report import elements, interactive
 from vipjax.report.run import read_run
-from vipjax.runtime import run_folder
+from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.videos import write_videos
 
@@ -191,7 +191,7 @@ def test_a_run_that_was_stopped_after_fine_tuning(tmp_path):
 
 
 def test_no_additions_is_the_published_method(tmp_path):
-  run_folder.write_json(tmp_path / "results.json", {**RESULTS, "additions": [], "notes": "one"})
+  files.write_json(tmp_path / "results.json", {**RESULTS, "additions": [], "notes": "one"})
   page = Page(report.write_report(tmp_path).read_text(encoding="utf-8"))
   assert "None: the method as published." in page.text
   assert [div for div in page.all("div") if div.get("class") == "note"] == [{"class": "note"}]
@@ -200,10 +200,10 @@ def test_no_additions_is_the_published_method(tmp_path):
 def test_videos_of_ones_own_lie_elsewhere(tmp_path):
   elsewhere = write_finished_run(tmp_path / "other") / "videos"
   workdir = tmp_path / "run"
-  run_folder.write_json(workdir / "config.json", {"data": {"path": str(elsewhere)}})
+  files.write_json(workdir / "config.json", {"data": {"path": str(elsewhere)}})
   page = Page(report.write_report(workdir).read_text(encoding="utf-8"))
   assert "run: from 2 videos to a policy" in page.text
-  run_folder.write_json(workdir / "config.json", {"data": {"path": str(elsewhere / "gone")}})
+  files.write_json(workdir / "config.json", {"data": {"path": str(elsewhere / "gone")}})
   assert "The videos not run" in Page(report.write_report(workdir).read_text()).text
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import paper
-from vipjax.runtime import places, run_folder
+from vipjax.runtime import files, places, run_folder
 from vipjax.runtime.errors import UserError
 
 
@@ -29,7 +29,7 @@ def test_a_new_run_writes_config_and_versions(tmp_path):
     "sizes": [64, 64],
     "finetune": {"steps": 500, "rate": 1e-4},
   }
-  versions = run_folder.read_json(workdir / "versions.json")
+  versions = files.read_json(workdir / "versions.json")
   assert set(versions) == {"packages", "python", "platform", "git_commit", "devices", "date"}
   assert versions["packages"]["jaxlib"]
   assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
@@ -48,11 +48,11 @@ def test_the_same_config_resumes(tmp_path):
 
 def test_resuming_elsewhere_is_noted_once(tmp_path, monkeypatch):
   workdir = run_folder.open_run(tmp_path / "a", make_config())
-  first = run_folder.read_json(workdir / "versions.json")
+  first = files.read_json(workdir / "versions.json")
   monkeypatch.setattr(run_folder, "versions", lambda: {**first, "python": "3.99.0", "date": "x"})
   for _ in range(2):
     run_folder.open_run(workdir, make_config())
-  versions = run_folder.read_json(workdir / "versions.json")
+  versions = files.read_json(workdir / "versions.json")
   assert versions["python"] == first["python"]
   assert [later["python"] for later in versions["resumed"]] == ["3.99.0"]
 
@@ -74,20 +74,20 @@ def test_a_run_of_an_earlier_version_goes_on_with_keys_it_did_not_know(tmp_path)
   later = make_config()
   later.extra = "new"
   run_folder.open_run(workdir, later)
-  assert run_folder.read_json(workdir / "config.json") == run_folder.jsonable(later)
+  assert files.read_json(workdir / "config.json") == files.jsonable(later)
   with pytest.raises(UserError, match=r'extra \(there "new", now absent\)'):
     run_folder.open_run(workdir, make_config())
 
 
 def test_what_is_not_chosen_is_the_runs_own(tmp_path):
-  was = run_folder.jsonable(paper.get_config())
+  was = files.jsonable(paper.get_config())
   was["policy"]["target_entropy"] = -4.0
   workdir = run_folder.open_run(tmp_path / "a", was)
   config = paper.get_config().lock()
   assert config.policy.target_entropy is None
   run_folder.open_run(workdir, config)
   assert config.policy.target_entropy == -4.0
-  assert run_folder.read_json(workdir / "config.json") == was
+  assert files.read_json(workdir / "config.json") == was
   config.policy.target_entropy = -3.0
   with pytest.raises(UserError, match=r"policy.target_entropy \(there -4.0, now -3.0\)"):
     run_folder.open_run(workdir, config)
@@ -95,10 +95,10 @@ def test_what_is_not_chosen_is_the_runs_own(tmp_path):
 
 def test_what_a_run_did_not_choose_stays_so(tmp_path):
   workdir = run_folder.open_run(tmp_path / "a", paper.get_config())
-  stored = run_folder.read_json(workdir / "config.json")
+  stored = files.read_json(workdir / "config.json")
   assert stored["policy"]["target_entropy"] is None
   run_folder.open_run(workdir, paper.get_config())
-  assert run_folder.read_json(workdir / "config.json") == stored
+  assert files.read_json(workdir / "config.json") == stored
   assert run_folder.run_config(workdir, paper.get_config()).policy.target_entropy is None
 
 
@@ -133,7 +133,7 @@ def test_overwrite_starts_over(tmp_path):
   run_folder.open_run(workdir, make_config(steps=7), overwrite=True)
   assert not (workdir / "old").exists()
   assert not run_folder.stage_done(workdir, "record")
-  assert run_folder.read_json(workdir / "config.json")["finetune"]["steps"] == 7
+  assert files.read_json(workdir / "config.json")["finetune"]["steps"] == 7
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -157,7 +157,7 @@ def test_a_run_killed_while_it_was_made_begins_anew(tmp_path):
   workdir = run_folder.open_run(tmp_path / "a", make_config())
   (workdir / "config.json").unlink()
   run_folder.open_run(workdir, make_config(steps=7))
-  assert run_folder.read_json(workdir / "config.json")["finetune"]["steps"] == 7
+  assert files.read_json(workdir / "config.json")["finetune"]["steps"] == 7
 
 
 def test_stages(tmp_path):
@@ -180,8 +180,8 @@ def test_json_of_what_runs_produce(tmp_path):
     "path": tmp_path,
     3: (True, None, "text"),
   }
-  run_folder.write_json(tmp_path / "new" / "value.json", value)
-  assert run_folder.read_json(tmp_path / "new" / "value.json") == {
+  files.write_json(tmp_path / "new" / "value.json", value)
+  assert files.read_json(tmp_path / "new" / "value.json") == {
     "array": [[0, 1], [2, 3]],
     "jax": [1.0, None],
     "scalar": 0.25,
@@ -190,36 +190,36 @@ def test_json_of_what_runs_produce(tmp_path):
     "3": [True, None, "text"],
   }
   with pytest.raises(TypeError, match="JSON can hold, but set"):
-    run_folder.write_json(tmp_path / "value.json", {"set": {1}})
+    files.write_json(tmp_path / "value.json", {"set": {1}})
 
 
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
   path = tmp_path / "value.json"
-  run_folder.write_json(path, {"old": 1})
+  files.write_json(path, {"old": 1})
 
   def fail(*unused):
     raise OSError("disk full")
 
   with monkeypatch.context() as patch:
-    patch.setattr(run_folder.os, "replace", fail)
+    patch.setattr(files.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-      run_folder.write_json(path, {"new": 2})
-  assert run_folder.read_json(path) == {"old": 1}
+      files.write_json(path, {"new": 2})
+  assert files.read_json(path) == {"old": 1}
   assert os.listdir(tmp_path) == ["value.json"]
 
 
 def test_written_files_have_the_usual_permissions(tmp_path):
   (tmp_path / "usual").touch()
-  run_folder.write_json(tmp_path / "ours", 1)
+  files.write_json(tmp_path / "ours", 1)
   assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_unreadable_json(tmp_path):
   with pytest.raises(UserError, match="there is none"):
-    run_folder.read_json(tmp_path / "absent.json")
+    files.read_json(tmp_path / "absent.json")
   (tmp_path / "broken.json").write_text("{")
   with pytest.raises(UserError, match="cannot be read"):
-    run_folder.read_json(tmp_path / "broken.json")
+    files.read_json(tmp_path / "broken.json")
 
 
 def test_the_git_commit_is_that_of_the_checkout(tmp_path, monkeypatch):

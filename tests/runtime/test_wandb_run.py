@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from vipjax.runtime import run_folder, wandb_run
+from vipjax.runtime import files, wandb_run
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 
@@ -66,7 +66,7 @@ def write(workdir, stage):
 
 
 def test_it_gets_scalars_pictures_and_films(package, tmp_path):
-  run_folder.write_json(tmp_path / "config.json", {"seed": 3})
+  files.write_json(tmp_path / "config.json", {"seed": 3})
   write(tmp_path, "policy")
   assert package.logged == [
     {"policy/step": 3, "policy/loss": 0.5},
@@ -126,7 +126,7 @@ def test_the_real_package_offline(tmp_path):
   done = subprocess.run(command, env=environment, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
   (folder,) = (tmp_path / "wandb").glob("offline-run-*")
-  assert folder.name.endswith(run_folder.read_json(tmp_path / "wandb.json")["id"])
+  assert folder.name.endswith(files.read_json(tmp_path / "wandb.json")["id"])
   assert len(list(folder.glob("*.wandb"))) == 1
   media = [path.relative_to(folder / "files/media") for path in folder.rglob("media/*/*/*")]
   kinds = sorted((path.parts[0], path.parts[1], path.suffix) for path in media)

@@ -8,7 +8,7 @@ from absl import logging
 from configs import paper
 from tests.videos.clips import moving_picture
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.sac.goals import channel_goals, make_reward, record_goals
 from vipjax.types import Video
@@ -69,7 +69,7 @@ def test_goals_are_written_for_the_report_and_warned_of(value, videos, tmp_path,
   goals = channel_goals(config_of(**{"reward.goal": goal}), videos)
   record_goals(tmp_path / "policy", value, goals, "nearest")
   assert len(warnings) == 1 and "resembles no frame" in warnings[0]
-  written = run_folder.read_json(tmp_path / "policy" / "goals.json")
+  written = files.read_json(tmp_path / "policy" / "goals.json")
   assert written["goals"] == "nearest" and len(written["frames"]) == 2
   second = written["frames"][1]
   assert second["source"] == str(tmp_path / "b.png") and second["warnings"] == warnings

@@ -10,7 +10,7 @@ from typing import Any
 
 from vipjax.benchmark.floor import Cost, Peak
 from vipjax.benchmark.measure import Spread, ratios, spread
-from vipjax.runtime import run_folder
+from vipjax.runtime import files, run_folder
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.markdown import markdown_table
 
@@ -107,8 +107,8 @@ def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathl
     "tables": {title: list(rows) for title, rows in result.tables.items()},
   }
   path = pathlib.Path(folder).expanduser() / f"{result.suite}.md"
-  run_folder.write_json(path.with_suffix(".json"), record)
-  run_folder.write_text(path, markdown(result, command, versions))
+  files.write_json(path.with_suffix(".json"), record)
+  files.write_text(path, markdown(result, command, versions))
   return path
 
 

@@ -18,7 +18,7 @@ from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNet, ResNetConfig
 from vipjax.encoder.torch_layout import LISTED, put
 from vipjax.encoder.value import ValueFunction
-from vipjax.runtime import places, run_folder
+from vipjax.runtime import files, places
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 
@@ -60,14 +60,14 @@ def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = Fals
     new, old = pathlib.Path(temporary) / "new", pathlib.Path(temporary) / "old"
     new.mkdir()
     # Not save_file, which makes files that only their owner can read.
-    run_folder.write_bytes(new / TENSORS, safetensors.numpy.save(_flatten(value.variables)))
+    files.write_bytes(new / TENSORS, safetensors.numpy.save(_flatten(value.variables)))
     config = {
       "format": FORMAT,
       "architecture": dataclasses.asdict(value.config),
       "preprocessing": dataclasses.asdict(value.preprocessing),
       "metadata": metadata,
     }
-    run_folder.write_json(new / CONFIG, config)
+    files.write_json(new / CONFIG, config)
     if folder.exists():
       folder.rename(old)
     new.rename(folder)
@@ -111,7 +111,7 @@ def load_artefact(folder: str | os.PathLike) -> ValueFunction:
 
 
 def _read_config(path: pathlib.Path) -> tuple[ResNetConfig, Preprocessing, dict[str, Any]]:
-  content = run_folder.read_json(path)
+  content = files.read_json(path)
   if not isinstance(content, dict) or content.get("format") != FORMAT or set(content) != _FIELDS:
     got = content.get("format") if isinstance(content, dict) else type(content).__name__
     raise UserError(

@@ -17,7 +17,7 @@ from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNetConfig
 from vipjax.encoder.torch_checkpoint import read_vip_network
 from vipjax.encoder.value import ValueFunction
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.cache import cache_folder, file_sha256, locked
 from vipjax.runtime.errors import UserError
 
@@ -96,14 +96,12 @@ def _install(folder: pathlib.Path, address: str, sha256: str | None) -> None:
     download.unlink()
     raise
   download.unlink()
-  files = {
+  checksums = {
     path.name: {"size": path.stat().st_size, "sha256": file_sha256(path)}
     for path in sorted(new.iterdir())
   }
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-  run_folder.write_json(
-    new / MANIFEST, {"address": address, "downloaded": now, **seen, "files": files}
-  )
+  files.write_json(new / MANIFEST, {"address": address, "downloaded": now, **seen, "files": checksums})
   new.rename(folder)
 
 
@@ -112,11 +110,11 @@ def check_unchanged(folder: pathlib.Path) -> None:
   advice = f"delete {folder} to download it again"
   if not (folder / MANIFEST).is_file():
     raise UserError(f"Expected {MANIFEST} in {folder}, found none: {advice}.")
-  manifest = run_folder.read_json(folder / MANIFEST)
-  files = manifest.get("files") if isinstance(manifest, dict) else None
-  if not isinstance(files, dict) or set(files) != {artefact.TENSORS, artefact.CONFIG}:
+  manifest = files.read_json(folder / MANIFEST)
+  known = manifest.get("files") if isinstance(manifest, dict) else None
+  if not isinstance(known, dict) or set(known) != {artefact.TENSORS, artefact.CONFIG}:
     raise UserError(f"Expected the cached files' checksums in {folder / MANIFEST}: {advice}.")
-  for name, wanted in files.items():
+  for name, wanted in known.items():
     path = folder / name
     seen = file_sha256(path) if path.is_file() else "no file"
     if not isinstance(wanted, dict) or seen != wanted.get("sha256"):

@@ -12,7 +12,7 @@ from vipjax.envs.expert import Expert
 from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
-from vipjax.runtime import run_folder, shared
+from vipjax.runtime import files, shared
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
@@ -50,7 +50,7 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   if settings.episodes < 1:
     raise UserError(f"expected at least 1 episode of each task, got {settings.episodes}.")
   file = workdir / FILE
-  results = run_folder.read_json(file) if file.exists() else {}
+  results = files.read_json(file) if file.exists() else {}
   jobs = [
     (task, robot, control, settings.episodes, settings.horizon, config.seed)
     for robot in settings.robots
@@ -66,7 +66,7 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   ):
     for (task, robot, control, *_), steps in pool.imap_unordered(_episodes, jobs):
       results.setdefault(f"{robot}/{control}", {})[task] = steps
-      run_folder.write_json(file, results)
+      files.write_json(file, results)
       progress.update()
   return results
 

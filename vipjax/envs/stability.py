@@ -11,7 +11,7 @@ import numpy as np
 
 from vipjax.envs.metaworld_task import WORKSPACE_SLACK
 from vipjax.envs.robot_env import RobotEnv
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
 from vipjax.runtime.progress import Progress
@@ -50,7 +50,7 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   """
   settings = config.stability
   file = workdir / FILE
-  results = run_folder.read_json(file) if file.exists() else {}
+  results = files.read_json(file) if file.exists() else {}
   jobs = [
     (robot, motion)
     for robot in settings.robots
@@ -60,7 +60,7 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   with Progress(len(jobs), "stability", unit="motion") as progress:
     for robot, motion in jobs:
       results.setdefault(robot, {})[motion] = drive(robot, motion, settings.steps, config.seed)
-      run_folder.write_json(file, results)
+      files.write_json(file, results)
       progress.update()
   return results
 

@@ -19,7 +19,7 @@ from vipjax.evaluation.curves import distance_curves
 from vipjax.evaluation.measure_attention import finest_stage, measure_attention
 from vipjax.evaluation.statistics import rank_correlation
 from vipjax.finetune import finetune
-from vipjax.runtime import run_folder
+from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.sac import train_policy
@@ -119,8 +119,8 @@ def judge_cells(
   wanted = [cell for cell in wanted if _key(dataclasses.asdict(cell)) not in known]
   with Progress(len(wanted), "cross", unit="cell") as progress:
     for cell in wanted:
-      rows.append(run_folder.jsonable(dataclasses.asdict(cell) | _judge(config, workdir, cell)))
-      run_folder.write_json(workdir / FILE, {"cells": rows})
+      rows.append(files.jsonable(dataclasses.asdict(cell) | _judge(config, workdir, cell)))
+      files.write_json(workdir / FILE, {"cells": rows})
       progress.update()
   return rows
 
@@ -143,13 +143,13 @@ def train_policies(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> 
     if row is not None and _wants_policy(config.cross, cell) and "policy_success" not in row:
       result = train_policy(_tuned(config, cell), _judged(workdir, cell))
       row["policy_success"] = result["policy_success"]
-      run_folder.write_json(workdir / FILE, {"cells": rows})
+      files.write_json(workdir / FILE, {"cells": rows})
   return rows
 
 
 def _read(workdir: pathlib.Path) -> list[dict]:
   file = workdir / FILE
-  return run_folder.read_json(file)["cells"] if file.exists() else []
+  return files.read_json(file)["cells"] if file.exists() else []
 
 
 def _key(row: dict[str, Any]) -> tuple:

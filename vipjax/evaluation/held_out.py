@@ -15,7 +15,7 @@ from vipjax.evaluation.curves import distance_curves
 from vipjax.evaluation.measure_off_path import measure_off_path, roll_out
 from vipjax.evaluation.off_path import Rollout
 from vipjax.finetune import make_encoder
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
 from vipjax.videos import read_videos
@@ -55,7 +55,7 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
   """
   values = _load(config)
   file = workdir / _FILE
-  results = run_folder.read_json(file) if file.exists() else {}
+  results = files.read_json(file) if file.exists() else {}
   for task, control in config.judge.tasks:
     folder = workdir / "tasks" / task
     of_task = config.copy_and_resolve_references()
@@ -70,7 +70,7 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
       rollouts = list(roll_out(of_task, folder, config.record.size, config.record.robot_free))
     for name, value in missing.items():
       done[name] = _judge(of_task, folder, name, value, rollouts)
-      run_folder.write_json(file, results)
+      files.write_json(file, results)
   return results
 
 

@@ -15,7 +15,7 @@ from vipjax.envs import RobotEnv, Stream, env_options, episode_seed, record_epis
 from vipjax.evaluation.attention import Attention, agreement, attention, occlusion, see_labels
 from vipjax.evaluation.curves import video_names
 from vipjax.evaluation.grad_cam import STAGES, fine_stage, grad_cam, network_view, overlay
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.progress import Progress
 from vipjax.scene import View, views_from_config
 from vipjax.types import Video
@@ -70,9 +70,9 @@ def measure_attention(config: ml_collections.ConfigDict, workdir: pathlib.Path) 
             | _look(value, videos[i : i + 2], labels[i : i + 2], film if when == "after" else None)
           )
       progress.update()
-  records = run_folder.jsonable(records)
+  records = files.jsonable(records)
   means = _means(records)
-  run_folder.write_json(workdir / FOLDER / "attention.json", {"means": means, "videos": records})
+  files.write_json(workdir / FOLDER / "attention.json", {"means": means, "videos": records})
   return {
     name: {key: numbers[key] for key in _REPORTED} if name.startswith("stage") else numbers
     for name, numbers in means.items()

@@ -24,7 +24,7 @@ from vipjax.envs import (
 from vipjax.evaluation import off_path
 from vipjax.finetune import load_videos
 from vipjax.reward import EmbeddingReward
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.progress import Progress
 from vipjax.sac import agent_options, load_actor, make_reward, policy_views
 from vipjax.scene import View
@@ -96,7 +96,7 @@ def measure_off_path(
     write_image(folder / f"hack{number}.png", part["video"].frames[place], overwrite=True)
     found.append({"file": f"hack{number}.png", "state": index, "gap": gap[index]})
   correlations = off_path.correlations(states)
-  run_folder.write_json(
+  files.write_json(
     folder / "off_path.json",
     {"correlations": correlations, "states": off_path.record(states), "hacks": found},
   )

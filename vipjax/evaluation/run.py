@@ -26,7 +26,7 @@ from vipjax.evaluation.curves import DistanceCurve, make_curve, video_names
 from vipjax.evaluation.measure_attention import measure_attention
 from vipjax.evaluation.measure_off_path import measure_off_path
 from vipjax.finetune import load_videos
-from vipjax.runtime import run_folder
+from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View, views_from_config
 from vipjax.types import Video
@@ -104,7 +104,7 @@ def evaluate(
     records["recorded"] = records.get("recorded", []) + records.pop("robot_free", [])
     written[when] = records
     written["alignment"][when] = alignment
-  run_folder.write_json(workdir / "evaluation.json", written)
+  files.write_json(workdir / "evaluation.json", written)
   if config.evaluate.attention_episodes:
     result["attention"] = measure_attention(config, workdir)
   if config.evaluate.off_path_episodes:

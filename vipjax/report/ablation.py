@@ -14,7 +14,7 @@ import ml_collections
 from vipjax.report.comparison import write_comparison
 from vipjax.report.page import write_report
 from vipjax.report.pipeline import run_stages
-from vipjax.runtime import places, ranges, run_folder
+from vipjax.runtime import files, places, ranges, run_folder
 from vipjax.runtime.errors import UserError
 
 # What a recording depends on, and the folders that it leaves.
@@ -117,10 +117,10 @@ def _share_recording(config: ml_collections.ConfigDict, folder: pathlib.Path, ro
   """Copies videos from a run of the same seed and settings, if one has recorded them."""
   if run_folder.stage_done(folder, "record") or config.data.path:
     return
-  wanted = _recording(run_folder.jsonable(config))
+  wanted = _recording(files.jsonable(config))
   for other in sorted(root.glob("*/seed*")):
     if run_folder.stage_done(other, "record"):
-      if _recording(run_folder.read_json(other / "config.json")) == wanted:
+      if _recording(files.read_json(other / "config.json")) == wanted:
         for name in _RECORDED:
           if (other / name).exists():
             shutil.copytree(other / name, folder / name, dirs_exist_ok=True)

@@ -15,7 +15,7 @@ from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, own_look, png,
 from vipjax.report.elements import Safe, element, join, picture, section, table
 from vipjax.report.interactive import chart, interactive_document
 from vipjax.report.tables import flatten
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
 
@@ -52,7 +52,7 @@ def collect(workdir: pathlib.Path) -> dict[str, dict[int, dict[str, float]]]:
   """
   found: dict[str, dict[int, dict[str, float]]] = {}
   for path in sorted(workdir.glob("*/seed*/results.json")):
-    results = run_folder.read_json(path)
+    results = files.read_json(path)
     attention = dict(results.get("attention") or {})
     if attention:
       attention["fine"] = attention[finest_stage(attention)]
@@ -107,17 +107,17 @@ def write_comparison(
     )
   names = [name for name in order if name in runs] + [name for name in runs if name not in order]
   summaries = {name: summarise(runs[name]) for name in names}
-  run_folder.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
+  files.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
   header, rows = _cells(summaries, lambda name, seeds: f"{name.replace('_', ' ')} ({len(seeds)})")
-  run_folder.write_text(workdir / "table.md", markdown_table(header, rows) + "\n")
+  files.write_text(workdir / "table.md", markdown_table(header, rows) + "\n")
   path = workdir / "ablation.html"
-  run_folder.write_text(path, interactive_document("Ablation", *_parts(summaries, problems)))
+  files.write_text(path, interactive_document("Ablation", *_parts(summaries, problems)))
   return path
 
 
 def format_comparison(workdir: str | os.PathLike) -> str:
   """The table in plain text, one line for each variant, of `ablation.json`'s drawn metrics."""
-  summaries = run_folder.read_json(pathlib.Path(workdir) / "ablation.json")["variants"]
+  summaries = files.read_json(pathlib.Path(workdir) / "ablation.json")["variants"]
   width = max(map(len, summaries))
   lines = []
   for name, made in summaries.items():

@@ -15,7 +15,7 @@ from vipjax.evaluation.cross_embodiment import ATTENTION, Cell, encoder_run
 from vipjax.report import elements
 from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, own_look, png
 from vipjax.report.evidence_plots import plot_neighbours
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.markdown import markdown_table
 from vipjax.types import Video
 from vipjax.videos import read_videos
@@ -44,9 +44,9 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
     The table.
   """
   (workdir / "matrix.png").write_bytes(plot_matrix(rows))
-  run_folder.write_text(workdir / "summary.md", markdown_table(*_summary(rows)) + "\n")
+  files.write_text(workdir / "summary.md", markdown_table(*_summary(rows)) + "\n")
   text = table(rows)
-  run_folder.write_text(workdir / "table.md", text + "\n")
+  files.write_text(workdir / "table.md", text + "\n")
   fields = ("target", "tcc", "robot_free", "seed")
   cells = [Cell(tuple(row["learnt_from"]), *(row[name] for name in fields)) for row in rows]
   shown: dict[tuple[str, str, str], list[Cell]] = {}
@@ -59,7 +59,7 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
   for (query, answer, ending), pair in shown.items():
     picture = _aligned(workdir, query, answer, pair)
     (workdir / f"aligned_{query}_{answer}{ending}.png").write_bytes(picture)
-  run_folder.write_text(workdir / "cross_embodiment.html", _page(rows, workdir, shown))
+  files.write_text(workdir / "cross_embodiment.html", _page(rows, workdir, shown))
   return text
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from vipjax.report.canvas import DARK, LIGHT
 from vipjax.report.elements import Safe, document, element
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 
 _CHART = '<div class="chart'
 # Beside the four of the pictures; Okabe and Ito's as well, or told apart from them.
@@ -136,7 +136,7 @@ def _script_policy() -> str:
 
 def _data(value: Any) -> Safe:
   """JSON in a script element, of which nothing can break out."""
-  text = json.dumps(run_folder.jsonable(value), allow_nan=False, separators=(",", ":"))
+  text = json.dumps(files.jsonable(value), allow_nan=False, separators=(",", ":"))
   return element("script", Safe(text.replace("<", "\\u003c")), type="application/json")
 
 

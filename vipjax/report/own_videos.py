@@ -21,7 +21,7 @@ from vipjax.report.film import curve_film
 from vipjax.report.interactive import interactive_document
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
-from vipjax.runtime import places, run_folder
+from vipjax.runtime import files, places
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
@@ -150,7 +150,7 @@ def write_curves(
     The page's path.
   """
   started = time.monotonic()
-  run_folder.write_text(folder / "curves.csv", _csv(measured))
+  files.write_text(folder / "curves.csv", _csv(measured))
   films = []
   for name, each in list(zip(film_names(measured), measured, strict=True))[:_MOST_FILMS]:
     film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)
@@ -169,7 +169,7 @@ def write_curves(
     section("How this was made", table((), list(facts.items()))),
   )
   path = folder / PAGE
-  run_folder.write_text(path, page)
+  files.write_text(path, page)
   return path
 
 

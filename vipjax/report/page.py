@@ -15,7 +15,7 @@ from vipjax.report.elements import Safe, contents, picture, video
 from vipjax.report.film import curve_film
 from vipjax.report.interactive import interactive_document
 from vipjax.report.run import Run, read_run
-from vipjax.runtime import places, run_folder
+from vipjax.runtime import files, places
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.videos import read_image, write_video
 
@@ -66,7 +66,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   _log(run)
   page = interactive_document(sections.title(run), sections.header(run), contents(parts), *parts)
   path = run.workdir / "report.html"
-  run_folder.write_text(path, page)
+  files.write_text(path, page)
   return path
 
 

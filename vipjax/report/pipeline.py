@@ -11,7 +11,7 @@ import ml_collections
 from vipjax.evaluation import evaluate
 from vipjax.finetune import finetune
 from vipjax.report.additions import additions
-from vipjax.runtime import ranges, run_folder
+from vipjax.runtime import files, ranges, run_folder
 from vipjax.runtime.progress import peak_memory_mb
 from vipjax.sac import train_policy
 from vipjax.sac.options import require_shared_memory
@@ -65,7 +65,7 @@ def collect_results(
       whichever command it was a part of.
   """
   path = workdir / "results.json"
-  earlier = run_folder.read_json(path) if path.exists() else {}
+  earlier = files.read_json(path) if path.exists() else {}
   peak = earlier.get("peak_memory_mb", 0.0)
   results: dict[str, Any] = {}
   done = [name for name in STAGES if run_folder.stage_done(workdir, name)]
@@ -86,7 +86,7 @@ def collect_results(
     or earlier.get("command")
     or shlex.join(["python", "-m", "launch.repeat", *(f"{flag}={to}" for flag, to in repetition)])
   )
-  run_folder.write_json(path, results)
+  files.write_json(path, results)
   return results
 
 

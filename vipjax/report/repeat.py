@@ -12,7 +12,7 @@ import ml_collections
 from vipjax.report.page import write_report
 from vipjax.report.pipeline import run_stages
 from vipjax.report.tables import flatten
-from vipjax.runtime import run_folder
+from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 
 # What the machine decides, and what says where rather than what.
@@ -43,12 +43,12 @@ def repeat(
   if workdir == out:
     raise UserError(f"expected --out to be another folder than --workdir, got {out} twice.")
   config = run_folder.run_config(workdir, declared)
-  then = run_folder.read_json(workdir / "results.json")
+  then = files.read_json(workdir / "results.json")
   out = run_folder.open_run(out, config)
   policy = run_folder.stage_done(workdir, "policy")  # not every run of an ablation has one
-  now = run_folder.jsonable(run_stages(config, out, policy))
+  now = files.jsonable(run_stages(config, out, policy))
   write_report(out)
-  before, after = (run_folder.read_json(folder / "versions.json") for folder in (workdir, out))
+  before, after = (files.read_json(folder / "versions.json") for folder in (workdir, out))
   versions = [flatten({key: each.get(key) for key in _VERSION_KEYS}) for each in (before, after)]
   return {"versions": _differing(*versions), "results": _differing(_results(then), _results(now))}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from vipjax.evaluation import video_names
 from vipjax.report.tables import STAGES
-from vipjax.runtime import run_folder
+from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.types import Video
@@ -109,7 +109,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
 def _read(path: pathlib.Path) -> dict[str, Any]:
   if not path.is_file():
     return {}
-  value = run_folder.read_json(path)
+  value = files.read_json(path)
   if not isinstance(value, dict):
     raise UserError(
       f"Expected an object of JSON in {path}, but a {type(value).__name__} came: remove the file "

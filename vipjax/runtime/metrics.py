@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vipjax.runtime import hosts, run_folder, wandb_run
+from vipjax.runtime import files, hosts, wandb_run
 from vipjax.runtime.errors import UserError
 
 # tensorboardX imports torch where it happens to be installed: seconds, for nothing that we use.
@@ -85,7 +85,7 @@ class MetricsWriter:
       scalars[name] = array.item()
     if not self._writes:
       return
-    line = run_folder.jsonable({"step": int(step), "stage": self._name, **scalars})
+    line = files.jsonable({"step": int(step), "stage": self._name, **scalars})
     self._file.write(json.dumps(line, allow_nan=False) + "\n")
     self._file.flush()
     self._events.write(int(step), [summary.scalar(name, value) for name, value in scalars.items()])
@@ -141,7 +141,7 @@ class MetricsWriter:
     text = self._path.read_text(encoding="utf-8")
     kept = "".join(line for line in text.splitlines(keepends=True) if self._keeps(line, last_step))
     if kept != text:
-      run_folder.write_text(self._path, kept)
+      files.write_text(self._path, kept)
 
   def _keeps(self, line: str, last_step: int) -> bool:
     if not line.endswith("\n"):  # The process was killed while it wrote this line.

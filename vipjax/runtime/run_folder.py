@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
-import math
 import os
 import pathlib
 import platform
 import re
 import shutil
 import subprocess
-import tempfile
 from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 
-from vipjax.runtime import hosts, places
+from vipjax.runtime import files, hosts, places
 from vipjax.runtime.config_difference import check_same_config
 from vipjax.runtime.errors import UserError
 
@@ -33,78 +29,6 @@ _CONFIG = "config.json"
 _VERSIONS = "versions.json"
 _STAGES = "stages"
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
-
-
-def jsonable(value: Any) -> Any:
-  """Turns what runs produce into what JSON can hold.
-
-  Arrays (NumPy or JAX) become numbers or nested lists, tuples become lists, paths become strings,
-  keys become strings. NaN and infinities become None, because JSON has no word for them.
-
-  Raises:
-    TypeError: a value of any other type.
-  """
-  if isinstance(value, ml_collections.ConfigDict):
-    value = value.to_dict()
-  if isinstance(value, dict):
-    return {str(key): jsonable(item) for key, item in value.items()}
-  if isinstance(value, list | tuple):
-    return [jsonable(item) for item in value]
-  if isinstance(value, np.ndarray | np.generic | jax.Array):
-    return jsonable(np.asarray(value).tolist())
-  if isinstance(value, float):
-    return value if math.isfinite(value) else None
-  if value is None or isinstance(value, str | bool | int):
-    return value
-  if isinstance(value, os.PathLike):
-    return os.fspath(value)
-  raise TypeError(f"Expected a value that JSON can hold, but {type(value).__name__} came.")
-
-
-def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-  """Replaces the file at once: whoever reads it finds the old content or the new, never a part."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-  try:
-    with os.fdopen(handle, "wb") as file:
-      file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    # mkstemp makes files that only their owner can read; ours are to be shared like any other.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
-    os.replace(temporary, path)
-  except BaseException:
-    pathlib.Path(temporary).unlink(missing_ok=True)
-    raise
-
-
-def write_text(path: str | os.PathLike, text: str) -> None:
-  """`write_bytes` of a text; bytes in a file's name that are no UTF-8 are written as \\udc80."""
-  write_bytes(path, text.encode("utf-8", "backslashreplace"))
-
-
-def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes `jsonable(value)` to the file, atomically; folders are made as needed."""
-  write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: str | os.PathLike) -> Any:
-  """Reads a JSON file.
-
-  Raises:
-    UserError: there is no such file, or it does not hold JSON.
-  """
-  try:
-    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-  except FileNotFoundError as error:
-    raise UserError(f"Expected a JSON file at {path}, but there is none.") from error
-  except ValueError as error:
-    raise UserError(
-      f"Expected JSON in {path}, but it cannot be read ({error}): remove the file or restore it."
-    ) from error
 
 
 def open_run(
@@ -143,9 +67,9 @@ def open_run(
         f"Expected the run that the first process has opened at {workdir}, but this process sees "
         "none: give all the same --workdir, on a file system that they share."
       )
-    stored = read_json(workdir / _CONFIG)
+    stored = files.read_json(workdir / _CONFIG)
     _take_unchosen(config, stored)
-    check_same_config(workdir, stored, jsonable(config))
+    check_same_config(workdir, stored, files.jsonable(config))
   return workdir
 
 
@@ -165,16 +89,16 @@ def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overw
   if is_run and overwrite:
     _delete(workdir)
   elif is_run and (workdir / _CONFIG).is_file():
-    stored = read_json(workdir / _CONFIG)
+    stored = files.read_json(workdir / _CONFIG)
     _take_unchosen(config, stored)
-    completed = _completed(stored, jsonable(config))
-    check_same_config(workdir, completed, jsonable(config))
+    completed = _completed(stored, files.jsonable(config))
+    check_same_config(workdir, completed, files.jsonable(config))
     if completed != stored:
-      write_json(workdir / _CONFIG, completed)
+      files.write_json(workdir / _CONFIG, completed)
     _note_resume(workdir)
     return
-  write_json(workdir / _VERSIONS, versions())
-  write_json(workdir / _CONFIG, config)
+  files.write_json(workdir / _VERSIONS, versions())
+  files.write_json(workdir / _CONFIG, config)
 
 
 def run_config(
@@ -196,8 +120,8 @@ def run_config(
       f"Expected a run folder with {_CONFIG} and {_VERSIONS} at {workdir}, but it is none: give "
       "--config to begin a run, or the --workdir of one."
     )
-  stored = read_json(workdir / _CONFIG)
-  return ml_collections.ConfigDict(_completed(stored, jsonable(declared)))
+  stored = files.read_json(workdir / _CONFIG)
+  return ml_collections.ConfigDict(_completed(stored, files.jsonable(declared)))
 
 
 def versions() -> dict[str, Any]:
@@ -227,7 +151,7 @@ def mark_done(workdir: str | os.PathLike, stage: str, result: dict, seconds: flo
   """Notes that a stage has finished, with its result (a dict that JSON can hold) and seconds."""
   date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   record = {"stage": stage, "result": result, "seconds": seconds, "date": date}
-  write_json(_stage_file(workdir, stage), record)
+  files.write_json(_stage_file(workdir, stage), record)
 
 
 def stage_done(workdir: str | os.PathLike, stage: str) -> bool:
@@ -258,7 +182,7 @@ def _stage_record(workdir: str | os.PathLike, stage: str) -> dict[str, Any]:
     raise UserError(
       f"Expected the stage '{stage}' to be finished in {workdir}, but it is not: run it first."
     )
-  return read_json(_stage_file(workdir, stage))
+  return files.read_json(_stage_file(workdir, stage))
 
 
 def _git_commit() -> str | None:
@@ -275,13 +199,13 @@ def _git_commit() -> str | None:
 
 
 def _note_resume(workdir: pathlib.Path) -> None:
-  first = read_json(workdir / _VERSIONS)
-  now = jsonable(versions())
+  first = files.read_json(workdir / _VERSIONS)
+  now = files.jsonable(versions())
   earlier = [first, *first.get("resumed", [])]
   compared = [key for key in now if key != "date"]
   if any(all(now[key] == then.get(key) for key in compared) for then in earlier):
     return
-  write_json(workdir / _VERSIONS, {**first, "resumed": [*first.get("resumed", []), now]})
+  files.write_json(workdir / _VERSIONS, {**first, "resumed": [*first.get("resumed", []), now]})
 
 
 def _unfinished(path: pathlib.Path) -> bool:

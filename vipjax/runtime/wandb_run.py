@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 
 _FILE = "wandb.json"
@@ -47,7 +47,7 @@ def open_stage(workdir: pathlib.Path, stage: str) -> Stage | None:
   if _project is None:
     return None
   wandb, workdir = _package(), workdir.absolute()
-  known = run_folder.read_json(workdir / _FILE) if (workdir / _FILE).is_file() else {}
+  known = files.read_json(workdir / _FILE) if (workdir / _FILE).is_file() else {}
   identity = known.get("id") or uuid.uuid4().hex[:8]
   if wandb.run is not None and wandb.run.id != identity:
     wandb.finish()  # that of another run folder
@@ -61,14 +61,14 @@ def open_stage(workdir: pathlib.Path, stage: str) -> Stage | None:
         resume="allow",
         name=workdir.name,
         dir=str(workdir),
-        config=run_folder.read_json(config) if config.is_file() else {},
+        config=files.read_json(config) if config.is_file() else {},
       )
     except wandb.Error as error:
       raise UserError(
         f"expected Weights & Biases to take the run, but it did not ({str(error).rstrip('.')}): "
         "run 'wandb login', or set WANDB_MODE=offline."
       ) from error
-    run_folder.write_json(workdir / _FILE, {"id": identity, "project": _project})
+    files.write_json(workdir / _FILE, {"id": identity, "project": _project})
   # Steps of different stages are different things.
   wandb.run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
   return Stage(wandb, stage)

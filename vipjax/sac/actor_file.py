@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.sac.agent import SacSettings, compile_policy, init_agent
 
 
@@ -19,9 +19,9 @@ def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: 
 
   leaves = jax.tree_util.tree_leaves_with_path(actor)
   flat = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-  run_folder.write_bytes(folder / "actor.safetensors", save(flat))
+  files.write_bytes(folder / "actor.safetensors", save(flat))
   record = {"num_actions": num_actions, "hidden": list(sac.hidden)}
-  run_folder.write_json(folder / "actor.json", record)
+  files.write_json(folder / "actor.json", record)
 
 
 def load_actor(workdir: pathlib.Path):
@@ -33,7 +33,7 @@ def load_actor(workdir: pathlib.Path):
   from safetensors.numpy import load_file
 
   folder = pathlib.Path(workdir) / "policy"
-  record = run_folder.read_json(folder / "actor.json")
+  record = files.read_json(folder / "actor.json")
   sac = SacSettings(hidden=tuple(record["hidden"]))
   flat = load_file(folder / "actor.safetensors")
   size = flat["['params']['Mlp_0']['Dense_0']['kernel']"].shape[0]

@@ -23,7 +23,7 @@ from vipjax.reward.goals import (
   misfits,
   names_files,
 )
-from vipjax.runtime import run_folder
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.settings import from_section
 from vipjax.scene import View, views_from_config
@@ -160,7 +160,7 @@ def record_goals(
         "file": file, "source": source, "view": each.view, "weight": each.weight,
         "robot_visible": each.channel.robot_visible, "warnings": warnings[:1],
       })  # fmt: skip
-  run_folder.write_json(folder / "goals.json", {"goals": several, "frames": records})
+  files.write_json(folder / "goals.json", {"goals": several, "frames": records})
 
 
 def policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:

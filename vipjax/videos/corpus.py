@@ -21,7 +21,7 @@ from vipjax.envs import (
   recovering_expert,
   task_names,
 )
-from vipjax.runtime import run_folder, shared
+from vipjax.runtime import files, run_folder, shared
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
@@ -136,7 +136,7 @@ def _record_task(job) -> dict[str, Any]:
   task, settings, seed, folder = job
   facts_file = pathlib.Path(folder) / "facts.json"
   if facts_file.exists():
-    return run_folder.read_json(facts_file)
+    return files.read_json(facts_file)
   videos, successes = [], {control: [] for control in settings.controls}
   kinds = (
     ["expert"] * settings.expert_episodes
@@ -170,7 +170,7 @@ def _record_task(job) -> dict[str, Any]:
       control: float(np.mean(seen)) if seen else None for control, seen in successes.items()
     },
   }
-  run_folder.write_json(facts_file, facts)
+  files.write_json(facts_file, facts)
   return facts
 
 

@@ -1,0 +1,88 @@
+"""Files written whole or not at all, and JSON that says NaN as null."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+
+
+def jsonable(value: Any) -> Any:
+  """Turns what runs produce into what JSON can hold.
+
+  Arrays (NumPy or JAX) become numbers or nested lists, tuples become lists, paths become strings,
+  keys become strings. NaN and infinities become None, because JSON has no word for them.
+
+  Raises:
+    TypeError: a value of any other type.
+  """
+  if isinstance(value, ml_collections.ConfigDict):
+    value = value.to_dict()
+  if isinstance(value, dict):
+    return {str(key): jsonable(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [jsonable(item) for item in value]
+  if isinstance(value, np.ndarray | np.generic | jax.Array):
+    return jsonable(np.asarray(value).tolist())
+  if isinstance(value, float):
+    return value if math.isfinite(value) else None
+  if value is None or isinstance(value, str | bool | int):
+    return value
+  if isinstance(value, os.PathLike):
+    return os.fspath(value)
+  raise TypeError(f"Expected a value that JSON can hold, but {type(value).__name__} came.")
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+  """Replaces the file at once: whoever reads it finds the old content or the new, never a part."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+  try:
+    with os.fdopen(handle, "wb") as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    # mkstemp makes files that only their owner can read; ours are to be shared like any other.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    os.replace(temporary, path)
+  except BaseException:
+    pathlib.Path(temporary).unlink(missing_ok=True)
+    raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """`write_bytes` of a text; bytes in a file's name that are no UTF-8 are written as \\udc80."""
+  write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes `jsonable(value)` to the file, atomically; folders are made as needed."""
+  write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+  """Reads a JSON file.
+
+  Raises:
+    UserError: there is no such file, or it does not hold JSON.
+  """
+  try:
+    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+  except FileNotFoundError as error:
+    raise UserError(f"Expected a JSON file at {path}, but there is none.") from error
+  except ValueError as error:
+    raise UserError(
+      f"Expected JSON in {path}, but it cannot be read ({error}): remove the file or restore it."
+    ) from error
