@@ -12,8 +12,8 @@ _FLAGS = launcher.define_flags("configs/cross_embodiment.py")
 
 
 def main(_):
-  from vipjax.evaluation.cross_embodiment import cells, judge_cells, train_policies
-  from vipjax.report.cross_embodiment import write_pictures
+  from vipjax.experiments.cross_embodiment import cells, judge_cells, train_policies
+  from vipjax.experiments.cross_pictures import write_pictures
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   config = _FLAGS.config

@@ -37,8 +37,8 @@ _NUMBERS = {
 
 def main(_):
   from configs import paper
-  from vipjax.evaluation import evaluate
   from vipjax.report.tables import flatten, value_text
+  from vipjax.stages.evaluate import evaluate
 
   if flags.FLAGS.config is None:
     config = run_folder.run_config(_FLAGS.workdir, paper.get_config())

@@ -16,7 +16,7 @@ launcher.define_host_flags()
 
 
 def main(_):
-  from vipjax.finetune import finetune
+  from vipjax.stages.finetune import finetune
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   result = finetune(_FLAGS.config, workdir)

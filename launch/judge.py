@@ -12,7 +12,7 @@ _FLAGS = launcher.define_flags("configs/judge.py")
 
 
 def main(_):
-  from vipjax.evaluation.held_out import judge, table
+  from vipjax.experiments.judge import judge, table
 
   # Encoders may be judged beside those of an earlier call: judge.json says which were.
   opened = _FLAGS.config.copy_and_resolve_references()

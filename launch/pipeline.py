@@ -17,10 +17,10 @@ _FLAGS = launcher.define_flags()
 
 
 def main(_):
+  from vipjax.experiments.ablation import run_ablation
   from vipjax.report import format_results, write_report
-  from vipjax.report.ablation import run_ablation
   from vipjax.report.comparison import format_comparison
-  from vipjax.report.pipeline import run_stages
+  from vipjax.stages.pipeline import run_stages
 
   if "ablation" in _FLAGS.config:
     if _FLAGS.overwrite:

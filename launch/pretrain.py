@@ -11,7 +11,7 @@ _FLAGS = launcher.define_flags("configs/pretrain.py")
 
 
 def main(_):
-  from vipjax.finetune import pretrain
+  from vipjax.experiments.pretraining import pretrain
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   for name, result in pretrain(_FLAGS.config, workdir).items():

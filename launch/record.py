@@ -12,8 +12,8 @@ _FLAGS = launcher.define_flags()
 
 
 def main(_):
-  from vipjax.finetune import record_stages
-  from vipjax.videos.record import record
+  from vipjax.experiments.pretraining import record_stages
+  from vipjax.stages.record import record
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   if "pretrain" in _FLAGS.config:

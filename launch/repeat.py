@@ -17,7 +17,7 @@ _OUT = flags.DEFINE_string("out", None, "folder of the repetition")
 
 def main(_):
   from configs import paper
-  from vipjax.report.repeat import repeat
+  from vipjax.experiments.reproduce import repeat
   from vipjax.runtime.errors import UserError
 
   if not _OUT.value:

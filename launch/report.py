@@ -15,7 +15,7 @@ _FLAGS = launcher.define_flags()
 
 def main(_):
   from vipjax.report import write_report
-  from vipjax.report.pipeline import collect_results
+  from vipjax.stages.pipeline import collect_results
 
   if flags.FLAGS.config is not None:
     workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config)

@@ -11,7 +11,7 @@ _FLAGS = launcher.define_flags("configs/stability.py")
 
 
 def main(_):
-  from vipjax.envs.stability import measure, table
+  from vipjax.experiments.stability import measure, table
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   text = table(measure(_FLAGS.config, workdir))

@@ -11,7 +11,7 @@ _FLAGS = launcher.define_flags("configs/tasks.py")
 
 
 def main(_):
-  from vipjax.envs.expert_success import measure, table
+  from vipjax.experiments.tasks import measure, table
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   text = table(measure(_FLAGS.config, workdir))

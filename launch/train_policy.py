@@ -9,7 +9,7 @@ _FLAGS = launcher.define_flags()
 
 
 def main(_):
-  from vipjax.sac import train_policy
+  from vipjax.stages.train_policy import train_policy
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   result = train_policy(_FLAGS.config, workdir)

@@ -22,9 +22,15 @@ ROOMS = [
   "reward",
   "sac",
   "evaluation",
+  "stages",
   "report",
+  "experiments",
   "benchmark",
 ]
+# The rooms, and launch/, that see a config or a run folder; runtime/ has the tools for both.
+OF_RUNS = ("stages", "experiments", "report")
+# What is known of both: their types, and the modules that make them.
+RUN_MODULES = ("ml_collections", "vipjax.runtime.run_folder", "vipjax.runtime.launcher")
 # Where each may be imported; nowhere else, so that each can be replaced in one place.
 CONFINED = {
   "flax": ["encoder/", "sac/networks.py"],
@@ -74,6 +80,33 @@ def test_imports_go_one_way(module):
   room = module.split("/")[0].removesuffix(".py")
   assert room in ["__init__", *ROOMS], f"{module} is in no room: name it in ROOMS"
   assert faults((PACKAGE / module).read_text(), module) == []
+
+
+def run_faults(source: str, module: str) -> list[str]:
+  """What in the module, of another room than OF_RUNS, is of configs or run folders."""
+  found = [
+    f"{module} imports {name}"
+    for name in sorted(imports_of(source, module))
+    if name.startswith(RUN_MODULES)
+  ]
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.arg):
+      written = ast.unparse(node.annotation) if node.annotation else ""
+      if "ConfigDict" in written or node.arg == "workdir":
+        found.append(f"{module}:{node.lineno} takes {node.arg}: {written}")
+  return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_stages_experiments_and_reports_see_configs_and_run_folders(module):
+  if module.split("/")[0] not in (*OF_RUNS, "runtime"):
+    assert run_faults((PACKAGE / module).read_text(), module) == []
+
+
+def test_faults_of_runs_are_found():
+  source = "import ml_collections\ndef f(config: ml_collections.ConfigDict, workdir): pass"
+  assert len(run_faults(source, "sac/agent.py")) == 3
+  assert run_faults("from vipjax.runtime import files\ndef f(folder): pass", "sac/agent.py") == []
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m != "runtime/parallel.py"])

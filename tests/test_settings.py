@@ -9,21 +9,21 @@ import pytest
 from configs import demo, paper
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig
-from vipjax.finetune import Settings, TccSettings, make_settings
+from vipjax.finetune import Settings, TccSettings
 from vipjax.reward import RewardSettings
 from vipjax.runtime.settings import from_section
 from vipjax.sac import LoopSettings, SacSettings
 from vipjax.sac.online_settings import OnlineSettings
-from vipjax.sac.options import online_settings, sac_settings
-from vipjax.scene import View, views_from_config
+from vipjax.scene import View
+from vipjax.stages.inputs import make_settings, views_from_config
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "vipjax"
 PAPER = paper.get_config()
 # What the library makes of configs/paper.py.
 PUBLISHED = {
-  SacSettings: sac_settings(PAPER.policy),
+  SacSettings: from_section(SacSettings, PAPER.policy),
   LoopSettings: from_section(LoopSettings, PAPER.policy),
-  OnlineSettings: online_settings(PAPER),
+  OnlineSettings: from_section(OnlineSettings, PAPER.policy.online),
   Settings: make_settings(PAPER.finetune),
   TccSettings: make_settings(PAPER.finetune).tcc,
   RewardSettings: from_section(RewardSettings, PAPER.reward, discount=PAPER.policy.discount),

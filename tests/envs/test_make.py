@@ -9,9 +9,10 @@ import pytest
 
 import vipjax
 from configs import demo
-from vipjax.envs import RobotEnv, env_options, task_names
+from vipjax.envs import RobotEnv, task_names
 from vipjax.ids import IDS
 from vipjax.runtime.errors import UserError
+from vipjax.stages.inputs import env_options
 
 
 def test_make_env_is_public():

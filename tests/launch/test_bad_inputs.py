@@ -19,11 +19,11 @@ from configs import demo
 from tests.videos.clips import encode, moving_picture, without_permission, write_frames
 from vipjax import encoder
 from vipjax.encoder import resnet
-from vipjax.finetune import finetune
 from vipjax.runtime import run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.sac import replay
+from vipjax.stages.finetune import finetune
 from vipjax.videos import read_video, write_video
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -81,7 +81,7 @@ def test_published_settings_stand_in_the_config():
   assert (config.reward.form, config.reward.scale) == ("difference", 1.0)
   assert config.encoder.init == "vip-resnet50"
   # Additions to the published method are off.
-  from vipjax.report.additions import additions
+  from vipjax.stages.additions import additions
 
   assert additions(config) == []
 

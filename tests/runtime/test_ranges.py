@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from configs import ablation, paper
+from vipjax.experiments.ablation import variant_config
 from vipjax.finetune.settings import Settings, TccSettings
-from vipjax.report.ablation import variant_config
 from vipjax.reward import RewardSettings
 from vipjax.runtime import ranges
 from vipjax.runtime.errors import UserError

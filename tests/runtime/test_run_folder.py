@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import paper
-from vipjax.runtime import files, places, run_folder
+from vipjax.runtime import files, places, run_folder, versions
 from vipjax.runtime.errors import UserError
 
 
@@ -49,7 +49,9 @@ def test_the_same_config_resumes(tmp_path):
 def test_resuming_elsewhere_is_noted_once(tmp_path, monkeypatch):
   workdir = run_folder.open_run(tmp_path / "a", make_config())
   first = files.read_json(workdir / "versions.json")
-  monkeypatch.setattr(run_folder, "versions", lambda: {**first, "python": "3.99.0", "date": "x"})
+  monkeypatch.setattr(
+    run_folder, "current_versions", lambda: {**first, "python": "3.99.0", "date": "x"}
+  )
   for _ in range(2):
     run_folder.open_run(workdir, make_config())
   versions = files.read_json(workdir / "versions.json")
@@ -227,8 +229,8 @@ def test_the_git_commit_is_that_of_the_checkout(tmp_path, monkeypatch):
   source = checkout / "vipjax" / "runtime" / "run_folder.py"
   source.parent.mkdir(parents=True)
   source.touch()
-  monkeypatch.setattr(run_folder, "__file__", str(source))
-  assert run_folder.versions()["git_commit"] is None
+  monkeypatch.setattr(versions, "__file__", str(source))
+  assert versions.current_versions()["git_commit"] is None
 
   def git(*arguments):
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
@@ -236,13 +238,13 @@ def test_the_git_commit_is_that_of_the_checkout(tmp_path, monkeypatch):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
   git("init", "-q")
-  assert run_folder.versions()["git_commit"] is None
+  assert versions.current_versions()["git_commit"] is None
   git("add", ".")
   git("commit", "-q", "-m", "first")
   commit = git("rev-parse", "HEAD")
-  assert run_folder.versions()["git_commit"] == commit
+  assert versions.current_versions()["git_commit"] == commit
   source.write_text("changed")
-  assert run_folder.versions()["git_commit"] == f"{commit}-dirty"
+  assert versions.current_versions()["git_commit"] == f"{commit}-dirty"
 
 
 def test_a_runs_own_config_is_completed_with_new_keys(tmp_path):

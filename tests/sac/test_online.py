@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from tests.sac.test_train import (
+from tests.reward.of_config import make_reward
+from tests.stages.test_train_policy import (
   assert_same_run,
   config_of,
   interrupt,
@@ -19,23 +20,16 @@ from tests.sac.test_train import (
 )
 from vipjax import encoder
 from vipjax.envs import Channel, FrameVectorEnv
-from vipjax.finetune import load_videos, make_settings
 from vipjax.runtime.errors import UserError
-from vipjax.sac import (
-  LoopSettings,
-  SacSettings,
-  agent_options,
-  init_agent,
-  init_loop,
-  learn,
-  make_reward,
-  train_policy,
-)
-from vipjax.sac import train as train_lib
+from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, learn
 from vipjax.sac.online import OnlineTraining, filmed
 from vipjax.sac.online_settings import OnlineSettings, Room, plan_room
 from vipjax.sac.own_frames import OwnFrames
 from vipjax.scene import View
+from vipjax.stages import train_policy as train_lib
+from vipjax.stages.agent import agent_options
+from vipjax.stages.inputs import load_videos, make_settings
+from vipjax.stages.train_policy import train_policy
 
 ONLINE = {
   "policy.steps": 80, "policy.eval_every": 16, "policy.checkpoint_every": 16,

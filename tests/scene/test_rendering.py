@@ -10,7 +10,8 @@ import pytest
 
 from vipjax.envs import RobotEnv
 from vipjax.runtime.errors import UserError
-from vipjax.scene import SceneRenderer, View, get_robot, views_from_config
+from vipjax.scene import SceneRenderer, View, get_robot
+from vipjax.stages.inputs import views_from_config
 
 SIZE = 64
 FAR = (0.0, 0.0, -100.0)

@@ -9,15 +9,9 @@ import pytest
 
 from tests.videos.clips import assert_one_sentence, moving_picture, write_frames
 from vipjax.runtime.errors import UserError
+from vipjax.stages.inputs import reading_options
 from vipjax.types import Video
-from vipjax.videos import (
-  fit_square,
-  open_videos,
-  read_video,
-  read_videos,
-  reading_options,
-  write_videos,
-)
+from vipjax.videos import fit_square, open_videos, read_video, read_videos, write_videos
 
 
 @pytest.fixture

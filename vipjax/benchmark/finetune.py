@@ -26,10 +26,10 @@ from vipjax.finetune import (
   steps_per_dispatch,
 )
 from vipjax.finetune.feed import feed
-from vipjax.finetune.run import placed
 from vipjax.finetune.shares import padded_megabytes
 from vipjax.finetune.step import FED_AXES, frames_per_step
 from vipjax.runtime import parallel
+from vipjax.stages.finetune import placed
 from vipjax.types import Video, VideoSet
 from vipjax.videos import make_video_set
 

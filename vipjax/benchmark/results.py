@@ -10,9 +10,10 @@ from typing import Any
 
 from vipjax.benchmark.floor import Cost, Peak
 from vipjax.benchmark.measure import Spread, ratios, spread
-from vipjax.runtime import files, run_folder
+from vipjax.runtime import files
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.markdown import markdown_table
+from vipjax.runtime.versions import current_versions
 
 OURS = "vipjax"
 
@@ -85,7 +86,7 @@ def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathl
   Returns:
     The path of the table.
   """
-  versions = {**run_folder.versions(), "cores": os.cpu_count(), "usable_cores": usable_cores()}
+  versions = {**current_versions(), "cores": os.cpu_count(), "usable_cores": usable_cores()}
   cases = [
     {
       **dataclasses.asdict(case),

@@ -101,7 +101,8 @@ def _install(folder: pathlib.Path, address: str, sha256: str | None) -> None:
     for path in sorted(new.iterdir())
   }
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-  files.write_json(new / MANIFEST, {"address": address, "downloaded": now, **seen, "files": checksums})
+  facts = {"address": address, "downloaded": now, **seen, "files": checksums}
+  files.write_json(new / MANIFEST, facts)
   new.rename(folder)
 
 

@@ -2,7 +2,7 @@
 
 import vipjax.scene  # noqa: F401 (first: it chooses the GL library before MuJoCo is imported)
 from vipjax.envs.expert import Expert
-from vipjax.envs.make import env_options, make_env
+from vipjax.envs.make import make_env
 from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.record import (
   abandoned_expert,
@@ -24,7 +24,6 @@ __all__ = [
   "Step",
   "Stream",
   "abandoned_expert",
-  "env_options",
   "episode_seed",
   "make_env",
   "noisy_expert",

@@ -119,3 +119,17 @@ def _operational_space(inertia, jacobian, wanted, posture, free):
   torques[free] = jacobian.T @ (task_inertia @ wanted) + null @ (inertia @ posture[free])
   acceleration[free] = inverse @ torques[free]
   return torques, acceleration
+
+
+def steps_to_success(env: RobotEnv, seed: int) -> int | None:
+  """After how many steps the scripted expert succeeds in the episode of a seed; None if never."""
+  env.reset(seed=seed)
+  expert = Expert(env)
+  expert.reset()
+  for step in range(1, env.horizon + 1):
+    _, _, _, truncated, info = env.step(expert.action())
+    if info["success"]:
+      return step
+    if truncated:
+      break
+  return None

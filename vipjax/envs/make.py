@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -35,10 +34,3 @@ def make_env(
   # As `gymnasium.make` does, so that wrappers and checkers can make another one like it.
   env.spec = EnvSpec(env_id(task, robot, control), entry_point=ENTRY_POINT, kwargs=kwargs)
   return env
-
-
-def env_options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """RobotEnv's keyword arguments from the `env` section of a config (placement -1 is None)."""
-  options = dict(config)
-  options["placement"] = None if options["placement"] < 0 else options["placement"]
-  return options

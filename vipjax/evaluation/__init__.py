@@ -27,10 +27,10 @@ from vipjax.evaluation.curves import (
   video_names,
 )
 from vipjax.evaluation.grad_cam import enlarge, fine_stage, grad_cam, network_view, overlay
+from vipjax.evaluation.groups import measure_groups
 from vipjax.evaluation.measure_attention import measure_attention
 from vipjax.evaluation.measure_off_path import measure_off_path
 from vipjax.evaluation.off_path import States, correlations, reward_hacks
-from vipjax.evaluation.run import evaluate, measure
 from vipjax.evaluation.statistics import (
   falling_fraction,
   kendall,
@@ -56,7 +56,6 @@ __all__ = [
   "distance_curve",
   "distance_curves",
   "enlarge",
-  "evaluate",
   "falling_fraction",
   "fine_stage",
   "grad_cam",
@@ -65,7 +64,7 @@ __all__ = [
   "kendall_correlation",
   "largest_rise",
   "make_curve",
-  "measure",
+  "measure_groups",
   "measure_attention",
   "measure_off_path",
   "leads_back",

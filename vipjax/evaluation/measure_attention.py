@@ -1,78 +1,64 @@
-"""Attention measured with the simulator's masks, on expert episodes filmed for it."""
+"""Attention measured with the simulator's masks."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import ml_collections
 import numpy as np
 
-from vipjax import encoder
 from vipjax.encoder import ValueFunction
-from vipjax.envs import RobotEnv, Stream, env_options, episode_seed, record_episode
 from vipjax.evaluation.attention import Attention, agreement, attention, occlusion, see_labels
 from vipjax.evaluation.curves import video_names
 from vipjax.evaluation.grad_cam import STAGES, fine_stage, grad_cam, network_view, overlay
 from vipjax.runtime import files
-from vipjax.runtime.progress import Progress
-from vipjax.scene import View, views_from_config
 from vipjax.types import Video
 from vipjax.videos import write_video
 
-FOLDER = "attention"
 _REPORTED = ("object_over_area", "robot_over_area", "peak_on_object", "frames_with_map")
-# Episodes are the same ones in every run, so that runs compare.
-_EPISODES_RUN = 0
 
 
-def measure_attention(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-  """Grad-CAM with the simulator's masks, and occlusion, on expert episodes never recorded.
+def measure_attention(
+  values: Mapping[str, ValueFunction],
+  episodes: Iterable[tuple[Sequence[Video], Sequence[np.ndarray]]],
+  folder: pathlib.Path | None = None,
+) -> dict[str, Any]:
+  """Grad-CAM with the simulator's masks, and occlusion, of every view of every episode.
 
-  Each view of each episode has its own last frame as goal. Measured are the encoder before and
-  after fine-tuning; maps are those of the last stage and, where it has fewer than 7 cells a side,
-  also of the last stage that has. Writes `attention/attention.json` and a film of each view: the
-  frame beside its maps, after fine-tuning.
+  Each view of each episode has its own last frame as goal. Maps are those of the last stage and,
+  where it has fewer than 7 cells a side, also of the last stage that has.
 
   Args:
-    config: keys as declared in configs/paper.py; config.evaluate.attention_episodes >= 1.
-    workdir: the run folder, after fine-tuning.
+    values: "after" and "before" fine-tuning.
+    episodes: of each its videos, a view's with the robot before its one without it, and labels
+      [T, H, W] of each video, as `SceneRenderer.labels` has them.
+    folder: gets a film of each view: the frame beside its maps, after fine-tuning; None for none.
 
   Returns:
-    {"stage<s>": {"object_over_area", "robot_over_area", "peak_on_object", "frames_with_map"},
-    means of `Attention.summary` over the views with the robot, after fine-tuning;
-    "stage<s>_before": the same before it; "occlusion": mean |change of V| over the first frame's
-    distance, by what is hidden; "agreement": of the two, by stage}. The file also has what
-    robot-free frames gave.
+    JSON-able {"means", "videos"}. Of the means, "stage<s>" has the means of `Attention.summary`
+    over the views with the robot after fine-tuning, "stage<s>_before" the same before it,
+    "stage<s>_robot_free" and "stage<s>_robot_free_before" those of the views without it;
+    "occlusion" the mean |change of V| over the first frame's distance, by what is hidden;
+    "agreement" that of the two, by stage.
   """
-  views = views_from_config(config.views)
-  values = {
-    when: encoder.load(workdir / folder)
-    for when, folder in (("after", "encoder"), ("before", "encoder_before"))
-  }
-  records, count = [], config.evaluate.attention_episodes
-  options = {**env_options(config.env), "placement": None}
-  drawing = {"size": config.record.size, "quality": config.record.quality}
-  with (
-    RobotEnv(**options, **drawing) as env,
-    Progress(count, FOLDER, unit="episode") as progress,
-  ):
-    for episode in range(count):
-      videos, labels = _film_with_labels(env, views, config.record, episode)
-      names = video_names(videos)
-      # Robot-free videos follow those they are copies of.
-      for i in range(0, len(videos), 2):
-        for when, value in values.items():
-          film = workdir / FOLDER / f"{names[i].replace(', ', '_').replace(' ', '')}.mp4"
-          records.append(
-            {"when": when, "name": names[i]}
-            | _look(value, videos[i : i + 2], labels[i : i + 2], film if when == "after" else None)
-          )
-      progress.update()
+  records = []
+  for videos, labels in episodes:
+    names = video_names(videos)
+    # Robot-free videos follow those they are copies of.
+    for i in range(0, len(videos), 2):
+      for when, value in values.items():
+        film = None
+        if folder is not None and when == "after":
+          film = folder / f"{names[i].replace(', ', '_').replace(' ', '')}.mp4"
+        found = _look(value, videos[i : i + 2], labels[i : i + 2], film)
+        records.append({"when": when, "name": names[i]} | found)
   records = files.jsonable(records)
-  means = _means(records)
-  files.write_json(workdir / FOLDER / "attention.json", {"means": means, "videos": records})
+  return {"means": _means(records), "videos": records}
+
+
+def reported(means: Mapping[str, Any]) -> dict[str, Any]:
+  """Of the means of `measure_attention`, the numbers that a stage reports."""
   return {
     name: {key: numbers[key] for key in _REPORTED} if name.startswith("stage") else numbers
     for name, numbers in means.items()
@@ -81,28 +67,11 @@ def measure_attention(config: ml_collections.ConfigDict, workdir: pathlib.Path) 
 
 
 def finest_stage(names: Iterable[str]) -> str:
-  """Of names as `measure_attention` and its file have them, the finest stage's.
+  """The finest stage's among names as `measure_attention` has them.
 
   After fine-tuning and with the robot: "stage2" of "stage4", "stage2" and "stage2_before", say.
   """
   return min(name for name in names if name.startswith("stage") and "_" not in name)
-
-
-def _film_with_labels(env: RobotEnv, views: dict[str, View], record, episode: int):
-  """An expert episode: videos of each view with and without the robot, and labels of each."""
-  channels = [(view, visible) for view in views.values() for visible in (True, False)]
-  labels = [[] for _ in channels]
-
-  def at_frame():
-    for (view, visible), shown in zip(channels, labels, strict=True):
-      shown.append(env.labels(view, visible))
-
-  seed = episode_seed(Stream.UNSEEN, _EPISODES_RUN, episode)
-  videos = record_episode(
-    env, views, seed, hold=record.hold, frame_stride=record.frame_stride, episode=episode,
-    at_frame=at_frame,
-  )  # fmt: skip
-  return videos, [np.stack(shown) for shown in labels]
 
 
 def _look(

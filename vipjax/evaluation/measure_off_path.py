@@ -1,154 +1,96 @@
-"""Rollouts that leave the expert's path, and what the value says of their states."""
+"""What a value function says of states that lie off the expert's path."""
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-import ml_collections
 import numpy as np
 
-from vipjax import encoder
-from vipjax.envs import (
-  Channel,
-  RobotEnv,
-  Stream,
-  abandoned_expert,
-  env_options,
-  episode_seed,
-  noisy_expert,
-  random_motion,
-  record_episode,
-)
+from vipjax.encoder import ValueFunction
 from vipjax.evaluation import off_path
-from vipjax.finetune import load_videos
-from vipjax.reward import EmbeddingReward
-from vipjax.runtime import files
-from vipjax.runtime.progress import Progress
-from vipjax.sac import agent_options, load_actor, make_reward, policy_views
-from vipjax.scene import View
+from vipjax.reward import EmbeddingReward, RewardSettings
+from vipjax.reward.channels import ChannelGoal, Channels, channel_goals, make_reward
 from vipjax.types import Video
-from vipjax.videos import write_image
 
-FOLDER = "off_path"
 _REPORTED = ("progress", "hand", "object", "progress_disturbed", "object_disturbed", "success")
-# Rollouts are the same ones in every run, so that runs compare.
-_ROLLOUTS_RUN = 0
-# Deviation of the noise on perturbed experts' actions.
-_NOISE = 0.4
-# Steps after which experts are abandoned: they take about 80 to open a window.
-_ABANDON = (10, 75)
 _HACKS = 8
 _CHUNK = 16
 
 
+class OffPath(NamedTuple):
+  """What `measure_off_path` found.
+
+  Attributes:
+    means: of `off_path.correlations`, by potential, all that is not of one kind of rollout; and
+      "hacked", the share of states whose rank by the reward's potential is above that by progress
+      by more than half of all ranks, and "hacked_policy", the share of the policy's own ones. Those
+      that do not say policy leave it out: its states differ from run to run, the others do not.
+    record: JSON-able: all correlations, all states, and the hacks.
+    hacks: uint8 [H, W, 3] by file name, the states that the reward's potential likes most beyond
+      their progress.
+  """
+
+  means: dict[str, Any]
+  record: dict[str, Any]
+  hacks: dict[str, np.ndarray]
+
+
 def measure_off_path(
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  rollouts: Iterable[off_path.Rollout] | None = None,
-) -> dict[str, Any]:
+  value: ValueFunction,
+  videos: Sequence[Video],
+  rollouts: Iterable[off_path.Rollout],
+  channels: Channels,
+  settings: RewardSettings | None = None,
+) -> OffPath:
   """Correlation of the value with true progress over rollouts that leave the expert's path.
 
-  Rollouts are experts disturbed by noise, experts that turn into random motion half way, random
-  motion, and episodes of the run's policy if it has one: config.evaluate.off_path_episodes of
-  each. Goals are those of the policy's reward. Writes `off_path/off_path.json` with all states and
-  `off_path/hack<n>.png`, the states that the reward's potential likes most beyond their progress.
-
   Args:
-    config: keys as declared in configs/paper.py; config.evaluate.off_path_episodes >= 1.
-    workdir: the run folder, after fine-tuning.
-    rollouts: those of `roll_out`, where several encoders are to share them; None makes them.
-
-  Returns:
-    Of `off_path.correlations`, by potential, all that is not of one kind of rollout (the file
-    also has them by kind of rollout), "hacked", the share of states whose rank by the reward's
-    potential is above that by progress by more than half of all ranks, and "hacked_policy", the
-    share of the policy's own ones. Those that do not say policy leave it out: its states differ
-    from run to run, the others do not.
+    value: the value function.
+    videos: those whose goals the reward has.
+    rollouts: films from the views of the channels, without the robot too if any video is.
+    channels: what the reward sees.
+    settings: how distances become rewards; None is as published.
   """
-  value, videos = encoder.load(workdir), load_videos(config, workdir)
-  paid, paid_channels, size = make_reward(config, value, videos)
-  every = config.copy_and_resolve_references()
+  settings = settings or RewardSettings()
+  paid_goals = channel_goals(channels, videos)
+  paid = make_reward(paid_goals, value, settings)
   free = any(video.robot_visible is False for video in videos)
-  every.reward.update({"plain_weight": 1.0, "robot_free_weight": float(free), "normalise": "none"})
-  reward, channels, _ = make_reward(every, value, videos)
-  columns = [channels.index(channel) for channel in paid_channels]
+  every = dataclasses.replace(channels, plain_weight=1.0, robot_free_weight=float(free))
+  goals = channel_goals(every, videos)
+  reward = make_reward(goals, value, dataclasses.replace(settings, normalise="none"))
+  seen = [each.channel for each in goals]
+  columns = [seen.index(each.channel) for each in paid_goals]
   parts = []
-  if rollouts is None:
-    rollouts = roll_out(config, workdir, size, free)
   for kind, films, hand, target in rollouts:
-    frames = _stack(films, channels, policy_views(config))
+    frames = _stack(films, goals)
     distances = _potential(reward, frames)[1]
     parts.append({
       "kind": kind, "video": films[0], "hand": hand, "object": target, "distances": distances,
       "reward": _potential(paid, frames[:, columns])[0],
     })  # fmt: skip
-  states = _states(parts, _channel_names(channels, policy_views(config)))
+  names = [each.view + ("" if each.channel.robot_visible else ", robot-free") for each in goals]
+  states = _states(parts, names)
   hacks, gap = off_path.reward_hacks(
     states.potentials["reward"], states.progress, states.rollout, _HACKS, states.kind
   )
-  folder = workdir / FOLDER
-  found = []
+  found, pictures = [], {}
   for number, index in enumerate(hacks):
     part = parts[states.rollout[index]]
     place = index - int(np.argmax(states.rollout == states.rollout[index]))
-    write_image(folder / f"hack{number}.png", part["video"].frames[place], overwrite=True)
+    pictures[f"hack{number}.png"] = part["video"].frames[place]
     found.append({"file": f"hack{number}.png", "state": index, "gap": gap[index]})
   correlations = off_path.correlations(states)
-  files.write_json(
-    folder / "off_path.json",
-    {"correlations": correlations, "states": off_path.record(states), "hacks": found},
-  )
-  result = {
-    name: {aim: numbers[aim] for aim in _REPORTED} for name, numbers in correlations.items()
-  }
-  return result | _hacked(states, gap)
+  means = {name: {aim: numbers[aim] for aim in _REPORTED} for name, numbers in correlations.items()}
+  record = {"correlations": correlations, "states": off_path.record(states), "hacks": found}
+  return OffPath(means | _hacked(states, gap), record, pictures)
 
 
-def roll_out(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, size: int, free: bool
-) -> Iterator[off_path.Rollout]:
-  """The rollouts of `measure_off_path`, one after another.
-
-  They depend on the config and, if the run has one, on its policy, and not on its encoder.
-
-  Args:
-    config: as there.
-    workdir: the run folder, for its policy.
-    size: pixels of the frames.
-    free: whether they are also drawn without the robot.
-  """
-  views, count = policy_views(config), config.evaluate.off_path_episodes
-  has_policy = (workdir / "policy" / "actor.safetensors").exists()
-  kinds = ("perturbed", "abandoned", "random", *((off_path.POLICY,) if has_policy else ()))
-  expert_options = {**env_options(config.env), "quality": config.record.quality}
-  with Progress(count * len(kinds), FOLDER, unit="rollout") as progress:
-    for number, kind in enumerate(kinds):
-      # A policy sees and acts once for several control steps.
-      options = agent_options(config) if kind == off_path.POLICY else expert_options
-      stride = 1 if kind == off_path.POLICY else config.record.frame_stride
-      with RobotEnv(**options, size=size) as env:
-        actor = load_actor(workdir) if kind == off_path.POLICY else None
-        for episode in range(count):
-          seed = episode_seed(Stream.OFF_PATH, _ROLLOUTS_RUN, number * 1000 + episode)
-          noted: list[tuple[float, float]] = []
-          films = record_episode(
-            env, views, seed, robot_free=free, hold=config.record.hold, frame_stride=stride,
-            act=actor or _act(kind, env, seed), episode=episode,
-            at_frame=lambda env=env, noted=noted: noted.append(env.distances()),
-          )  # fmt: skip
-          yield off_path.Rollout(kind, films, *np.array(noted).T)
-          progress.update()
-
-
-def _act(kind: str, env: RobotEnv, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-  rng = np.random.default_rng(seed)
-  if kind == "perturbed":
-    return noisy_expert(env, _NOISE, rng)
-  if kind == "abandoned":
-    return abandoned_expert(env, int(rng.integers(*_ABANDON)), seed)
-  return random_motion(seed, env.action_space.shape[0])
+def _stack(films: Sequence[Video], goals: Sequence[ChannelGoal]) -> np.ndarray:
+  """uint8 [T, C, H, W, 3] in the order of the channels."""
+  by_channel = {(film.view, film.robot_visible): film.frames for film in films}
+  return np.stack([by_channel[each.view, each.channel.robot_visible] for each in goals], axis=1)
 
 
 def _hacked(states: off_path.States, gap: np.ndarray) -> dict[str, float]:
@@ -158,17 +100,6 @@ def _hacked(states: off_path.States, gap: np.ndarray) -> dict[str, float]:
   if not shared.all():
     found["hacked_policy"] = float(np.mean(gap[~shared] > 0.5))
   return found
-
-
-def _stack(films: Sequence[Video], channels: Sequence[Channel], views: dict[str, View]):
-  """uint8 [T, C, H, W, 3] in the order of the channels."""
-  by_channel = {Channel(views[film.view], film.robot_visible): film.frames for film in films}
-  return np.stack([by_channel[channel] for channel in channels], axis=1)
-
-
-def _channel_names(channels: Sequence[Channel], views: dict[str, View]) -> list[str]:
-  names = {view: name for name, view in views.items()}
-  return [names[c.view] + ("" if c.robot_visible else ", robot-free") for c in channels]
 
 
 def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

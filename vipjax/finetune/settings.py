@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
+
 from vipjax import sampling
 from vipjax.runtime import ranges
 
@@ -88,3 +90,10 @@ class Settings:
 
   def __post_init__(self):
     ranges.check("finetune", vars(self))
+
+
+def check_cycles(tcc: TccSettings, num_videos: int) -> None:
+  """Raises UserError when TCC's cycles need more videos than there are."""
+  if tcc.weight and tcc.num_cycles:
+    # Draws nothing: it checks the sizes as the step will, before the encoder is compiled.
+    sampling.sample_cycles(jax.random.key(0), num_videos, tcc.num_cycles, tcc.videos_per_cycle)

@@ -273,3 +273,11 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
       name: optax.cosine_decay_schedule(rate, settings.decay_steps) for name, rate in rates.items()
     }
   return optax.multi_transform({name: optax.adam(rate) for name, rate in rates.items()}, labels)
+
+
+def with_state(value: ValueFunction, state: TrainState) -> ValueFunction:
+  """The value function with what training has made of its variables."""
+  variables = {"params": state.params}
+  if state.batch_stats:
+    variables["batch_stats"] = state.batch_stats
+  return value.replace(variables=jax.device_get(variables))

@@ -15,8 +15,9 @@ from vipjax.report.tables import STAGES
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
+from vipjax.stages.inputs import reading_options
 from vipjax.types import Video
-from vipjax.videos import hub, read_videos, reading_options
+from vipjax.videos import hub, read_videos
 from vipjax.videos.folders import MANIFEST, read_manifest
 
 # Folders of the groups of videos that were filmed for the evaluation.
@@ -119,7 +120,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:
-  """The files that show the robot, by the names that `vipjax.evaluation.evaluate` gives them."""
+  """The files that show the robot, by the names that `vipjax.stages.evaluate` gives them."""
   manifests = [workdir / folder / MANIFEST for folder in _FILMED[group]]
   entries = [
     (path, Video(np.empty((0, 0, 0, 3), np.uint8), **metadata))

@@ -5,7 +5,7 @@ Import it before anything that imports MuJoCo: importing it chooses the GL libra
     _FLAGS = launcher.define_flags("configs/demo.py")
 
     def main(_):
-      finetune.finetune(_FLAGS.config, _FLAGS.workdir)
+      finetune(_FLAGS.config, _FLAGS.workdir)
 
     if __name__ == "__main__":
       launcher.run(main)

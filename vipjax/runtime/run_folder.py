@@ -9,26 +9,21 @@ stages/         one JSON file per finished stage: its result and how long it too
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import os
 import pathlib
-import platform
-import re
 import shutil
-import subprocess
 from typing import Any
 
-import jax
 import ml_collections
 
 from vipjax.runtime import files, hosts, places
 from vipjax.runtime.config_difference import check_same_config
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.versions import current_versions
 
 _CONFIG = "config.json"
 _VERSIONS = "versions.json"
 _STAGES = "stages"
-_REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def open_run(
@@ -97,7 +92,7 @@ def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overw
       files.write_json(workdir / _CONFIG, completed)
     _note_resume(workdir)
     return
-  files.write_json(workdir / _VERSIONS, versions())
+  files.write_json(workdir / _VERSIONS, current_versions())
   files.write_json(workdir / _CONFIG, config)
 
 
@@ -122,29 +117,6 @@ def run_config(
     )
   stored = files.read_json(workdir / _CONFIG)
   return ml_collections.ConfigDict(_completed(stored, files.jsonable(declared)))
-
-
-def versions() -> dict[str, Any]:
-  """What this process runs on: packages, Python, platform, git commit, devices, date (UTC)."""
-  packages = {}
-  try:
-    required = importlib.metadata.requires("vipjax") or []
-  except importlib.metadata.PackageNotFoundError:  # A checkout that was never installed.
-    required = []
-  names = [_REQUIREMENT_NAME.match(line).group() for line in required if "extra ==" not in line]
-  for name in sorted({"vipjax", "jaxlib", *names}, key=str.lower):
-    try:
-      packages[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      packages[name] = None
-  return {
-    "packages": packages,
-    "python": platform.python_version(),
-    "platform": platform.platform(),
-    "git_commit": _git_commit(),
-    "devices": [f"{device.platform}:{device.device_kind}" for device in jax.devices()],
-    "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-  }
 
 
 def mark_done(workdir: str | os.PathLike, stage: str, result: dict, seconds: float) -> None:
@@ -185,22 +157,9 @@ def _stage_record(workdir: str | os.PathLike, stage: str) -> dict[str, Any]:
   return files.read_json(_stage_file(workdir, stage))
 
 
-def _git_commit() -> str | None:
-  """The commit of the checkout that this package lies in, "-dirty" when changed; else None."""
-  root = pathlib.Path(__file__).resolve().parents[2]
-  if not (root / ".git").exists():
-    return None
-  command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
-  try:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-  except (OSError, subprocess.SubprocessError):  # No git here, or no commit yet.
-    return None
-  return done.stdout.strip()
-
-
 def _note_resume(workdir: pathlib.Path) -> None:
   first = files.read_json(workdir / _VERSIONS)
-  now = files.jsonable(versions())
+  now = files.jsonable(current_versions())
   earlier = [first, *first.get("resumed", [])]
   compared = [key for key in now if key != "date"]
   if any(all(now[key] == then.get(key) for key in compared) for then in earlier):

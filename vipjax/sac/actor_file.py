@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,7 +26,7 @@ def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: 
   files.write_json(folder / "actor.json", record)
 
 
-def load_actor(workdir: pathlib.Path):
+def load_actor(path: str | os.PathLike) -> Callable[[np.ndarray], np.ndarray]:
   """The run's policy: a function from observations float32 [..., O] to actions [..., A].
 
   Raises:
@@ -32,7 +34,7 @@ def load_actor(workdir: pathlib.Path):
   """
   from safetensors.numpy import load_file
 
-  folder = pathlib.Path(workdir) / "policy"
+  folder = pathlib.Path(path) / "policy"
   record = files.read_json(folder / "actor.json")
   sac = SacSettings(hidden=tuple(record["hidden"]))
   flat = load_file(folder / "actor.safetensors")

@@ -12,7 +12,6 @@ try:
     ROBOT,
     SceneRenderer,
     View,
-    views_from_config,
   )
 except (ImportError, AttributeError):
   # What PyOpenGL raises inside `import mujoco` where MUJOCO_GL names a library that is not here:
@@ -38,5 +37,4 @@ __all__ = [
   "home_at",
   "replace_arm",
   "use_joint_torques",
-  "views_from_config",
 ]

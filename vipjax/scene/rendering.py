@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
 
 import mujoco
 import numpy as np
@@ -51,26 +50,6 @@ class View:
 
   def __post_init__(self):
     ranges.check("views.*", vars(self))
-
-
-def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
-  """Views by name from mappings of View's fields; raises UserError for a field that is not one."""
-  known = {field.name for field in dataclasses.fields(View)}
-  result = {}
-  for name, fields in views.items():
-    unknown = set(fields) - known
-    if unknown:
-      raise UserError(
-        f"expected a view made of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))} in "
-        f"view {name!r}; remove or rename it."
-      )
-    fields = dict(fields)
-    if "lookat" in fields:
-      fields["lookat"] = tuple(fields["lookat"])
-    result[name] = View(**fields)
-  if not result:
-    raise UserError("expected at least one view, got none; name one under config.views.")
-  return result
 
 
 def check_drawing(size: int, quality: str) -> None:

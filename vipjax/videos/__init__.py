@@ -9,7 +9,6 @@ from vipjax.videos.export import write_dataset
 from vipjax.videos.images import fit_square, read_image, resize_frames, write_image
 from vipjax.videos.lazy import LazyVideo
 from vipjax.videos.read import local_path, open_videos, read_video, read_videos
-from vipjax.videos.selection import reading_options
 from vipjax.videos.video_set import check_same_size, make_video_set, require_frames, select
 from vipjax.videos.write import write_video, write_videos
 
@@ -23,7 +22,6 @@ __all__ = [
   "read_image",
   "read_video",
   "read_videos",
-  "reading_options",
   "require_frames",
   "resize_frames",
   "select",

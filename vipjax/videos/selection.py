@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.numbers import whole_numbers
 
 # Ends the name of a camera whose frames were drawn without the robot.
 ROBOT_FREE = "_robot_free"
@@ -71,23 +70,6 @@ class Selection:
       f"expected a video with {wanted} in {path}, but its {len(found)} have {'; '.join(there)}: "
       "choose among these."
     )
-
-
-def reading_options(data: Mapping[str, Any]) -> dict[str, Any]:
-  """`config.data`, as declared in configs/paper.py, as keyword arguments of `read_videos`.
-
-  Configs say "all of them" by empty values, because they fix the type of each; a key that is
-  missing, as in the config.json of an older run, says the same.
-
-  Raises:
-    UserError: `episodes` is no list of numbers.
-  """
-  options = {name: data[name] for name in ("view", "task", "fps") if data.get(name)}
-  if data.get("episodes"):
-    options["episodes"] = whole_numbers("config.data.episodes", data["episodes"])
-  if data.get("success"):
-    options["success"] = True
-  return {"frame_stride": data.get("frame_stride", 1), **options}
 
 
 def _listed(values) -> str:

@@ -10,9 +10,10 @@ import pytest
 
 from configs import demo
 from vipjax.encoder import resnet
-from vipjax.finetune import finetune, loop
-from vipjax.finetune import run as run_lib
 from vipjax.runtime.errors import full_disk
+from vipjax.stages import finetune as run_lib
+from vipjax.stages import finetune as stage
+from vipjax.stages.finetune import finetune
 from vipjax.types import Video
 from vipjax.videos import write_videos
 
@@ -46,7 +47,7 @@ def run(tmp_path, monkeypatch):
   """(workdir, what to do at step 3) -> the result of a run whose step is compiled once for all."""
   monkeypatch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
   monkeypatch.setattr(run_lib, "step_devices", lambda frames: jax.local_devices()[:1])
-  compiled, progress = [], loop.Progress
+  compiled, progress = [], stage.Progress
   compile_step = run_lib.parallel.compile_step
   monkeypatch.setattr(
     run_lib.parallel,
@@ -64,7 +65,7 @@ def run(tmp_path, monkeypatch):
         if self.count == 3:
           at_three()
 
-    monkeypatch.setattr(loop, "Progress", Bar)
+    monkeypatch.setattr(stage, "Progress", Bar)
     return finetune(config_of(tmp_path / "videos"), workdir)
 
   return call
@@ -82,7 +83,7 @@ def steps(workdir):
 def test_it_says_so_and_goes_on_when_there_is_room(
   small_disk, run, tmp_path, monkeypatch, metrics_every
 ):
-  monkeypatch.setattr(loop, "METRICS_EVERY", metrics_every)
+  monkeypatch.setattr(stage, "METRICS_EVERY", metrics_every)
   reference, workdir, ballast = tmp_path / "reference", small_disk / "run", small_disk / "ballast"
   run(reference)
 

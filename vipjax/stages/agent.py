@@ -1,4 +1,4 @@
-"""What a config says of the agent, of its environments and of how the encoder learns beside it."""
+"""The parts of the agent that a config asks for: environments, views, reward, online training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ import numpy as np
 from absl import logging
 
 from vipjax.encoder import ValueFunction
-from vipjax.envs import FrameVectorEnv, RobotEnv, env_options
+from vipjax.envs import FrameVectorEnv, RobotEnv
 from vipjax.envs.worker import layout, shared_bytes
-from vipjax.finetune import make_settings
+from vipjax.reward import RewardSettings
+from vipjax.reward.channels import Channels
 from vipjax.runtime import shared
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
 from vipjax.runtime.settings import from_section
-from vipjax.sac.agent import SacSettings
 from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import OnlineSettings, plan_room
 from vipjax.sac.own_frames import OwnFrames
+from vipjax.scene import View
+from vipjax.stages.inputs import env_options, make_settings, views_from_config
 from vipjax.types import Video
 
 _ONLINE_STREAM = 4
@@ -45,14 +47,28 @@ def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return options | {"frame_skip": control_step * repeat, "horizon": config.env.horizon // repeat}
 
 
-def sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
-  """The agent's hyperparameters from the `policy` section."""
-  return from_section(SacSettings, policy)
+def policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:
+  """The viewpoints that the reward sees, by name; raises UserError for one that there is not."""
+  views = views_from_config(config.views)
+  missing = [name for name in config.policy.views if name not in views]
+  if missing or not config.policy.views:
+    raise UserError(
+      f"expected config.policy.views among {', '.join(sorted(views))}, got "
+      f"{list(config.policy.views)}; choose one or more of these."
+    )
+  return {name: views[name] for name in config.policy.views}
 
 
-def online_settings(config: ml_collections.ConfigDict) -> OnlineSettings:
-  """How the encoder goes on learning, from `policy.online`; raises UserError for bad values."""
-  return OnlineSettings(**config.policy.online)
+def reward_channels(config: ml_collections.ConfigDict) -> Channels:
+  """The channels of the reward; raises UserError for a view that there is not."""
+  reward = config.reward
+  weights = reward.plain_weight, reward.robot_free_weight
+  return Channels(policy_views(config), reward.goal, *weights)
+
+
+def reward_settings(config: ml_collections.ConfigDict) -> RewardSettings:
+  """How distances become rewards; raises UserError for bad values."""
+  return from_section(RewardSettings, config.reward, discount=config.policy.discount)
 
 
 def make_online(
@@ -76,7 +92,7 @@ def make_online(
   Raises:
     UserError: bad settings, or too little room on the disk's or the device's side.
   """
-  online, policy = online_settings(config), config.policy
+  online, policy = from_section(OnlineSettings, config.policy.online), config.policy
   if not online.every:
     return None
   if config.finetune.loss == "distillation":

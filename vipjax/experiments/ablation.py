@@ -13,9 +13,9 @@ import ml_collections
 
 from vipjax.report.comparison import write_comparison
 from vipjax.report.page import write_report
-from vipjax.report.pipeline import run_stages
 from vipjax.runtime import files, places, ranges, run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.stages.pipeline import run_stages
 
 # What a recording depends on, and the folders that it leaves.
 _RECORDING_KEYS = ("seed", "env", "views", "record")

@@ -8,10 +8,10 @@ import pytest
 from configs import cross_embodiment as config_file
 from configs import demo
 from tests.report.test_page import Page
-from vipjax.evaluation import cross_embodiment as cross
-from vipjax.finetune import load_videos
-from vipjax.report import cross_embodiment as report
+from vipjax.experiments import cross_embodiment as cross
+from vipjax.experiments import cross_pictures as report
 from vipjax.runtime.errors import UserError
+from vipjax.stages.inputs import load_videos
 from vipjax.types import Video
 from vipjax.videos import write_videos
 

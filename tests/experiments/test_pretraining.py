@@ -5,10 +5,10 @@ import pytest
 
 from configs import pretrain as config_lib
 from vipjax import encoder
-from vipjax.finetune import pretrain, record_stages
-from vipjax.finetune import run as run_lib
+from vipjax.experiments.pretraining import pretrain, record_stages
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.stages import finetune as run_lib
 from vipjax.videos import read_videos
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import ml_collections
 
 from vipjax import encoder
-from vipjax.finetune.run import finetune
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
-from vipjax.videos.corpus import record_corpus
+from vipjax.stages.corpus import record_corpus
+from vipjax.stages.finetune import finetune
 
 
 def record_stages(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import ml_collections
 
-from vipjax.evaluation import evaluate
-from vipjax.finetune import finetune
-from vipjax.report.additions import additions
 from vipjax.runtime import files, ranges, run_folder
 from vipjax.runtime.progress import peak_memory_mb
-from vipjax.sac import train_policy
-from vipjax.sac.options import require_shared_memory
-from vipjax.videos.record import record
+from vipjax.stages.additions import additions
+from vipjax.stages.agent import require_shared_memory
+from vipjax.stages.evaluate import evaluate
+from vipjax.stages.finetune import finetune
+from vipjax.stages.record import record
+from vipjax.stages.train_policy import train_policy
 
 # Stage names as in the run folder, in their order; the report is written from their results.
 STAGES = ("record", "finetune", "evaluate", "policy")

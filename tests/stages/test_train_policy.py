@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from configs import demo
+from tests.reward.of_config import make_reward
 from tests.runtime.test_metrics import read_events
 from vipjax import encoder
 from vipjax.envs import Step
 from vipjax.reward import RewardSettings
 from vipjax.runtime.errors import UserError
-from vipjax.sac import SacSettings, evaluate_policy, init_agent, train_policy
+from vipjax.sac import SacSettings, evaluate_policy, init_agent
 from vipjax.sac import agent as agent_lib
-from vipjax.sac import train as train_lib
+from vipjax.stages import train_policy as train_lib
+from vipjax.stages.record import record
+from vipjax.stages.train_policy import train_policy
 from vipjax.videos import read_videos
-from vipjax.videos.record import record
 
 
 def config_of(**overrides):
@@ -161,7 +163,7 @@ def test_people_can_watch_it(uninterrupted):
 
 def test_goals_are_the_last_frames_of_the_policys_view(prepared):
   value, videos = encoder.load(prepared), read_videos(prepared / "videos")
-  reward, channels, size = train_lib.make_reward(config_of(), value, videos)
+  reward, channels, size = make_reward(config_of(), value, videos)
   assert size == 24
   assert [channel.robot_visible for channel in channels] == [True, False]
   lasts = np.stack([videos[0].frames[-1], videos[1].frames[-1]])
@@ -193,14 +195,14 @@ def test_a_goal_without_its_video_is_one_sentence(prepared):
   value, videos = encoder.load(prepared), read_videos(prepared / "videos")
   visible = [video for video in videos if video.robot_visible]
   with pytest.raises(UserError, match="without the robot from view 'front'"):
-    train_lib.make_reward(config_of(), value, visible)
+    make_reward(config_of(), value, visible)
 
 
 def test_a_failed_video_is_no_goal(prepared):
   value, videos = encoder.load(prepared), read_videos(prepared / "videos")
   failed = [dataclasses.replace(video, success=False) for video in videos]
   with pytest.raises(UserError, match="with the robot from view 'front'"):
-    train_lib.make_reward(config_of(), value, failed)
+    make_reward(config_of(), value, failed)
 
 
 class DivergingEnv:

@@ -9,9 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import demo
-from vipjax.envs import RobotEnv, Stream, env_options, episode_seed, record_episode
+from vipjax.envs import RobotEnv, Stream, episode_seed, record_episode
 from vipjax.runtime.errors import UserError
-from vipjax.scene import View, views_from_config
+from vipjax.scene import View
+from vipjax.stages.inputs import env_options, views_from_config
 from vipjax.videos import read_videos, record
 
 SIZE = 32

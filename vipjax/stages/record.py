@@ -11,21 +11,22 @@ import ml_collections
 from vipjax.envs import (
   RobotEnv,
   Stream,
-  env_options,
   episode_seed,
   random_motion,
   record_episode,
 )
-from vipjax.envs.expert_success import LONGEST, steps_to_success
+from vipjax.envs.expert import steps_to_success
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
-from vipjax.scene import views_from_config
+from vipjax.stages.inputs import env_options, views_from_config
 from vipjax.types import Video
 from vipjax.videos.export import FORMATS, write_dataset
 from vipjax.videos.write import write_videos
 
 STAGE = "record"
+# Meta-World's own time limit.
+_LONGEST = 500
 # Unseen episodes are the same ones in every run, so that runs compare.
 _UNSEEN_RUN = 0
 
@@ -113,7 +114,7 @@ def _require_success(videos: list[Video], config: ml_collections.ConfigDict) -> 
   failed = {video.episode: video.source for video in videos if not video.success}
   if not failed:
     return
-  longer = {**env_options(config.env), "horizon": max(LONGEST, config.env.horizon)}
+  longer = {**env_options(config.env), "horizon": max(_LONGEST, config.env.horizon)}
   with RobotEnv(**longer, render_mode=None) as env:
     seed = episode_seed(Stream.RECORDED, config.seed, next(iter(failed)))
     needed = steps_to_success(env, seed)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vipjax import encoder
 from vipjax.evaluation.alignment import leads_back, nearest_frames
-from vipjax.evaluation.cross_embodiment import ATTENTION, Cell, encoder_run
+from vipjax.experiments.cross_embodiment import ATTENTION, Cell, encoder_run
 from vipjax.report import elements
 from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, own_look, png
 from vipjax.report.evidence_plots import plot_neighbours
@@ -37,7 +37,7 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
   `cross_embodiment.html`.
 
   Args:
-    rows: what `judge_cells` or `train_policies` of `vipjax.evaluation.cross_embodiment` returned.
+    rows: what `judge_cells` or `train_policies` of `vipjax.experiments.cross_embodiment` returned.
     workdir: its run folder.
 
   Returns:

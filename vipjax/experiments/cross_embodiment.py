@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -18,14 +17,15 @@ from vipjax.evaluation.alignment import alignment_tau
 from vipjax.evaluation.curves import distance_curves
 from vipjax.evaluation.measure_attention import finest_stage, measure_attention
 from vipjax.evaluation.statistics import rank_correlation
-from vipjax.finetune import finetune
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
-from vipjax.sac import train_policy
+from vipjax.stages.finetune import finetune
+from vipjax.stages.record import record
+from vipjax.stages.rollouts import labelled_episodes
+from vipjax.stages.train_policy import train_policy
 from vipjax.types import Video
 from vipjax.videos import read_videos, write_videos
-from vipjax.videos.record import record
 
 FILE = "cross.json"
 ATTENTION = ("object_over_area", "robot_over_area", "frames_with_map")
@@ -141,7 +141,9 @@ def train_policies(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> 
   for cell in cells(config.cross):
     row = keys.get(_key(dataclasses.asdict(cell)))
     if row is not None and _wants_policy(config.cross, cell) and "policy_success" not in row:
-      result = train_policy(_tuned(config, cell), _judged(workdir, cell))
+      result = train_policy(
+        _tuned(config, cell), _judged(workdir, cell), encoder_run(workdir, cell)
+      )
       row["policy_success"] = result["policy_success"]
       files.write_json(workdir / FILE, {"cells": rows})
   return rows
@@ -174,16 +176,8 @@ def _tuned(config: ml_collections.ConfigDict, cell: Cell) -> ml_collections.Conf
 
 
 def _judged(workdir: pathlib.Path, cell: Cell) -> pathlib.Path:
-  """A folder like that of a run: the stages that follow read its videos and its encoders."""
-  run, judged = encoder_run(workdir, cell), workdir / "judged"
-  judged = judged / f"{cell.encoder_name}_on_{cell.target}"
-  judged.mkdir(parents=True, exist_ok=True)
-  for name in ("videos", "encoder", "encoder_before"):
-    if not (judged / name).is_symlink():
-      # Relative, so that the run folder may be moved.
-      target = os.path.relpath(run / name, judged)
-      (judged / name).symlink_to(target, target_is_directory=True)
-  return judged
+  """The folder of what a cell's encoder makes of its target: attention, and the policy."""
+  return workdir / "judged" / f"{cell.encoder_name}_on_{cell.target}"
 
 
 def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
@@ -210,7 +204,14 @@ def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
       result[name + suffix] = number
   result["tau"] = _alignment(value, taught, recorded)
   if config.evaluate.attention_episodes:
-    measured = measure_attention(tuned, _judged(workdir, cell))
+    folder = _judged(workdir, cell) / "attention"
+    values = {
+      when: encoder.load(run / name)
+      for when, name in (("after", "encoder"), ("before", "encoder_before"))
+    }
+    found = measure_attention(values, labelled_episodes(tuned), folder)
+    files.write_json(folder / "attention.json", found)
+    measured = found["means"]
     # The finest stage, as everywhere else: the last one's few cells cannot tell object from arm.
     stage = finest_stage(measured)
     result |= {name: measured[stage][name] for name in ATTENTION}

@@ -12,25 +12,25 @@ import ml_collections
 import numpy as np
 
 from vipjax import encoder
-from vipjax.encoder import ValueFunction
 from vipjax.envs import (
   RobotEnv,
   Stream,
   abandoned_expert,
-  env_options,
   episode_seed,
   record_episode,
 )
-from vipjax.evaluation.alignment import align
-from vipjax.evaluation.curves import DistanceCurve, make_curve, video_names
-from vipjax.evaluation.measure_attention import measure_attention
+from vipjax.evaluation.groups import measure_groups
+from vipjax.evaluation.measure_attention import measure_attention, reported
 from vipjax.evaluation.measure_off_path import measure_off_path
-from vipjax.finetune import load_videos
+from vipjax.reward.channels import channel_goals
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
-from vipjax.scene import View, views_from_config
+from vipjax.scene import View
+from vipjax.stages.agent import reward_channels, reward_settings
+from vipjax.stages.inputs import env_options, load_videos, views_from_config
+from vipjax.stages.rollouts import labelled_episodes, roll_out
 from vipjax.types import Video
-from vipjax.videos import read_videos, write_videos
+from vipjax.videos import read_videos, write_image, write_videos
 
 STAGE = "evaluate"
 # Means that are results of the stage; the first is one for every group of videos.
@@ -39,7 +39,7 @@ _MAIN_GROUPS = ("recorded", "unseen")
 _TINY = 1e-9
 # Control steps after which failing experts give up: they take about 80 to open a window.
 _GIVE_UP = (10, 50)
-# `measure_off_path` has the first of this stream's episodes.
+# `roll_out` has the first of this stream's episodes.
 _FAILED_FROM = 100_000
 # Unseen episodes are the same ones in every run, so that runs compare.
 _UNSEEN_RUN = 0
@@ -56,8 +56,8 @@ def evaluate(
   ("other_robots", those of config.evaluate.robots), and of videos that are known
   to have failed or show random motion, and of config.evaluate.failed_episodes experts that give up
   ("failed": their goals are the last frames of successful ones of their view). Written to
-  `evaluation.json`. See `measure_attention` and `measure_off_path` for the rest, which
-  config.evaluate asks for by numbers of episodes.
+  `evaluation.json`. `measure_attention` and `measure_off_path` measure the rest, written to
+  `attention/` and `off_path/`, on as many episodes as config.evaluate asks for.
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -87,7 +87,7 @@ def evaluate(
   result: dict[str, Any] = {}
   written: dict[str, Any] = {"alignment": {}}
   for when, folder in (("before", "encoder_before"), ("after", "encoder")):
-    curves, alignment = measure(encoder.load(workdir / folder), groups)
+    curves, alignment = measure_groups(encoder.load(workdir / folder), groups)
     suffix = "_before" if when == "before" else ""
     for group, made in curves.items():
       for statistic in _REPORTED if group in _MAIN_GROUPS else _REPORTED[:1]:
@@ -106,50 +106,36 @@ def evaluate(
     written["alignment"][when] = alignment
   files.write_json(workdir / "evaluation.json", written)
   if config.evaluate.attention_episodes:
-    result["attention"] = measure_attention(config, workdir)
+    result["attention"] = _attention(config, workdir)
   if config.evaluate.off_path_episodes:
-    result["off_path"] = measure_off_path(config, workdir)
+    result["off_path"] = _off_path(config, workdir)
   run_folder.mark_done(workdir, STAGE, result, time.monotonic() - started)
   return run_folder.stage_result(workdir, STAGE)
 
 
-def measure(
-  value: ValueFunction, groups: dict[str, Sequence[Video]]
-) -> tuple[dict[str, list[DistanceCurve]], dict[str, dict[str, Any]]]:
-  """Curves and alignment of groups of videos, each video embedded once.
-
-  Args:
-    value: any value function.
-    groups: videos by name of the group; goals of the group "failed" are the last frames of the
-      videos in "recorded" and "robot_free", of the same view and visibility of the robot.
-
-  Returns:
-    Curves by group, and `align` of each group that has two videos or more, and as "both" of
-    recorded and robot-free videos together.
-  """
-  embedded = {
-    group: [value.embed(video.frames) for video in videos] for group, videos in groups.items()
+def _attention(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Measures attention before and after fine-tuning, and writes `attention/`."""
+  values = {
+    when: encoder.load(workdir / folder)
+    for when, folder in (("after", "encoder"), ("before", "encoder_before"))
   }
-  goals: dict[tuple, list[np.ndarray]] = {}
-  for group in ("recorded", "robot_free"):
-    for video, embeddings in zip(groups.get(group, ()), embedded.get(group, ()), strict=True):
-      goals.setdefault((video.view, video.robot_visible), []).append(embeddings[-1])
-  curves, alignment = {}, {}
-  for group, videos in groups.items():
-    names = video_names(videos)
-    curves[group] = []
-    for video, embeddings, name in zip(videos, embedded[group], names, strict=True):
-      goal = embeddings[-1]
-      if group == "failed":
-        goal = np.mean(goals[video.view, video.robot_visible], axis=0)
-      distances = np.linalg.norm(embeddings - goal, axis=-1)
-      curves[group].append(make_curve(distances, video.seconds, name))
-    if len(videos) > 1 and group != "failed":
-      alignment[group] = align(embedded[group], names)
-  if "recorded" in groups and "robot_free" in groups:
-    both = [*groups["recorded"], *groups["robot_free"]]
-    alignment["both"] = align([*embedded["recorded"], *embedded["robot_free"]], video_names(both))
-  return curves, alignment
+  found = measure_attention(values, labelled_episodes(config), workdir / "attention")
+  files.write_json(workdir / "attention" / "attention.json", found)
+  return reported(found["means"])
+
+
+def _off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Measures what the value says off the expert's path, and writes `off_path/`."""
+  value, videos = encoder.load(workdir), load_videos(config, workdir)
+  channels = reward_channels(config)
+  size = channel_goals(channels, videos)[0].frames.shape[1]
+  free = any(video.robot_visible is False for video in videos)
+  rollouts = roll_out(config, workdir, size, free)
+  found = measure_off_path(value, videos, rollouts, channels, reward_settings(config))
+  for name, picture in found.hacks.items():
+    write_image(workdir / "off_path" / name, picture, overwrite=True)
+  files.write_json(workdir / "off_path" / "off_path.json", found.record)
+  return found.means
 
 
 def _groups(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, list[Video]]:

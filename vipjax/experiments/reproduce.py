@@ -10,10 +10,10 @@ from typing import Any
 import ml_collections
 
 from vipjax.report.page import write_report
-from vipjax.report.pipeline import run_stages
 from vipjax.report.tables import flatten
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.stages.pipeline import run_stages
 
 # What the machine decides, and what says where rather than what.
 _NOT_COMPARED = ("seconds", "peak_memory_mb", "command", "notes")

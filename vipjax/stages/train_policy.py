@@ -14,8 +14,8 @@ import numpy as np
 
 from vipjax import encoder
 from vipjax.envs import FrameVectorEnv, RobotEnv, Stream, episode_seed, record_episode
-from vipjax.finetune import load_videos
 from vipjax.reward import EmbeddingReward
+from vipjax.reward.channels import channel_goals, make_reward, record_goals
 from vipjax.runtime import parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
@@ -27,15 +27,7 @@ from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, compile_policy, init_agent
-from vipjax.sac.goals import channel_goals, make_reward, policy_views, record_goals
 from vipjax.sac.online import filmed
-from vipjax.sac.options import (
-  agent_options,
-  make_online,
-  online_settings,
-  require_shared_memory,
-  sac_settings,
-)
 from vipjax.sac.rollout import (
   LoopSettings,
   LoopState,
@@ -44,6 +36,15 @@ from vipjax.sac.rollout import (
   init_loop,
   learn,
 )
+from vipjax.stages.agent import (
+  agent_options,
+  make_online,
+  policy_views,
+  require_shared_memory,
+  reward_channels,
+  reward_settings,
+)
+from vipjax.stages.inputs import load_videos
 from vipjax.types import Video
 from vipjax.videos import resize_frames, write_video
 
@@ -53,17 +54,20 @@ _GLANCE = 160  # pixels; of the films for TensorBoard
 _AGENT_STREAM, _ACTING_STREAM = 2, 3
 
 
-def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+def train_policy(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, source: pathlib.Path | None = None
+) -> dict[str, Any]:
   """Trains SAC from scratch, or goes on from the last checkpoint, bit for bit (on a CPU).
 
-  The reward is that of `encoder/` in the run folder and the goal frames of its videos. Success is
+  The reward is that of an encoder and the goal frames of its videos. Success is
   logged and used for nothing: the policy that is kept is the one with the highest evaluation
   *return*. Writes metrics, checkpoints and `policy/` (final.mp4, actor; and, where the encoder
   goes on learning meanwhile, config.policy.online, `encoder/` as it ended up).
 
   Args:
     config: keys as declared in configs/paper.py.
-    workdir: the run folder, after fine-tuning.
+    workdir: the run folder.
+    source: the run folder, after fine-tuning, that has the encoder and the videos; None is workdir.
 
   Returns:
     JSON-able facts: "policy_success" (of the policy kept), "policy_return", "best_step",
@@ -90,15 +94,18 @@ def train_policy(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   for name in counts:
     require_at_least(f"config.policy.{name}", policy[name], 1)
   require_shared_memory(config)
-  value = encoder.load(workdir)
+  source = workdir if source is None else source
+  value = encoder.load(source)
   devices = policy_devices(policy.batch_size)
-  videos = load_videos(config, workdir)
-  reward, channels, size = make_reward(config, value, videos, devices)
-  record_goals(workdir / "policy", value, channel_goals(config, videos), config.reward.goals)
-  sac = sac_settings(policy)
+  videos = load_videos(config, source)
+  goals = channel_goals(reward_channels(config), videos)
+  reward = make_reward(goals, value, reward_settings(config), devices)
+  channels, size = [each.channel for each in goals], goals[0].frames.shape[1]
+  record_goals(workdir / "policy", value, goals, config.reward.goals)
+  sac = from_section(SacSettings, policy)
   options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)
-  seen = filmed(channels) if online_settings(config).every else channels
+  seen = filmed(channels) if policy.online.every else channels
   with (
     FrameVectorEnv(options, policy.num_envs, seen, size) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,

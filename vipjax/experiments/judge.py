@@ -12,14 +12,16 @@ import numpy as np
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation.curves import distance_curves
-from vipjax.evaluation.measure_off_path import measure_off_path, roll_out
+from vipjax.evaluation.measure_off_path import measure_off_path
 from vipjax.evaluation.off_path import Rollout
-from vipjax.finetune import make_encoder
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
+from vipjax.stages.agent import reward_channels, reward_settings
+from vipjax.stages.inputs import load_videos, make_encoder
+from vipjax.stages.record import record
+from vipjax.stages.rollouts import roll_out
 from vipjax.videos import read_videos
-from vipjax.videos.record import record
 
 RANDOM = "random"
 _FILE = "judge.json"
@@ -69,7 +71,7 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
     if missing:
       rollouts = list(roll_out(of_task, folder, config.record.size, config.record.robot_free))
     for name, value in missing.items():
-      done[name] = _judge(of_task, folder, name, value, rollouts)
+      done[name] = _judge(of_task, folder, value, rollouts)
       files.write_json(file, results)
   return results
 
@@ -100,16 +102,12 @@ def _load(config: ml_collections.ConfigDict) -> dict[str, ValueFunction]:
 
 
 def _judge(
-  config, folder: pathlib.Path, name: str, value: ValueFunction, rollouts: list[Rollout]
+  config, folder: pathlib.Path, value: ValueFunction, rollouts: list[Rollout]
 ) -> dict[str, Any]:
-  # A folder like that of a run: measure_off_path reads its videos and its encoder.
-  run = folder / "encoders" / name.replace("/", "_")
-  run.mkdir(parents=True, exist_ok=True)
-  encoder.save(run / "encoder", value, overwrite=True)
-  if not (run / "videos").exists():
-    (run / "videos").symlink_to(folder / "videos", target_is_directory=True)
   curves = distance_curves(value, read_videos(folder / "unseen"))
-  off_path = measure_off_path(config, run, rollouts)
+  off_path = measure_off_path(
+    value, load_videos(config, folder), rollouts, reward_channels(config), reward_settings(config)
+  ).means
   plain = [numbers for name, numbers in off_path.items() if _is_view(config, name)]
   free = [numbers for name, numbers in off_path.items() if name.endswith(", robot-free")]
   return {

@@ -12,14 +12,16 @@ from configs import demo
 from tests.encoder.weights import SMALL
 from vipjax import encoder, evaluation
 from vipjax.encoder import Preprocessing, init_value
+from vipjax.evaluation import measure_groups
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, init_agent
 from vipjax.sac.actor_file import save_actor
 from vipjax.scene import ROBOTS
+from vipjax.stages.evaluate import evaluate
+from vipjax.stages.record import record
 from vipjax.types import Video
 from vipjax.videos import read_videos
-from vipjax.videos.record import record
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def run(config, tmp_path_factory):
     encoder.save(workdir / name, value)
   sac = SacSettings(hidden=(8,))
   save_actor(workdir / "policy", init_agent(jax.random.key(0), 51, 8, sac).actor, sac, 8)
-  return workdir, evaluation.evaluate(config, workdir)
+  return workdir, evaluate(config, workdir)
 
 
 def test_results_of_every_group(run):
@@ -104,7 +106,7 @@ def test_other_robots_are_filmed_only_where_asked(run, config, monkeypatch, tmp_
   more = config.copy_and_resolve_references()
   more.evaluate.attention_episodes = more.evaluate.off_path_episodes = 0
   more.evaluate.robots = ("twin",)
-  result = evaluation.evaluate(more, workdir, again=True)
+  result = evaluate(more, workdir, again=True)
   videos = read_videos(workdir / "other_robots")
   assert [(video.embodiment, video.view) for video in videos] == [
     ("twin", "front twin"), ("twin", "side twin"),
@@ -147,11 +149,11 @@ def test_it_is_measured_once_unless_asked_again(run, config, tmp_path):
   result = run[1]
   workdir = shutil.copytree(run[0], tmp_path / "copy")
   before = (workdir / "evaluation.json").stat().st_mtime_ns
-  assert evaluation.evaluate(config, workdir) == result
+  assert evaluate(config, workdir) == result
   assert (workdir / "evaluation.json").stat().st_mtime_ns == before
   less = config.copy_and_resolve_references()
   less.evaluate.attention_episodes = less.evaluate.off_path_episodes = 0
-  again = evaluation.evaluate(less, workdir, again=True)
+  again = evaluate(less, workdir, again=True)
   assert "off_path" not in again
   for key, number in again.items():
     assert number == pytest.approx(result[key])
@@ -167,7 +169,7 @@ def test_failed_videos_are_measured_to_goals_of_successful_ones():
     return Video(frames + np.array(levels, np.uint8)[:, None, None, None])
 
   groups = {"recorded": [grey(0, 5, 10), grey(0, 6, 30)], "failed": [grey(0, 40)]}
-  curves, alignment = evaluation.measure(Level(), groups)
+  curves, alignment = measure_groups(Level(), groups)
   np.testing.assert_array_equal(curves["failed"][0].distances, [20, 20])
   np.testing.assert_array_equal(curves["recorded"][1].distances, [30, 24, 0])
   assert set(alignment) == {"recorded"}
@@ -175,4 +177,4 @@ def test_failed_videos_are_measured_to_goals_of_successful_ones():
 
 def test_evaluate_needs_an_encoder(config, tmp_path):
   with pytest.raises(UserError, match="run launch.finetune"):
-    evaluation.evaluate(config, tmp_path)
+    evaluate(config, tmp_path)

@@ -6,42 +6,44 @@ import functools
 import itertools
 import pathlib
 import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
-from vipjax import encoder, sampling
-from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
+from vipjax import encoder
+from vipjax.encoder import ValueFunction
+from vipjax.finetune.devices import placed, step_devices, steps_per_dispatch
 from vipjax.finetune.feed import describe_batches, feed
-from vipjax.finetune.loop import STAGE, run_steps
-from vipjax.finetune.settings import Settings, TccSettings
+from vipjax.finetune.settings import check_cycles
 from vipjax.finetune.shares import padded_megabytes, read_shares
 from vipjax.finetune.step import (
   FED_AXES,
-  Fed,
   TrainState,
   frames_per_step,
   init_state,
   make_train_step,
   repeat,
+  with_state,
 )
 from vipjax.runtime import hosts, parallel, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.numbers import require_at_least
-from vipjax.runtime.platform import on_cpu
-from vipjax.runtime.settings import from_section
+from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.preemption import Preemption
+from vipjax.runtime.progress import Progress
+from vipjax.stages.inputs import find_videos, make_encoder, make_settings, read_fitted
 from vipjax.types import Video
 from vipjax.videos import (
   LazyVideo,
   make_video_set,
   open_videos,
-  reading_options,
-  require_frames,
 )
 
-_ACCELERATOR_STEPS = 10
+STAGE = "finetune"
+METRICS_EVERY = 10
 _NAMED_VIDEOS = 20
 # Streams of the run's seed.
 _INIT_STREAM, _TRAIN_STREAM = 0, 1
@@ -71,10 +73,10 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
   settings = make_settings(config.finetune)
-  found, size = _find_videos(config, workdir)
+  found, size = find_videos(config, workdir)
   num_task = len(found)
   check_cycles(settings.tcc, num_task)
-  reads = [functools.partial(_read, video, size) for video in found]
+  reads = [functools.partial(read_fitted, video, size) for video in found]
   background = _find_background(config, workdir)
   everything, resident = read_shares(
     [*found, *background], [*reads, *(video.read for video in background)],
@@ -112,7 +114,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       )  # fmt: skip
       batches = (placed(batch, devices) for batch in fed)
     preparing = time.monotonic() - started
-    state, facts = run_steps(
+    state, facts = _run_steps(
       dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,
       checkpoints, first if restored else None, earlier,
       parallel.compile_check(devices if config.finetune.check_replicas else devices[:1]),
@@ -140,109 +142,11 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   return result
 
 
-def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
-  """The run's videos: config.data.path, else what `record` wrote into the run folder.
-
-  Raises:
-    UserError: there are none, or one has a single frame.
-  """
-  found, size = _find_videos(config, workdir)
-  videos = [_read(video, size) for video in found]
-  require_frames(videos, minimum=2)
-  return videos
-
-
-def _find_videos(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> tuple[list[LazyVideo], int]:
-  """The run's videos, not yet decoded, and the size they are brought to (0: their own)."""
-  folder = pathlib.Path(workdir) / "videos"
-  if config.data.size and not config.data.path:
-    raise UserError(
-      f"expected config.data.path with config.data.size = {config.data.size}, got none; recorded "
-      "videos take their size from config.record.size."
-    )
-  if not config.data.path and not folder.exists():
-    raise UserError(
-      f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
-      "config and workdir first, or give --config.data.path=FOLDER."
-    )
-  if config.data.path:
-    return open_videos(config.data.path, **reading_options(config.data)), config.data.size
-  # A corpus has a folder for each task.
-  parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
-  return [video for part in parts for video in open_videos(part)], 0
-
-
-def _read(video: LazyVideo, size: int) -> Video:
-  return video.fitted(size) if size else video.read()
-
-
-def placed(batch: Fed, devices: list[jax.Device]) -> Fed:
-  """The batch on the devices, of which each gets its share of the frames."""
-  rest = parallel.replicate(batch._replace(pixels=None), devices)
-  return rest._replace(pixels=parallel.split(batch.pixels, devices))
-
-
-def with_state(value: ValueFunction, state: TrainState) -> ValueFunction:
-  """The value function with what training has made of its variables."""
-  variables = {"params": state.params}
-  if state.batch_stats:
-    variables["batch_stats"] = state.batch_stats
-  return value.replace(variables=jax.device_get(variables))
-
-
 def _named(videos: list[Video]) -> list[str]:
   """What an encoder was trained on: the source of each video, or the tasks where there are many."""
   if len(videos) <= _NAMED_VIDEOS:
     return [video.source for video in videos]
   return sorted({video.task or video.source for video in videos})
-
-
-def make_settings(config: ml_collections.ConfigDict) -> Settings:
-  """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
-  for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
-    require_at_least(f"config.finetune.{name}", config[name], 1)
-  if config.loss not in ("vip", "triplet", "distillation"):
-    raise UserError(
-      f"expected config.finetune.loss 'vip', 'triplet' or 'distillation', got {config.loss!r}."
-    )
-  if config.artefact not in ("last", "best"):
-    raise UserError(f"expected config.finetune.artefact 'last' or 'best', got {config.artefact!r}.")
-  if config.loss != "vip" and config.sampler.name == "prioritised":
-    raise UserError(
-      f"expected config.finetune.loss 'vip' with the sampler 'prioritised', which learns from its "
-      f"errors, got {config.loss!r}; choose another sampler."
-    )
-  sampler = sampling.make_sampler(**config.sampler)
-  return from_section(
-    Settings,
-    config,
-    sampler=sampler,
-    decay_steps=config.steps if config.decay else 0,
-    anneal_steps=config.steps if sampler.kind == "prioritised" else 0,
-    tcc=TccSettings(**config.tcc),
-  )
-
-
-def check_cycles(tcc: TccSettings, num_videos: int) -> None:
-  """Raises UserError when TCC's cycles need more videos than there are."""
-  if tcc.weight and tcc.num_cycles:
-    # Draws nothing: it checks the sizes as the step will, before the encoder is compiled.
-    sampling.sample_cycles(jax.random.key(0), num_videos, tcc.num_cycles, tcc.videos_per_cycle)
-
-
-def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunction:
-  """The encoder that fine-tuning starts from: fresh weights, or what `vipjax.load` finds."""
-  if config.init != "scratch":
-    return encoder.load(config.init)
-  architecture = from_section(ResNetConfig, config)
-  preprocessing = Preprocessing(resize=config.resize, crop=config.size)
-  metadata = {"name": config.name, "licence": config.licence}
-  value = encoder.init_value(key, architecture, preprocessing, metadata)
-  params = value.variables["params"]
-  head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
-  return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
 
 
 def _teachers(config: ml_collections.ConfigDict, value: ValueFunction) -> list[ValueFunction]:
@@ -260,19 +164,6 @@ def _teachers(config: ml_collections.ConfigDict, value: ValueFunction) -> list[V
         f"{name} sees {teacher.preprocessing.crop}: change config.encoder.size or the teacher."
       )
   return teachers
-
-
-def steps_per_dispatch() -> int:
-  """How many steps one program does: 1 on a CPU, where convolutions in a loop crawl; else 10."""
-  return 1 if on_cpu() else _ACCELERATOR_STEPS
-
-
-def step_devices(frames: int) -> list[jax.Device]:
-  """The devices that share a batch of so many frames: as many as divide, of all processes.
-
-  Where none divide, all: the step says which numbers of frames would.
-  """
-  return parallel.dividing(jax.devices(), frames, "frames of a batch (4 per clip and TCC's)")
 
 
 def _check_fed(videos: list[Video], config: ml_collections.ConfigDict) -> None:
@@ -297,3 +188,102 @@ def _find_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
       "or set background_clips to 0."
     )
   return open_videos(folder)
+
+
+def _run_steps(
+  dispatches: Mapping[int, Callable],
+  state: TrainState,
+  batches: Iterator[Any],
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  checkpoints: Checkpointer,
+  resume_step: int | None,
+  earlier: dict[str, Any],
+  check_replicas: Callable[[TrainState, int], None],
+  describe: Callable[[int], str],
+) -> tuple[TrainState, dict[str, Any]]:
+  """Steps until config.steps.
+
+  Args:
+    dispatches: compiled steps, whose metrics are [count], by how many of them each does at once;
+      1 is among them.
+    state: where to start; replicated.
+    batches: data for each dispatch.
+    config: the `finetune` section.
+    workdir: for the metrics.
+    checkpoints: where to save.
+    resume_step: the step of the checkpoint that was restored; None without one.
+    earlier: what this returned when that was saved.
+    check_replicas: called with the state and its step before it is saved.
+    describe: what the batch of a step is of, in words.
+
+  Returns:
+    The state, and {"seconds": of all legs, "loss": the last, "since": [sum, number] of the finite
+    losses that the next checkpoint's score, minus their mean, counts in}.
+
+  Raises:
+    UserError: config.max_skipped updates in a row were not finite.
+    SystemExit: SIGTERM came; the state is saved.
+  """
+  started, facts = time.monotonic(), earlier
+  first = done = resume_step or 0
+  since = np.array(earlier.get("since", (0.0, 0)))
+  rows: dict[str, Any] = {}  # metrics of the dispatch that ended with step `done`, not written yet
+
+  def write() -> None:
+    if not rows:
+      return
+    values = jax.device_get(rows)
+    finite = np.isfinite(values["loss"])
+    since[:] += np.sum(values["loss"], where=finite, dtype=np.float64), finite.sum()
+    for i, step in enumerate(range(done - len(finite) + 1, done + 1)):
+      metrics = {name: value[i] for name, value in values.items()}
+      too_many = metrics["skipped_in_a_row"] >= config.max_skipped
+      if step % METRICS_EVERY == 0 or step == config.steps or too_many:
+        writer.write(step, metrics)
+      if too_many:
+        raise _not_finite(metrics, step, describe)
+
+  with (
+    MetricsWriter(workdir, STAGE, resume_step) as writer,
+    Progress(config.steps, STAGE, initial=first) as progress,
+    Preemption() as preemption,
+  ):
+    while done < config.steps:
+      count = max(n for n in dispatches if n <= config.steps - done)
+      state, new_rows = dispatches[count](state, next(batches))
+      # The ones before: to fetch the new ones now would leave the device without work.
+      write()
+      before, done, rows = done, done + count, new_rows
+      progress.update(count, loss=rows["loss"][-1])
+      last = done == config.steps
+      due = done // config.checkpoint_every > before // config.checkpoint_every
+      stop = preemption.requested(now=due or last)
+      if due or last or stop:
+        write()
+        check_replicas(state, done)
+        loss = float(rows["loss"][-1])
+        rows = {}
+        # Of a stop's few steps no score: an uninterrupted run would have none either.
+        score = -since[0] / since[1] if since[1] and (due or last) else None
+        if due:
+          since[:] = 0
+        facts = {
+          "seconds": earlier["seconds"] + time.monotonic() - started,
+          "loss": loss,
+          "since": since.tolist(),
+        }
+        checkpoints.save(done, state, facts, score)
+      if stop:
+        preemption.exit(STAGE, done)
+  return state, facts
+
+
+def _not_finite(metrics: dict[str, Any], step: int, describe: Callable[[int], str]) -> UserError:
+  broken = [name for name, number in metrics.items() if not np.isfinite(number)]
+  return UserError(
+    f"expected finite losses and gradients, but {int(metrics['skipped_in_a_row'])} updates in a "
+    f"row up to step {step} had none and were skipped (not finite: {', '.join(broken)}; its batch: "
+    f"{describe(step)}); the last checkpoint is from before: lower config.finetune.learning_rate "
+    "or look at the encoder and the videos."
+  )

@@ -6,7 +6,7 @@ import pytest
 
 from configs import judge as judge_config
 from vipjax import encoder
-from vipjax.evaluation.held_out import judge, table
+from vipjax.experiments.judge import judge, table
 from vipjax.runtime.errors import UserError
 
 

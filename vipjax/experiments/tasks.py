@@ -8,7 +8,7 @@ from typing import Any
 
 import ml_collections
 
-from vipjax.envs.expert import Expert
+from vipjax.envs.expert import steps_to_success
 from vipjax.envs.metaworld_task import task_names
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
@@ -19,8 +19,6 @@ from vipjax.runtime.markdown import markdown_table
 from vipjax.runtime.progress import Progress
 
 FILE = "expert_success.json"
-# Meta-World's own time limit.
-LONGEST = 500
 # The environments' own time limit, within which a task counts as solved.
 _HORIZON = 200
 
@@ -109,17 +107,3 @@ def _episodes(job: tuple) -> tuple[tuple, list[int | None]]:
     for episode in range(episodes):
       results.append(steps_to_success(env, episode_seed(Stream.UNSEEN, run_seed, episode)))
   return job, results
-
-
-def steps_to_success(env: RobotEnv, seed: int) -> int | None:
-  """After how many steps the scripted expert succeeds in the episode of a seed; None if never."""
-  env.reset(seed=seed)
-  expert = Expert(env)
-  expert.reset()
-  for step in range(1, env.horizon + 1):
-    _, _, _, truncated, info = env.step(expert.action())
-    if info["success"]:
-      return step
-    if truncated:
-      break
-  return None

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
-import ml_collections
 import numpy as np
 from absl import logging
 
 from vipjax.encoder import ValueFunction
 from vipjax.envs import Channel
-from vipjax.reward import EmbeddingReward, RewardSettings
+from vipjax.reward.embedding import EmbeddingReward, RewardSettings
 from vipjax.reward.goals import (
   LAST,
   Goal,
@@ -25,8 +24,7 @@ from vipjax.reward.goals import (
 )
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.settings import from_section
-from vipjax.scene import View, views_from_config
+from vipjax.scene import View
 from vipjax.types import Video
 from vipjax.videos import fit_square, write_image
 
@@ -56,62 +54,78 @@ class ChannelGoal:
     return np.concatenate([fit_square(image[None], size) for image in self.goal.frames])
 
 
-def make_reward(
-  config: ml_collections.ConfigDict,
-  value: ValueFunction,
-  videos: Sequence[Video],
-  devices: Sequence[jax.Device] | None = None,
-) -> tuple[EmbeddingReward, list[Channel], int]:
-  """The reward of `channel_goals`, the pictures that it needs of each step, their size in pixels.
+@dataclasses.dataclass(frozen=True)
+class Channels:
+  """Which pictures the potential sees, and what it measures them to.
 
-  The devices, None for one, share the states of a call.
-
-  Raises:
-    UserError: as `channel_goals`, or goal frames of different sizes.
+  Attributes:
+    views: viewpoints by name, at least one; they share the weights evenly.
+    goal: which frames are goals; `goals.HELP` says what it may be.
+    plain_weight: weight of the pictures with the robot, >= 0.
+    robot_free_weight: weight of the pictures without it, >= 0.
   """
-  found = channel_goals(config, videos)
-  goals = [each.frames for each in found]
-  if len({goal.shape[1:] for goal in goals}) > 1:
-    raise UserError(
-      f"expected goal frames of one size, got {[goal.shape[1:3] for goal in goals]}; resize the "
-      "videos with vipjax.videos.fit_square."
-    )
-  settings = from_section(RewardSettings, config.reward, discount=config.policy.discount)
-  firsts, weights = [each.videos[0].frames[0] for each in found], [each.weight for each in found]
-  reward = EmbeddingReward(value, goals, firsts, weights, settings, devices)
-  return reward, [each.channel for each in found], goals[0].shape[1]
+
+  views: Mapping[str, View]
+  goal: str = LAST
+  plain_weight: float = 1.0
+  robot_free_weight: float = 0.0
 
 
-def channel_goals(config: ml_collections.ConfigDict, videos: Sequence[Video]) -> list[ChannelGoal]:
-  """The goal of each channel: of each view in config.policy.views, with and without the robot.
+def channel_goals(channels: Channels, videos: Sequence[Video]) -> list[ChannelGoal]:
+  """The goal of each channel: of each view, with and without the robot where that has a weight.
 
-  They are frames of all videos of the view (and, where the view of videos is unknown, of those
-  too), the last ones unless config.reward.goal asks for others; or its files, for a single view
-  with the robot.
+  Goals are frames of all videos of the view (and, where the view of videos is unknown, of those
+  too), the last ones unless `channels.goal` asks for others; or its files, for a single view with
+  the robot.
 
   Raises:
     UserError: a channel without videos, or a goal that does not suit them.
   """
-  goal, found = config.reward.goal or LAST, []
-  if names_files(goal) and (len(config.policy.views) > 1 or config.reward.robot_free_weight):
+  goal, found = channels.goal or LAST, []
+  if names_files(goal) and (len(channels.views) > 1 or channels.robot_free_weight):
     raise UserError(
       "expected one view in config.policy.views and config.reward.robot_free_weight=0 with a "
-      f"config.reward.goal, which shows one view with the robot, got {list(config.policy.views)} "
-      f"and {config.reward.robot_free_weight}; change these, or leave the goal to the videos."
+      f"config.reward.goal, which shows one view with the robot, got {list(channels.views)} "
+      f"and {channels.robot_free_weight}; change these, or leave the goal to the videos."
     )
-  for name, view in policy_views(config).items():
-    for visible, weight in (
-      (True, config.reward.plain_weight), (False, config.reward.robot_free_weight),
-    ):  # fmt: skip
+  for name, view in channels.views.items():
+    for visible, weight in ((True, channels.plain_weight), (False, channels.robot_free_weight)):
       if weight == 0:
         continue
       chosen = _goal_videos(videos, name, visible)
       sources = [video.source or f"video {index}" for index, video in enumerate(chosen)]
       each = find_goals(goal, [video.frames for video in chosen], sources)
       # Views share the weight: the reward's range does not depend on how many there are.
-      weight = weight / len(config.policy.views)
+      weight = weight / len(channels.views)
       found.append(ChannelGoal(name, Channel(view, visible), _joined(each), chosen, weight))
   return found
+
+
+def make_reward(
+  goals: Sequence[ChannelGoal],
+  value: ValueFunction,
+  settings: RewardSettings | None = None,
+  devices: Sequence[jax.Device] | None = None,
+) -> EmbeddingReward:
+  """The reward measured to the goals, a channel for each.
+
+  Args:
+    goals: as `channel_goals` finds them.
+    value: the value function.
+    settings: None is as published.
+    devices: share the states of a call; None is JAX's first.
+
+  Raises:
+    UserError: goal frames of different sizes, or as `EmbeddingReward`.
+  """
+  frames = [each.frames for each in goals]
+  if len({goal.shape[1:] for goal in frames}) > 1:
+    raise UserError(
+      f"expected goal frames of one size, got {[goal.shape[1:3] for goal in frames]}; resize the "
+      "videos with vipjax.videos.fit_square."
+    )
+  firsts, weights = [each.videos[0].frames[0] for each in goals], [each.weight for each in goals]
+  return EmbeddingReward(value, frames, firsts, weights, settings, devices)
 
 
 def _joined(goals: Sequence[Goal]) -> Goal:
@@ -124,6 +138,30 @@ def _joined(goals: Sequence[Goal]) -> Goal:
     for name in ("frames", "sources")
   )
   return Goal(f"{len(frames)} frames of the videos", frames, sources)
+
+
+def _goal_videos(videos: Sequence[Video], view: str, visible: bool) -> list[Video]:
+  """Videos whose last frames are goals of a channel, checked."""
+  chosen = [
+    video
+    for video in videos
+    if video.view in (None, view)
+    and (video.robot_visible is not False) == visible
+    and video.success is not False
+  ]
+  if not chosen:
+    kind = "with the robot" if visible else "without the robot"
+    raise UserError(
+      f"expected a video {kind} from view {view!r} as the goal of the reward, got none; record "
+      "one, choose other config.policy.views or set its weight in config.reward to 0."
+    )
+  shapes = {video.frames.shape[1:3] for video in chosen}
+  if len(shapes) > 1 or any(height != width for height, width in shapes):
+    raise UserError(
+      f"expected square goal frames of one size, got {sorted(shapes)}; resize the videos with "
+      "vipjax.videos.fit_square."
+    )
+  return chosen
 
 
 def record_goals(
@@ -161,39 +199,3 @@ def record_goals(
         "robot_visible": each.channel.robot_visible, "warnings": warnings[:1],
       })  # fmt: skip
   files.write_json(folder / "goals.json", {"goals": several, "frames": records})
-
-
-def policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:
-  """The viewpoints that the reward sees, by name; raises UserError for one that there is not."""
-  views = views_from_config(config.views)
-  missing = [name for name in config.policy.views if name not in views]
-  if missing or not config.policy.views:
-    raise UserError(
-      f"expected config.policy.views among {', '.join(sorted(views))}, got "
-      f"{list(config.policy.views)}; choose one or more of these."
-    )
-  return {name: views[name] for name in config.policy.views}
-
-
-def _goal_videos(videos: Sequence[Video], view: str, visible: bool) -> list[Video]:
-  """Videos whose last frames are goals of a channel, checked."""
-  chosen = [
-    video
-    for video in videos
-    if video.view in (None, view)
-    and (video.robot_visible is not False) == visible
-    and video.success is not False
-  ]
-  if not chosen:
-    kind = "with the robot" if visible else "without the robot"
-    raise UserError(
-      f"expected a video {kind} from view {view!r} as the goal of the reward, got none; record "
-      "one, choose other config.policy.views or set its weight in config.reward to 0."
-    )
-  shapes = {video.frames.shape[1:3] for video in chosen}
-  if len(shapes) > 1 or any(height != width for height, width in shapes):
-    raise UserError(
-      f"expected square goal frames of one size, got {sorted(shapes)}; resize the videos with "
-      "vipjax.videos.fit_square."
-    )
-  return chosen

@@ -6,11 +6,12 @@ import pytest
 from absl import logging
 
 from configs import paper
+from tests.reward.of_config import channel_goals, make_reward
 from tests.videos.clips import moving_picture
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
+from vipjax.reward.channels import record_goals
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
-from vipjax.sac.goals import channel_goals, make_reward, record_goals
 from vipjax.types import Video
 from vipjax.videos import read_image, write_image
 

@@ -4,8 +4,8 @@ import pytest
 
 from configs import pretrain
 from vipjax.runtime.errors import UserError
+from vipjax.stages.corpus import record_corpus
 from vipjax.videos import read_videos
-from vipjax.videos.corpus import record_corpus
 
 
 def config_of(**overrides):

@@ -10,10 +10,11 @@ import safetensors
 
 from configs import demo
 from vipjax import encoder
-from vipjax.finetune import finetune, loop
-from vipjax.finetune import run as run_lib
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
+from vipjax.stages import finetune as run_lib
+from vipjax.stages import finetune as stage
+from vipjax.stages.finetune import finetune
 from vipjax.types import Video
 from vipjax.videos import write_videos
 
@@ -88,7 +89,7 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, monkeypatch
 
   # Ctrl-C after three steps: the third is after the last checkpoint and is lost.
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "Progress", stopping((3,), interrupt))
+    patch.setattr(stage, "Progress", stopping((3,), interrupt))
     with pytest.raises(KeyboardInterrupt):
       finetune(config, workdir)
   result = finetune(config, workdir)
@@ -104,11 +105,11 @@ def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, monkeypatch):
   config = config_of(**{"data.resident_mb": 0})
 
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "Progress", stopping((3,), interrupt))
+    patch.setattr(stage, "Progress", stopping((3,), interrupt))
     patch.setattr(run_lib, "make_video_set", None)  # it must not be needed
     with pytest.raises(KeyboardInterrupt):
       finetune(config, fed)
-    patch.setattr(loop, "Progress", Progress)
+    patch.setattr(stage, "Progress", Progress)
     finetune(config, fed)
   with safetensors.safe_open(workdir / "encoder" / "model.safetensors", "np") as resident:
     with safetensors.safe_open(fed / "encoder" / "model.safetensors", "np") as streamed:
@@ -150,7 +151,7 @@ def test_sigterm_changes_nothing_not_even_what_is_best(workdir, monkeypatch):
   # Between two checkpoints, and at the end.
   bar = stopping((3, 6), lambda: signal.raise_signal(signal.SIGTERM))
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "Progress", bar)
+    patch.setattr(stage, "Progress", bar)
     for _ in range(2):
       with pytest.raises(SystemExit) as stopped:
         finetune(config, workdir)
@@ -252,7 +253,7 @@ def test_too_many_updates_that_are_not_finite_end_the_run_with_their_losses(work
 
 def test_many_steps_in_one_program_are_the_same_steps(workdir, monkeypatch):
   # As on an accelerator: three at a time, the rest one by one, checkpoints after 3 and 6.
-  monkeypatch.setattr(loop, "METRICS_EVERY", 1)
+  monkeypatch.setattr(stage, "METRICS_EVERY", 1)
   # Hardly learning: one program rounds unlike the other, which learning would amplify.
   rates = {"finetune.learning_rate": 1e-6, "finetune.head_learning_rate": 1e-6}
   config = config_of(**{"finetune.steps": 7, **rates})

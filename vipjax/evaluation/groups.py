@@ -1,0 +1,52 @@
+"""Groups of videos measured together: each video is embedded once, for its curve and alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vipjax.encoder import ValueFunction
+from vipjax.evaluation.alignment import align
+from vipjax.evaluation.curves import DistanceCurve, make_curve, video_names
+from vipjax.types import Video
+
+
+def measure_groups(
+  value: ValueFunction, groups: dict[str, Sequence[Video]]
+) -> tuple[dict[str, list[DistanceCurve]], dict[str, dict[str, Any]]]:
+  """Curves and alignment of groups of videos, each video embedded once.
+
+  Args:
+    value: any value function.
+    groups: videos by name of the group; goals of the group "failed" are the last frames of the
+      videos in "recorded" and "robot_free", of the same view and visibility of the robot.
+
+  Returns:
+    Curves by group, and `align` of each group that has two videos or more, and as "both" of
+    recorded and robot-free videos together.
+  """
+  embedded = {
+    group: [value.embed(video.frames) for video in videos] for group, videos in groups.items()
+  }
+  goals: dict[tuple, list[np.ndarray]] = {}
+  for group in ("recorded", "robot_free"):
+    for video, embeddings in zip(groups.get(group, ()), embedded.get(group, ()), strict=True):
+      goals.setdefault((video.view, video.robot_visible), []).append(embeddings[-1])
+  curves, alignment = {}, {}
+  for group, videos in groups.items():
+    names = video_names(videos)
+    curves[group] = []
+    for video, embeddings, name in zip(videos, embedded[group], names, strict=True):
+      goal = embeddings[-1]
+      if group == "failed":
+        goal = np.mean(goals[video.view, video.robot_visible], axis=0)
+      distances = np.linalg.norm(embeddings - goal, axis=-1)
+      curves[group].append(make_curve(distances, video.seconds, name))
+    if len(videos) > 1 and group != "failed":
+      alignment[group] = align(embedded[group], names)
+  if "recorded" in groups and "robot_free" in groups:
+    both = [*groups["recorded"], *groups["robot_free"]]
+    alignment["both"] = align([*embedded["recorded"], *embedded["robot_free"]], video_names(both))
+  return curves, alignment

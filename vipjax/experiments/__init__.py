@@ -1,0 +1,1 @@
+"""What is built of stages: many runs, judged and compared."""

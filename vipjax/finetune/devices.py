@@ -1,0 +1,30 @@
+"""Which devices share a training step, and how many steps one program does."""
+
+from __future__ import annotations
+
+import jax
+
+from vipjax.finetune.step import Fed
+from vipjax.runtime import parallel
+from vipjax.runtime.platform import on_cpu
+
+_ACCELERATOR_STEPS = 10
+
+
+def steps_per_dispatch() -> int:
+  """How many steps one program does: 1 on a CPU, where convolutions in a loop crawl; else 10."""
+  return 1 if on_cpu() else _ACCELERATOR_STEPS
+
+
+def step_devices(frames: int) -> list[jax.Device]:
+  """The devices that share a batch of so many frames: as many as divide, of all processes.
+
+  Where none divide, all: the step says which numbers of frames would.
+  """
+  return parallel.dividing(jax.devices(), frames, "frames of a batch (4 per clip and TCC's)")
+
+
+def placed(batch: Fed, devices: list[jax.Device]) -> Fed:
+  """The batch on the devices, of which each gets its share of the frames."""
+  rest = parallel.replicate(batch._replace(pixels=None), devices)
+  return rest._replace(pixels=parallel.split(batch.pixels, devices))

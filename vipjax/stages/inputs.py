@@ -1,0 +1,142 @@
+"""What several stages make of a config: environments, views, videos, the encoder, settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_collections
+
+from vipjax import encoder, sampling
+from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
+from vipjax.finetune.settings import Settings, TccSettings
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.numbers import require_at_least, whole_numbers
+from vipjax.runtime.settings import from_section
+from vipjax.scene import View
+from vipjax.types import Video
+from vipjax.videos import LazyVideo, open_videos, require_frames
+
+
+def env_options(config: Mapping[str, Any]) -> dict[str, Any]:
+  """RobotEnv's keyword arguments from the `env` section of a config (placement -1 is None)."""
+  options = dict(config)
+  options["placement"] = None if options["placement"] < 0 else options["placement"]
+  return options
+
+
+def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
+  """Views by name from mappings of View's fields; raises UserError for a field that is not one."""
+  known = {field.name for field in dataclasses.fields(View)}
+  result = {}
+  for name, fields in views.items():
+    unknown = set(fields) - known
+    if unknown:
+      raise UserError(
+        f"expected a view made of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))} in "
+        f"view {name!r}; remove or rename it."
+      )
+    fields = dict(fields)
+    if "lookat" in fields:
+      fields["lookat"] = tuple(fields["lookat"])
+    result[name] = View(**fields)
+  if not result:
+    raise UserError("expected at least one view, got none; name one under config.views.")
+  return result
+
+
+def reading_options(data: Mapping[str, Any]) -> dict[str, Any]:
+  """`config.data`, as declared in configs/paper.py, as keyword arguments of `read_videos`.
+
+  Configs say "all of them" by empty values, because they fix the type of each; a key that is
+  missing, as in the config.json of an older run, says the same.
+
+  Raises:
+    UserError: `episodes` is no list of numbers.
+  """
+  options = {name: data[name] for name in ("view", "task", "fps") if data.get(name)}
+  if data.get("episodes"):
+    options["episodes"] = whole_numbers("config.data.episodes", data["episodes"])
+  if data.get("success"):
+    options["success"] = True
+  return {"frame_stride": data.get("frame_stride", 1), **options}
+
+
+def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Video]:
+  """The run's videos: config.data.path, else what `record` wrote into the run folder.
+
+  Raises:
+    UserError: there are none, or one has a single frame.
+  """
+  found, size = find_videos(config, workdir)
+  videos = [read_fitted(video, size) for video in found]
+  require_frames(videos, minimum=2)
+  return videos
+
+
+def find_videos(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> tuple[list[LazyVideo], int]:
+  """The run's videos, not yet decoded, and the size they are brought to (0: their own)."""
+  folder = pathlib.Path(workdir) / "videos"
+  if config.data.size and not config.data.path:
+    raise UserError(
+      f"expected config.data.path with config.data.size = {config.data.size}, got none; recorded "
+      "videos take their size from config.record.size."
+    )
+  if not config.data.path and not folder.exists():
+    raise UserError(
+      f"expected videos in {folder} or config.data.path, got neither; run launch.record with this "
+      "config and workdir first, or give --config.data.path=FOLDER."
+    )
+  if config.data.path:
+    return open_videos(config.data.path, **reading_options(config.data)), config.data.size
+  # A corpus has a folder for each task.
+  parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
+  return [video for part in parts for video in open_videos(part)], 0
+
+
+def read_fitted(video: LazyVideo, size: int) -> Video:
+  return video.fitted(size) if size else video.read()
+
+
+def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunction:
+  """The encoder that fine-tuning starts from: fresh weights, or what `vipjax.load` finds."""
+  if config.init != "scratch":
+    return encoder.load(config.init)
+  architecture = from_section(ResNetConfig, config)
+  preprocessing = Preprocessing(resize=config.resize, crop=config.size)
+  metadata = {"name": config.name, "licence": config.licence}
+  value = encoder.init_value(key, architecture, preprocessing, metadata)
+  params = value.variables["params"]
+  head = {**params["fc"], "kernel": params["fc"]["kernel"] * config.init_scale}
+  return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
+
+
+def make_settings(config: ml_collections.ConfigDict) -> Settings:
+  """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
+  for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
+    require_at_least(f"config.finetune.{name}", config[name], 1)
+  if config.loss not in ("vip", "triplet", "distillation"):
+    raise UserError(
+      f"expected config.finetune.loss 'vip', 'triplet' or 'distillation', got {config.loss!r}."
+    )
+  if config.artefact not in ("last", "best"):
+    raise UserError(f"expected config.finetune.artefact 'last' or 'best', got {config.artefact!r}.")
+  if config.loss != "vip" and config.sampler.name == "prioritised":
+    raise UserError(
+      f"expected config.finetune.loss 'vip' with the sampler 'prioritised', which learns from its "
+      f"errors, got {config.loss!r}; choose another sampler."
+    )
+  sampler = sampling.make_sampler(**config.sampler)
+  return from_section(
+    Settings,
+    config,
+    sampler=sampler,
+    decay_steps=config.steps if config.decay else 0,
+    anneal_steps=config.steps if sampler.kind == "prioritised" else 0,
+    tcc=TccSettings(**config.tcc),
+  )
