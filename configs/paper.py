@@ -13,7 +13,83 @@ declares its corpus).
 Where the publication is silent the value is ours and the comment says so.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict, config_dict
+
+# Keys whose other values make another method than the published one, and why one wants it: the
+# report of a run lists those that it has on.
+ADDITIONS = {
+  "reward.robot_free_weight": (
+    "The plain distance sees the arm and hardly the window: a policy that rests in the goal's "
+    "pose beside a shut window is paid. The same frame drawn without the robot shows the window "
+    "alone."
+  ),
+  "reward.plain_weight": "How much the frame as it is counts beside the one without the robot.",
+  "reward.goals": (
+    "With several goal frames: the nearest one counts, where goals differ too much for a mean."
+  ),
+  "reward.normalise": "Makes the channels weigh alike whatever distances the embedding spans.",
+  "reward.scale": (
+    "The entropy temperature of SAC is in units of the reward; this sets their ratio."
+  ),
+  "policy.views": (
+    "Other views than the published one: bumps in one view's distance, on which a policy rests, "
+    "are not those of another's."
+  ),
+  "record.frame_stride": (
+    "Between frames 12.5 ms apart little moves: VIP's steps drown in the noise of the crops."
+  ),
+  "policy.action_repeat": (
+    "At 80 Hz random torques cancel out; held, they explore. It saves frames, too."
+  ),
+  "policy.min_temperature": (
+    "A temperature that dies early ends exploration before the window was ever moved."
+  ),
+  "finetune.background_clips": (
+    "Unlabelled videos of random motion teach the embedding what lies off the expert's path."
+  ),
+  "policy.online.every": (
+    "The encoder goes on learning from the policy's own episodes, which leave the expert's path; "
+    "published as a wish."
+  ),
+  "encoder.init_scale": (
+    "VIP wants about one unit of distance per frame and fresh embeddings span about one in all."
+  ),
+  "finetune.head_learning_rate": (
+    "VIP wants about one unit of distance per frame and fresh embeddings span about one in all: "
+    "the last layer has to grow, and does so faster with a rate of its own."
+  ),
+  "finetune.last_goal": (
+    "The reward asks for the distance to the last frame alone; goals drawn uniformly teach it "
+    "slowly."
+  ),
+  "finetune.crop_scale": (
+    "A fifth of the frame, drawn in 80 pixels, often shows neither hand nor handle."
+  ),
+  "finetune.decay": (
+    "A short run ends in the noise of its last batches unless the learning rate falls."
+  ),
+  "finetune.loss": "A baseline in place of the VIP loss, for comparison.",
+  "finetune.sampler.name": (
+    "The published sampler draws first frames ever likelier towards the end, wherever the hard "
+    "part is; prioritised asks the value where it is most wrong, others draw evenly or around a "
+    "place."
+  ),
+  "finetune.train_batch_norm": (
+    "VIP updates BatchNorm's statistics while it trains; frozen ones keep those of pretraining."
+  ),
+  "encoder.init": (
+    "The published encoder is VIP's released ResNet-50 at 224 pixels, which asks for a download, "
+    "a licence and a GPU."
+  ),
+  "reward.form": (
+    "The published reward is the plain change of the distance; this is another function of it."
+  ),
+  "finetune.tcc.num_cycles": (
+    "0 takes all ordered pairs of videos from every frame; another number, more or fewer cycles."
+  ),
+}
 
 
 def get_config() -> ConfigDict:
@@ -200,3 +276,19 @@ def _view(**fields) -> ConfigDict:
   view.distance = 0.95  # metres
   view.update(fields)
   return view
+
+
+def additions(config: ConfigDict) -> list[dict[str, Any]]:
+  """The additions that a config has on, as {"name", "value", "reason"}; [] as published."""
+  published, found = get_config(), []
+  for name, reason in ADDITIONS.items():
+    value, default = (_value(each, name) for each in (config, published))
+    if value != default:
+      found.append({"name": name, "value": value, "reason": reason})
+  return found
+
+
+def _value(config: ConfigDict, name: str) -> Any:
+  for key in name.split("."):
+    config = config[key]
+  return tuple(config) if isinstance(config, list) else config

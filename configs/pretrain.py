@@ -70,14 +70,14 @@ def get_config() -> ConfigDict:
 
   # Each stage changes some of the above, records its corpus and trains; encoder.init and
   # finetune.teachers may name earlier stages. Rank correlation along an expert's path comes from
-  # far, progress off it from near, whose distances saturate earlier, and both a little more from
-  # two such encoders made into one. plain, which has seen no expert led astray, is better to
-  # fine-tune: it goes on to learn from the others.
+  # base, progress off the path from gamma96, whose distances saturate earlier. Distilling two such
+  # encoders into one, ensemble, raises both a little. plain sees no expert led astray and is the
+  # better start for fine-tuning, so it is distilled from the others too.
   config.pretrain = ConfigDict()
   config.pretrain.stages = (
-    "plain", "far", "near", "far_97", "near_97", "together", "taught", "mini",
+    "plain", "base", "gamma96", "gamma97", "gamma97_96", "ensemble", "plain_ensemble", "mini",
   )  # fmt: skip
-  near = {
+  gamma96 = {
     "corpus": {"frame_stride": 4, "max_frames": 30},
     "finetune": {
       "steps": 1200, "discount": 0.96, "learning_rate": 3e-4, "head_learning_rate": 1e-3,
@@ -88,20 +88,20 @@ def get_config() -> ConfigDict:
     "train_batch_norm": False,
   }  # fmt: skip
   config.pretrain.plain = ConfigDict({"corpus": {"recovering_episodes": 0}})
-  config.pretrain.far = ConfigDict()
-  config.pretrain.near = ConfigDict({**near, "encoder": {"init": "far"}})
-  config.pretrain.far_97 = ConfigDict({"finetune": {"discount": 0.97}})
-  config.pretrain.near_97 = ConfigDict({**near, "encoder": {"init": "far_97"}})
-  config.pretrain.together = ConfigDict({
-    "encoder": {"init": "near"},
-    "finetune": {**distillation, "teachers": ("near", "near_97")},
+  config.pretrain.base = ConfigDict()
+  config.pretrain.gamma96 = ConfigDict({**gamma96, "encoder": {"init": "base"}})
+  config.pretrain.gamma97 = ConfigDict({"finetune": {"discount": 0.97}})
+  config.pretrain.gamma97_96 = ConfigDict({**gamma96, "encoder": {"init": "gamma97"}})
+  config.pretrain.ensemble = ConfigDict({
+    "encoder": {"init": "gamma96"},
+    "finetune": {**distillation, "teachers": ("gamma96", "gamma97_96")},
   })  # fmt: skip
-  config.pretrain.taught = ConfigDict({
+  config.pretrain.plain_ensemble = ConfigDict({
     "encoder": {"init": "plain"},
-    "finetune": {**distillation, "teachers": ("plain", "together", "together")},
+    "finetune": {**distillation, "teachers": ("plain", "ensemble", "ensemble")},
   })  # fmt: skip
   config.pretrain.mini = ConfigDict({
-    "encoder": {"init": "taught"},
-    "finetune": {**distillation, "teachers": ("plain", "together", "near_97"), "steps": 2000},
+    "encoder": {"init": "plain_ensemble"},
+    "finetune": {**distillation, "teachers": ("plain", "ensemble", "gamma97_96"), "steps": 2000},
   })  # fmt: skip
   return config

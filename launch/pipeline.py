@@ -17,6 +17,7 @@ _FLAGS = launcher.define_flags()
 
 
 def main(_):
+  from configs.paper import additions
   from vipjax.experiments.ablation import run_ablation
   from vipjax.report import format_results, write_report
   from vipjax.report.comparison import format_comparison
@@ -25,7 +26,7 @@ def main(_):
   if "ablation" in _FLAGS.config:
     if _FLAGS.overwrite:
       raise UserError("Expected no --overwrite with an ablation: delete the runs to be repeated.")
-    page = run_ablation(_FLAGS.config, _FLAGS.workdir.absolute())
+    page = run_ablation(_FLAGS.config, _FLAGS.workdir.absolute(), additions)
     print(format_comparison(page.parent))
     print(f"comparison: {page}")
     return
@@ -35,7 +36,7 @@ def main(_):
     results = files.read_json(workdir / "results.json")
   else:
     command = shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]])
-    results = run_stages(_FLAGS.config, workdir, command=command)
+    results = run_stages(_FLAGS.config, workdir, additions, command=command)
     started = time.monotonic()
     write_report(workdir)
     run_folder.mark_done(workdir, "report", {}, time.monotonic() - started)

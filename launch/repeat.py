@@ -1,35 +1,10 @@
-"""Runs a finished run again from its own folder, and says what came out otherwise.
-
-    python -m launch.repeat --workdir=runs/demo --out=runs/demo_again
-
-Status 0 when every number of results.json but times is the same, else 2.
-"""
+"""The former name of launch.reproduce, to which it forwards in this version."""
 
 import sys
 
-from absl import flags
-
+from launch import reproduce
 from vipjax.runtime import launcher
 
-_FLAGS = launcher.define_flags()
-_OUT = flags.DEFINE_string("out", None, "folder of the repetition")
-
-
-def main(_):
-  from configs import paper
-  from vipjax.experiments.reproduce import repeat
-  from vipjax.runtime.errors import UserError
-
-  if not _OUT.value:
-    raise UserError("expected --out=FOLDER for the repetition, got none.")
-  differing = repeat(_FLAGS.workdir, _OUT.value, paper.get_config())
-  for kind, pairs in differing.items():
-    for name, (then, now) in pairs.items():
-      print(f"{kind}: {name} was {then}, is {now}")
-  if differing["results"]:
-    sys.exit(2)
-  print(f"{_OUT.value} gave the same numbers as {_FLAGS.workdir}")
-
-
 if __name__ == "__main__":
-  launcher.run(main, renders=True)
+  print("launch.repeat is now launch.reproduce.", file=sys.stderr)
+  launcher.run(reproduce.main, renders=True)

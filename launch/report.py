@@ -14,12 +14,13 @@ _FLAGS = launcher.define_flags()
 
 
 def main(_):
+  from configs.paper import additions
   from vipjax.report import write_report
   from vipjax.stages.pipeline import collect_results
 
   if flags.FLAGS.config is not None:
     workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config)
-    collect_results(_FLAGS.config, workdir)
+    collect_results(_FLAGS.config, workdir, additions)
   print(write_report(_FLAGS.workdir))
 
 

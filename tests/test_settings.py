@@ -11,6 +11,7 @@ from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig
 from vipjax.finetune import Settings, TccSettings
 from vipjax.reward import RewardSettings
+from vipjax.runtime.errors import UserError
 from vipjax.runtime.settings import from_section
 from vipjax.sac import LoopSettings, SacSettings
 from vipjax.sac.online_settings import OnlineSettings
@@ -21,13 +22,15 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vipjax"
 PAPER = paper.get_config()
 # What the library makes of configs/paper.py.
 PUBLISHED = {
-  SacSettings: from_section(SacSettings, PAPER.policy),
-  LoopSettings: from_section(LoopSettings, PAPER.policy),
-  OnlineSettings: from_section(OnlineSettings, PAPER.policy.online),
+  SacSettings: from_section(SacSettings, PAPER.policy, "policy"),
+  LoopSettings: from_section(LoopSettings, PAPER.policy, "policy"),
+  OnlineSettings: from_section(OnlineSettings, PAPER.policy.online, "policy.online"),
   Settings: make_settings(PAPER.finetune),
   TccSettings: make_settings(PAPER.finetune).tcc,
-  RewardSettings: from_section(RewardSettings, PAPER.reward, discount=PAPER.policy.discount),
-  ResNetConfig: from_section(ResNetConfig, PAPER.encoder),
+  RewardSettings: from_section(
+    RewardSettings, PAPER.reward, "reward", discount=PAPER.policy.discount
+  ),
+  ResNetConfig: from_section(ResNetConfig, PAPER.encoder, "encoder"),
   Preprocessing: Preprocessing(resize=PAPER.encoder.resize, crop=PAPER.encoder.size),
   View: views_from_config({"view": paper._view()})["view"],
 }
@@ -69,9 +72,23 @@ def test_a_section_becomes_settings(stored):
   policy = config.policy.to_dict()
   if stored:  # as JSON has it
     policy["hidden"] = list(policy["hidden"])
-  made = from_section(SacSettings, policy, learning_rate=1.0)
+  made = from_section(SacSettings, policy, "policy", learning_rate=1.0)
   assert (made.hidden, made.discount, made.learning_rate) == ((8, 4), 0.97, 1.0)
   assert made.target_entropy is None
   del policy["discount"]
-  with pytest.raises(KeyError, match="discount"):
-    from_section(SacSettings, policy)
+  with pytest.raises(UserError, match=r"^expected config\.policy\.discount, got a section without"):
+    from_section(SacSettings, policy, "policy")
+
+
+@pytest.mark.parametrize(
+  "key, value, words",
+  [
+    ("batch_size", 2.5, "a whole number"), ("batch_size", True, "a whole number"),
+    ("discount", "0.9", "a number"), ("hidden", 256, "a tuple"),
+    ("target_entropy", "auto", "a number or None"),
+  ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_one_sentence(key, value, words):
+  section = {**PAPER.policy.to_dict(), key: value}
+  with pytest.raises(UserError, match=f"^expected {words} for config.policy.{key}, got {value!r};"):
+    from_section(SacSettings, section, "policy")

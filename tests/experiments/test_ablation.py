@@ -6,6 +6,7 @@ import re
 import pytest
 
 from configs import ablation as ablation_config
+from configs import paper
 from tests.report.test_page import Page
 from vipjax.report import ablation, comparison
 from vipjax.runtime import files, run_folder
@@ -135,7 +136,7 @@ def test_a_variant_is_what_its_name_says(labelled, name):
 
 
 def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
-  page = ablation.run_ablation(config, tmp_path)
+  page = ablation.run_ablation(config, tmp_path, paper.additions)
   assert stages.calls == [
     ("plain", 0, True, False),  # without robot-free videos: a recording of its own
     ("all", 0, True, False),
@@ -163,7 +164,7 @@ def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
 
   # Again: only what is missing.
   stages.calls.clear()
-  ablation.run_ablation(config, tmp_path)
+  ablation.run_ablation(config, tmp_path, paper.additions)
   assert stages.calls == [("sampler_beta_2_2", 1, False, True)]
   # A run from before a key was declared is still that run; one with another value is not.
   for name, value in (("plain", None), ("all", 3)):
@@ -171,18 +172,18 @@ def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
     stored = files.read_json(path)
     stored["finetune"].pop("discount")
     files.write_json(path, stored | ({"finetune": {"discount": value}} if value else {}))
-  page = ablation.run_ablation(config, tmp_path)
+  page = ablation.run_ablation(config, tmp_path, paper.additions)
   text = Page(page.read_text()).text
   assert "Left out: all, seed 0: The run in" in text and "Left out: plain" not in text
   config.ablation.seeds, config.ablation.only = (2,), ("demo",)
-  ablation.run_ablation(config, tmp_path)
+  ablation.run_ablation(config, tmp_path, paper.additions)
   assert list(files.read_json(tmp_path / "ablation.json")["variants"]) == [
     "plain", "all", "demo", "sampler_beta_2_2",
   ]  # fmt: skip
 
 
 def test_text_table(config, stages, tmp_path):
-  ablation.run_ablation(config, tmp_path)
+  ablation.run_ablation(config, tmp_path, paper.additions)
   lines = comparison.format_comparison(tmp_path).splitlines()
   assert lines[0].startswith(f"{'plain':18}policy success 1.00 [1.00, 1.00]; rank correlation")
   assert len(lines) == 3
@@ -218,6 +219,6 @@ def test_changes_that_are_none(config, change):
 def test_unknown_variants_and_empty_folders(config, stages, tmp_path):
   config.ablation.only = ("plian",)
   with pytest.raises(UserError, match="got 'plian'"):
-    ablation.run_ablation(config, tmp_path)
+    ablation.run_ablation(config, tmp_path, paper.additions)
   with pytest.raises(UserError, match="there are none"):
     comparison.write_comparison(tmp_path)

@@ -81,9 +81,7 @@ def test_published_settings_stand_in_the_config():
   assert (config.reward.form, config.reward.scale) == ("difference", 1.0)
   assert config.encoder.init == "vip-resnet50"
   # Additions to the published method are off.
-  from vipjax.stages.additions import additions
-
-  assert additions(config) == []
+  assert paper.additions(config) == []
 
 
 def test_record_writes_four_videos_that_can_be_read(published):
@@ -166,14 +164,20 @@ def test_pipeline_again_says_that_it_is_finished(demo):
 
 def test_a_run_repeats_to_the_same_numbers_from_its_own_folder(demo, tmp_path):
   workdir, _, _ = demo
-  command = [sys.executable, "-m", "launch.repeat", f"--workdir={workdir}", f"--out={tmp_path}/run"]
+  command = [
+    sys.executable,
+    "-m",
+    "launch.reproduce",
+    f"--workdir={workdir}",
+    f"--out={tmp_path}/run",
+  ]
   same = run(command)
   assert same.returncode == 0, same.stdout + same.stderr[-3000:]
   assert "gave the same numbers" in same.stdout
   assert_same_files(tmp_path / "run", workdir)
   results = json.loads((tmp_path / "run" / "results.json").read_text())
   # As the command above, which has run.
-  again = ["launch.repeat", f"--workdir={tmp_path}/run", f"--out={tmp_path}/run_again"]
+  again = ["launch.reproduce", f"--workdir={tmp_path}/run", f"--out={tmp_path}/run_again"]
   assert shlex.split(results["command"]) == ["python", "-m", *again]
   (tmp_path / "run" / "results.json").write_text(json.dumps({**results, "policy_return": 1e9}))
   command[3:] = [f"--workdir={tmp_path}/run", f"--out={workdir}"]

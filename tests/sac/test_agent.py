@@ -111,7 +111,7 @@ def test_temperature_floor_holds():
 
 @pytest.mark.parametrize("num_actions, entropy", [(8, -4.0), (4, -2.0)])
 def test_the_target_entropy_is_minus_half_the_number_of_actions(num_actions, entropy):
-  settings = from_section(SacSettings, demo.get_config().policy)
+  settings = from_section(SacSettings, demo.get_config().policy, "policy")
   settings = dataclasses.replace(settings, hidden=(4,), batch_size=4)
   assert settings.target_entropy is None
   agent = init_agent(jax.random.key(0), 3, num_actions, settings)

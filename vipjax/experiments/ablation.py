@@ -15,14 +15,16 @@ from vipjax.report.comparison import write_comparison
 from vipjax.report.page import write_report
 from vipjax.runtime import files, places, ranges, run_folder
 from vipjax.runtime.errors import UserError
-from vipjax.stages.pipeline import run_stages
+from vipjax.stages.pipeline import Additions, run_stages
 
 # What a recording depends on, and the folders that it leaves.
 _RECORDING_KEYS = ("seed", "env", "views", "record")
 _RECORDED = ("videos", "unseen", "background", "dataset")
 
 
-def run_ablation(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
+def run_ablation(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, additions: Additions
+) -> pathlib.Path:
   """Runs every variant with every seed, and writes the page that compares them.
 
   A run that a user could mend (an encoder that cannot be loaded, say) is noted and left out; the
@@ -31,6 +33,7 @@ def run_ablation(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pa
   Args:
     config: a config with the section `ablation` of configs/ablation.py.
     workdir: the folder of all runs.
+    additions: as `run_stages` takes it.
 
   Returns:
     The page's path.
@@ -59,7 +62,7 @@ def run_ablation(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pa
     print(f"ablation {number}/{len(runs)}: {name}, seed {seed}", flush=True)
     try:
       folder = run_folder.open_run(workdir / name / f"seed{seed}", run_config)
-      _run(run_config, folder, name in settings.policies, workdir)
+      _run(run_config, folder, name in settings.policies, workdir, additions)
     except UserError as error:
       problems.append(f"{name}, seed {seed}: {error}")
       print(f"left out: {error}", flush=True)
@@ -103,11 +106,11 @@ def variant_config(
   return made
 
 
-def _run(config: ml_collections.ConfigDict, folder: pathlib.Path, policy: bool, root) -> None:
+def _run(config, folder: pathlib.Path, policy: bool, root, additions: Additions) -> None:
   if run_folder.stage_done(folder, "report"):
     return
   _share_recording(config, folder, root)
-  run_stages(config, folder, policy)
+  run_stages(config, folder, additions, policy)
   started = time.monotonic()
   write_report(folder)
   run_folder.mark_done(folder, "report", {}, time.monotonic() - started)

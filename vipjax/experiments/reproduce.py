@@ -1,4 +1,4 @@
-"""Running a finished run again, from what its folder says, and comparing what comes out."""
+"""Runs a finished run again from its folder, and compares the results."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from vipjax.report.page import write_report
 from vipjax.report.tables import flatten
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
-from vipjax.stages.pipeline import run_stages
+from vipjax.stages.pipeline import Additions, run_stages
 
 # What the machine decides, and what says where rather than what.
 _NOT_COMPARED = ("seconds", "peak_memory_mb", "command", "notes")
 _VERSION_KEYS = ("packages", "python", "platform", "git_commit", "devices")
 
 
-def repeat(
+def reproduce(
   workdir: str | os.PathLike,
   out: str | os.PathLike,
   declared: ml_collections.ConfigDict,
+  additions: Additions,
 ) -> dict[str, Any]:
   """Runs the config of a finished run again in another folder; goes on where it was stopped.
 
@@ -31,6 +32,7 @@ def repeat(
     workdir: the run, with `config.json`, `versions.json` and `results.json`.
     out: a new folder, or that of an earlier call.
     declared: a config that declares every key, for keys that the run did not know yet.
+    additions: as `run_stages` takes it.
 
   Returns:
     {"versions": {name: (then, now)}, "results": {name: (then, now)}}: what differs; both are empty
@@ -46,7 +48,7 @@ def repeat(
   then = files.read_json(workdir / "results.json")
   out = run_folder.open_run(out, config)
   policy = run_folder.stage_done(workdir, "policy")  # not every run of an ablation has one
-  now = files.jsonable(run_stages(config, out, policy))
+  now = files.jsonable(run_stages(config, out, additions, policy))
   write_report(out)
   before, after = (files.read_json(folder / "versions.json") for folder in (workdir, out))
   versions = [flatten({key: each.get(key) for key in _VERSION_KEYS}) for each in (before, after)]

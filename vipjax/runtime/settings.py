@@ -3,21 +3,63 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from vipjax.runtime.errors import UserError
+
 T = TypeVar("T")
 
+# What a value of each type is called; a bool is no number.
+_WORDS = {
+  bool: "True or False", int: "a whole number", float: "a number", str: "a text", tuple: "a tuple",
+  types.NoneType: "None",
+}  # fmt: skip
 
-def from_section(kind: type[T], section: Mapping[str, Any], **given: Any) -> T:
+
+def from_section(kind: type[T], section: Mapping[str, Any], name: str, **given: Any) -> T:
   """Makes a dataclass of the keys that a section declares under the names of its fields.
 
   Args:
-    kind: the dataclass; a field that has no key in the section has to be given.
-    section: of a config; keys that are no field are for others. Lists, which is what JSON makes of
-      tuples, become tuples.
+    kind: the dataclass.
+    section: a section of a config; keys that are no field are for others. Lists, which is what JSON
+      makes of tuples, become tuples.
+    name: the section's name in the config, such as "finetune.tcc".
     **given: fields whose values are not the section's as they are.
+
+  Raises:
+    UserError: the section lacks a field that is not given, or has another type there.
   """
-  names = (field.name for field in dataclasses.fields(kind) if field.name not in given)
-  values = {name: section[name] for name in names}
-  return kind(**given, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+  hints, values = typing.get_type_hints(kind), {}
+  for field in dataclasses.fields(kind):
+    if field.name in given:
+      continue
+    if field.name not in section:
+      raise UserError(
+        f"expected config.{name}.{field.name}, got a section without it; add it, as "
+        "configs/paper.py declares it."
+      )
+    value = section[field.name]
+    values[field.name] = tuple(value) if isinstance(value, list) else value
+    wanted = _types(hints[field.name])
+    if not any(_is(values[field.name], each) for each in wanted):
+      words = " or ".join(_WORDS.get(each, each.__name__) for each in wanted)
+      raise UserError(f"expected {words} for config.{name}.{field.name}, got {value!r}; change it.")
+  return kind(**given, **values)
+
+
+def _types(hint: Any) -> list[type]:
+  """The types that an annotation allows: of a union all, of tuple[int, ...] tuple."""
+  if isinstance(hint, types.UnionType):
+    return [each for part in typing.get_args(hint) for each in _types(part)]
+  return [typing.get_origin(hint) or hint]
+
+
+def _is(value: Any, kind: type) -> bool:
+  if kind in (int, float):
+    number = numbers.Integral if kind is int else numbers.Real
+    return isinstance(value, number) and not isinstance(value, bool)
+  return isinstance(value, kind)

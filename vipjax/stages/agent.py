@@ -68,7 +68,7 @@ def reward_channels(config: ml_collections.ConfigDict) -> Channels:
 
 def reward_settings(config: ml_collections.ConfigDict) -> RewardSettings:
   """How distances become rewards; raises UserError for bad values."""
-  return from_section(RewardSettings, config.reward, discount=config.policy.discount)
+  return from_section(RewardSettings, config.reward, "reward", discount=config.policy.discount)
 
 
 def make_online(
@@ -92,7 +92,10 @@ def make_online(
   Raises:
     UserError: bad settings, or too little room on the disk's or the device's side.
   """
-  online, policy = from_section(OnlineSettings, config.policy.online), config.policy
+  online, policy = (
+    from_section(OnlineSettings, config.policy.online, "policy.online"),
+    config.policy,
+  )
   if not online.every:
     return None
   if config.finetune.loss == "distillation":

@@ -107,7 +107,7 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
   """The encoder that fine-tuning starts from: fresh weights, or what `vipjax.load` finds."""
   if config.init != "scratch":
     return encoder.load(config.init)
-  architecture = from_section(ResNetConfig, config)
+  architecture = from_section(ResNetConfig, config, "encoder")
   preprocessing = Preprocessing(resize=config.resize, crop=config.size)
   metadata = {"name": config.name, "licence": config.licence}
   value = encoder.init_value(key, architecture, preprocessing, metadata)
@@ -135,8 +135,9 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
   return from_section(
     Settings,
     config,
+    "finetune",
     sampler=sampler,
     decay_steps=config.steps if config.decay else 0,
     anneal_steps=config.steps if sampler.kind == "prioritised" else 0,
-    tcc=TccSettings(**config.tcc),
+    tcc=from_section(TccSettings, config.tcc, "finetune.tcc"),
   )

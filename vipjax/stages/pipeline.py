@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pathlib
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import ml_collections
 
 from vipjax.runtime import files, ranges, run_folder
 from vipjax.runtime.progress import peak_memory_mb
-from vipjax.stages.additions import additions
 from vipjax.stages.agent import require_shared_memory
 from vipjax.stages.evaluate import evaluate
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
 from vipjax.stages.train_policy import train_policy
 
+# What `collect_results` takes.
+Additions = Callable[[ml_collections.ConfigDict], list[dict[str, Any]]]
 # Stage names as in the run folder, in their order; the report is written from their results.
 STAGES = ("record", "finetune", "evaluate", "policy")
 
@@ -24,6 +26,7 @@ STAGES = ("record", "finetune", "evaluate", "policy")
 def run_stages(
   config: ml_collections.ConfigDict,
   workdir: pathlib.Path,
+  additions: Additions,
   policy: bool = True,
   command: str | None = None,
 ) -> dict[str, Any]:
@@ -32,6 +35,7 @@ def run_stages(
   Args:
     config: keys as declared in configs/paper.py.
     workdir: the run folder.
+    additions: as `collect_results` takes it.
     policy: whether to train one.
     command: as `collect_results` takes it.
   """
@@ -50,17 +54,22 @@ def run_stages(
     done = run_folder.stage_done(workdir, name)
     print(f"[{number}/{len(stages)}] {name}{': finished before' if done else ''}", flush=True)
     stage(config, workdir)
-  return collect_results(config, workdir, command)
+  return collect_results(config, workdir, additions, command)
 
 
 def collect_results(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, command: str | None = None
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  additions: Additions,
+  command: str | None = None,
 ) -> dict[str, Any]:
   """Writes `results.json` from the results of the stages that have finished, and returns it.
 
   Args:
     config: keys as declared in configs/paper.py.
     workdir: the run folder.
+    additions: says which additions to the published method a config has on, each as {"name",
+      "value", "reason"}: that of configs/paper.py.
     command: makes such a run again; None is what was noted earlier, else a repetition of this one,
       whichever command it was a part of.
   """
@@ -80,12 +89,8 @@ def collect_results(
   results["seeds"] = [config.seed]
   results["additions"] = additions(config)
   results["notes"] = _missed(config.expect, results)
-  repetition = ("--workdir", workdir), ("--out", f"{workdir}_again")
-  results["command"] = (
-    command
-    or earlier.get("command")
-    or shlex.join(["python", "-m", "launch.repeat", *(f"{flag}={to}" for flag, to in repetition)])
-  )
+  again = ["python", "-m", "launch.reproduce", f"--workdir={workdir}", f"--out={workdir}_again"]
+  results["command"] = command or earlier.get("command") or shlex.join(again)
   files.write_json(path, results)
   return results
 

@@ -102,7 +102,7 @@ def train_policy(
   reward = make_reward(goals, value, reward_settings(config), devices)
   channels, size = [each.channel for each in goals], goals[0].frames.shape[1]
   record_goals(workdir / "policy", value, goals, config.reward.goals)
-  sac = from_section(SacSettings, policy)
+  sac = from_section(SacSettings, policy, "policy")
   options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)
   seen = filmed(channels) if policy.online.every else channels
@@ -210,7 +210,7 @@ def _learn(
     online.restore(restored[1]["online"])
     reward = reward.with_value(online.value)
   first = done = int(state.env_steps)
-  loop = from_section(LoopSettings, policy)
+  loop = from_section(LoopSettings, policy, "policy")
   ticks = learn(env, reward, state, sac, loop, episode_seed(Stream.TRAINING, config.seed), devices)
   check_replicas = parallel.compile_check(devices)
   started = time.monotonic()
