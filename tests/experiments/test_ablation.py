@@ -27,7 +27,7 @@ class Stages:
   def __init__(self):
     self.calls = []
 
-  def __call__(self, config, workdir, policy):
+  def __call__(self, config, workdir, additions, policy):
     recorded = run_folder.stage_done(workdir, "record")
     self.calls.append((workdir.parent.name, config.seed, policy, recorded))
     if not recorded:

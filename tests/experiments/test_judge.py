@@ -2,12 +2,14 @@
 
 import json
 
+import jax
 import pytest
 
 from configs import judge as judge_config
 from vipjax import encoder
 from vipjax.experiments.judge import judge, table
 from vipjax.runtime.errors import UserError
+from vipjax.stages.inputs import make_encoder
 
 
 def config_of(**overrides):
@@ -37,8 +39,8 @@ def test_it_judges_each_encoder_once_and_goes_on(tmp_path):
   saved["drawer-close"]["random"]["progress"] = 0.125
   (tmp_path / "judge.json").write_text(json.dumps(saved))
   stamp = (tmp_path / "tasks" / "drawer-close" / "videos" / "videos.json").stat().st_mtime_ns
-  fresh = encoder.load(tmp_path / "tasks" / "drawer-close" / "encoders" / "random")
-  encoder.save(tmp_path / "other", fresh)
+  scratch = config_of(**{"encoder.init": "scratch"})
+  encoder.save(tmp_path / "other", make_encoder(scratch.encoder, jax.random.key(scratch.seed)))
   both = judge(config_of(**{"judge.encoders": ("random", str(tmp_path / "other"))}), tmp_path)
   assert both["drawer-close"]["random"]["progress"] == 0.125
   other = both["drawer-close"][str(tmp_path / "other")]

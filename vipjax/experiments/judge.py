@@ -18,6 +18,7 @@ from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
 from vipjax.stages.agent import reward_channels, reward_settings
+from vipjax.stages.evaluate import write_off_path
 from vipjax.stages.inputs import load_videos, make_encoder
 from vipjax.stages.record import record
 from vipjax.stages.rollouts import roll_out
@@ -71,7 +72,7 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
     if missing:
       rollouts = list(roll_out(of_task, folder, config.record.size, config.record.robot_free))
     for name, value in missing.items():
-      done[name] = _judge(of_task, folder, value, rollouts)
+      done[name] = _judge(of_task, folder, name, value, rollouts)
       files.write_json(file, results)
   return results
 
@@ -102,14 +103,15 @@ def _load(config: ml_collections.ConfigDict) -> dict[str, ValueFunction]:
 
 
 def _judge(
-  config, folder: pathlib.Path, value: ValueFunction, rollouts: list[Rollout]
+  config, folder: pathlib.Path, name: str, value: ValueFunction, rollouts: list[Rollout]
 ) -> dict[str, Any]:
   curves = distance_curves(value, read_videos(folder / "unseen"))
-  off_path = measure_off_path(
+  found = measure_off_path(
     value, load_videos(config, folder), rollouts, reward_channels(config), reward_settings(config)
-  ).means
-  plain = [numbers for name, numbers in off_path.items() if _is_view(config, name)]
-  free = [numbers for name, numbers in off_path.items() if name.endswith(", robot-free")]
+  )
+  write_off_path(found, folder / "encoders" / name.replace("/", "_") / "off_path")
+  plain = [numbers for name, numbers in found.means.items() if _is_view(config, name)]
+  free = [numbers for name, numbers in found.means.items() if name.endswith(", robot-free")]
   return {
     "rank_correlation": float(np.mean([curve.rank_correlation for curve in curves])),
     **{aim: _mean(plain, aim) for aim in _PLAIN},

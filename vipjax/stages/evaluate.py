@@ -21,7 +21,7 @@ from vipjax.envs import (
 )
 from vipjax.evaluation.groups import measure_groups
 from vipjax.evaluation.measure_attention import measure_attention, reported
-from vipjax.evaluation.measure_off_path import measure_off_path
+from vipjax.evaluation.measure_off_path import OffPath, measure_off_path
 from vipjax.reward.channels import channel_goals
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
@@ -132,10 +132,15 @@ def _off_path(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[
   free = any(video.robot_visible is False for video in videos)
   rollouts = roll_out(config, workdir, size, free)
   found = measure_off_path(value, videos, rollouts, channels, reward_settings(config))
-  for name, picture in found.hacks.items():
-    write_image(workdir / "off_path" / name, picture, overwrite=True)
-  files.write_json(workdir / "off_path" / "off_path.json", found.record)
+  write_off_path(found, workdir / "off_path")
   return found.means
+
+
+def write_off_path(found: OffPath, folder: pathlib.Path) -> None:
+  """Writes `off_path.json` and the pictures of the hacks into a folder."""
+  for name, picture in found.hacks.items():
+    write_image(folder / name, picture, overwrite=True)
+  files.write_json(folder / "off_path.json", found.record)
 
 
 def _groups(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, list[Video]]:
