@@ -23,8 +23,7 @@ from vipjax.envs import Channel, FrameVectorEnv
 from vipjax.runtime.errors import UserError
 from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, learn
 from vipjax.sac.online import OnlineTraining, filmed
-from vipjax.sac.online_settings import OnlineSettings, Room, plan_room
-from vipjax.sac.own_frames import OwnFrames
+from vipjax.sac.online_settings import FrameBudget, OnlineSettings, plan_frame_budget
 from vipjax.scene import View
 from vipjax.stages import train_policy as train_lib
 from vipjax.stages.agent import agent_options
@@ -52,14 +51,14 @@ def started(folder, frozen=False, replay=80, form="difference", clips=4):
   rate = 1e-30 if frozen else 1e-2
   settings = OnlineSettings(24, 2, rate, clips, 2, 1, 64)
   row = (2, len(seen), size, size, 3)
-  room = plan_room(settings, row, env.horizon, replay, 80, 0)
+  budget = plan_frame_budget(settings, row, env.horizon, replay, 80, 0)
   online = OnlineTraining(
     settings, make_settings(config.finetune), 2, jax.random.key(0), value, videos,
-    OwnFrames(folder / f"{form}.bin", row, *room), env.horizon,
+    FrameReplay(folder / f"{form}.bin", row, *budget), env.horizon,
   )  # fmt: skip
   sac = SacSettings(hidden=(16, 16), batch_size=8)
   agent = init_agent(jax.random.key(1), env.observation_space.shape[0], 8, sac)
-  state = init_loop(jax.random.key(2), agent, 2 * room.steps, env)
+  state = init_loop(jax.random.key(2), agent, 2 * budget.steps, env)
   loop = LoopSettings(updates_per_step=1, warmup_steps=4)
   return env, online, reward, learn(env, reward, state, sac, loop, seed=3)
 
@@ -224,30 +223,32 @@ def test_bad_settings_are_one_sentence(workdir, changes, sentence):  # noqa: F81
 
 
 @pytest.mark.parametrize(
-  ("megabytes", "replay", "run", "room"),
+  ("megabytes", "replay", "run", "budget"),
   [
     # 1.2 rows a step, where each of 2 environments may begin anew alone every 10 steps.
-    (100, 1000, 1000, Room(500, 601, 0)),  # all of it
-    (100, 400, 1000, Room(200, 241, 49)),  # the replay's; the ring wraps
-    (1, 1000, 1000, Room(321, 387, 49)),  # what fits of 436 rows
+    (100, 1000, 1000, FrameBudget(500, 601, 0)),  # all of it
+    (100, 400, 1000, FrameBudget(200, 241, 49)),  # the replay's; the ring wraps
+    (1, 1000, 1000, FrameBudget(321, 387, 49)),  # what fits of 436 rows
   ],
 )
-def test_room(megabytes, replay, run, room):
+def test_frame_budget(megabytes, replay, run, budget):
   online = OnlineSettings(1, recent=3, best=0, frames_mb=megabytes)
-  assert plan_room(online, (2, 1, 20, 20, 3), 10, replay, run, 80) == room
+  assert plan_frame_budget(online, (2, 1, 20, 20, 3), 10, replay, run, 80) == budget
 
 
-def test_room_that_is_advised_is_enough():
+def test_frame_budget_that_is_advised_is_enough():
   online = OnlineSettings(1, recent=9, best=0, frames_mb=1)
   row = (2, 1, 64, 64, 3)
   with pytest.raises(UserError, match="for 9 of the policy's own episodes, got 100"):
-    plan_room(online, row, 10, 1000, 100, 80)
+    plan_frame_budget(online, row, 10, 1000, 100, 80)
   with pytest.raises(UserError, match=r"frames_mb of at least (\d+) for 9 episodes") as error:
-    plan_room(online, row, 10, 1000, 1000, 80)
+    plan_frame_budget(online, row, 10, 1000, 1000, 80)
   advised = int(re.search(r"at least (\d+)", str(error.value))[1])
-  room = plan_room(dataclasses.replace(online, frames_mb=advised), row, 10, 1000, 1000, 80)
-  assert room.steps >= 6 * 10  # five episodes of each, and the one that is not whole
-  assert (room.rows + room.spare) * np.prod(row) <= advised * 2**20
+  budget = plan_frame_budget(
+    dataclasses.replace(online, frames_mb=advised), row, 10, 1000, 1000, 80
+  )
+  assert budget.steps >= 6 * 10  # five episodes of each, and the one that is not whole
+  assert (budget.rows + budget.spare) * np.prod(row) <= advised * 2**20
 
 
 def test_distillation_has_no_online_training(workdir):  # noqa: F811

@@ -44,8 +44,8 @@ from vipjax.reward import EmbeddingReward
 from vipjax.runtime import parallel
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
+from vipjax.sac.frame_replay import Episode, FrameIndex, FrameReplay
 from vipjax.sac.online_settings import OnlineSettings, episodes_needed
-from vipjax.sac.own_frames import Episode, FrameIndex, OwnFrames
 from vipjax.sac.rollout import LoopState, Tick
 from vipjax.types import Video, VideoSet
 from vipjax.videos import fit_square, require_frames
@@ -82,7 +82,7 @@ class OnlineTraining:
     key: jax.Array,
     value: ValueFunction,
     videos: Sequence[Video],
-    frames: OwnFrames,
+    frames: FrameReplay,
     horizon: int,
   ):
     """Takes the encoder as it is.
@@ -254,7 +254,7 @@ class OnlineTraining:
     )
 
 
-def _potential(reward: EmbeddingReward, frames: OwnFrames, row: int) -> np.ndarray:
+def _potential(reward: EmbeddingReward, frames: FrameReplay, row: int) -> np.ndarray:
   return reward.potential(frames.read(row)[:, : reward.num_channels])[0]
 
 

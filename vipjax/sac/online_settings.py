@@ -51,13 +51,13 @@ def episodes_needed(online: OnlineSettings) -> int:
   return max(online.recent if online.clips else 0, online.best)
 
 
-class Room(NamedTuple):
+class FrameBudget(NamedTuple):
   """What the file of frames holds.
 
   Attributes:
     steps: of all environments together, whose frames are all there.
     rows: that takes.
-    spare: rows beyond, as `OwnFrames` has them.
+    spare: rows beyond, as `FrameReplay` has them.
   """
 
   steps: int
@@ -65,14 +65,14 @@ class Room(NamedTuple):
   spare: int
 
 
-def plan_room(
+def plan_frame_budget(
   online: OnlineSettings,
   row_shape: tuple[int, ...],
   horizon: int,
   replay: int,
   run: int,
   since_checkpoint: int,
-) -> Room:
+) -> FrameBudget:
   """How many steps the file can hold.
 
   Args:
@@ -114,4 +114,4 @@ def plan_room(
       f"{online.frames_mb}: raise it, or lower config.policy.checkpoint_every."
     )
   steps = min(int((rows - 1) / rows_per_step), -(-min(replay, run) // num_envs))
-  return Room(steps, rows, spare)
+  return FrameBudget(steps, rows, spare)

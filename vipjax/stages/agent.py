@@ -105,10 +105,10 @@ def make_online(
     )
   row = (env.num_envs, *shape)
   # Two checkpoints are kept.
-  room = plan_room(
+  budget = plan_frame_budget(
     online, row, env.horizon, policy.replay_capacity, policy.steps, 2 * policy.checkpoint_every
   )
-  capacity = room.steps * env.num_envs
+  capacity = budget.steps * env.num_envs
   require_at_least(
     "config.policy.replay_capacity, as far as config.policy.online.frames_mb allows,", capacity,
     max(policy.warmup_steps, policy.batch_size),
@@ -133,7 +133,7 @@ def make_online(
     jax.random.fold_in(jax.random.key(config.seed), _ONLINE_STREAM),
     value,
     videos,
-    OwnFrames(path, row, *room),
+    FrameReplay(path, row, *budget),
     env.horizon,
   )
 

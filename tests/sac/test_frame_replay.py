@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vipjax.runtime.errors import UserError
-from vipjax.sac.own_frames import Episode, OwnFrames
+from vipjax.sac.frame_replay import Episode, FrameReplay
 
 SHAPE = (2, 1, 2, 2, 3)  # two environments, one channel
 ENDS = {3: (0, 1), 4: (1,), 7: (0,), 9: (0, 1), 12: (1,)}  # by step, which episodes
@@ -37,7 +37,7 @@ def play(frames, steps, moments):
 
 
 def opened(path, steps=20, rows=40, spare=0):
-  return OwnFrames(path / "frames.bin", SHAPE, steps, rows, spare)
+  return FrameReplay(path / "frames.bin", SHAPE, steps, rows, spare)
 
 
 def test_rows_and_episodes_are_what_was_played(tmp_path):
@@ -67,7 +67,7 @@ def test_what_is_overwritten_is_not_known(tmp_path):
   assert frames.known_steps() == range(8, 14)
   # Of those that ended at 9 nobody knows any more when they began.
   assert frames.episodes() == [Episode(1, 10, 12)]
-  few = OwnFrames(tmp_path / "few.bin", SHAPE, 20, 7, 0)
+  few = FrameReplay(tmp_path / "few.bin", SHAPE, 20, 7, 0)
   moments = play(few, range(14), [])
   known = few.known_steps()
   assert known.start == next(
@@ -96,7 +96,7 @@ def test_going_on_from_an_index_reads_the_same(tmp_path, lost):
     for row in again.rows_of(step):
       np.testing.assert_array_equal(again.read(row), moments[row])
   play(again, range(8, 14), moments)
-  through = OwnFrames(tmp_path / "through.bin", SHAPE, 5, 7, 5)
+  through = FrameReplay(tmp_path / "through.bin", SHAPE, 5, 7, 5)
   play(through, range(14), [])
   assert through.episodes() == again.episodes()
   for ours, theirs in zip(again.index, through.index, strict=True):

@@ -46,7 +46,7 @@ class Episode(NamedTuple):
   last: int
 
 
-class OwnFrames:
+class FrameReplay:
   """A ring of rows in a file.
 
   Attributes:
