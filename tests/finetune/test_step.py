@@ -12,7 +12,7 @@ from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.finetune.feed import feed
-from vipjax.finetune.step import repeat
+from vipjax.finetune.step import scan_steps
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video, VideoSet
 
@@ -250,7 +250,7 @@ def test_bfloat16_computes_convolutions_and_keeps_the_rest_in_float32(value, vid
 def test_repeated_steps_in_one_program_are_those_steps(value, videos):
   step = make_train_step(value, SETTINGS, num_task=3)
   state = init_state(jax.random.key(1), value, SETTINGS)
-  once, twice = (jax.jit(repeat(step, count)) for count in (1, 2))
+  once, twice = (jax.jit(scan_steps(step, count)) for count in (1, 2))
   after, first = once(state, videos)
   after, second = once(after, videos)
   together, metrics = twice(state, videos)

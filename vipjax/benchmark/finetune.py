@@ -21,7 +21,7 @@ from vipjax.finetune import (
   TccSettings,
   init_state,
   make_train_step,
-  repeat,
+  scan_steps,
   step_devices,
   steps_per_dispatch,
 )
@@ -99,7 +99,7 @@ def _case(bench: Bench, config: ResNetConfig, size: int, clips: int) -> Case:
   # One device's program has the work of all of them.
   cost = floor.count(jax.jit(make_train_step(value, settings, VIDEOS)), state, videos)
   steps = steps_per_dispatch()
-  step = repeat(make_train_step(value, settings, VIDEOS, len(devices)), steps)
+  step = scan_steps(make_train_step(value, settings, VIDEOS, len(devices)), steps)
   step = parallel.compile_step(step, devices)
   ours = measure.Stateful(
     step, parallel.replicate(state, devices), parallel.replicate(videos, devices)

@@ -249,7 +249,7 @@ def make_train_step(
   return step
 
 
-def repeat(step: Callable, count: int) -> Callable:
+def scan_steps(step: Callable, count: int) -> Callable:
   """A program of `count` steps (state, videos) -> (state, metrics), whose metrics are [count]."""
 
   def steps(state, videos):

@@ -36,7 +36,7 @@ from vipjax.finetune import (
   frames_per_step,
   init_state,
   make_train_step,
-  repeat,
+  scan_steps,
   step_devices,
   with_state,
 )
@@ -112,7 +112,7 @@ class OnlineTraining:
     check_cycles(settings.tcc, self._num_task)
     self._devices = step_devices(frames_per_step(settings, self._num_task))
     step = make_train_step(value, settings, self._num_task, len(self._devices))
-    self._step = parallel.compile_step(repeat(step, 1), self._devices)
+    self._step = parallel.compile_step(scan_steps(step, 1), self._devices)
     self._train = jax.tree.map(_held, init_state(key, value, settings, self._num_task))
     # One shape at all times, for one program: the task's videos, the best episodes, the latest.
     count = self._num_task + (online.recent * num_channels if online.clips else 0)

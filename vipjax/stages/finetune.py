@@ -98,7 +98,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   counts = {1, steps_per_dispatch()} if resident else {1}
   axes = None if resident else FED_AXES
   dispatches = {
-    count: parallel.compile_step(repeat(step, count), devices, axes) for count in counts
+    count: parallel.compile_step(scan_steps(step, count), devices, axes) for count in counts
   }
   with Checkpointer(workdir / "checkpoints" / STAGE, keep_best=True) as checkpoints:
     restored = checkpoints.restore_latest(state)
