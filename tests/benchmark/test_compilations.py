@@ -13,7 +13,7 @@ from vipjax.benchmark.sac import ACTIONS, ENVS, OBSERVATION, EmptyVectorEnv, NoR
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.runtime import parallel
-from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, learn
+from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, train_loop
 from vipjax.types import VideoSet
 
 
@@ -69,11 +69,11 @@ def test_the_policys_loop_compiles_nothing_after_its_first_updates(compilations)
   env = EmptyVectorEnv()
   state = init_loop(jax.random.key(1), agent, 100, env)
   loop = LoopSettings(updates_per_step=2, warmup_steps=2 * ENVS)
-  ticks = learn(env, NoReward(), state, sac, loop, seed=0)
+  loop_steps = train_loop(env, NoReward(), state, sac, loop, seed=0)
   for _ in range(4):  # two of random actions, two of the policy
-    tick = next(ticks)
+    loop_step = next(loop_steps)
   compiled = len(compilations)
   for _ in range(200):  # past the end of an episode, and round the replay
-    tick = next(ticks)
-  assert int(tick.state.agent.step) > 200 and tick.metrics
+    loop_step = next(loop_steps)
+  assert int(loop_step.state.agent.step) > 200 and loop_step.metrics
   assert len(compilations) == compiled

@@ -60,41 +60,41 @@ def started(folder, frozen=False, replay=80, form="difference", clips=4):
   agent = init_agent(jax.random.key(1), env.observation_space.shape[0], 8, sac)
   state = init_loop(jax.random.key(2), agent, 2 * budget.steps, env)
   loop = LoopSettings(updates_per_step=1, warmup_steps=4)
-  return env, online, reward, learn(env, reward, state, sac, loop, seed=3)
+  return env, online, reward, train_loop(env, reward, state, sac, loop, seed=3)
 
 
-def play(online, ticks, steps):
+def play(online, loop_steps, steps):
   for _ in range(steps):
-    tick = next(ticks)
-    online.see(tick)
-  return tick
+    loop_step = next(loop_steps)
+    online.see(loop_step)
+  return loop_step
 
 
 def test_with_an_encoder_that_stays_the_rewards_stay_to_the_bit(workdir):  # noqa: F811
-  env, online, reward, ticks = started(workdir, frozen=True)
+  env, online, reward, loop_steps = started(workdir, frozen=True)
   with env, online:
-    tick = play(online, ticks, 23)  # two episodes of 10 steps each, and three steps
+    loop_step = play(online, loop_steps, 23)  # two episodes of 10 steps each, and three steps
     assert online.due(44, 48)
-    state, _, metrics = online.learn(tick.state, reward)
+    state, _, metrics = online.learn(loop_step.state, reward)
     np.testing.assert_array_equal(
-      state.replay.transitions.reward, np.asarray(tick.state.replay.transitions.reward)
+      state.replay.transitions.reward, np.asarray(loop_step.state.replay.transitions.reward)
     )
     assert np.count_nonzero(state.replay.transitions.reward) > 40  # a picture may stay the same
-    np.testing.assert_array_equal(state.potential, tick.state.potential)
-    np.testing.assert_allclose(state.returns, tick.state.returns, atol=1e-6)
+    np.testing.assert_array_equal(state.potential, loop_step.state.potential)
+    np.testing.assert_allclose(state.returns, loop_step.state.returns, atol=1e-6)
     assert metrics["online_reward_correlation"] == pytest.approx(1.0)
-    ticks.close()
+    loop_steps.close()
 
 
 @pytest.mark.parametrize("form", ["discounted", "value"])
 def test_new_rewards_are_those_of_the_new_encoder(workdir, form):  # noqa: F811
   # 20 steps are remembered, so that the replay and the file have wrapped by the 33rd.
-  env, online, reward, ticks = started(workdir, replay=40, form=form)
+  env, online, reward, loop_steps = started(workdir, replay=40, form=form)
   with env, online:
-    tick = play(online, ticks, 33)
-    assert tick.state.replay.transitions.reward.shape == (40,)
-    old = np.array(tick.state.replay.transitions.reward)
-    state, changed, metrics = online.learn(tick.state, reward)
+    loop_step = play(online, loop_steps, 33)
+    assert loop_step.state.replay.transitions.reward.shape == (40,)
+    old = np.array(loop_step.state.replay.transitions.reward)
+    state, changed, metrics = online.learn(loop_step.state, reward)
     assert online.updates == 2 and np.isfinite(metrics["online_loss"])
     new = np.asarray(state.replay.transitions.reward)
     assert not np.allclose(new, old, atol=1e-3)
@@ -110,11 +110,11 @@ def test_new_rewards_are_those_of_the_new_encoder(workdir, form):  # noqa: F811
     atol = 1e-5 * changed.settings.scale * np.abs(potential).max()
     np.testing.assert_allclose(new[(2 * steps + 1) % 40], expected, rtol=0, atol=atol)
     # The loop goes on with it.
-    tick = ticks.send((state, changed))
-    assert int(tick.state.env_steps) == 68
-    frames = tick.step.frames[:, : reward.num_channels]
-    np.testing.assert_allclose(tick.state.potential, changed.potential(frames)[0], rtol=1e-5)
-    ticks.close()
+    loop_step = loop_steps.send((state, changed))
+    assert int(loop_step.state.env_steps) == 68
+    frames = loop_step.step.frames[:, : reward.num_channels]
+    np.testing.assert_allclose(loop_step.state.potential, changed.potential(frames)[0], rtol=1e-5)
+    loop_steps.close()
 
 
 class Redness:
@@ -127,8 +127,8 @@ class Redness:
 
 
 def test_what_it_learns_from_is_the_best_up_to_their_peak_and_the_latest(workdir):  # noqa: F811
-  env, online, _, ticks = started(workdir)
-  ticks.close()
+  env, online, _, loop_steps = started(workdir)
+  loop_steps.close()
   with env, online:
     size = online.frames.shape[-2]
 

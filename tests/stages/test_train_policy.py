@@ -128,15 +128,15 @@ def test_sigterm_saves_at_once_and_exits_with_its_status(workdir, uninterrupted,
 
 
 def test_too_many_updates_that_are_not_finite_end_the_run(workdir, monkeypatch):
-  learn = train_lib.learn
+  train_loop = train_lib.train_loop
 
   def skipping(*arguments):
-    for tick in learn(*arguments):
-      agent = tick.state.agent._replace(skipped=np.array([3, 3]))
+    for loop_step in train_loop(*arguments):
+      agent = loop_step.state.agent._replace(skipped=np.array([3, 3]))
       metrics = {"critic_loss": np.float32(np.nan), "actor_loss": np.float32(0)}
-      yield tick._replace(state=tick.state._replace(agent=agent), metrics=metrics)
+      yield loop_step._replace(state=loop_step.state._replace(agent=agent), metrics=metrics)
 
-  monkeypatch.setattr(train_lib, "learn", skipping)
+  monkeypatch.setattr(train_lib, "train_loop", skipping)
   sentence = r"3 updates in a row up to step 2 .*\(not finite: critic_loss\)"
   with pytest.raises(UserError, match=sentence):
     train_policy(config_of(**{"policy.max_skipped": 3}), workdir)

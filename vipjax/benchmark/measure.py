@@ -79,14 +79,14 @@ def timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
   return run
 
 
-def ticking(ticks: Iterator[Any], steps: int) -> Callable[[], float]:
-  """A contender: takes `steps` ticks of `vipjax.sac.learn` and waits for the last one's state."""
+def looping(loop_steps: Iterator[Any], steps: int) -> Callable[[], float]:
+  """A contender: takes `steps` steps of `vipjax.sac.train_loop` and waits for the last state."""
 
   def run() -> float:
     start = time.perf_counter()
     for _ in range(steps):
-      tick = next(ticks)
-    jax.block_until_ready(tick.state)
+      loop_step = next(loop_steps)
+    jax.block_until_ready(loop_step.state)
     return time.perf_counter() - start
 
   return run

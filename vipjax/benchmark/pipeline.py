@@ -17,7 +17,7 @@ from vipjax.benchmark.workers.worker import memory_mb
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.envs import Channel, FrameVectorEnv
 from vipjax.reward import EmbeddingReward
-from vipjax.sac import LoopSettings, LoopState, SacSettings, init_agent, init_loop, learn
+from vipjax.sac import LoopSettings, LoopState, SacSettings, init_agent, init_loop, train_loop
 from vipjax.sac.agent import make_update_many
 from vipjax.scene import View
 
@@ -66,7 +66,7 @@ def run(
     state = _state(loop_env, sac)
     loop = LoopSettings(updates_per_step=updates, warmup_steps=num_envs)
     contenders = {
-      "loop": measure.ticking(learn(loop_env, reward, state, sac, loop, seed=0), steps),
+      "loop": measure.looping(train_loop(loop_env, reward, state, sac, loop, seed=0), steps),
       "step and draw": _drawing(env, steps),
       "embed": _repeated(lambda: reward.potential(first), steps),
       "update": _updating(env, sac, updates, steps),

@@ -15,7 +15,7 @@ from vipjax.benchmark.bench import Bench
 from vipjax.benchmark.peers import PeerSpec
 from vipjax.benchmark.results import Case, SuiteResult
 from vipjax.envs import Episodes, Step
-from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, learn, replay
+from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, replay, train_loop
 from vipjax.sac.agent import make_update, make_update_many
 from vipjax.types import Transition
 
@@ -80,8 +80,8 @@ def _loop_case(bench: Bench, settings: SacSettings, steps: int, sizes: dict[str,
   agent = init_agent(jax.random.key(1), OBSERVATION, ACTIONS, settings)
   state = init_loop(jax.random.key(0), agent, sizes["replay_size"], env)
   loop = LoopSettings(updates_per_step=ENVS, warmup_steps=ENVS)
-  ticks = learn(env, NoReward(), state, settings, loop, seed=0)
-  ours = measure.ticking(ticks, steps)
+  loop_steps = train_loop(env, NoReward(), state, settings, loop, seed=0)
+  ours = measure.looping(loop_steps, steps)
   theirs = {"num_envs": ENVS, "steps": steps, "updates": ENVS, **sizes}
   return bench.compare(
     f"loop, {ENVS} empty environments", "steps", steps * ENVS, ours, _peers("loop", theirs)

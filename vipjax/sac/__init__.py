@@ -12,7 +12,6 @@ __all__ = [
   "evaluate_policy",
   "init_agent",
   "init_loop",
-  "learn",
   "load_actor",
   "make_policy",
   "make_update",

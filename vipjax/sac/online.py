@@ -46,7 +46,7 @@ from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.sac.frame_replay import Episode, FrameIndex, FrameReplay
 from vipjax.sac.online_settings import OnlineSettings, episodes_needed
-from vipjax.sac.rollout import LoopState, Tick
+from vipjax.sac.rollout import LoopState, LoopStep
 from vipjax.types import Video, VideoSet
 from vipjax.videos import fit_square, require_frames
 
@@ -142,11 +142,11 @@ class OnlineTraining:
     """The encoder as it is now."""
     return with_state(self._value, self._train)
 
-  def see(self, tick: Tick) -> None:
+  def see(self, loop_step: LoopStep) -> None:
     """Keeps the frames of a step."""
-    if tick.first_frames is not None:
-      self.frames.start(tick.first_frames)
-    step = tick.step
+    if loop_step.first_frames is not None:
+      self.frames.start(loop_step.first_frames)
+    step = loop_step.step
     self.frames.add(step.frames, step.truncated, step.reset_frames)
 
   def due(self, before: int, now: int) -> bool:

@@ -65,7 +65,7 @@ class LoopState(NamedTuple):
   succeeded: np.ndarray
 
 
-class Tick(NamedTuple):
+class LoopStep(NamedTuple):
   """One step of all environments.
 
   Attributes:
@@ -106,7 +106,7 @@ def init_loop(key: jax.Array, agent: SacState, capacity: int, env: FrameVectorEn
   )
 
 
-def learn(
+def train_loop(
   env: FrameVectorEnv,
   reward: EmbeddingReward,
   state: LoopState,
@@ -114,15 +114,15 @@ def learn(
   loop: LoopSettings,
   seed: int,
   devices: Sequence[jax.Device] | None = None,
-) -> Generator[Tick, tuple[LoopState, EmbeddingReward] | None, None]:
+) -> Generator[LoopStep, tuple[LoopState, EmbeddingReward] | None, None]:
   """Runs for ever; the caller logs, saves and stops.
 
-  To change the reward on the way, send a state, the last tick's with what the new reward changes
+  To change the reward on the way, send the state of the last step, with what the new reward changes
   in it, and that reward: the loop goes on with these.
 
   While the workers step and draw, the agent embeds what they drew in the step before and updates:
-  an action needs the observation alone. When a tick is handed out the workers are already on the
-  next step, which `Tick.state` knows nothing of.
+  an action needs the observation alone. When a step is handed out the workers are already on the
+  next one, which `LoopStep.state` knows nothing of.
 
   Args:
     env: the environments, one channel per channel of the reward; further ones are for the caller.
@@ -169,7 +169,7 @@ def learn(
       place = env.step_async(action)
       if waiting:
         state, ended = _account(reward, add, state, *waiting, place)
-        sent = yield Tick(state, metrics, ended, waiting[1], frames)
+        sent = yield LoopStep(state, metrics, ended, waiting[1], frames)
         frames = None
         if sent is not None:
           state, reward = placed(sent[0]), sent[1]

@@ -31,10 +31,10 @@ from vipjax.sac.online import filmed
 from vipjax.sac.rollout import (
   LoopSettings,
   LoopState,
-  Tick,
+  LoopStep,
   evaluate_policy,
   init_loop,
-  learn,
+  train_loop,
 )
 from vipjax.stages.agent import (
   agent_options,
@@ -219,60 +219,63 @@ def _learn(
     progress = stack.enter_context(Progress(policy.steps, STAGE, initial=first))
     preemption = stack.enter_context(Preemption())
     while done < policy.steps:
-      tick, changed = ticks.send(changed), None
-      _require_finite(tick, policy.max_skipped)
-      before, done = done, int(tick.state.env_steps)
-      episodes = (episodes + tick.episodes)[-2 * policy.num_envs :]
+      loop_step, changed = loop_steps.send(changed), None
+      _require_finite(loop_step, policy.max_skipped)
+      before, done = done, int(loop_step.state.env_steps)
+      episodes = (episodes + loop_step.episodes)[-2 * policy.num_envs :]
       progress.update(done - before, **_shown(episodes, kept))
       last = done >= policy.steps
       if online:
-        online.see(tick)
+        online.see(loop_step)
       if online and not last and online.due(before, done):
-        loop_state, reward, row = online.learn(tick.state, reward)
-        tick, changed = tick._replace(state=loop_state), (loop_state, reward)
+        loop_state, reward, row = online.learn(loop_step.state, reward)
+        loop_step, changed = loop_step._replace(state=loop_state), (loop_state, reward)
         if kept["step"]:  # Returns under another reward are no match for those to come.
           kept["return"] = np.float32(evaluate(kept["actor"])["return"])
         writer.write(done, row)
       if last or done // policy.eval_every > before // policy.eval_every:
-        row = evaluate(tick.state.agent.actor)
+        row = evaluate(loop_step.state.agent.actor)
         kept["last_success"] = np.float32(row["success"])
         if row["return"] > kept["return"]:
-          actor = jax.tree.map(jnp.array, tick.state.agent.actor)
+          actor = jax.tree.map(jnp.array, loop_step.state.agent.actor)
           kept |= {"actor": actor, "return": np.float32(row["return"]), "step": np.int32(done)}
         # Steps to success are NaN without any.
         known = {name: number for name, number in row.items() if np.isfinite(number)}
-        writer.write(done, {**known, **tick.metrics, **_training(episodes), **_skipped(tick)})
+        writer.write(
+          done, {**known, **loop_step.metrics, **_training(episodes), **_skipped(loop_step)}
+        )
       due = done // policy.checkpoint_every > before // policy.checkpoint_every
       stop = preemption.requested()
       if last or due or stop:
         if policy.check_replicas:
-          check_replicas((tick.state.agent, tick.state.replay), done)
+          check_replicas((loop_step.state.agent, loop_step.state.replay), done)
         seconds = earlier + time.monotonic() - started
         facts = {"seconds": seconds, "episodes": episodes}
-        checkpoints.save(done, everything(tick.state), facts)
+        checkpoints.save(done, everything(loop_step.state), facts)
       if due and not last and not stop:
-        film = _film(config, tick.state.agent.actor, sac, _GLANCE)
+        film = _film(config, loop_step.state.agent.actor, sac, _GLANCE)
         writer.film(done, "episode", film.frames, film.fps)
       if stop:
         preemption.exit(STAGE, done)
-  ticks.close()
+  loop_steps.close()
   here = time.monotonic() - started
   return _Learnt(kept, reward, done, earlier + here, here)
 
 
-def _skipped(tick: Tick) -> dict[str, int]:
-  return dict(zip(("skipped", "skipped_in_a_row"), tick.state.agent.skipped, strict=True))
+def _skipped(loop_step: LoopStep) -> dict[str, int]:
+  return dict(zip(("skipped", "skipped_in_a_row"), loop_step.state.agent.skipped, strict=True))
 
 
-def _require_finite(tick: Tick, most: int) -> None:
-  in_a_row = int(np.asarray(tick.state.agent.skipped)[1])
+def _require_finite(loop_step: LoopStep, most: int) -> None:
+  in_a_row = int(np.asarray(loop_step.state.agent.skipped)[1])
   if in_a_row < most:
     return
-  broken = [name for name, number in tick.metrics.items() if not np.isfinite(number)]
+  broken = [name for name, number in loop_step.metrics.items() if not np.isfinite(number)]
   raise UserError(
     f"expected finite losses and gradients, but {in_a_row} updates in a row up to step "
-    f"{int(tick.state.env_steps)} had none and were skipped (not finite: {', '.join(broken)}); the "
-    "last checkpoint is from before: lower config.policy.learning_rate or config.reward.scale."
+    f"{int(loop_step.state.env_steps)} had none and were skipped (not finite: "
+    f"{', '.join(broken)}); the last checkpoint is from before: lower config.policy.learning_rate "
+    "or config.reward.scale."
   )
 
 
