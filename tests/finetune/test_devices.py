@@ -79,7 +79,7 @@ def two_steps(loss, train_batch_norm, num_devices):
   state = parallel.replicate(init_state(jax.random.key(1), value(), settings), devices)
   fed, rows = batch_of(settings), []
   data = parallel.replicate(fed._replace(pixels=None), devices)
-  data = data._replace(pixels=parallel.split(fed.pixels, devices))
+  data = data._replace(pixels=parallel.shard(fed.pixels, devices))
   for _ in range(2):
     state, metrics = step(state, data)
     rows.append({name: float(metric) for name, metric in metrics.items()})

@@ -216,10 +216,10 @@ def make_train_step(
   def share(state, data):
     """The batch, and the crops and pixels of this device's share of its frames."""
     if isinstance(data, Fed):
-      return data.batch, parallel.shard(data.batch.frames.crop, num_devices), data.pixels
+      return data.batch, parallel.local_slice(data.batch.frames.crop, num_devices), data.pixels
     draw = make_draw(settings, num_task, data.frames.shape[1])
     batch = draw(state.key, state.step, data.lengths, state.errors)
-    mine = parallel.shard(batch.frames, num_devices)
+    mine = parallel.local_slice(batch.frames, num_devices)
     return batch, mine.crop, data.frames[mine.video, mine.index]
 
   def step(state, data):

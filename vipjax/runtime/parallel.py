@@ -26,7 +26,7 @@ from vipjax.runtime.errors import UserError
 AXIS = "devices"
 
 
-def shard(items: Any, num_devices: int) -> Any:
+def local_slice(items: Any, num_devices: int) -> Any:
   """This device's share of arrays whose leading axis is the whole batch; call inside the step.
 
   Args:
@@ -61,7 +61,7 @@ def mean(tree: Any, num_devices: int) -> Any:
   return tree if num_devices == 1 else jax.lax.pmean(tree, AXIS)
 
 
-def greatest(tree: Any, num_devices: int) -> Any:
+def pmax(tree: Any, num_devices: int) -> Any:
   """The greatest over the devices of each element of a pytree."""
   return tree if num_devices == 1 else jax.lax.pmax(jax.lax.stop_gradient(tree), AXIS)
 
@@ -83,7 +83,7 @@ def compile_map(function: Callable, devices: Sequence[jax.Device]) -> Callable:
   def call(common, items):
     # Modulo: of fewer items than devices some are taken many times.
     padded = items[np.arange(-(-len(items) // len(devices)) * len(devices)) % len(items)]
-    results = mapped(common, split(padded, devices))
+    results = mapped(common, shard(padded, devices))
     return jax.tree.map(lambda x: np.asarray(x).reshape((-1, *x.shape[2:]))[: len(items)], results)
 
   return call
@@ -93,10 +93,10 @@ def compile_step(step: Callable, devices: Sequence[jax.Device], data_axes: Any =
   """Compiles a step (state, data) -> (state, metrics) for the devices; the state is donated.
 
   Args:
-    step: uses `shard`, `gather` and `mean` with as many devices; its results must be the same on
-      all of them.
+    step: uses `local_slice`, `gather` and `mean` with as many devices; its results must be the
+      same on all of them.
     devices: one or more.
-    data_axes: a prefix of the data's tree: 0 for what comes from `split`, of which the step sees
+    data_axes: a prefix of the data's tree: 0 for what comes from `shard`, of which the step sees
       its device's share; None for what comes from `replicate`.
 
   Returns:
@@ -152,7 +152,7 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
   return jax.device_put(tree, sharding)
 
 
-def split(items: np.ndarray, devices: Sequence[jax.Device]) -> jax.Array:
+def shard(items: np.ndarray, devices: Sequence[jax.Device]) -> jax.Array:
   """Puts items [N, ...] on the devices, each of which gets its share.
 
   Args:

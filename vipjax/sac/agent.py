@@ -116,7 +116,7 @@ def sample_action(
   """
   chex.assert_equal_shape([mean, log_std])
   shape = (mean.shape[0] * num_devices, *mean.shape[1:]) if num_devices > 1 else mean.shape
-  noise = parallel.shard(jax.random.normal(key, shape), num_devices)
+  noise = parallel.local_slice(jax.random.normal(key, shape), num_devices)
   raw = mean + jnp.exp(log_std) * noise
   gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * math.log(2.0 * math.pi)
   # log(1 - tanh(x)^2), in the form that does not cancel for large |x|.
@@ -171,7 +171,7 @@ def make_update(
     chex.assert_shape(q, (2, *target.shape))
     loss = jnp.mean(jnp.sum(jnp.square(q - jax.lax.stop_gradient(target)[None]), axis=0))
     means = parallel.mean({"critic_loss": loss, "q": jnp.mean(q)}, num_devices)
-    return loss, {**means, "q_max": parallel.greatest(jnp.max(q), num_devices)}
+    return loss, {**means, "q_max": parallel.pmax(jnp.max(q), num_devices)}
 
   def actor_loss(params, state, batch, temperature, key):
     action, log_prob = sample_action(key, *actor.apply(params, batch.observation), num_devices)
@@ -183,7 +183,7 @@ def make_update(
     return log_temperature * jax.lax.stop_gradient(entropy - target_entropy)
 
   def update(state: SacState, batch: Transition):
-    before, batch = state, parallel.shard(batch, num_devices)
+    before, batch = state, parallel.local_slice(batch, num_devices)
     critic_key, actor_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     temperature = jnp.exp(state.log_temperature)
     critic_grads, metrics = jax.grad(critic_loss, has_aux=True)(
