@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from configs import stability as config_file
-from vipjax.envs import RobotEnv, stability
+from vipjax.envs import RobotEnv
+from vipjax.experiments import stability
 from vipjax.runtime.errors import UserError
 
 

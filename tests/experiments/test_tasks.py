@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import tasks
-from vipjax.envs import expert_success
+from vipjax.experiments import tasks as expert_success
 from vipjax.runtime.errors import UserError
 
 

@@ -21,7 +21,8 @@ from tests.stages.test_train_policy import (
 from vipjax import encoder
 from vipjax.envs import Channel, FrameVectorEnv
 from vipjax.runtime.errors import UserError
-from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, learn
+from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, train_loop
+from vipjax.sac.frame_replay import FrameReplay
 from vipjax.sac.online import OnlineTraining, filmed
 from vipjax.sac.online_settings import FrameBudget, OnlineSettings, plan_frame_budget
 from vipjax.scene import View

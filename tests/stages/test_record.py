@@ -12,8 +12,9 @@ from configs import demo
 from vipjax.envs import RobotEnv, Stream, episode_seed, record_episode
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
+from vipjax.stages import record
 from vipjax.stages.inputs import env_options, views_from_config
-from vipjax.videos import read_videos, record
+from vipjax.videos import read_videos
 
 SIZE = 32
 VIEW = dataclasses.asdict(View())

@@ -7,7 +7,7 @@ from vipjax.finetune.step import (
   frames_per_step,
   init_state,
   make_train_step,
-  repeat,
+  scan_steps,
   with_state,
 )
 
@@ -19,7 +19,7 @@ __all__ = [
   "frames_per_step",
   "init_state",
   "make_train_step",
-  "repeat",
+  "scan_steps",
   "step_devices",
   "steps_per_dispatch",
   "with_state",

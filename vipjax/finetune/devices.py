@@ -27,4 +27,4 @@ def step_devices(frames: int) -> list[jax.Device]:
 def placed(batch: Fed, devices: list[jax.Device]) -> Fed:
   """The batch on the devices, of which each gets its share of the frames."""
   rest = parallel.replicate(batch._replace(pixels=None), devices)
-  return rest._replace(pixels=parallel.split(batch.pixels, devices))
+  return rest._replace(pixels=parallel.shard(batch.pixels, devices))

@@ -2,7 +2,7 @@
 
 from vipjax.sac.actor_file import load_actor
 from vipjax.sac.agent import SacSettings, SacState, init_agent, make_policy, make_update
-from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, init_loop, learn
+from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, init_loop, train_loop
 
 __all__ = [
   "LoopSettings",
@@ -15,4 +15,5 @@ __all__ = [
   "load_actor",
   "make_policy",
   "make_update",
+  "train_loop",
 ]

@@ -21,9 +21,9 @@ from vipjax.runtime import shared
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
 from vipjax.runtime.settings import from_section
+from vipjax.sac.frame_replay import FrameReplay
 from vipjax.sac.online import OnlineTraining
-from vipjax.sac.online_settings import OnlineSettings, plan_room
-from vipjax.sac.own_frames import OwnFrames
+from vipjax.sac.online_settings import OnlineSettings, plan_frame_budget
 from vipjax.scene import View
 from vipjax.stages.inputs import env_options, make_settings, views_from_config
 from vipjax.types import Video

@@ -25,7 +25,7 @@ from vipjax.finetune.step import (
   frames_per_step,
   init_state,
   make_train_step,
-  repeat,
+  scan_steps,
   with_state,
 )
 from vipjax.runtime import hosts, parallel, run_folder

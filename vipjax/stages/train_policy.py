@@ -211,7 +211,8 @@ def _learn(
     reward = reward.with_value(online.value)
   first = done = int(state.env_steps)
   loop = from_section(LoopSettings, policy, "policy")
-  ticks = learn(env, reward, state, sac, loop, episode_seed(Stream.TRAINING, config.seed), devices)
+  seed = episode_seed(Stream.TRAINING, config.seed)
+  loop_steps = train_loop(env, reward, state, sac, loop, seed, devices)
   check_replicas = parallel.compile_check(devices)
   started = time.monotonic()
   with contextlib.ExitStack() as stack:
