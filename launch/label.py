@@ -33,11 +33,11 @@ flags.mark_flags_as_required(["data", "out"])
 
 def main(_):
   from vipjax import encoder, videos  # Here, so that --help answers at once.
-  from vipjax.reward.relabel import label_videos
-  from vipjax.reward.relabel_copy import (
+  from vipjax.reward.relabel import (
     check_label_out,
     check_label_videos,
     check_place,
+    label_videos,
     write_labels,
   )
 

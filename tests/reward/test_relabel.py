@@ -18,8 +18,7 @@ from tests.videos.clips import encode, moving_picture
 from tests.videos.drawn import EPISODES, episode
 from vipjax import encoder
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.reward.relabel import Labels, label_videos
-from vipjax.reward.relabel_copy import check_label_out, write_labels
+from vipjax.reward.relabel import Labels, check_label_out, label_videos, write_labels
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos import open_videos, read_videos, write_dataset, write_video

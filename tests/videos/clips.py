@@ -10,6 +10,9 @@ import av
 import numpy as np
 from PIL import Image
 
+from tests.videos.drawn import EPISODES, episode
+from vipjax.videos import read_videos
+
 
 def moving_picture(length=10, height=48, width=64):
   """Smooth, all different, and with no symmetry that a turned or mirrored frame could hide in."""
@@ -95,3 +98,23 @@ def assert_one_sentence(error, *parts):
     assert str(part) in message, message
   assert message.startswith("expected ") and message.endswith("."), message
   assert "\n" not in message
+
+
+def check_episodes(folder, cameras, exact):
+  """Every camera of every episode is what was drawn."""
+  videos = read_videos(folder)
+  assert [(video.episode, video.view) for video in videos] == [
+    (number, name) for number in range(3) for name in cameras
+  ]
+  for video in videos:
+    length, task, success = EPISODES[video.episode]
+    frames = episode(cameras[video.view], video.episode)
+    assert video.frames.shape == frames.shape
+    if exact:
+      np.testing.assert_array_equal(video.frames, frames)
+    else:
+      assert psnr(video.frames, frames) > 30
+      # Each is nearest to its own: not one frame early or late.
+      for index, frame in enumerate(video.frames):
+        assert np.argmax([psnr(frame, other) for other in frames]) == index
+    assert (video.task, video.success, video.fps) == (task, success, 10.0)

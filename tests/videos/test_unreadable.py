@@ -16,7 +16,7 @@ from tests.videos.clips import (
   without_permission,
   write_frames,
 )
-from vipjax.reward.relabel_copy import check_label_out
+from vipjax.reward.relabel import check_label_out
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, read_video, read_videos, write_video
 

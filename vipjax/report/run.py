@@ -17,8 +17,9 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.stages.inputs import reading_options
 from vipjax.types import Video
-from vipjax.videos import hub, read_videos
-from vipjax.videos.folders import MANIFEST, read_manifest
+from vipjax.videos import read_videos
+from vipjax.videos.formats import hub
+from vipjax.videos.formats.folders import MANIFEST, read_manifest
 
 # Folders of the groups of videos that were filmed for the evaluation.
 _FILMED = {

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
@@ -15,19 +19,22 @@ from vipjax.reward.goals import embed_goal, find_goals, goal_distances, misfits
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.videos import LazyVideo
-from vipjax.videos.access import whole_file
+from vipjax.videos.access import existing_path, permitted, whole_file
+from vipjax.videos.export import whole_folder
+from vipjax.videos.formats import lerobot, rlds
 
 _DECODED_AT_ONCE = 32
-# What every form of output calls the three numbers, and how far the episode is, 0 to 1.
-COLUMNS = ("value", "distance", "reward", "progress")
+# The names of the three numbers in every form of output, and of the episode's progress, 0 to 1.
+_COLUMNS = ("value", "distance", "reward", "progress")
+_TABLE_SUFFIX = ".csv"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Labels:
-  """What the value function says of one video; other arrays than `times` are float32 [T].
+  """The value function's numbers of one video; other arrays than `times` are float32 [T].
 
   Attributes:
-    metadata: of the video: "episode", "view", "source" and what else is known.
+    metadata: of the video: "episode", "view", "source" and all else that is known.
     times: float64 [T], when each frame is shown, in s from the first.
     distance: of each frame to the goal.
     warnings: why the goal may not fit.
@@ -86,15 +93,110 @@ def label_videos(
   return labels
 
 
+def check_place(out: pathlib.Path) -> pathlib.Path:
+  """The nearest folder above `out` that is there.
+
+  Raises:
+    UserError: something is at `out`, a file is on the way, or nothing can be written there.
+  """
+  with permitted(out):
+    if os.path.lexists(out):
+      raise UserError(
+        f"expected nothing at {out}, got something; labels overwrite nothing: rename."
+      )
+    folder = next(parent for parent in out.absolute().parents if os.path.lexists(parent))
+    if not folder.is_dir():
+      raise UserError(
+        f"expected a folder at {folder} to write {out.name} into, but a file is in the way; give "
+        "another --out."
+      )
+  try:
+    with tempfile.TemporaryFile(dir=folder) as file:
+      file.write(b"\0")
+  except OSError as error:
+    raise UserError(
+      f"expected to write into {folder}, but got '{error.strerror}'; give another --out."
+    ) from error
+  return folder
+
+
+def check_label_out(data: pathlib.Path, out: pathlib.Path, reward: str | None = None) -> None:
+  """Refuses, before any work is done, labels that could not be written.
+
+  Args:
+    data: where the videos are.
+    out: a file that ends in .csv, or the folder of a copy of a LeRobot or TFDS data set.
+    reward: as `write_labels`.
+
+  Raises:
+    UserError: something is at `out`, it cannot be written to or has no room, or `data` is no data
+      set that can be copied with labels, because it has some already, for instance.
+  """
+  existing_path(data, "videos or a data set")
+  folder = check_place(out)
+  prefixes = ("", lerobot.LABEL_PREFIX, rlds.LABEL_PREFIX)
+  others = [prefix + name for prefix in prefixes for name in _COLUMNS if name != "reward"]
+  if reward is not None and (not reward or "/" in reward or reward in others):
+    raise UserError(
+      f"expected a name without '/' for the column of rewards, and none of {', '.join(others)}, "
+      f"got {reward!r}; rename."
+    )
+  if _is_table(out):
+    return
+  form, source = _copied(data)
+  needed = sum(
+    existing_path(path, "a file of the data set").stat().st_size for path in source.rglob("*")
+  )
+  free = shutil.disk_usage(folder).free
+  if needed > free:
+    raise UserError(
+      f"expected room for a copy of {data} at {out}, {needed / 1e6:.1f} MB, but there are "
+      f"{free / 1e6:.1f} MB; make room, or give another --out."
+    )
+  form.check_columns(source, _names(form.LABEL_PREFIX, reward).values())
+
+
+def check_label_videos(out: pathlib.Path, videos: Sequence[LazyVideo]) -> None:
+  """Refuses labels that a copy cannot hold: those from several cameras; as `write_labels`."""
+  if not _is_table(out):
+    _by_episode(videos)
+
+
+def write_labels(
+  data: pathlib.Path, out: pathlib.Path, labels: Sequence[Labels], reward: str | None = None
+) -> None:
+  """Writes labels into a table, or into a copy of the data set that they are of.
+
+  A copy appears under its name only when it is whole.
+
+  Args:
+    data, out: as `check_label_out`.
+    labels: of every video.
+    reward: the name of the reward's column; None for "reward", after the beginning of the data
+      set's other new columns.
+
+  Raises:
+    UserError: as `check_label_out`, or an episode has labels from several cameras.
+  """
+  if _is_table(out):
+    _write_csv(out, labels, _names("", reward))
+    return
+  episodes = _by_episode(labels)
+  form, source = _copied(data)
+  names = _names(form.LABEL_PREFIX, reward)
+  columns = {
+    number: {column: getattr(each, name) for name, column in names.items()}
+    for number, each in episodes.items()
+  }
+  with whole_folder(out, overwrite=False) as partial:
+    form.copy_with_columns(source, partial, columns)
+
+
 _Episode = TypeVar("_Episode", Labels, LazyVideo)
 
 
-def by_episode(labels: Sequence[_Episode]) -> dict[int, _Episode]:
-  """The labels of each episode, or the videos to be labelled, by its number.
-
-  Raises:
-    UserError: an episode has several, from several cameras.
-  """
+def _by_episode(labels: Sequence[_Episode]) -> dict[int, _Episode]:
+  """The labels of each episode, or the videos to be labelled, by its number."""
   found: dict[int, _Episode] = {}
   for each in labels:
     episode = each.metadata["episode"]
@@ -107,19 +209,36 @@ def by_episode(labels: Sequence[_Episode]) -> dict[int, _Episode]:
   return found
 
 
-def write_csv(path: pathlib.Path, labels: Sequence[Labels], reward: str = "reward") -> None:
-  """A row for each frame of each video, with `reward` over the column of rewards.
+def _is_table(out: pathlib.Path) -> bool:
+  return out.suffix.lower() == _TABLE_SUFFIX
 
-  Raises:
-    UserError: the file is there already.
-  """
-  names = [reward if name == "reward" else name for name in COLUMNS]
-  head = ("source", "episode", "view", "frame", "time_s", *names)
+
+def _copied(data: pathlib.Path) -> tuple[ModuleType, pathlib.Path]:
+  """The format that copies a data set with new columns, and the data set's folder."""
+  if lerobot.is_dataset(data):
+    return lerobot, data
+  folder = rlds.find_dataset(data) if data.is_dir() else None
+  if folder is None:
+    raise UserError(
+      f"expected a LeRobot or TFDS data set in {data} to copy with labels, got other videos; give "
+      f"an --out that ends in {_TABLE_SUFFIX}."
+    )
+  return rlds, folder
+
+
+def _names(prefix: str, reward: str | None) -> dict[str, str]:
+  """The column of each number, in a form of output whose columns begin with the prefix."""
+  return {name: prefix + name for name in _COLUMNS} | ({"reward": reward} if reward else {})
+
+
+def _write_csv(path: pathlib.Path, labels: Sequence[Labels], names: dict[str, str]) -> None:
+  """A row for each frame of each video."""
+  head = ("source", "episode", "view", "frame", "time_s", *names.values())
   with whole_file(path, overwrite=False) as partial, partial.open("w", newline="") as file:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(head)
     for each in labels:
-      columns = [each.times, *(getattr(each, name) for name in COLUMNS)]
+      columns = [each.times, *(getattr(each, name) for name in names)]
       known = [each.metadata.get(name) for name in ("source", "episode", "view")]
       for frame, (time, *numbers) in enumerate(zip(*columns, strict=True)):
         numbers = [f"{number:.6g}" for number in numbers]

@@ -1,48 +1,27 @@
-"""Recorded videos in other people's formats; the writers are chosen by name in `write_dataset`."""
+"""Recorded videos in other people's formats; `write_dataset` chooses the writer by its name."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
-import re
 import shutil
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.access import check_free, permitted
-from vipjax.videos.folders import MANIFEST
+from vipjax.videos.formats import lerobot, rlds
+from vipjax.videos.formats.episodes import by_episode
+from vipjax.videos.formats.folders import MANIFEST
 from vipjax.videos.images import write_image
-from vipjax.videos.selection import ROBOT_FREE
 from vipjax.videos.video_set import describe
 from vipjax.videos.write import plain, video_stem, write_videos
 
 FORMATS = ("mp4", "frames", "tfds", "lerobot")
-
-
-class Episode(NamedTuple):
-  """One episode from all its cameras.
-
-  Attributes:
-    number: which.
-    cameras: by name, which ends in "_robot_free" where the robot was not rendered; all of one
-      length and fps.
-  """
-
-  number: int
-  cameras: dict[str, Video]
-
-  @property
-  def first(self) -> Video:
-    """Any of its videos: what is known of the episode itself is the same in all."""
-    return next(iter(self.cameras.values()))
-
-  def __len__(self) -> int:
-    return len(self.first.frames)
 
 
 def write_dataset(
@@ -72,8 +51,8 @@ def write_dataset(
   writers: dict[str, Callable[[pathlib.Path, Sequence[Video]], object]] = {
     "mp4": write_videos,
     "frames": _write_frames,
-    "tfds": _write_tfds,
-    "lerobot": _write_lerobot,
+    "tfds": lambda folder, videos: rlds.write_tfds(folder, by_episode(videos)),
+    "lerobot": lambda folder, videos: lerobot.write_lerobot(folder, by_episode(videos)),
   }
   if form not in writers:
     raise UserError(f"expected a format among {', '.join(FORMATS)}, got {form!r}; choose one.")
@@ -87,55 +66,30 @@ def write_dataset(
         f"{describe(video, index)}: read it with fps=, which makes them even, or write it as mp4."
       )
   folder = pathlib.Path(folder).expanduser()
+  with whole_folder(folder, overwrite) as partial:
+    writers[form](partial, videos)
+  return folder
+
+
+@contextlib.contextmanager
+def whole_folder(folder: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
+  """Gives a hidden name to write to, and moves it to `folder` when the block ends without error.
+
+  Raises:
+    UserError: something is there and `overwrite` is False, or the place cannot be written.
+  """
   partial = folder.with_name(f".{folder.name}.partial")
   with permitted(folder):
     check_free(folder, overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
     try:
-      writers[form](partial, videos)
+      yield partial
       if folder.exists():
         shutil.rmtree(folder)
       os.replace(partial, folder)
     finally:
       shutil.rmtree(partial, ignore_errors=True)
-  return folder
-
-
-def by_episode(videos: Sequence[Video]) -> list[Episode]:
-  """The videos by episode and camera, in the order in which episodes first come.
-
-  A video without an episode is one of its own.
-
-  Raises:
-    UserError: two videos of one camera and episode, episodes with different cameras, a camera whose
-      size changes, cameras of one episode that differ in length, or different rates.
-  """
-  episodes: dict[int, dict[str, Video]] = {}
-  for index, video in enumerate(videos):
-    number = index if video.episode is None else video.episode
-    name = re.sub(r"\W", "_", video.view or "camera")
-    name += ROBOT_FREE if video.robot_visible is False else ""
-    cameras = episodes.setdefault(number, {})
-    if name in cameras:
-      raise UserError(f"expected one video of {name} in episode {number}, got two; number them.")
-    cameras[name] = video
-  found = [Episode(number, cameras) for number, cameras in episodes.items()]
-  names = list(found[0].cameras)
-  for episode in found:
-    shapes = {name: video.frames.shape[1:] for name, video in episode.cameras.items()}
-    if shapes != {name: video.frames.shape[1:] for name, video in found[0].cameras.items()}:
-      raise UserError(
-        f"expected the cameras {', '.join(names)} of one size each in every episode, got others in "
-        f"episode {episode.number}; write it apart."
-      )
-    lengths = {len(video.frames) for video in episode.cameras.values()}
-    rates = {video.fps for video in (*episode.cameras.values(), found[0].first)}
-    if len(lengths) > 1 or len(rates) > 1:
-      raise UserError(
-        f"expected videos of one length and rate in episode {episode.number}, got lengths "
-        f"{sorted(lengths)} and rates {sorted(rates)}; resample them."
-      )
-  return found
 
 
 def _write_frames(folder: pathlib.Path, videos: Sequence[Video]) -> None:
@@ -147,15 +101,3 @@ def _write_frames(folder: pathlib.Path, videos: Sequence[Video]) -> None:
     entries.append({"file": stem, **video.metadata()})
   text = json.dumps(entries, indent=2, default=plain) + "\n"
   (folder / MANIFEST).write_text(text, encoding="utf-8")
-
-
-def _write_tfds(folder: pathlib.Path, videos: Sequence[Video]) -> None:
-  from vipjax.videos.write_tfds import write_tfds  # Here: it takes seconds to import.
-
-  write_tfds(folder, by_episode(videos))
-
-
-def _write_lerobot(folder: pathlib.Path, videos: Sequence[Video]) -> None:
-  from vipjax.videos.write_lerobot import write_lerobot
-
-  write_lerobot(folder, by_episode(videos))

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import is_dead_link, refuse_stand_ins
 from vipjax.types import Video
-from vipjax.videos import hub, lerobot, rlds, robomimic
 from vipjax.videos.access import (
   IMAGE_SUFFIXES,
   VIDEO_SUFFIXES,
@@ -20,7 +19,8 @@ from vipjax.videos.access import (
   permitted,
   with_suffix,
 )
-from vipjax.videos.folders import MANIFEST, STILLS, TABLE, read_manifest, read_table
+from vipjax.videos.formats import hub, lerobot, rlds, robomimic
+from vipjax.videos.formats.folders import MANIFEST, STILLS, TABLE, read_manifest, read_table
 from vipjax.videos.lazy import CACHE_BYTES, FrameCache, LazyVideo
 from vipjax.videos.selection import Selection
 from vipjax.videos.sources import Source, WithStills, file_source
@@ -162,7 +162,7 @@ def local_path(path: str | os.PathLike[str], selection: Selection | None = None)
     selection: what is wanted of a data set on the hub; None fetches all of it.
 
   Raises:
-    UserError: nothing is there, or as `vipjax.videos.hub.fetch`.
+    UserError: nothing is there, or as `vipjax.videos.formats.hub.fetch`.
   """
   if hub.on_hub(path):
     return hub.fetch(os.fspath(path), selection)

@@ -22,7 +22,7 @@ from vipjax.videos.access import (
   with_suffix,
 )
 from vipjax.videos.arrays import read_array, read_fps
-from vipjax.videos.folders import apply_metadata, read_images
+from vipjax.videos.formats.folders import apply_metadata, read_images
 from vipjax.videos.frame_names import in_sequence
 from vipjax.videos.images import read_image
 from vipjax.videos.random_access import VideoFile

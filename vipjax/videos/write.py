@@ -19,7 +19,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.access import check_frames, check_free, permitted, whole_file
 from vipjax.videos.containers import EXACT_CONVERSION
-from vipjax.videos.folders import MANIFEST, STILLS
+from vipjax.videos.formats.folders import MANIFEST, STILLS
 from vipjax.videos.images import write_image
 
 # ITU-T H.273 number of BT.709, for primaries, transfer and matrix alike. Stated in the file,

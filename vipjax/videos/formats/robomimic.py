@@ -14,7 +14,7 @@ from absl import logging
 
 from vipjax.runtime.errors import UserError
 from vipjax.videos.access import damaged, decoding, natural_key
-from vipjax.videos.fields import RATE, TEXT
+from vipjax.videos.formats.fields import RATE, TEXT
 from vipjax.videos.selection import Selection
 from vipjax.videos.sources import EvenSource, Source
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from vipjax.runtime.errors import UserError
+from vipjax.videos.access import decoding, existing_path
 
 
 class Kind(NamedTuple):
-  """What a value has to be.
+  """A kind of value.
 
   Attributes:
-    words: for messages.
-    holds: whether a value is so.
+    words: its name in messages.
+    holds: whether a value is of this kind.
   """
 
   words: str
@@ -27,18 +30,18 @@ def _is_number(value: Any) -> bool:
   return is_number and math.isfinite(value)
 
 
-TEXT = Kind("a text", lambda value: isinstance(value, str) and bool(value))
+STRING = Kind("a text", lambda value: isinstance(value, str))
+TEXT = Kind("a text that is not empty", lambda value: STRING.holds(value) and bool(value))
 TEXTS = Kind(
   "a list of texts",
   lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
 )
 OBJECT = Kind("an object of names and values", lambda value: isinstance(value, Mapping))
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 # pandas makes 3.0 of the 3 in a column where another value is missing.
-INDEX = Kind(
-  "a whole number of at least 0",
-  lambda value: _is_number(value) and value >= 0 and value == int(value),
-)
-LENGTH = Kind("a whole number of at least 1", lambda value: INDEX.holds(value) and value >= 1)
+WHOLE = Kind("a whole number", lambda value: _is_number(value) and value == int(value))
+INDEX = Kind("a whole number of at least 0", lambda value: WHOLE.holds(value) and value >= 0)
+LENGTH = Kind("a whole number of at least 1", lambda value: WHOLE.holds(value) and value >= 1)
 TIME = Kind("a number of at least 0", lambda value: _is_number(value) and value >= 0)
 RATE = Kind("a number above 0", lambda value: _is_number(value) and value > 0)
 
@@ -47,7 +50,7 @@ class Fields:
   """Named values out of one place.
 
   Attributes:
-    place: what to call it in messages.
+    place: its name in messages.
   """
 
   def __init__(self, values: Any, place: str):
@@ -63,7 +66,7 @@ class Fields:
     return iter(self._values)
 
   def value(self, name: str, kind: Kind) -> Any:
-    """The value of a name, an int where a whole number is meant.
+    """The value of a name, an int where the kind is a whole number.
 
     Raises:
       UserError: it is missing, null or of another kind.
@@ -75,7 +78,7 @@ class Fields:
         f"expected {name!r} of {self.place} to be {kind.words}, but it is {came}: mend it, or copy "
         "the data set again."
       )
-    return int(value) if kind in (INDEX, LENGTH) else value
+    return int(value) if kind in (WHOLE, INDEX, LENGTH) else value
 
   def optional(self, name: str, kind: Kind) -> Any:
     """As `value`, but None where it is missing or null."""
@@ -84,3 +87,17 @@ class Fields:
 
 def _brief(value: Any) -> str:
   return "null" if value is None else " ".join(repr(value).split())[:60]
+
+
+def read_json(path: pathlib.Path, expected: str) -> Any:
+  """The contents of a JSON file; `expected` is its name in the message where it is missing."""
+  with decoding(existing_path(path, expected)):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_json_lines(path: pathlib.Path, expected: str) -> list[Any]:
+  """The contents of each line of a JSON lines file, as `read_json`."""
+  with decoding(existing_path(path, expected)):
+    # Not `splitlines`: JSON may hold other signs that Unicode ends a line with.
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line.strip()]

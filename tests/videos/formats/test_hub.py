@@ -11,9 +11,10 @@ import pytest
 
 from tests.videos.clips import assert_one_sentence
 from vipjax.runtime.errors import UserError
-from vipjax.videos import hub, local_path, open_videos, read_videos
+from vipjax.videos import local_path, open_videos, read_videos
+from vipjax.videos.formats import hub
 
-DATA = pathlib.Path(__file__).parents[1] / "testdata"
+DATA = pathlib.Path(__file__).parents[2] / "testdata"
 
 
 class Hub(types.ModuleType):

@@ -1,6 +1,6 @@
-"""LeRobot data sets of the Hugging Face hub: what is wanted of one is fetched, once, by its client.
+"""LeRobot data sets of the Hugging Face hub: the wanted files are fetched, once, by its client.
 
-`huggingface_hub` is an optional extra (`pip install "vipjax[hub]"`); it keeps what it fetched in
+`huggingface_hub` is an optional extra (`pip install "vipjax[hub]"`); it keeps files in
 its own cache, so that a data set that was read once is read again without a network.
 """
 
@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from vipjax.runtime.errors import UserError
-from vipjax.videos import lerobot
+from vipjax.videos.formats import lerobot
 from vipjax.videos.selection import Selection
 
 PREFIX = "hf://"

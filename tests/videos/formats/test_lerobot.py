@@ -1,27 +1,101 @@
-"""LeRobot data sets: films at another rate than their rows, metadata that do not hold."""
+"""LeRobot data sets by its own writer: films at another rate, metadata that do not hold."""
 
 from __future__ import annotations
 
 import copy
 import fractions
+import importlib.util
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.videos.clips import assert_one_sentence, encode, psnr
+from tests.videos.clips import assert_one_sentence, check_episodes, encode, psnr
 from tests.videos.drawn import EPISODES, episode
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, read_videos
 
-DATA = pathlib.Path(__file__).parents[1] / "testdata"
+HERE = pathlib.Path(__file__).parent
+DATA = HERE.parents[1] / "testdata"
+LEROBOT = ["lerobot_v30", "lerobot_v21", "lerobot_v21_images"]
+HAS_LEROBOT = importlib.util.find_spec("lerobot") is not None
 ROWS = "data/chunk-000/file-000.parquet"
 RECORDS = "meta/episodes/chunk-000/file-000.parquet"
 FILM = "videos/observation.images.{}/chunk-000/file-000.mp4"
+
+
+@pytest.fixture(scope="module")
+def lerobot(tmp_path_factory):
+  """Folders of LeRobot data sets by name; freshly written ones too, where lerobot is installed."""
+
+  def find(name):
+    if name in LEROBOT:
+      return DATA / name
+    folder = tmp_path_factory.mktemp("lerobot") / name
+    command = [sys.executable, str(HERE.parent / "write_lerobot.py"), str(folder), name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+  return find
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    *LEROBOT,
+    *[
+      pytest.param(kind, marks=pytest.mark.skipif(not HAS_LEROBOT, reason="needs lerobot"))
+      for kind in ("video", "image")
+    ],
+  ],
+)
+def test_lerobot(lerobot, name):
+  folder = lerobot(name)
+  check_episodes(folder, {"top": "top", "wrist": "wrist"}, exact="image" in name)
+  (video,) = read_videos(folder, view="observation.images.wrist", task="close the drawer")
+  assert (video.view, video.episode) == ("wrist", 1)
+  assert [each.metadata["episode"] for each in open_videos(folder, success=True, view="top")] == [
+    0, 2,
+  ]  # fmt: skip
+
+
+def test_lerobot_frames_in_the_middle_of_a_shared_film():
+  (lazy,) = open_videos(DATA / "lerobot_v30", view="top", episodes=[2])
+  frames = episode("top", 2)
+  assert len(lazy) == 6 and psnr(lazy[3], frames[3]) > 30 and psnr(lazy[[5]], frames[[5]]) > 30
+
+
+@pytest.mark.parametrize(
+  ("change", "part"),
+  [
+    ({"codebase_version": "v1.6"}, "it is v1.6"),
+    ({"features": {"action": {"dtype": "float32"}}}, "expected a camera"),
+  ],
+)
+def test_lerobot_that_cannot_be_read(tmp_path, change, part):
+  folder = tmp_path / "set"
+  shutil.copytree(DATA / "lerobot_v21", folder)
+  info = json.loads((folder / "meta/info.json").read_text())
+  (folder / "meta/info.json").write_text(json.dumps({**info, **change}))
+  with pytest.raises(UserError) as error:
+    read_videos(folder)
+  assert_one_sentence(error, folder, part)
+
+
+def test_lerobot_with_a_film_missing(tmp_path):
+  folder = tmp_path / "set"
+  shutil.copytree(DATA / "lerobot_v30", folder)
+  shutil.rmtree(folder / "videos")
+  with pytest.raises(UserError) as error:
+    read_videos(folder)
+  assert_one_sentence(error, "a film of the data set", "file-000.mp4")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Folders: numbered frames, and what `write_videos` recorded."""
+"""Folders: numbered frames, VIP's table of such folders, and the manifest of `write_videos`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,38 @@ import numpy as np
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.types import Video
-from vipjax.videos.access import damaged, decoding, permitted
+from vipjax.videos.access import damaged, decoding, existing_path
+from vipjax.videos.formats.fields import (
+  FLAG,
+  RATE,
+  STRING,
+  TEXT,
+  TEXTS,
+  WHOLE,
+  Fields,
+  Kind,
+  read_json,
+)
 from vipjax.videos.images import read_image
 
 MANIFEST = "videos.json"
 TABLE = "manifest.csv"
 STILLS = "stills"
 
-_FIELD_TYPES: dict[str, tuple[type, ...]] = {
-  "fps": (int, float),
-  "task": (str,),
-  "embodiment": (str,),
-  "view": (str,),
-  "robot_visible": (bool,),
-  "success": (bool,),
-  "source": (str,),
-  "episode": (int,),
+_KINDS = {
+  "fps": RATE,
+  "task": STRING,
+  "embodiment": STRING,
+  "view": STRING,
+  "robot_visible": FLAG,
+  "success": FLAG,
+  "source": STRING,
+  "episode": WHOLE,
 }
+_STILLS = Kind(
+  "the names of two images, of the first and the last frame",
+  lambda value: TEXTS.holds(value) and len(value) in (0, 2),
+)
 
 
 def read_images(folder: pathlib.Path, images: Sequence[pathlib.Path]) -> np.ndarray:
@@ -94,7 +109,7 @@ class Entry(NamedTuple):
 
   Attributes:
     file: where it is.
-    metadata: what the manifest says of it and is not null.
+    metadata: the values that the manifest gives and that are not null.
     stills: images of its first and its last frame, or none.
   """
 
@@ -112,82 +127,36 @@ def read_manifest(path: pathlib.Path) -> list[Entry]:
     UserError: not JSON, not such a list, an unknown key, a value of a wrong type, or a file that
       is not there.
   """
-  with decoding(path):
-    text = path.read_text(encoding="utf-8")
-  try:
-    entries = json.loads(text)
-  except json.JSONDecodeError as error:
-    raise UserError(
-      f"expected JSON in {path}, but it cannot be parsed ({error}): "
-      "mend it or write the folder again."
-    ) from error
+  entries = read_json(path, f"a folder's {MANIFEST}")
   if not isinstance(entries, list) or not entries:
     raise UserError(
       f"expected a list of at least one video in {path}, but got {type(entries).__name__} "
       f"{json.dumps(entries)[:60]}: write the folder again."
     )
-  return [_read_entry(path, index, entry) for index, entry in enumerate(entries)]
+  return [
+    _read_entry(path, Fields(entry, f"entry {index} of {path}"))
+    for index, entry in enumerate(entries)
+  ]
 
 
-def _read_entry(path: pathlib.Path, index: int, entry: Any) -> Entry:
-  """One entry of the manifest, checked."""
-  if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
-    raise UserError(
-      f'expected entry {index} of {path} to be an object with a "file", '
-      f"but got {json.dumps(entry)[:60]}: name its file."
-    )
-  stills = entry.get(STILLS) or []
-  if (
-    not isinstance(stills, list)
-    or len(stills) not in (0, 2)
-    or not all(isinstance(name, str) for name in stills)
-  ):
-    raise UserError(
-      f"expected {STILLS!r} of entry {index} in {path} to be the names of two images, of the first "
-      f"and the last frame, but got {json.dumps(stills)[:60]}: correct or remove it."
-    )
-  metadata = {
-    key: value for key, value in entry.items() if key not in ("file", STILLS) and value is not None
-  }
-  for key, value in metadata.items():
-    if key not in _FIELD_TYPES:
+def _read_entry(path: pathlib.Path, entry: Fields) -> Entry:
+  for key in entry:
+    if key not in ("file", STILLS, *_KINDS):
       raise UserError(
-        f"expected the keys file, {STILLS}, {', '.join(_FIELD_TYPES)} in {path}, "
-        f"but entry {index} has {key!r}: rename or remove it."
+        f"expected the keys file, {STILLS}, {', '.join(_KINDS)} in {entry.place}, "
+        f"but got {key!r}: rename or remove it."
       )
-    # bool is an int to Python, but `"episode": true` is a mistake.
-    mistaken_bool = isinstance(value, bool) and bool not in _FIELD_TYPES[key]
-    if not isinstance(value, _FIELD_TYPES[key]) or mistaken_bool:
-      raise UserError(
-        f"expected {key!r} of entry {index} in {path} to be {_FIELD_TYPES[key][-1].__name__}, "
-        f"but got {json.dumps(value)}: correct it."
-      )
-  if "fps" in metadata and not 0 < metadata["fps"] < float("inf"):
-    raise UserError(
-      f"expected 'fps' of entry {index} in {path} to be positive, "
-      f"but got {metadata['fps']}: correct it."
-    )
-  files = [_named(path, name) for name in (entry["file"], *stills)]
+  known = {key: entry.optional(key, kind) for key, kind in _KINDS.items()}
+  files = [
+    existing_path(path.parent / name, f"the file {name!r} that {path} names")
+    for name in (entry.value("file", TEXT), *(entry.optional(STILLS, _STILLS) or ()))
+  ]
+  metadata = {key: value for key, value in known.items() if value is not None}
   return Entry(files[0], metadata, tuple(files[1:]))
 
 
-def _named(manifest: pathlib.Path, name: str) -> pathlib.Path:
-  """A file that the manifest names, once it is known to be there."""
-  file = manifest.parent / name
-  try:
-    with permitted(file):
-      file.stat()
-  except OSError as error:
-    refuse_stand_ins(file)
-    raise UserError(
-      f"expected the file {name!r} that {manifest} names, but it is missing: "
-      "restore it or remove its entry."
-    ) from error
-  return file
-
-
 def apply_metadata(video: Video, metadata: Mapping[str, Any], frame_stride: int) -> Video:
-  """The video with what a manifest says of it; where it says nothing, the file's own stays."""
+  """The video with a manifest's metadata; where the manifest is silent, the file's own stay."""
   metadata = dict(metadata)
   if "fps" in metadata:
     metadata["fps"] = metadata["fps"] / frame_stride
