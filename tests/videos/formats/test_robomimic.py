@@ -107,6 +107,7 @@ def test_hdf5_with_more_than_demonstrations(hdf5):
   with h5py.File(path, "a") as file:
     file.create_dataset("data/stats", data=np.zeros(3))
     file["data/demo_0/obs/gone"] = h5py.SoftLink("/nowhere")
+    file["data/demo_0/obs/kind"] = np.dtype(np.float64)
     file["data/demo_1"] = h5py.ExternalLink("nowhere.hdf5", "/data/demo_1")
     file.create_dataset("data/demo_2", data=np.zeros(3))
     file.create_dataset("data/demo_3/obs", data=np.zeros(3))

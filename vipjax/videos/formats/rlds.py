@@ -316,10 +316,8 @@ def _values(record: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _text(record: Mapping[str, Any], name: str) -> str | None:
-  values = [value for value in _values(record, name) if isinstance(value, bytes | str) and value]
-  if not values:
-    return None
-  return values[0].decode(errors="replace") if isinstance(values[0], bytes) else values[0]
+  values = (value for value in _values(record, name) if isinstance(value, bytes) and value)
+  return next((value.decode(errors="replace") for value in values), None)
 
 
 # Writing.

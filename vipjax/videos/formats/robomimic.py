@@ -1,4 +1,4 @@
-"""robomimic's HDF5 files, as Isaac Lab writes them, too: demonstrations with images in them."""
+"""HDF5 files of robomimic and Isaac Lab: demonstrations with images in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from absl import logging
 
 from vipjax.runtime.errors import UserError
 from vipjax.videos.access import damaged, decoding, natural_key
-from vipjax.videos.formats.fields import RATE, TEXT
+from vipjax.videos.formats.fields import OBJECT, RATE, TEXT
 from vipjax.videos.selection import Selection
 from vipjax.videos.sources import EvenSource, Source
 
@@ -81,13 +81,19 @@ def demo_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
         f"[T, 3, H, W], in {path}, but it holds {_layout(file)}: extract image observations with "
         "robomimic's dataset_states_to_obs, or bring the file into that layout."
       )
-  # Nothing left: of all of them the message tells what there is.
+  # Nothing left: from all of them the message tells what there is.
   return found or skipped
 
 
 @contextlib.contextmanager
 def _opened(path: pathlib.Path) -> Iterator[Any]:
-  h5py = _h5py()
+  try:
+    import h5py
+  except ImportError as error:
+    raise UserError(
+      "expected the package h5py, which HDF5 files are read with, but it is not installed: "
+      "pip install 'vipjax[robomimic]'."
+    ) from error
   with decoding(path):
     try:
       file = h5py.File(path, "r")
@@ -107,7 +113,7 @@ def _opened(path: pathlib.Path) -> Iterator[Any]:
 
 def _inner(group: Any) -> Iterator[tuple[str, Any]]:
   """Names and contents of a group in natural order, without dead links; of anything else none."""
-  if isinstance(group, _h5py().Group):
+  if isinstance(group, Mapping):
     for name in sorted(group, key=natural_key):
       if (found := group.get(name)) is not None:
         yield name, found
@@ -116,7 +122,7 @@ def _inner(group: Any) -> Iterator[tuple[str, Any]]:
 def _arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
   """The arrays in a group and in the groups in it, by their names from there."""
   for name, found in _inner(group):
-    if isinstance(found, _h5py().Dataset):
+    if hasattr(found, "shape"):
       yield prefix + name, found
     else:
       yield from _arrays(found, f"{prefix}{name}/")
@@ -127,7 +133,7 @@ def _is_camera(images: Any) -> bool:
 
 
 def _layout(file: Any) -> str:
-  """What arrays a file holds, those first that may be pictures."""
+  """The arrays that a file holds, those first that may be pictures."""
   arrays = sorted(_arrays(file), key=lambda item: len(item[1].shape or ()) < 3)
   shown = [f"{name} of {array.dtype} {list(array.shape or ())}" for name, array in arrays[:_SHOWN]]
   more = [f"{len(arrays) - _SHOWN} more"] if len(arrays) > _SHOWN else []
@@ -135,14 +141,12 @@ def _layout(file: Any) -> str:
 
 
 def _environment(attributes: Any) -> dict[str, Any]:
-  """What the file says of its environment, as far as it does: task, robot, control frequency."""
+  """The environment's task, robot and control frequency, as far as the file says them."""
   try:
-    known = json.loads(attributes.get("env_args", "{}"))
+    known = _object(json.loads(attributes.get("env_args", "{}")))
   except (TypeError, ValueError):
     known = {}
-  known = known if isinstance(known, dict) else {}
-  keywords = known.get("env_kwargs")
-  keywords = keywords if isinstance(keywords, dict) else {}
+  keywords = _object(known.get("env_kwargs"))
   robots = keywords.get("robots")
   robot = robots[0] if isinstance(robots, list) and len(robots) == 1 else robots
   task, rate = known.get("env_name"), keywords.get("control_freq")
@@ -153,20 +157,13 @@ def _environment(attributes: Any) -> dict[str, Any]:
   }
 
 
+def _object(value: Any) -> Mapping[str, Any]:
+  return value if OBJECT.holds(value) else {}
+
+
 def _success(demo: Any) -> bool | None:
   rewards = np.asarray(demo["rewards"]) if "rewards" in demo else np.zeros(0)
   if rewards.size and np.isin(rewards, (0, 1)).all():
     return bool((rewards == 1).any())
   stated = demo.attrs.get("success")
   return bool(stated) if isinstance(stated, bool | np.bool_) else None
-
-
-def _h5py() -> Any:
-  try:
-    import h5py
-  except ImportError as error:
-    raise UserError(
-      "expected the package h5py, which HDF5 files are read with, but it is not installed: "
-      "pip install 'vipjax[robomimic]'."
-    ) from error
-  return h5py
