@@ -5,5 +5,7 @@
 - `rlds`: TFDS data sets and TFRecord files, as in Open X-Embodiment.
 - `robomimic`: HDF5.
 
-`fields` checks metadata as it is asked for; `episodes` groups videos, and labels, by episode.
+A format that can be copied with a value function's numbers beside its frames has `LABEL_PREFIX`,
+`check_columns` and `copy_with_columns`. `fields` checks metadata as they are asked for; `episodes`
+groups videos, and new columns, by episode.
 """

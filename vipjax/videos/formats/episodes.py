@@ -13,7 +13,8 @@ from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.selection import ROBOT_FREE
 
-# By an episode's number: by the name of each new column, a number for each of its frames.
+# For each episode by its number, by the name of each new column: float32 [T], one for each frame.
+# All episodes have the same names.
 Columns = Mapping[int, Mapping[str, np.ndarray]]
 
 

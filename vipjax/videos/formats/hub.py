@@ -1,7 +1,7 @@
 """LeRobot data sets of the Hugging Face hub: the wanted files are fetched, once, by its client.
 
-`huggingface_hub` is an optional extra (`pip install "vipjax[hub]"`); it keeps files in
-its own cache, so that a data set that was read once is read again without a network.
+`huggingface_hub` is an optional extra (`pip install "vipjax[hub]"`); it keeps files in its own
+cache, so that a data set that was read once is read again without a network.
 """
 
 from __future__ import annotations

@@ -698,7 +698,7 @@ def copy_with_columns(source: pathlib.Path, out: pathlib.Path, columns: Columns)
   Args:
     source: the data set; it stays as it is.
     out: a folder that is not there yet.
-    columns: of every episode, all of the same names, `embedding.progress` among them.
+    columns: of every episode, `embedding.progress` among them.
 
   Raises:
     UserError: as `check_columns`, or an episode has no columns or too short ones.

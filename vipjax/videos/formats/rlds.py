@@ -154,13 +154,11 @@ def parse_example(content: bytes | memoryview) -> dict[str, list[bytes] | np.nda
   Raises:
     ValueError: it is none.
   """
-  # Here: it takes a second.
-  from google.protobuf.message import DecodeError
-  from tensorflow_datasets.proto import tf_example_pb2
+  from tensorflow_datasets.proto import tf_example_pb2  # Here: it takes seconds.
 
   try:
     features = tf_example_pb2.Example.FromString(content).features.feature
-  except DecodeError as error:
+  except Exception as error:  # protobuf's own, which comes with tensorflow-datasets.
     raise ValueError(f"no tf.Example: {error}") from error
   # Protocol buffers pass over fields of other types than they expect.
   if not features or "" in features:
@@ -440,10 +438,6 @@ def _write(
 def check_columns(source: pathlib.Path, names: Collection[str]) -> None:
   """Refuses a data set that cannot be copied with columns of these names in its steps.
 
-  Args:
-    source: the folder of the data set's version.
-    names: of the columns.
-
   Raises:
     UserError: no steps to put them into, columns that are there already, or TFRecord.
   """
@@ -468,7 +462,7 @@ def copy_with_columns(source: pathlib.Path, out: pathlib.Path, columns: Columns)
   Args:
     source: the folder of the data set's version; it stays as it is.
     out: a folder that is not there yet, which `tfds.builder_from_directory` will take.
-    columns: of every episode with steps, by its position in the data set, all of the same names.
+    columns: of every episode with steps, by its position in the data set.
 
   Raises:
     UserError: as `check_columns`, or an episode has no columns or too short ones.
