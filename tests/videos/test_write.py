@@ -254,7 +254,7 @@ def test_a_still_that_is_not_its_films(tmp_path):
   still.unlink()
   with pytest.raises(UserError) as error:
     read_videos(tmp_path)
-  assert_one_sentence(error, "stills/video000_last.png", "restore it")
+  assert_one_sentence(error, "stills/video000_last.png", tmp_path / "videos.json", "nothing is at")
   # Without the manifest they are films like any others, and no one takes the images for a film.
   (tmp_path / "videos.json").unlink()
   assert len(read_videos(tmp_path)) == 1
