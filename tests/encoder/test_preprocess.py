@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.encoder.weights import assert_one_sentence
+from tests.encoder.seeded import assert_one_sentence
 from vipjax.encoder import (
   Preprocessing,
   device_resize,

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.encoder.weights import SMALL, assert_one_sentence, seeded_state
+from tests.encoder.seeded import SMALL, assert_one_sentence, seeded_state
 from vipjax.encoder import Preprocessing, ResNet, ResNetConfig, ValueFunction, normalize
 from vipjax.encoder.layers import BatchNorm, Conv, max_pool
 from vipjax.encoder.resnet import init_variables
-from vipjax.encoder.torch_layout import entries, from_state_dict
+from vipjax.encoder.weights.torch_layout import entries, from_state_dict
 from vipjax.runtime.errors import UserError
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata"

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from tests.encoder.weights import SMALL, seeded_state
+from tests.encoder.seeded import SMALL, seeded_state
 from vipjax.encoder import export_official, init_value, read_vip_checkpoint
 from vipjax.encoder.layers import BatchNorm
-from vipjax.encoder.torch_layout import from_state_dict
+from vipjax.encoder.weights.torch_layout import from_state_dict
 
 torch = pytest.importorskip("torch")
 

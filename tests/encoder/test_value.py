@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.encoder.weights import SMALL, assert_one_sentence
+from tests.encoder.seeded import SMALL, assert_one_sentence
 from vipjax.encoder import Preprocessing, init_value
 from vipjax.runtime.errors import UserError
 

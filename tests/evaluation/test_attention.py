@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.encoder.weights import SMALL
+from tests.encoder.seeded import SMALL
 from vipjax import evaluation
 from vipjax.encoder import Preprocessing, init_value
 from vipjax.runtime import files

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from tests.encoder.weights import SMALL, seeded_state
+from tests.encoder.seeded import SMALL, seeded_state
 from vipjax import evaluation
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction, init_value
-from vipjax.encoder.torch_layout import from_state_dict
+from vipjax.encoder.weights.torch_layout import from_state_dict
 from vipjax.runtime.errors import UserError
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import demo
-from tests.encoder.weights import SMALL
+from tests.encoder.seeded import SMALL
 from vipjax import encoder, evaluation
 from vipjax.encoder import Preprocessing, init_value
 from vipjax.evaluation import measure_groups

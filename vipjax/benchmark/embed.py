@@ -14,7 +14,7 @@ from vipjax.benchmark.bench import Bench
 from vipjax.benchmark.peers import PeerSpec
 from vipjax.benchmark.results import Case, SuiteResult
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction, init_value
-from vipjax.encoder.torch_layout import to_state_dict
+from vipjax.encoder.weights.torch_layout import to_state_dict
 
 ABOUT = (
   "`ValueFunction.embed`: uint8 frames at the network's input size to float32 embeddings, as numpy "

@@ -1,6 +1,6 @@
 """Encoders: ResNets, preprocessing, the value function and where weights come from."""
 
-from vipjax.encoder.artefact import load_artefact, save
+from vipjax.encoder.load import load
 from vipjax.encoder.preprocess import (
   Preprocessing,
   device_resize,
@@ -9,11 +9,11 @@ from vipjax.encoder.preprocess import (
   random_resized_crop,
   resize_center_crop,
 )
-from vipjax.encoder.registry import load
 from vipjax.encoder.resnet import ResNet, ResNetConfig
-from vipjax.encoder.torch_checkpoint import read_vip_checkpoint
-from vipjax.encoder.torch_export import export_official
 from vipjax.encoder.value import ValueFunction, compute_dtype, embed_function, init_value
+from vipjax.encoder.weights.artefact import load_artefact, save
+from vipjax.encoder.weights.torch_checkpoint import read_vip_checkpoint
+from vipjax.encoder.weights.torch_export import export_official
 
 __all__ = [
   "Preprocessing",

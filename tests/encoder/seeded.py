@@ -7,8 +7,8 @@ import zlib
 
 import numpy as np
 
-from vipjax.encoder import torch_layout
 from vipjax.encoder.resnet import ResNetConfig
+from vipjax.encoder.weights import torch_layout
 
 SMALL = ResNetConfig("resnet18", width=8, embedding_dim=16, stem="small")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import pathlib
 
-from vipjax.encoder import artefact, released
 from vipjax.encoder.preprocess import Preprocessing
-from vipjax.encoder.torch_checkpoint import read_vip_network
 from vipjax.encoder.value import ValueFunction
+from vipjax.encoder.weights import artefact, released
+from vipjax.encoder.weights.torch_checkpoint import read_vip_network
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.encoder import torch_layout
 from vipjax.encoder.resnet import ResNetConfig
-from vipjax.encoder.torch_pickle import STORAGES, Storage, TensorRecord, decode
+from vipjax.encoder.weights import torch_layout
+from vipjax.encoder.weights.torch_pickle import STORAGES, Storage, TensorRecord, decode
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 import vipjax
-from tests.encoder.weights import SMALL, assert_one_sentence, seeded_state
-from vipjax.encoder import ResNetConfig, released
-from vipjax.encoder.download import fetch
-from vipjax.encoder.torch_export import write_archive
+from tests.encoder.seeded import SMALL, assert_one_sentence, seeded_state
+from vipjax.encoder import ResNetConfig
+from vipjax.encoder.weights import released
+from vipjax.encoder.weights.download import fetch
+from vipjax.encoder.weights.torch_export import write_archive
 from vipjax.runtime.errors import UserError
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
+REPOSITORY = pathlib.Path(__file__).parents[3]
 
 
 def archive_bytes(config):
@@ -220,7 +221,7 @@ def test_the_users_own_file_comes_first(server, cache, monkeypatch, tmp_path):
 def test_two_processes_download_once(server, cache):
   server.content = archive_bytes(SMALL)
   program = (
-    "import sys; from vipjax.encoder import released; "
+    "import sys; from vipjax.encoder.weights import released; "
     f"released.EXPECTED = released.ResNetConfig(**{vars(SMALL)}); "
     "print(released.load_released(sys.argv[1]).config.arch)"
   )

@@ -11,15 +11,15 @@ import jax
 import numpy as np
 import pytest
 
-from tests.encoder.weights import SMALL, assert_one_sentence, seeded_state
+from tests.encoder.seeded import SMALL, assert_one_sentence, seeded_state
 from vipjax.encoder import ResNetConfig, export_official, init_value, read_vip_checkpoint
-from vipjax.encoder.torch_checkpoint import _read_archive, read_vip_network
-from vipjax.encoder.torch_export import write_archive
-from vipjax.encoder.torch_layout import PREFIX, from_state_dict, to_state_dict
-from vipjax.encoder.torch_pickle import decode
+from vipjax.encoder.weights.torch_checkpoint import _read_archive, read_vip_network
+from vipjax.encoder.weights.torch_export import write_archive
+from vipjax.encoder.weights.torch_layout import PREFIX, from_state_dict, to_state_dict
+from vipjax.encoder.weights.torch_pickle import decode
 from vipjax.runtime.errors import UserError
 
-TESTDATA = pathlib.Path(__file__).parents[1] / "testdata"
+TESTDATA = pathlib.Path(__file__).parents[2] / "testdata"
 # A float32 tensor of size 2x3 over six numbers, as torch.save pickles it; parts are replaced below.
 STORAGE = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQ"
 HOOKS = b"ccollections\nOrderedDict\n)R"

@@ -1,5 +1,6 @@
 """Encoder artefacts on disk, and `vipjax.load`."""
 
+import importlib
 import json
 
 import chex
@@ -9,9 +10,9 @@ import pytest
 import safetensors.numpy
 
 import vipjax
-from tests.encoder.weights import SMALL, assert_one_sentence
-from vipjax.encoder import Preprocessing, artefact, export_official, init_value
-from vipjax.encoder import registry as registry_module
+from tests.encoder.seeded import SMALL, assert_one_sentence
+from vipjax.encoder import Preprocessing, export_official, init_value
+from vipjax.encoder.weights import artefact
 from vipjax.runtime.errors import UserError
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
@@ -172,7 +173,7 @@ def test_anything_else_lists_what_is_accepted(name, tmp_path, monkeypatch):
 
 
 def test_mini_is_the_packaged_artefact_or_says_that_there_is_none(value, tmp_path, monkeypatch):
-  monkeypatch.setattr(registry_module, "PRETRAINED", tmp_path)
+  monkeypatch.setattr(importlib.import_module("vipjax.encoder.load"), "PRETRAINED", tmp_path)
   with pytest.raises(UserError, match="ships none.*train your own"):
     vipjax.load("mini")
   artefact.save(tmp_path / "mini", value)

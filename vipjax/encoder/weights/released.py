@@ -11,12 +11,12 @@ import os
 import pathlib
 from typing import Any
 
-from vipjax.encoder import artefact
-from vipjax.encoder.download import fetch
 from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNetConfig
-from vipjax.encoder.torch_checkpoint import read_vip_network
 from vipjax.encoder.value import ValueFunction
+from vipjax.encoder.weights import artefact
+from vipjax.encoder.weights.download import fetch
+from vipjax.encoder.weights.torch_checkpoint import read_vip_network
 from vipjax.runtime import files
 from vipjax.runtime.cache import cache_folder, file_sha256, locked
 from vipjax.runtime.errors import UserError

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from vipjax.encoder import torch_layout
 from vipjax.encoder.value import ValueFunction
+from vipjax.encoder.weights import torch_layout
 from vipjax.runtime import places
 from vipjax.runtime.errors import UserError
 

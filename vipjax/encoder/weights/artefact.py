@@ -16,8 +16,8 @@ import safetensors.numpy
 
 from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNet, ResNetConfig
-from vipjax.encoder.torch_layout import LISTED, put
 from vipjax.encoder.value import ValueFunction
+from vipjax.encoder.weights.torch_layout import LISTED, put
 from vipjax.runtime import files, places
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins

@@ -1,0 +1,1 @@
+"""Files of an encoder's weights: our artefact folder, and VIP's released format both ways."""
