@@ -20,7 +20,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 
 LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # pickled magic number of torch < 1.6
-MAX_PICKLE_BYTES = 1 << 24  # a ResNet-50's is about 40 kB
+MAX_PICKLE_BYTES = 1 << 21  # a ResNet-50's is about 40 kB; in memory it may grow a hundredfold
 ADVICE = "pass the model.pt that VIP released, or fetch it again"
 
 
