@@ -57,6 +57,6 @@ def get_config() -> ConfigDict:
   config.policy.checkpoint_every = 9000
 
   config.reward.scale = 10.0
-  config.reward.normalise = "first_frame"
+  config.reward.normalize = "first_frame"
   config.reward.robot_free_weight = 2.0
   return config

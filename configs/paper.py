@@ -26,10 +26,10 @@ ADDITIONS = {
     "alone."
   ),
   "reward.plain_weight": "How much the frame as it is counts beside the one without the robot.",
-  "reward.goals": (
+  "reward.goal_reduction": (
     "With several goal frames: the nearest one counts, where goals differ too much for a mean."
   ),
-  "reward.normalise": "Makes the channels weigh alike whatever distances the embedding spans.",
+  "reward.normalize": "Makes the channels weigh alike whatever distances the embedding spans.",
   "reward.scale": (
     "The entropy temperature of SAC is in units of the reward; this sets their ratio."
   ),
@@ -257,8 +257,8 @@ def get_config() -> ConfigDict:
   config.reward = ConfigDict()
   config.reward.form = "difference"  # V' - V; or "discounted", "value"
   config.reward.scale = 1.0
-  config.reward.normalise = "none"  # or "first_frame"
-  config.reward.goals = "mean"  # with several goal frames: distance to "mean" or "nearest"
+  config.reward.normalize = "none"  # or "first_frame"
+  config.reward.goal_reduction = "mean"  # with several goal frames: distance to "mean" or "nearest"
   # The goal, instead of the videos' last frames: "frame=N" of each (negative from the end), or
   # image or video files, with commas between them.
   config.reward.goal = ""

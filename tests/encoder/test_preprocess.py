@@ -1,4 +1,4 @@
-"""Resizing, cropping, normalising, against PIL, jax.image and arithmetic."""
+"""Resizing, cropping, normalizing, against PIL, jax.image and arithmetic."""
 
 import pathlib
 

@@ -43,7 +43,7 @@ def test_distance_by_hand(value):
   mean = np.linalg.norm(embeddings - embeddings[[4, 9]].mean(0), axis=-1)
   np.testing.assert_allclose(value.distance(FRAMES, goals), mean, rtol=1e-4, atol=1e-5)
   nearest = np.minimum(wanted, np.linalg.norm(embeddings - embeddings[9], axis=-1))
-  got = value.distance(FRAMES, goals, goals="nearest")
+  got = value.distance(FRAMES, goals, goal_reduction="nearest")
   np.testing.assert_allclose(got, nearest, rtol=1e-4, atol=1e-5)
 
 
@@ -80,4 +80,4 @@ def test_wrong_frames_are_refused(value, frames, goal, words):
 
 def test_wrong_word_for_goals_is_refused(value):
   with pytest.raises(UserError, match="'mean' or 'nearest', got 'median'"):
-    value.distance(FRAMES, FRAMES[0], goals="median")
+    value.distance(FRAMES, FRAMES[0], goal_reduction="median")

@@ -37,7 +37,7 @@ def test_images_are_goals(value, videos, tmp_path):
   write_image(tmp_path / "a.png", videos[0].frames[2])
   write_image(tmp_path / "b.png", videos[0].frames[4].repeat(2, 0).repeat(2, 1))
   config = config_of(**{
-    "reward.goal": f"{tmp_path / 'a.png'},{tmp_path / 'b.png'}", "reward.goals": "nearest",
+    "reward.goal": f"{tmp_path / 'a.png'},{tmp_path / 'b.png'}", "reward.goal_reduction": "nearest",
   })  # fmt: skip
   reward, channels, size = make_reward(config, value, videos)
   assert size == 16 and [channel.robot_visible for channel in channels] == [True]

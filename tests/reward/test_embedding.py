@@ -31,8 +31,8 @@ def test_potential_is_minus_the_weighted_distance(value, frames):
   assert distances[0, 0] < 1e-4 and distances[1, 1] < 1e-4
 
 
-def test_normalised_by_the_first_frame_starts_at_minus_the_weights(value, frames):
-  settings = RewardSettings(normalise="first_frame")
+def test_normalized_by_the_first_frame_starts_at_minus_the_weights(value, frames):
+  settings = RewardSettings(normalize="first_frame")
   goals, firsts = [frames[0, 0], frames[0, 1]], [frames[2, 0], frames[2, 1]]
   reward = EmbeddingReward(value, goals, firsts, [1.0, 2.0], settings)
   potential, _ = reward.potential(frames[[2, 0]])
@@ -57,12 +57,14 @@ def test_differences_telescope(value, frames):
   np.testing.assert_allclose(steps.sum(), potential[-1] - potential[0], rtol=1e-4)
 
 
-@pytest.mark.parametrize("goals", ["mean", "nearest"])
-def test_several_goals(value, frames, goals):
+@pytest.mark.parametrize("reduction", ["mean", "nearest"])
+def test_several_goals(value, frames, reduction):
   stack = frames[:3, 0]
-  reward = EmbeddingReward(value, [stack], [frames[4, 0]], [1.0], RewardSettings(goals=goals))
+  reward = EmbeddingReward(
+    value, [stack], [frames[4, 0]], [1.0], RewardSettings(goal_reduction=reduction)
+  )
   potential, _ = reward.potential(frames[:, :1])
-  expected = value.distance(frames[:, 0], stack, goals)
+  expected = value.distance(frames[:, 0], stack, reduction)
   np.testing.assert_allclose(-potential, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -70,8 +72,8 @@ def test_several_goals(value, frames, goals):
   ("settings", "sentence"),
   [
     ({"form": "delta"}, "form among difference, discounted, value, got 'delta'"),
-    ({"goals": "best"}, "goals among mean, nearest, got 'best'"),
-    ({"normalise": "max"}, "normalise among none, first_frame, got 'max'"),
+    ({"goal_reduction": "best"}, "goal_reduction among mean, nearest, got 'best'"),
+    ({"normalize": "max"}, "normalize among none, first_frame, got 'max'"),
     ({"scale": 0.0}, "scale above 0, got 0.0"),
   ],
 )
@@ -85,7 +87,7 @@ def test_bad_channels_are_one_sentence(value, frames):
     EmbeddingReward(value, [], [], [])
   with pytest.raises(UserError, match="weights >= 0"):
     EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [-1.0])
-  same = RewardSettings(normalise="first_frame")
+  same = RewardSettings(normalize="first_frame")
   with pytest.raises(UserError, match="at a distance from their goal"):
     EmbeddingReward(value, [frames[0, 0]], [frames[0, 0]], [1.0], same)
   reward = EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [1.0])

@@ -53,7 +53,7 @@ def test_the_task_reward_can_be_added(value, distances):
 
 
 def test_settings_reach_the_reward(value, distances):
-  settings = RewardSettings(form="value", scale=3.0, normalise="first_frame")
+  settings = RewardSettings(form="value", scale=3.0, normalize="first_frame")
   env = EmbeddingRewardWrapper(PictureEnv(), value, GOAL, settings=settings, first_frame=picture(0))
   env.reset()
   close(env.step(1)[1], -3 * distances[1] / distances[0])
@@ -61,7 +61,7 @@ def test_settings_reach_the_reward(value, distances):
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_a_copy_goes_on_as_the_environment_does(value, copied):
-  settings = RewardSettings(normalise="first_frame")
+  settings = RewardSettings(normalize="first_frame")
   env = EmbeddingRewardWrapper(PictureEnv(), value, GOAL, settings=settings, first_frame=picture(0))
   env.reset()
   env.step(2)
@@ -184,5 +184,5 @@ def test_step_before_reset_and_bad_weight_are_refused(value):
   with pytest.raises(UserError, match="finite task_reward_weight, got nan"):
     EmbeddingRewardWrapper(PictureEnv(), value, GOAL, task_reward_weight=float("nan"))
   with pytest.raises(UserError, match="expected first frames"):
-    settings = RewardSettings(normalise="first_frame")
+    settings = RewardSettings(normalize="first_frame")
     EmbeddingRewardWrapper(PictureEnv(), value, GOAL, settings=settings)

@@ -171,7 +171,7 @@ def test_goals_are_the_last_frames_of_the_policys_view(prepared):
   np.testing.assert_allclose(distances, 0.0, atol=1e-3)
   firsts = np.stack([videos[0].frames[0], videos[1].frames[0]])
   potential, _ = reward.potential(firsts[None])
-  np.testing.assert_allclose(potential, -3.0, rtol=1e-3)  # weights 1 and 2, normalised
+  np.testing.assert_allclose(potential, -3.0, rtol=1e-3)  # weights 1 and 2, normalized
 
 
 @pytest.mark.parametrize(

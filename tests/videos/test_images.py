@@ -67,7 +67,7 @@ def test_image_files_that_cannot_be_used(tmp_path):
 
 def test_resize_by_hand():
   # Halving a row with a triangle filter weighs 1, 3, 3, 1 eighths; at the border the outer weight
-  # has no pixel and the rest is normalised: (3 * 0 + 3 * 80 + 1 * 160) / 7 = 57.1.
+  # has no pixel and the rest is normalized: (3 * 0 + 3 * 80 + 1 * 160) / 7 = 57.1.
   row = np.array([0, 80, 160, 240], np.uint8)
   frames = np.broadcast_to(row[:, None], (2, 4, 4, 3))
   resized = resize_frames(frames, (4, 2))

@@ -22,7 +22,7 @@ from vipjax.types import Transition
 ABOUT = (
   "Updates: critics, actor, temperature and targets, each on a fresh batch of 256 from a replay of "
   "random transitions, many in one call as each package allows; 51 observations, 8 actions, hidden "
-  "layers 256 x 256 (ours normalises its critics' layers, theirs do not). Loop: nine environments "
+  "layers 256 x 256 (ours normalizes its critics' layers, theirs do not). Loop: nine environments "
   "that cost nothing, one update for each of their steps; counted are environment steps."
 )
 OBSERVATION, ACTIONS, ENVS = 51, 8, 9

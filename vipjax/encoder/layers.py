@@ -83,7 +83,7 @@ def _by_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 class BatchNorm(nn.Module):
   """BatchNorm over [B, H, W] with PyTorch's running statistics.
 
-  In training the batch is normalised by its own mean and *biased* variance, and the running
+  In training the batch is normalized by its own mean and *biased* variance, and the running
   variance receives the *unbiased* one, both with momentum 0.1 (Linen's own BatchNorm stores the
   biased one). With `axis_name` the statistics are those of the batch over all devices of that
   axis. Statistics are computed in float32 whatever the dtype.

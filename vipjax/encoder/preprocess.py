@@ -1,10 +1,10 @@
-"""From uint8 frames to what the network takes: resizing, cropping, normalising.
+"""From uint8 frames to what the network takes: resizing, cropping, normalizing.
 
 Which preprocessing: the official VIP *examples* resize the shorter side to 256 with PIL
 (antialiased bilinear, rounded to uint8 after each of its two passes) and cut the central 224x224.
 Ours follows them. `device_resize(..., rounding=True)` does PIL's arithmetic as two matrix products
 inside jit, within one grey level of PIL itself, which `resize_center_crop` calls. (The official
-model's own tensor resize rounds once; TorchRL's VIP transform normalises first and does not crop:
+model's own tensor resize rounds once; TorchRL's VIP transform normalizes first and does not crop:
 both give other embeddings.)
 
 A resize along one side is a product with a [output, input] matrix of triangle weights. On a CPU
@@ -47,12 +47,12 @@ class Preprocessing:
       )
 
   def __call__(self, frames: jax.Array) -> jax.Array:
-    """uint8 [..., H, W, 3] -> normalised float32 [..., crop, crop, 3]; jittable."""
+    """uint8 [..., H, W, 3] -> normalized float32 [..., crop, crop, 3]; jittable."""
     check_frames(frames)
     return normalize_levels(self.levels(frames))
 
   def levels(self, frames: jax.Array) -> jax.Array:
-    """uint8 [..., H, W, 3] -> float32 [..., crop, crop, 3] in 0..255, not yet normalised."""
+    """uint8 [..., H, W, 3] -> float32 [..., crop, crop, 3] in 0..255, not yet normalized."""
     resized = device_resize(frames, self.resize, rounding=True)
     return center_crop(resized, self.crop)
 
@@ -143,7 +143,7 @@ def resize_weights(size: int, length: int, start, extent) -> jax.Array:
   """Weights [size, length] that resample the pixels [start, start + extent) of one side to `size`.
 
   Triangle filter, widened by extent / size when it shrinks (antialiasing), cut off at the borders
-  of the window and renormalised: what PIL and torchvision do after a crop. `start` and `extent`
+  of the window and renormalized: what PIL and torchvision do after a crop. `start` and `extent`
   may be traced.
   """
   scale = jnp.asarray(extent, jnp.float32) / size

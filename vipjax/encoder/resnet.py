@@ -87,7 +87,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-    def normalise(name, y):
+    def normalize(name, y):
       if self.norm == "group":
         return GroupNorm(self.dtype, name=name)(y, train)
       return BatchNorm(self.axis_name, self.dtype, name=name)(y, train)
@@ -100,17 +100,17 @@ class Block(nn.Module):
     y = x
     for i, (features, size, step) in enumerate(layers, 1):
       y = Conv(features, size, step, self.dtype, name=f"conv{i}")(y)
-      y = normalise(f"norm{i}", y)
+      y = normalize(f"norm{i}", y)
       if i < len(layers):
         y = nn.relu(y)
     if self.project:
       x = Conv(layers[-1][0], 1, stride, self.dtype, name="project_conv")(x)
-      x = normalise("project_norm", x)
+      x = normalize("project_norm", x)
     return nn.relu(x + y)
 
 
 class ResNet(nn.Module):
-  """ResNet encoder: normalised frames [B, H, W, 3] -> float32 embeddings [B, D].
+  """ResNet encoder: normalized frames [B, H, W, 3] -> float32 embeddings [B, D].
 
   Variables: "params" (float32) and, with BatchNorm, "batch_stats". To train, apply with
   `train=True, mutable=["batch_stats"]`; BatchNorm is frozen by `train=False`, which still lets
@@ -160,11 +160,11 @@ class ResNet(nn.Module):
     )
 
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    """Normalised frames [B, H, W, 3] -> embeddings float32 [B, D]."""
+    """Normalized frames [B, H, W, 3] -> embeddings float32 [B, D]."""
     return self.head(self.features(x, train))
 
   def features(self, x: jax.Array, train: bool = False, stages: int = 4) -> jax.Array:
-    """Normalised frames [B, H, W, 3] -> a convolutional stage, the last one [B, H/32, W/32, C]."""
+    """Normalized frames [B, H, W, 3] -> a convolutional stage, the last one [B, H/32, W/32, C]."""
     x = nn.relu(self.norm1(self.conv1(x), train))
     if self.config.stem == "imagenet":
       x = max_pool(x)

@@ -127,23 +127,27 @@ class ValueFunction:
         found = [first, *pool.map(lambda start: embed_from(start).block_until_ready(), starts[1:])]
     return np.concatenate([np.asarray(out) for out in found])[: len(frames)]
 
-  def distance(self, frames: np.ndarray, goal: np.ndarray, goals: str = "mean") -> np.ndarray:
+  def distance(
+    self, frames: np.ndarray, goal: np.ndarray, goal_reduction: str = "mean"
+  ) -> np.ndarray:
     """Distance of each frame to the goal in embedding space, ||phi(o) - phi(g)||_2.
 
     Args:
       frames: uint8 [T, H, W, 3].
       goal: one uint8 frame [H, W, 3] or a stack [G, H, W, 3] of the same size as the frames.
-      goals: with a stack, "mean" takes the distance to the mean goal embedding, "nearest" the
-        least of the distances to each goal.
+      goal_reduction: with a stack, "mean" takes the distance to the mean goal embedding, "nearest"
+        the least of the distances to each goal.
 
     Returns:
       float32 [T], >= 0.
 
     Raises:
-      UserError: wrong frames, a goal of another size, or another word for `goals`.
+      UserError: wrong frames, a goal of another size, or another word for `goal_reduction`.
     """
-    if goals not in ("mean", "nearest"):
-      raise UserError(f"goals must be 'mean' or 'nearest', got {goals!r}: choose one of the two.")
+    if goal_reduction not in ("mean", "nearest"):
+      raise UserError(
+        f"Expected goal_reduction 'mean' or 'nearest', got {goal_reduction!r}: choose one of them."
+      )
     frames, goal = _checked(frames), np.asarray(goal)
     goal = _checked(goal[None] if goal.ndim == 3 else goal, "The goal", "[H, W, 3] or [G, H, W, 3]")
     if goal.shape[1:] != frames.shape[1:]:
@@ -153,13 +157,13 @@ class ValueFunction:
       )
     embeddings = self.embed(np.concatenate([frames, goal]))
     observed, wanted = embeddings[: len(frames)], embeddings[len(frames) :]
-    if goals == "mean":
+    if goal_reduction == "mean":
       wanted = wanted.mean(0, keepdims=True)
     return np.stack([np.linalg.norm(observed - each, axis=-1) for each in wanted]).min(0)
 
-  def value(self, frames: np.ndarray, goal: np.ndarray, goals: str = "mean") -> np.ndarray:
+  def value(self, frames: np.ndarray, goal: np.ndarray, goal_reduction: str = "mean") -> np.ndarray:
     """V(o, g) = -distance(o, g), float32 [T], <= 0; arguments and errors as `distance`."""
-    return -self.distance(frames, goal, goals)
+    return -self.distance(frames, goal, goal_reduction)
 
 
 def init_value(

@@ -79,7 +79,7 @@ def fine_stage(value: ValueFunction, cells: int = 7) -> int:
 def network_view(
   preprocessing: Preprocessing, frames: np.ndarray, full_size: bool = False
 ) -> np.ndarray:
-  """Frames as the network sees them, up to one grey level, before colours are normalised.
+  """Frames as the network sees them, up to one grey level, before colours are normalized.
 
   Args:
     preprocessing: of the value function.

@@ -110,7 +110,7 @@ def smoothness(distances: npt.ArrayLike) -> float:
   return 1.0 if length == 0.0 else float(1.0 - np.sum(np.abs(np.diff(steps))) / (2.0 * length))
 
 
-def normalise(distances: npt.ArrayLike) -> np.ndarray:
+def normalize(distances: npt.ArrayLike) -> np.ndarray:
   """The curve divided by its first distance, so that curves of different encoders compare.
 
   Args:

@@ -15,6 +15,7 @@ from vipjax.report.comparison import write_comparison
 from vipjax.report.page import write_report
 from vipjax.runtime import files, places, ranges, run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.renamed_keys import check_key
 from vipjax.stages.pipeline import Additions, run_stages
 
 # What a recording depends on, and the folders that it leaves.
@@ -88,6 +89,7 @@ def variant_config(
   made.seed = seed
   for change in changes:
     key, equals, text = change.partition("=")
+    check_key(key)
     *sections, last = key.split(".")
     section: Any = made
     try:
@@ -123,7 +125,7 @@ def _share_recording(config: ml_collections.ConfigDict, folder: pathlib.Path, ro
   wanted = _recording(files.jsonable(config))
   for other in sorted(root.glob("*/seed*")):
     if run_folder.stage_done(other, "record"):
-      if _recording(files.read_json(other / "config.json")) == wanted:
+      if _recording(run_folder.stored_config(other)) == wanted:
         for name in _RECORDED:
           if (other / name).exists():
             shutil.copytree(other / name, folder / name, dirs_exist_ok=True)

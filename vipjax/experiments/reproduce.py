@@ -15,8 +15,8 @@ from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.stages.pipeline import Additions, run_stages
 
-# What the machine decides, and what says where rather than what.
-_NOT_COMPARED = ("seconds", "peak_memory_mb", "command", "notes")
+# What the machine decides, what says where rather than what, and what the config alone decides.
+_NOT_COMPARED = ("seconds", "peak_memory_mb", "command", "notes", "additions")
 _VERSION_KEYS = ("packages", "python", "platform", "git_commit", "devices")
 
 

@@ -65,7 +65,7 @@ def measure(
   value: ValueFunction,
   videos: Sequence[LazyVideo],
   goal: str = "last",
-  goals: str = "mean",
+  goal_reduction: str = "mean",
   max_frames: int = 150,
 ) -> list[Measured]:
   """The distance curve of each video.
@@ -74,7 +74,7 @@ def measure(
     value: the value function.
     videos: at least one, each of at least two frames.
     goal: see `vipjax.reward.goals.HELP`.
-    goals: with several goal frames, distance to their "mean" embedding or to the "nearest".
+    goal_reduction: of several goal frames the "mean" embedding, or the "nearest" counts.
     max_frames: of each video at most so many are looked at, evenly spaced; at least 2.
 
   Raises:
@@ -91,7 +91,7 @@ def measure(
       looked.append(_look(value, video, max_frames))
       progress.update()
   # One goal for all is embedded once.
-  embedded_goals = {id(each): embed_goal(value, each, goals) for each in found}
+  embedded_goals = {id(each): embed_goal(value, each, goal_reduction) for each in found}
   measured = []
   for (video, embedded, size), name, each in zip(looked, names, found, strict=True):
     distances = goal_distances(embedded, embedded_goals[id(each)])

@@ -15,6 +15,7 @@ from vipjax.report.tables import STAGES
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
+from vipjax.runtime.renamed_keys import with_new_names
 from vipjax.stages.inputs import reading_options
 from vipjax.types import Video
 from vipjax.videos import read_videos
@@ -87,7 +88,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     for stage in STAGES
     if run_folder.stage_done(workdir, stage)
   }
-  config = _read(workdir / "config.json")
+  config = with_new_names(_read(workdir / "config.json"))
   videos, files = _recorded(workdir / "videos", config.get("data") or {})
   film = workdir / "policy" / "final.mp4"
   return Run(

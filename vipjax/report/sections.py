@@ -52,7 +52,7 @@ _NOTABLE = frozenset(
   seed task robot control placement path episodes robot_free size quality init arch width
   embedding_dim steps batch_size learning_rate name rate num_cycles videos_per_cycle weight
   temperature num_negatives background_clips random_episodes num_envs discount updates_per_step view
-  form scale normalise plain_weight robot_free_weight
+  form scale normalize plain_weight robot_free_weight
   """.split()
 )
 # Sections of a config in the order in which they come to work; config.json sorts its keys.

@@ -168,7 +168,7 @@ def record_goals(
   folder: pathlib.Path,
   value: ValueFunction,
   goals: Sequence[ChannelGoal],
-  several: str,
+  goal_reduction: str,
 ) -> None:
   """Writes the goal frames and where they are from, for the report; warns of those that do not fit.
 
@@ -176,12 +176,12 @@ def record_goals(
     folder: gets `goals.json` and `goal<n>.png`.
     value: the value function.
     goals: as `channel_goals` found them.
-    several: config.reward.goals, "mean" or "nearest".
+    goal_reduction: "mean" or "nearest", of several goal frames.
   """
   records = []
   for each in goals:
     embedded = embed_goal(
-      value, Goal(each.goal.name, tuple(each.frames), each.goal.sources), several
+      value, Goal(each.goal.name, tuple(each.frames), each.goal.sources), goal_reduction
     )
     warnings: list[str] = []
     for video in each.videos:
@@ -198,4 +198,4 @@ def record_goals(
         "file": file, "source": source, "view": each.view, "weight": each.weight,
         "robot_visible": each.channel.robot_visible, "warnings": warnings[:1],
       })  # fmt: skip
-  files.write_json(folder / "goals.json", {"goals": several, "frames": records})
+  files.write_json(folder / "goals.json", {"goals": goal_reduction, "frames": records})

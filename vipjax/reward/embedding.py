@@ -21,7 +21,7 @@ from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 
 FORMS = ("difference", "discounted", "value")
-NORMALISATIONS = ("none", "first_frame")
+NORMALIZATIONS = ("none", "first_frame")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,21 +33,21 @@ class RewardSettings:
       policy of any other reward unchanged (Ng et al. 1999); "value" V' itself.
     discount: gamma of "discounted".
     scale: fixed factor of the reward; what it is worth depends on the entropy temperature.
-    normalise: "first_frame" divides each channel's distance by that of the first frame of its
+    normalize: "first_frame" divides each channel's distance by that of the first frame of its
       goal's video, so that channels weigh alike whatever their embedding spans; "none" is
       published.
-    goals: with several goal frames, distance to their "mean" embedding or to the "nearest".
+    goal_reduction: of several goal frames the "mean" embedding, or the "nearest" counts.
   """
 
   form: str = "difference"
   discount: float = 0.99
   scale: float = 1.0
-  normalise: str = "none"
-  goals: str = "mean"
+  normalize: str = "none"
+  goal_reduction: str = "mean"
 
   def __post_init__(self):
     for name, allowed in (
-      ("form", FORMS), ("normalise", NORMALISATIONS), ("goals", ("mean", "nearest")),
+      ("form", FORMS), ("normalize", NORMALIZATIONS), ("goal_reduction", ("mean", "nearest")),
     ):  # fmt: skip
       if getattr(self, name) not in allowed:
         raise UserError(
@@ -81,7 +81,7 @@ class EmbeddingReward:
     Args:
       value: the value function.
       goals: for each channel its goal frame uint8 [H, W, 3], or several [G, H, W, 3].
-      first_frames: for each channel the frame uint8 [H, W, 3] that `normalise="first_frame"`
+      first_frames: for each channel the frame uint8 [H, W, 3] that `normalize="first_frame"`
         measures from; None will do for any other.
       weights: for each channel its weight, not negative.
       settings: None is as published.
@@ -101,10 +101,10 @@ class EmbeddingReward:
     factors = np.asarray(weights, np.float32)
     if not (np.isfinite(factors).all() and (factors >= 0).all() and factors.sum() > 0):
       raise UserError(f"expected channel weights >= 0 with a sum above 0, got {list(weights)}.")
-    if self.settings.normalise == "first_frame" and first_frames is None:
+    if self.settings.normalize == "first_frame" and first_frames is None:
       raise UserError(
-        "expected first frames, from which normalise='first_frame' measures, got none; pass them "
-        "or set normalise to 'none'."
+        "expected first frames, from which normalize='first_frame' measures, got none; pass them "
+        "or set normalize to 'none'."
       )
     devices = jax.local_devices()[:1] if devices is None else devices
     self._place = functools.partial(parallel.replicate, devices=devices)
@@ -133,9 +133,9 @@ class EmbeddingReward:
     """What all states are compared with, on the devices: variables, goals' embeddings, factors."""
     self._value = value
     factors = self._weights
-    if self.settings.normalise == "first_frame":
+    if self.settings.normalize == "first_frame":
       starts = np.array([
-        value.distance(first[None], goal, self.settings.goals)[0]
+        value.distance(first[None], goal, self.settings.goal_reduction)[0]
         for first, goal in zip(self._firsts, self._goals, strict=True)
       ])  # fmt: skip
       if not (starts > 1e-6).all():
@@ -145,7 +145,7 @@ class EmbeddingReward:
         )
       factors = factors / starts
     embedded = [value.embed(goal if goal.ndim == 4 else goal[None]) for goal in self._goals]
-    if self.settings.goals == "mean":
+    if self.settings.goal_reduction == "mean":
       embedded = [each.mean(axis=0, keepdims=True) for each in embedded]
     return self._place((value.variables, embedded, factors.astype(np.float32)))
 

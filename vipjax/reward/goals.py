@@ -106,24 +106,26 @@ def read_goal(path: str | os.PathLike[str]) -> np.ndarray:
   return videos[0].frames[-1]
 
 
-def embed_goal(value: ValueFunction, goal: Goal, goals: str = "mean") -> np.ndarray:
+def embed_goal(value: ValueFunction, goal: Goal, goal_reduction: str = "mean") -> np.ndarray:
   """Embeds a goal.
 
   Args:
     value: the value function.
     goal: one frame or several.
-    goals: of several, "mean" takes the mean embedding, "nearest" each of them.
+    goal_reduction: of several, "mean" takes the mean embedding, "nearest" each of them.
 
   Returns:
     float32 [G, D], G = 1 for "mean".
 
   Raises:
-    UserError: another word for `goals`.
+    UserError: another word for `goal_reduction`.
   """
-  if goals not in ("mean", "nearest"):
-    raise UserError(f"expected goals among mean, nearest, got {goals!r}; choose one of these.")
+  if goal_reduction not in ("mean", "nearest"):
+    raise UserError(
+      f"expected a goal_reduction among mean, nearest, got {goal_reduction!r}; choose one of these."
+    )
   embedded = np.concatenate([value.embed(frame[None]) for frame in goal.frames])
-  return embedded.mean(axis=0, keepdims=True) if goals == "mean" else embedded
+  return embedded.mean(axis=0, keepdims=True) if goal_reduction == "mean" else embedded
 
 
 def goal_distances(embeddings: np.ndarray, goals: np.ndarray) -> np.ndarray:

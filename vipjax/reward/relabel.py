@@ -63,7 +63,10 @@ class Labels:
 
 
 def label_videos(
-  value: ValueFunction, videos: Sequence[LazyVideo], goal: str = "last", goals: str = "mean"
+  value: ValueFunction,
+  videos: Sequence[LazyVideo],
+  goal: str = "last",
+  goal_reduction: str = "mean",
 ) -> list[Labels]:
   """Labels every frame of videos, decoding a few at a time.
 
@@ -71,13 +74,13 @@ def label_videos(
     value: the value function.
     videos: at least one.
     goal: see `vipjax.reward.goals.HELP`.
-    goals: with several goal frames, distance to their "mean" embedding or to the "nearest".
+    goal_reduction: of several goal frames the "mean" embedding, or the "nearest" counts.
 
   Raises:
     UserError: as `find_goals`.
   """
   found = find_goals(goal, videos, [video.metadata["source"] for video in videos])
-  embedded = {id(each): embed_goal(value, each, goals) for each in found}
+  embedded = {id(each): embed_goal(value, each, goal_reduction) for each in found}
   labels = []
   with Progress(len(videos), "label", unit="video") as progress:
     for video, each in zip(videos, found, strict=True):

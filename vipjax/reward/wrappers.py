@@ -51,7 +51,7 @@ class StepRewards:
       value: the value function.
       goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environments render.
       settings: how distances become rewards; None is as published.
-      first_frame: uint8 [H, W, 3], wanted by `settings.normalise="first_frame"`.
+      first_frame: uint8 [H, W, 3], wanted by `settings.normalize="first_frame"`.
       task_reward_weight: factor of the environments' own reward, which is added; 0 replaces it.
 
     Raises:

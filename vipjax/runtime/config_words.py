@@ -18,6 +18,7 @@ from absl import flags
 from ml_collections import config_dict
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.renamed_keys import check_key
 
 CONFIG = re.compile(r"--?config(=(?P<file>.*))?$", re.DOTALL)
 _OVERRIDE = re.compile(r"--?(no)?config\.(?P<key>[^=]+)(=|$)")
@@ -47,6 +48,7 @@ def check(argv: Sequence[str]) -> None:
   for key in keys:
     # A bracket picks an item of a tuple; the key before it is what has to exist.
     if key.split("[")[0] not in known:
+      check_key(key)
       raise _unknown_key(key, known, file)
     if "[" in key and isinstance(value := known[key.split("[")[0]], tuple):
       raise UserError(

@@ -19,6 +19,7 @@ import ml_collections
 from vipjax.runtime import files, hosts, places
 from vipjax.runtime.config_difference import check_same_config
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.renamed_keys import check_config, with_new_names
 from vipjax.runtime.versions import current_versions
 
 _CONFIG = "config.json"
@@ -49,10 +50,12 @@ def open_run(
     The folder as an absolute path.
 
   Raises:
-    UserError: the folder holds a run of another config, or files that are no run of ours; another
-      process has opened it; or nothing can be written there.
+    UserError: the folder holds a run of another config, or files that are no run of ours; the
+      config has a key under an old name; another process has opened the folder; or nothing can be
+      written there.
   """
   workdir = pathlib.Path(workdir).expanduser().absolute()
+  check_config(files.jsonable(config))
   if hosts.is_first():
     _open(workdir, config, overwrite)
   hosts.wait_for_all(f"the run folder {workdir.name}")
@@ -62,7 +65,7 @@ def open_run(
         f"Expected the run that the first process has opened at {workdir}, but this process sees "
         "none: give all the same --workdir, on a file system that they share."
       )
-    stored = files.read_json(workdir / _CONFIG)
+    stored = stored_config(workdir)
     _take_unchosen(config, stored)
     check_same_config(workdir, stored, files.jsonable(config))
   return workdir
@@ -84,11 +87,11 @@ def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overw
   if is_run and overwrite:
     _delete(workdir)
   elif is_run and (workdir / _CONFIG).is_file():
-    stored = files.read_json(workdir / _CONFIG)
+    stored = stored_config(workdir)
     _take_unchosen(config, stored)
     completed = _completed(stored, files.jsonable(config))
     check_same_config(workdir, completed, files.jsonable(config))
-    if completed != stored:
+    if completed != files.read_json(workdir / _CONFIG):
       files.write_json(workdir / _CONFIG, completed)
     _note_resume(workdir)
     return
@@ -115,8 +118,16 @@ def run_config(
       f"Expected a run folder with {_CONFIG} and {_VERSIONS} at {workdir}, but it is none: give "
       "--config to begin a run, or the --workdir of one."
     )
-  stored = files.read_json(workdir / _CONFIG)
-  return ml_collections.ConfigDict(_completed(stored, files.jsonable(declared)))
+  return ml_collections.ConfigDict(_completed(stored_config(workdir), files.jsonable(declared)))
+
+
+def stored_config(workdir: str | os.PathLike) -> dict[str, Any]:
+  """The `config.json` of a run folder, keys of earlier versions under their new names.
+
+  Raises:
+    UserError: there is none, or it is damaged.
+  """
+  return with_new_names(files.read_json(pathlib.Path(workdir) / _CONFIG))
 
 
 def mark_done(workdir: str | os.PathLike, stage: str, result: dict, seconds: float) -> None:

@@ -13,7 +13,7 @@ LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
 class Mlp(nn.Module):
-  """Dense layers with ReLU, optionally with layer normalisation: [..., I] -> [..., H]."""
+  """Dense layers with ReLU, optionally with layer normalization: [..., I] -> [..., H]."""
 
   hidden: Sequence[int]
   layer_norm: bool = False
@@ -45,7 +45,7 @@ class Actor(nn.Module):
 class Critic(nn.Module):
   """Observation [..., O] and action [..., A] -> Q-value [...].
 
-  Layer normalisation bounds Q-values of actions never tried (arXiv:2302.02948).
+  Layer normalization bounds Q-values of actions never tried (arXiv:2302.02948).
   """
 
   hidden: Sequence[int] = (256, 256)

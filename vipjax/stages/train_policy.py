@@ -101,7 +101,7 @@ def train_policy(
   goals = channel_goals(reward_channels(config), videos)
   reward = make_reward(goals, value, reward_settings(config), devices)
   channels, size = [each.channel for each in goals], goals[0].frames.shape[1]
-  record_goals(workdir / "policy", value, goals, config.reward.goals)
+  record_goals(workdir / "policy", value, goals, config.reward.goal_reduction)
   sac = from_section(SacSettings, policy, "policy")
   options = agent_options(config)
   final_seed = episode_seed(Stream.FINAL, config.seed)

@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Normalised frames [B, 3, H, W] -> embeddings [B, D]."""
+  """Normalized frames [B, 3, H, W] -> embeddings [B, D]."""
 
   def __init__(self, arch, width, embedding_dim):
     super().__init__()
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
     return self.fc(x.mean((2, 3)))
 
 
-def normalise(levels):
+def normalize(levels):
   """Colours 0..255 [..., 3, H, W] -> ImageNet's mean and deviation removed."""
   mean = torch.tensor(MEAN, device=levels.device).view(3, 1, 1)
   std = torch.tensor(STD, device=levels.device).view(3, 1, 1)
@@ -96,7 +96,7 @@ def embed(frames, state, arch, width, embedding_dim, result):
 
   def run():
     with torch.inference_mode(), _precision(device):
-      x = normalise(images.float()).contiguous(memory_format=layout)
+      x = normalize(images.float()).contiguous(memory_format=layout)
       out = network(x).float().cpu()
     return out
 
@@ -132,7 +132,7 @@ def train(arch, width, embedding_dim, videos, length, source, size, clips, negat
       top, left = rng.integers(0, source - side + 1, 2)
       window = frames[:, :, top : top + side, left : left + side]
       batch.append(F.interpolate(window, (size, size), mode="bilinear", antialias=True))
-    return normalise(torch.cat(batch)).contiguous(memory_format=layout)
+    return normalize(torch.cat(batch)).contiguous(memory_format=layout)
 
   def run():
     for _ in range(steps):
