@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from vipjax import sampling
 from vipjax.runtime.errors import UserError
 
-UNIFORM = sampling.make_sampler("uniform")
-EXPONENTIAL = sampling.make_sampler("exponential", rate=5.0)
-BETA = sampling.make_sampler("beta", a=2.0, b=3.0)
-EVERY = [UNIFORM, EXPONENTIAL, sampling.make_sampler("beta", a=0.5, b=0.3)]
+UNIFORM = sampling.Sampler("uniform")
+EXPONENTIAL = sampling.Sampler("exponential", rate=5.0)
+BETA = sampling.Sampler("beta", a=2.0, b=3.0)
+EVERY = [UNIFORM, EXPONENTIAL, sampling.Sampler("beta", a=0.5, b=0.3)]
 compiled_positions = jax.jit(sampling.sample_positions, static_argnums=2)
 compiled_clips = jax.jit(sampling.clip_indices)
 compiled_subset = jax.jit(sampling.frame_subset, static_argnums=(3, 4))
@@ -22,7 +22,7 @@ compiled_subset = jax.jit(sampling.frame_subset, static_argnums=(3, 4))
 DISTRIBUTIONS = [
   (UNIFORM, lambda x: x),
   (EXPONENTIAL, lambda x: np.expm1(5 * x) / np.expm1(5)),
-  (sampling.make_sampler("exponential", rate=0.5), lambda x: np.expm1(x / 2) / np.expm1(0.5)),
+  (sampling.Sampler("exponential", rate=0.5), lambda x: np.expm1(x / 2) / np.expm1(0.5)),
   (BETA, lambda x: 6 * x**2 - 8 * x**3 + 3 * x**4),
 ]
 
@@ -122,7 +122,7 @@ def test_frame_subset_follows_the_density(sampler):
     "uniform": np.ones(length),
     "exponential": np.exp(5 * middles),
     "beta": middles * (1 - middles) ** 2,
-  }[sampler.kind]
+  }[sampler.name]
   p = density / density.sum()
   # Without replacement: first i, or first some other frame j and then i out of the rest.
   included = p + p * (np.sum(p / (1 - p)) - p / (1 - p))
@@ -147,7 +147,7 @@ def test_cycles_of_all_videos():
 
 def test_too_few_videos_for_cycles():
   sentence = (
-    "TCC cycles of T=6 videos need at least 6 videos, got 4; "
+    "Expected at least 6 videos for TCC cycles of T=6, got 4: "
     "lower config.finetune.tcc.videos_per_cycle or add videos."
   )
   with pytest.raises(UserError) as error:
@@ -192,7 +192,7 @@ def test_jit_equals_eager():
 
 
 def test_samplers_are_static():
-  assert hash(sampling.make_sampler("beta", a=2.0, b=3.0)) == hash(BETA)
+  assert hash(sampling.Sampler("beta", a=2.0, b=3.0)) == hash(BETA)
   assert jax.tree.leaves(BETA) == []
 
 
@@ -200,12 +200,12 @@ def test_samplers_are_static():
   ("call", "sentence"),
   [
     (
-      lambda key: sampling.make_sampler("normal"),
+      lambda key: sampling.Sampler("normal"),
       "uniform, exponential, beta, prioritised, got 'normal'",
     ),
-    (lambda key: sampling.make_sampler("exponential", rate=0.0), "rate: finite, > 0; got 0.0"),
-    (lambda key: sampling.make_sampler("beta", a=-1.0), "a: finite, > 0; got -1.0"),
-    (lambda key: sampling.make_sampler("beta", b=float("nan")), "b: finite, > 0; got nan"),
+    (lambda key: sampling.Sampler("exponential", rate=0.0), "rate above 0 and finite, got 0.0"),
+    (lambda key: sampling.Sampler("beta", a=-1.0), r"\.a above 0 and finite, got -1.0"),
+    (lambda key: sampling.Sampler("beta", b=float("nan")), r"\.b above 0 and finite, got nan"),
     (lambda key: sampling.clip_indices(key, UNIFORM, np.array([3, 1])), "of 2 to any.*got 1 to 3"),
     (lambda key: sampling.clip_indices(key, UNIFORM, np.array([3.0])), r"got float32 \[1\]"),
     (lambda key: sampling.clip_indices(key, UNIFORM, 5), r"integers \[B\], got int32 \[\]"),

@@ -44,7 +44,7 @@ def test_a_default_is_what_configs_paper_says(kind):
 def test_a_sampler_of_any_name_has_the_defaults_of_configs_paper():
   for name in sampling.SAMPLERS:
     section = {**PAPER.finetune.sampler, "name": name}
-    assert sampling.make_sampler(name) == sampling.make_sampler(**section)
+    assert sampling.Sampler(name) == sampling.Sampler(**section)
 
 
 def test_no_settings_are_forgotten():

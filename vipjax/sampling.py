@@ -1,8 +1,8 @@
-"""Which videos, frames and cycles a training step looks at: jittable draws from explicit keys.
+"""Draws of the videos, frames and cycles that a training step sees, from explicit random keys.
 
-Sizes (`num_frames`, `shape`, ...) are Python integers, so static under jit; lengths of videos may
-be traced. A `Sampler` is a static pytree: jit takes it as an argument without further ado. Its
-range checks on arrays run where the numbers are known, which is always outside jit.
+Sizes (`num_frames`, `shape`, ...) are Python integers, static under jit; the lengths of videos may
+be traced. A `Sampler` is a static pytree, so jit takes it as an argument like any other. The ranges
+of arrays are checked wherever their numbers are known, which is always outside jit.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vipjax.runtime import ranges
 from vipjax.runtime.errors import UserError
 
 SAMPLERS = ("uniform", "exponential", "beta", "prioritised")
@@ -28,18 +29,27 @@ _BELOW_ONE = float(np.nextafter(np.float32(1.0), np.float32(0.0)))
 class Sampler:
   """A distribution over positions in a video, 0 its beginning and 1 its end.
 
-  Build it with `make_sampler`, which checks the values.
-
   Attributes:
-    kind: "uniform", "exponential", "beta" or "prioritised" (uniform, wherever nothing is learnt).
-    rate: of "exponential": the density at position x is proportional to exp(rate * x).
-    a: of "beta": the density at x is proportional to x^(a - 1) (1 - x)^(b - 1).
-    b: of "beta".
-    bins, alpha, beta, final_beta, floor, momentum: of "prioritised", see
-      `vipjax.finetune.priorities`.
+    name: "uniform" (the official VIP scheme), "exponential" (ever likelier towards the end), "beta"
+      (around the mode (a - 1) / (a + b - 2) if a, b > 1) or "prioritised" (first frames of clips
+      where the value has been most wrong; other frames uniformly).
+    rate: of "exponential", > 0: the density at position x is proportional to exp(rate * x); 5 in
+      the published experiment.
+    a: of "beta", > 0: the density at x is proportional to x^(a - 1) (1 - x)^(b - 1).
+    b: of "beta", > 0.
+    bins: of "prioritised" as all that follow (see `vipjax.finetune.priorities`), >= 1: the parts of
+      each video that have a priority each.
+    alpha: from 0, priorities do not matter, to 1.
+    beta: at the beginning of training, from 0 to 1, importance weights make up for priorities.
+    final_beta: the same at its end.
+    floor: share of draws that heed no priority, above 0 and at most 1.
+    momentum: of the running mean of errors, from 0 to less than 1.
+
+  Raises:
+    UserError: an unknown name, or a value out of its range.
   """
 
-  kind: str
+  name: str
   rate: float = 5.0
   a: float = 2.0
   b: float = 2.0
@@ -50,60 +60,21 @@ class Sampler:
   floor: float = 0.1
   momentum: float = 0.9
 
-
-def make_sampler(name: str, **values: float) -> Sampler:
-  """Describes how positions are drawn.
-
-  Args:
-    name: "uniform" (the official VIP scheme), "exponential" (ever likelier towards the end),
-      "beta" (around the mode (a - 1) / (a + b - 2) if a, b > 1) or "prioritised" (first frames of
-      clips where the value has been most wrong; other frames uniformly).
-    **values: attributes of `Sampler`: rate (the published experiment has 5), a and b, each > 0;
-      bins >= 1, the parts of each video that have a priority each; alpha, from 0, priorities do
-      not matter, to 1; beta, from 0, to 1, importance weights make up for them wholly, at the
-      beginning of training and final_beta at its end; floor, above 0 and at most 1, the share of
-      draws that heed no priority; momentum, from 0 to less than 1, of the running mean of errors.
-
-  Raises:
-    UserError: an unknown name, or a value out of its range.
-  """
-  if name not in SAMPLERS:
-    raise UserError(
-      f"Expected a sampler name out of {', '.join(SAMPLERS)}, got {name!r}; choose one of them."
-    )
-  made = Sampler(name, **values)
-  positive = ((label, getattr(made, label)) for label in ("rate", "a", "b"))
-  for label, good, wanted in (
-    *((label, math.isfinite(value) and value > 0, "finite, > 0") for label, value in positive),
-    ("bins", isinstance(made.bins, int) and made.bins >= 1, "a whole number, >= 1"),
-    ("alpha", 0 <= made.alpha <= 1, "0 to 1"),
-    ("beta", 0 <= made.beta <= 1, "0 to 1"),
-    ("final_beta", 0 <= made.final_beta <= 1, "0 to 1"),
-    ("floor", 0 < made.floor <= 1, "above 0, at most 1"),
-    ("momentum", 0 <= made.momentum < 1, "0 to less than 1"),
-  ):
-    if not good:
-      value = getattr(made, label)
-      raise UserError(f"Expected a sampler {label}: {wanted}; got {value}; change it.")
-  return made
+  def __post_init__(self):
+    if self.name not in SAMPLERS:
+      raise UserError(
+        f"Expected a sampler out of {', '.join(SAMPLERS)}, got {self.name!r}: choose one of them."
+      )
+    ranges.check("finetune.sampler", vars(self))
 
 
 def sample_positions(key: jax.Array, sampler: Sampler, shape: tuple[int, ...]) -> jax.Array:
-  """Draws independent positions.
-
-  Args:
-    key: a random key, used up.
-    sampler: the distribution.
-    shape: shape of the result.
-
-  Returns:
-    float32 [*shape] in [0, 1).
-  """
-  if sampler.kind == "beta":
+  """Draws independent positions, float32 [*shape] in [0, 1); `key` is used up."""
+  if sampler.name == "beta":
     positions = jax.random.beta(key, sampler.a, sampler.b, shape, jnp.float32)
   else:
     positions = jax.random.uniform(key, shape, jnp.float32)
-  if sampler.kind == "exponential":
+  if sampler.name == "exponential":
     # The time left to the end is exponential, cut off at 1: its inverse distribution function.
     mass = -math.expm1(-sampler.rate)
     positions = 1.0 + jnp.log1p(-mass * positions) / sampler.rate
@@ -117,7 +88,7 @@ def clip_indices(
   last_goal: float = 0.0,
   positions: jax.Array | None = None,
 ) -> jax.Array:
-  """Draws the four frames of VIP from each video.
+  """Draws the four frames of a VIP clip from each video.
 
   In a video of L frames, o_0 is drawn by the sampler from [0, L - 2), the goal g uniformly from
   [o_0 + 1, L), o_t uniformly from [o_0, g), and o_t+1 follows o_t. With a uniform sampler that is
@@ -129,7 +100,7 @@ def clip_indices(
     sampler: distribution of o_0 alone.
     lengths: integers [B], L >= 2 each.
     last_goal: share of clips, 0 to 1, whose goal is the video's last frame instead; 0 is official.
-    positions: float32 [B] in [0, 1), where o_0 is, drawn elsewhere; None draws it by the sampler.
+    positions: float32 [B] in [0, 1), places of o_0 drawn elsewhere; None: drawn by the sampler.
 
   Returns:
     int32 [B, 4], the frames o_0, g, o_t, o_t+1; o_0 <= o_t < o_t+1 <= g < L.
@@ -154,7 +125,7 @@ def clip_indices(
 def frame_subset(
   key: jax.Array, sampler: Sampler, lengths: jax.Array, num_frames: int, max_length: int
 ) -> jax.Array:
-  """Draws sorted frames of each video for TCC, as long as possible without taking one twice.
+  """Draws sorted frames of each video for TCC, none of them twice where the video is long enough.
 
   Frames are drawn one after the other without replacement, frame i of L with a probability
   proportional to the sampler's density at its middle, (i + 1/2) / L. (Equivalently, and in one
@@ -193,16 +164,16 @@ def frame_subset(
 def sample_cycles(
   key: jax.Array, num_videos: int, num_cycles: int, videos_per_cycle: int
 ) -> jax.Array:
-  """Draws the videos that each cycle of TCC goes through, uniformly and in random order.
+  """Draws the videos of each TCC cycle, uniformly and in random order.
 
   Args:
     key: a random key, used up.
-    num_videos: B, how many there are.
+    num_videos: B, the number of videos.
     num_cycles: K >= 1; the published experiment has 20.
     videos_per_cycle: T from 2 to B; the published experiment has 4.
 
   Returns:
-    int32 [K, T] in [0, B), the videos of a cycle being different ones.
+    int32 [K, T] in [0, B), different ones in each row.
 
   Raises:
     UserError: T < 2, T > B, or a size is not positive.
@@ -210,23 +181,23 @@ def sample_cycles(
   _check_sizes(num_videos=num_videos, num_cycles=num_cycles)
   if videos_per_cycle < 2:
     raise UserError(
-      f"TCC cycles need at least 2 videos, got T={videos_per_cycle}; "
-      "raise config.finetune.tcc.videos_per_cycle."
+      f"Expected TCC cycles of at least 2 videos, got T={videos_per_cycle}: raise "
+      "config.finetune.tcc.videos_per_cycle."
     )
   if videos_per_cycle > num_videos:
     raise UserError(
-      f"TCC cycles of T={videos_per_cycle} videos need at least {videos_per_cycle} videos, got "
-      f"{num_videos}; lower config.finetune.tcc.videos_per_cycle or add videos."
+      f"Expected at least {videos_per_cycle} videos for TCC cycles of T={videos_per_cycle}, got "
+      f"{num_videos}: lower config.finetune.tcc.videos_per_cycle or add videos."
     )
-  # The order of random numbers is a random permutation, and top_k sorts no further than T.
+  # The order of random numbers is a random permutation; top_k sorts only the first T.
   noise = jax.random.uniform(key, (num_cycles, num_videos))
   return jax.lax.top_k(noise, videos_per_cycle)[1].astype(jnp.int32)
 
 
 def sample_starts(key: jax.Array, num_cycles: int, num_frames: int) -> jax.Array:
-  """Draws the frame where each cycle starts, int32 [num_cycles], uniform in [0, num_frames).
+  """Draws the frame where each cycle starts: int32 [num_cycles], uniform in [0, num_frames).
 
-  `key` is used up. Raises UserError if a size is not positive.
+  Uses up `key`. Raises UserError if a size is not positive.
   """
   _check_sizes(num_cycles=num_cycles, num_frames=num_frames)
   return jax.random.randint(key, (num_cycles,), 0, num_frames, jnp.int32)
@@ -235,13 +206,13 @@ def sample_starts(key: jax.Array, num_cycles: int, num_frames: int) -> jax.Array
 def sample_videos(
   key: jax.Array, num_videos: int, batch: int, weights: jax.Array | None = None
 ) -> jax.Array:
-  """Draws videos independently, so that one may come up twice.
+  """Draws videos independently; one may come up twice.
 
   Args:
     key: a random key, used up.
     num_videos: N >= 1.
     batch: B >= 1.
-    weights: numbers [N] >= 0, not all 0, to which probabilities are proportional; None: equal.
+    weights: numbers [N] >= 0, not all 0; probabilities are proportional to them. None: equal.
 
   Returns:
     int32 [B] in [0, N).
@@ -255,14 +226,14 @@ def sample_videos(
     return jax.random.randint(key, (batch,), 0, num_videos, jnp.int32)
   if np.shape(weights) != (num_videos,):
     raise UserError(
-      f"Expected one weight per video, [{num_videos}], got shape {list(np.shape(weights))}; "
-      "give as many weights as there are videos."
+      f"Expected one weight per video, [{num_videos}], got shape {list(np.shape(weights))}: give "
+      "as many weights as there are videos."
     )
   if not isinstance(weights, jax.core.Tracer):
     known = np.asarray(weights, np.float64)
     if not (np.isfinite(known).all() and (known >= 0).all() and known.sum() > 0):
       raise UserError(
-        f"Expected finite video weights >= 0 with a sum > 0, got {known.tolist()}; mend them."
+        f"Expected finite video weights >= 0 with a sum > 0, got {known.tolist()}: mend them."
       )
   logits = jnp.log(jnp.asarray(weights, jnp.float32))
   return jax.random.categorical(key, logits, shape=(batch,)).astype(jnp.int32)
@@ -270,31 +241,30 @@ def sample_videos(
 
 def _log_density(sampler: Sampler, positions: jax.Array) -> jax.Array:
   """Log density in (0, 1), up to a constant."""
-  if sampler.kind == "exponential":
+  if sampler.name == "exponential":
     return sampler.rate * positions
-  if sampler.kind == "beta":
+  if sampler.name == "beta":
     # Factors of 0 (a or b = 1) are fine here, for positions are strictly between 0 and 1.
     return (sampler.a - 1.0) * jnp.log(positions) + (sampler.b - 1.0) * jnp.log1p(-positions)
   return jnp.zeros_like(positions)
 
 
 def _place(positions: jax.Array, count: jax.Array) -> jax.Array:
-  """Positions in [0, 1) as int32 places in [0, count)."""
-  # The product may round up to count.
+  """Positions in [0, 1) as int32 places in [0, count); a product may round up to count."""
   return jnp.minimum(jnp.floor(positions * count).astype(jnp.int32), count - 1)
 
 
 def _check_sizes(**sizes: int) -> None:
   for name, size in sizes.items():
     if size < 1:
-      raise UserError(f"Expected {name} of at least 1, got {size}; raise it.")
+      raise UserError(f"Expected {name} of at least 1, got {size}: raise it.")
 
 
 def _check_lengths(lengths: jax.Array, low: int, high: int | None = None) -> jax.Array:
   array = jnp.asarray(lengths)
   if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.integer):
     raise UserError(
-      f"Expected video lengths as integers [B], got {array.dtype} {list(array.shape)}; "
+      f"Expected video lengths as integers [B], got {array.dtype} {list(array.shape)}: "
       "give one length per video."
     )
   if not isinstance(lengths, jax.core.Tracer):
@@ -302,6 +272,6 @@ def _check_lengths(lengths: jax.Array, low: int, high: int | None = None) -> jax
     if known.min() < low or (high is not None and known.max() > high):
       raise UserError(
         f"Expected video lengths of {low} to {'any' if high is None else high} frames, got "
-        f"{known.min()} to {known.max()}; leave those videos out or cut them."
+        f"{known.min()} to {known.max()}: leave those videos out or cut them."
       )
   return array.astype(jnp.int32)

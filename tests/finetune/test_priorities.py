@@ -19,9 +19,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.stages.inputs import make_settings
 from vipjax.types import VideoSet
 
-SAMPLER = sampling.make_sampler(
-  "prioritised", bins=2, alpha=0.5, beta=0.5, floor=0.2, momentum=0.75
-)
+SAMPLER = sampling.Sampler("prioritised", bins=2, alpha=0.5, beta=0.5, floor=0.2, momentum=0.75)
 SETTINGS = Settings(batch_size=4, sampler=SAMPLER, then_resize=0, tcc=TccSettings(weight=0.0))
 
 
@@ -86,7 +84,7 @@ def test_draws_follow_the_probabilities_and_weights_undo_them():
 @pytest.mark.parametrize("jit", [False, True])
 def test_beta_rises_on_a_line_by_hand(jit):
   compute = jax.jit(priorities.annealed, static_argnums=1) if jit else priorities.annealed
-  sampler = sampling.make_sampler("prioritised")
+  sampler = sampling.Sampler("prioritised")
   # From the paper's .4 to its 1.
   rising = [float(compute(sampler, 200, jnp.int32(done))) for done in (0, 50, 100, 200, 999)]
   np.testing.assert_allclose(rising, [0.4, 0.55, 0.7, 1.0, 1.0], rtol=1e-6)
@@ -196,24 +194,24 @@ def test_two_devices_give_the_numbers_of_one(value, videos):
 @pytest.mark.parametrize(
   ("change", "words"),
   [
-    ({"bins": 0}, "bins: a whole number, >= 1; got 0"),
-    ({"alpha": 1.5}, "alpha: 0 to 1; got 1.5"),
-    ({"beta": float("nan")}, "beta: 0 to 1; got nan"),
-    ({"final_beta": 1.5}, "final_beta: 0 to 1; got 1.5"),
-    ({"floor": 0.0}, "floor: above 0, at most 1; got 0"),
-    ({"momentum": 1.0}, "momentum: 0 to less than 1; got 1"),
+    ({"bins": 0}, "bins of at least 1 .a whole number., got 0"),
+    ({"alpha": 1.5}, "alpha from 0 to 1, got 1.5"),
+    ({"beta": float("nan")}, "beta from 0 to 1, got nan"),
+    ({"final_beta": 1.5}, "final_beta from 0 to 1, got 1.5"),
+    ({"floor": 0.0}, "floor above 0, at most 1, got 0"),
+    ({"momentum": 1.0}, "momentum from 0 to less than 1, got 1"),
   ],
 )
 def test_bad_values_are_one_sentence(change, words):
   with pytest.raises(UserError, match=words):
-    sampling.make_sampler("prioritised", **change)
+    sampling.Sampler("prioritised", **change)
 
 
 def test_the_config_declares_it():
   config = paper.get_config().finetune
   config.sampler.name = "prioritised"
   settings = make_settings(config)
-  assert settings.sampler == sampling.make_sampler("prioritised")
+  assert settings.sampler == sampling.Sampler("prioritised")
   assert settings.anneal_steps == config.steps
   config.loss = "triplet"
   with pytest.raises(UserError, match="loss 'vip' with the sampler 'prioritised'"):

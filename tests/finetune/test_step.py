@@ -20,7 +20,7 @@ SETTINGS = Settings(
   batch_size=3,
   learning_rate=1e-3,
   then_resize=0,
-  sampler=sampling.make_sampler("exponential"),
+  sampler=sampling.Sampler("exponential"),
   tcc=TccSettings(num_cycles=5, videos_per_cycle=3, frames=4),
 )
 
@@ -220,7 +220,7 @@ def test_it_learns(value, videos, step):
 def test_longer_cycles_than_videos_is_one_sentence(value, videos):
   settings = dataclasses.replace(SETTINGS, tcc=TccSettings(videos_per_cycle=4))
   state = init_state(jax.random.key(1), value, settings)
-  with pytest.raises(UserError, match="T=4 videos need at least 4 videos, got 3"):
+  with pytest.raises(UserError, match="Expected at least 4 videos for TCC cycles of T=4, got 3"):
     make_train_step(value, settings, 3)(state, videos)
 
 

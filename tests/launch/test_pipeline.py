@@ -234,7 +234,7 @@ def test_another_config_in_the_same_folder_is_refused(demo):
   ("overrides", "sentence"),
   [
     ({"finetune.stepz": 5}, "finetune.stepz"),
-    ({"finetune.tcc.videos_per_cycle": 6, "finetune.tcc.num_cycles": 20}, "need at least 6 videos"),
+    ({"finetune.tcc.videos_per_cycle": 6, "finetune.tcc.num_cycles": 20}, "at least 6 videos for"),
     ({"finetune.sampler.name": "normal"}, "uniform, exponential, beta, prioritised, got 'normal'"),
     ({"data.path": "nowhere"}, "nowhere"),
   ],

@@ -203,7 +203,7 @@ def test_it_distils_other_encoders(workdir):
   [
     (
       {"finetune.tcc.num_cycles": 20, "finetune.tcc.videos_per_cycle": 5},
-      "T=5 videos need at least 5 videos, got 4",
+      "Expected at least 5 videos for TCC cycles of T=5, got 4",
     ),
     ({"finetune.background_clips": 2}, "random motion"),
     ({"finetune.steps": 0}, "at least 1"),

@@ -11,7 +11,7 @@ from vipjax import sampling
 from vipjax.finetune import priorities
 
 # Background clips have no hard part to skew towards.
-_UNIFORM = sampling.make_sampler("uniform")
+_UNIFORM = sampling.Sampler("uniform")
 
 
 class Frames(NamedTuple):

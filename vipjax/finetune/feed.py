@@ -64,7 +64,7 @@ def describe_batches(
   key: jax.Array, videos: Sequence[Video], settings: Settings, num_task: int
 ) -> Callable[[int], str]:
   """A function that says of which videos the batch of a step was; arguments as `feed`."""
-  if settings.sampler.kind == "prioritised":
+  if settings.sampler.name == "prioritised":
     return lambda step: "drawn by priorities, which are not kept"
   draw, _ = _draw_on_host(key, videos, settings, num_task)
 

@@ -81,7 +81,7 @@ def init_state(
   statistics = variables.get("batch_stats", {})
   skipped = jnp.zeros(2, jnp.int32)
   errors = None
-  if settings.sampler.kind == "prioritised":
+  if settings.sampler.name == "prioritised":
     errors = priorities.init_errors(num_task, settings.sampler.bins)
   return TrainState(jnp.int32(0), key, params, statistics, opt_state, skipped, errors)
 

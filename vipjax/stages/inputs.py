@@ -131,13 +131,13 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
       f"expected config.finetune.loss 'vip' with the sampler 'prioritised', which learns from its "
       f"errors, got {config.loss!r}; choose another sampler."
     )
-  sampler = sampling.make_sampler(**config.sampler)
+  sampler = from_section(sampling.Sampler, config.sampler, "finetune.sampler")
   return from_section(
     Settings,
     config,
     "finetune",
     sampler=sampler,
     decay_steps=config.steps if config.decay else 0,
-    anneal_steps=config.steps if sampler.kind == "prioritised" else 0,
+    anneal_steps=config.steps if sampler.name == "prioritised" else 0,
     tcc=from_section(TccSettings, config.tcc, "finetune.tcc"),
   )
