@@ -129,7 +129,9 @@ def rank_gap(potential: np.ndarray, progress: np.ndarray) -> np.ndarray:
     float64 [S], the rank by potential minus the rank by progress, in [-1, 1] (ranks from 0 to 1,
     ties sharing their mean).
   """
-  return (statistics.ranks(potential) - statistics.ranks(progress)) / (len(potential) - 1)
+  from scipy.stats import rankdata  # here, because scipy.stats takes a second to import
+
+  return (rankdata(potential) - rankdata(progress)) / (len(potential) - 1)
 
 
 def reward_hacks(

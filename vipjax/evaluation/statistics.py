@@ -144,9 +144,11 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
   Raises:
     UserError: too few values, different lengths, another rank, or values that are not finite.
   """
-  x, y = _check_pair(x, y)
-  both = [ranks(x), ranks(y)]
-  first, second = (rank - rank.mean() for rank in both)
+  from scipy.stats import rankdata  # here, because scipy.stats takes a second to import
+
+  # Pearson's correlation of the ranks by whole and half numbers: scipy's own spearmanr rounds
+  # twice more, and the results of earlier runs would differ in the last bit.
+  first, second = (rank - rank.mean() for rank in map(rankdata, _check_pair(x, y)))
   scale = np.sqrt(np.sum(first**2) * np.sum(second**2))
   if scale == 0.0:
     return 0.0
@@ -157,7 +159,7 @@ def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
   """Kendall's tau-b of two samples: concordant minus discordant pairs, corrected for ties.
 
   Args:
-    x: float [S], S >= 2, finite; memory grows with S^2.
+    x: float [S], S >= 2, finite.
     y: float [S], finite.
 
   Returns:
@@ -166,10 +168,17 @@ def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
   Raises:
     UserError: as `spearman`.
   """
+  from scipy.stats import kendalltau
+
   x, y = _check_pair(x, y)
-  first, second = (np.sign(each[:, None] - each) for each in (x, y))
-  scale = np.sqrt(np.sum(first**2) * np.sum(second**2))
-  return 0.0 if scale == 0.0 else float(np.sum(first * second) / scale)
+  counts = (np.unique(each, return_counts=True)[1].astype(np.float64) for each in (x, y))
+  first, second = (len(x) ** 2 - np.sum(count**2) for count in counts)  # ordered pairs not tied
+  scale = np.sqrt(first * second)
+  if scale == 0.0:
+    return 0.0
+  # scipy divides by one root after the other; whole pairs keep the last bit of earlier results.
+  tau = kendalltau(x, y).statistic
+  return float(round(tau * scale) / scale)
 
 
 def check_curve(name: str, values: npt.ArrayLike) -> np.ndarray:
@@ -197,10 +206,3 @@ def _check_pair(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[np.ndarray, np.ndar
   if len(x) != len(y):
     raise UserError(f"Expected samples of one length, but {len(x)} and {len(y)} came: pair them.")
   return x, y
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-  """Ranks 1..S, equal values sharing the mean of theirs."""
-  _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-  last_rank = np.cumsum(counts)
-  return (last_rank - (counts - 1) / 2)[group]
