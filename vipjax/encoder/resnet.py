@@ -182,6 +182,12 @@ class ResNet(nn.Module):
     return x
 
 
+def variable_shapes(config: ResNetConfig) -> Any:
+  """Shapes and dtypes of the variables, in their nested dicts."""
+  frames = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)  # no weight depends on their size
+  return jax.eval_shape(ResNet(config).init, jax.random.key(0), frames)
+
+
 def init_variables(key: jax.Array, config: ResNetConfig) -> dict[str, Any]:
   """Fresh variables, distributed as those of `ResNet(config).init` (torchvision's and PyTorch's).
 
@@ -192,9 +198,7 @@ def init_variables(key: jax.Array, config: ResNetConfig) -> dict[str, Any]:
     key: random key, consumed by the weights.
     config: the architecture.
   """
-  frames = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)  # no weight depends on their size
-  shapes = jax.eval_shape(ResNet(config).init, jax.random.key(0), frames)
-  leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
+  leaves, structure = jax.tree_util.tree_flatten_with_path(variable_shapes(config))
   normal_key, uniform_key = jax.random.split(key)
   total = sum(math.prod(leaf.shape) for _, leaf in leaves if len(leaf.shape) == 4)
   normal = np.asarray(jax.random.normal(normal_key, (total,)))

@@ -81,7 +81,7 @@ def change_tensors(folder, change):
   ("change", "words"),
   [
     (lambda t: t.pop("params/fc/bias"), "missing params/fc/bias"),
-    (lambda t: t.update(extra=np.zeros(1)), "unexpected 'extra'"),
+    (lambda t: t.update(extra=np.zeros(1)), "unexpected extra"),
     (lambda t: t.update({"params/fc/bias": np.zeros(3, np.float32)}), r"\(3,\) instead of"),
     (lambda t: t.update({"params/fc/bias": np.zeros(16)}), "float64"),
     (lambda t: t.update({"params/fc/bias": np.full(16, np.inf, np.float32)}), "not finite"),

@@ -9,15 +9,14 @@ import shutil
 import tempfile
 from typing import Any
 
-import jax
 import numpy as np
-import safetensors
 import safetensors.numpy
+from flax import traverse_util
 
 from vipjax.encoder.preprocess import Preprocessing
-from vipjax.encoder.resnet import ResNet, ResNetConfig
+from vipjax.encoder.resnet import ResNetConfig, variable_shapes
 from vipjax.encoder.value import ValueFunction
-from vipjax.encoder.weights.torch_layout import LISTED, put
+from vipjax.encoder.weights.tensors import check_tensors, read_safetensors
 from vipjax.runtime import files, places
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
@@ -60,7 +59,9 @@ def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = Fals
     new, old = pathlib.Path(temporary) / "new", pathlib.Path(temporary) / "old"
     new.mkdir()
     # Not save_file, which makes files that only their owner can read.
-    files.write_bytes(new / TENSORS, safetensors.numpy.save(_flatten(value.variables)))
+    tensors = traverse_util.flatten_dict(value.variables, sep="/")
+    tensors = {key: np.ascontiguousarray(leaf) for key, leaf in tensors.items()}
+    files.write_bytes(new / TENSORS, safetensors.numpy.save(tensors))
     config = {
       "format": FORMAT,
       "architecture": dataclasses.asdict(value.config),
@@ -97,16 +98,13 @@ def load_artefact(folder: str | os.PathLike) -> ValueFunction:
         "check the path."
       )
   config, preprocessing, metadata = _read_config(folder / CONFIG)
-  try:
-    tensors = safetensors.numpy.load_file(folder / TENSORS)
-  except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
-    raise UserError(
-      f"Expected a safetensors file, got a damaged one at {folder / TENSORS} "
-      f"({ascii(str(error))[:120]}): write or fetch the artefact again."
-    ) from None
-  frames = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)  # no weight depends on their size
-  shapes = jax.eval_shape(ResNet(config).init, jax.random.key(0), frames)
-  variables = _unflatten(tensors, shapes, folder / TENSORS)
+  advice = "write or fetch the artefact again"
+  tensors = read_safetensors(folder / TENSORS, advice)
+  shapes = traverse_util.flatten_dict(variable_shapes(config), sep="/")
+  shapes = {key: leaf.shape for key, leaf in shapes.items()}
+  expected = f"Expected the tensors that {folder / CONFIG} describes, got in {folder / TENSORS}"
+  check_tensors(tensors, shapes, expected, advice, np.float32)
+  variables = traverse_util.unflatten_dict({key: tensors[key] for key in shapes}, sep="/")
   return ValueFunction(config, preprocessing, variables, metadata)
 
 
@@ -130,41 +128,3 @@ def _read_config(path: pathlib.Path) -> tuple[ResNetConfig, Preprocessing, dict[
   if not isinstance(content["metadata"], dict):
     raise UserError(f"Expected metadata in {path} to be an object: write the artefact again.")
   return parsed[0], parsed[1], content["metadata"]
-
-
-def _flatten(variables: Any) -> dict[str, np.ndarray]:
-  """Variables -> {"params/conv1/kernel": array}."""
-  leaves = jax.tree_util.tree_leaves_with_path(variables)
-  return {
-    "/".join(step.key for step in path): np.ascontiguousarray(np.asarray(leaf))
-    for path, leaf in leaves
-  }
-
-
-def _unflatten(tensors: dict[str, np.ndarray], shapes: Any, path: pathlib.Path) -> dict[str, Any]:
-  """The tensors as nested variables, if they are exactly those of the network."""
-  expected = {
-    "/".join(step.key for step in place): leaf
-    for place, leaf in jax.tree_util.tree_leaves_with_path(shapes)
-  }
-  problems = [f"missing {key}" for key in expected if key not in tensors]
-  problems += [f"unexpected {ascii(key)[:60]}" for key in tensors if key not in expected]
-  variables: dict[str, Any] = {}
-  for key, wanted in expected.items():
-    tensor = tensors.get(key)
-    if tensor is None:
-      continue
-    if tensor.shape != wanted.shape or tensor.dtype != np.float32:
-      problems.append(
-        f"{key} is {tensor.dtype} {tensor.shape} instead of float32 {tuple(wanted.shape)}"
-      )
-    elif not np.isfinite(tensor).all():
-      problems.append(f"{key} holds values that are not finite")
-    put(variables, tuple(key.split("/")), tensor)
-  if problems:
-    more = f" and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-    raise UserError(
-      f"Expected the tensors that {path.parent / CONFIG} describes, got in {path}: "
-      f"{'; '.join(problems[:LISTED])}{more}: write or fetch the artefact again."
-    )
-  return variables

@@ -15,6 +15,7 @@ import numpy as np
 
 from vipjax.encoder.resnet import ResNetConfig
 from vipjax.encoder.weights import torch_layout
+from vipjax.encoder.weights.tensors import read_safetensors
 from vipjax.encoder.weights.torch_pickle import STORAGES, Storage, TensorRecord, decode
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
@@ -51,24 +52,12 @@ def read_vip_network(path: str | pathlib.Path) -> tuple[ResNetConfig, dict[str, 
   refuse_stand_ins(path)
   if not path.is_file():
     raise UserError(f"Expected a VIP checkpoint file, found no file at {path}: check the path.")
-  state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_archive(path)
+  is_archive = path.suffix != ".safetensors"
+  state = _read_archive(path) if is_archive else read_safetensors(path, ADVICE)
   try:
     return torch_layout.from_state_dict(state)
   except UserError as error:
     raise UserError(f"{path}: {error}") from None
-
-
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  import safetensors
-  import safetensors.numpy
-
-  try:
-    return safetensors.numpy.load_file(path)
-  except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
-    raise UserError(
-      f"Expected a safetensors file, got a damaged one at {path} ({ascii(str(error))[:120]}): "
-      f"{ADVICE}."
-    ) from None
 
 
 def _read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -7,12 +7,14 @@ layouts: convolutions [out, in, height, width] and linear weights [out, in]. Our
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from flax import traverse_util
 
 from vipjax.encoder.resnet import STAGE_SIZES, ResNetConfig
+from vipjax.encoder.weights.tensors import check_tensors
 from vipjax.runtime.errors import UserError
 
 PREFIX = "module.convnet."
@@ -22,7 +24,6 @@ NORM_LEAVES = {
   "running_mean": ("batch_stats", "mean"),
   "running_var": ("batch_stats", "var"),
 }
-LISTED = 6  # how many offending keys an error names
 
 
 def entries(config: ResNetConfig) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...]]]:
@@ -126,36 +127,13 @@ def from_state_dict(state: Mapping[str, np.ndarray]) -> tuple[ResNetConfig, dict
     UserError: missing, extra, misshapen or non-finite tensors, or tensors that are not float.
   """
   config = infer_config(state)
-  expected = {key: (path, shape) for key, path, shape in entries(config)}
-  counters = {
-    key.removesuffix("running_mean") + "num_batches_tracked"
-    for key in expected
-    if key.endswith("running_mean")
-  }
-  problems = [f"missing {key}" for key in expected if key not in state]
-  problems += [f"unexpected {key}" for key in state if key not in expected and key not in counters]
-  variables: dict[str, Any] = {}
-  for key, (path, shape) in expected.items():
-    if key not in state:
-      continue
-    array = np.asarray(state[key])
-    if array.shape != torch_shape(shape):
-      problems.append(f"{key} has shape {array.shape} instead of {torch_shape(shape)}")
-    elif array.dtype.kind != "f":
-      problems.append(f"{key} is {array.dtype} instead of floating point")
-    elif not np.isfinite(array).all():
-      problems.append(f"{key} holds values that are not finite")
-    elif key.endswith("running_var") and (array < 0).any():
-      problems.append(f"{key} holds negative variances")
-    else:
-      put(variables, path, from_torch(array.astype(np.float32)))
-  if problems:
-    more = f" and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-    raise UserError(
-      f"Expected the tensors of a VIP {config.arch}, got: {'; '.join(problems[:LISTED])}{more}: "
-      "pass the model.pt that VIP released, or fetch it again."
-    )
-  return config, variables
+  paths = {key: path for key, path, _ in entries(config)}
+  shapes = {key: torch_shape(shape) for key, _, shape in entries(config)}
+  expected = f"Expected the tensors of a VIP {config.arch}, got"
+  advice = "pass the model.pt that VIP released, or fetch it again"
+  check_tensors(state, shapes, expected, advice, ignored=_counters(paths))
+  arrays = {path: from_torch(np.asarray(state[key], np.float32)) for key, path in paths.items()}
+  return config, traverse_util.unflatten_dict(arrays)
 
 
 def to_state_dict(config: ResNetConfig, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -164,23 +142,19 @@ def to_state_dict(config: ResNetConfig, variables: Mapping[str, Any]) -> dict[st
   Raises:
     UserError: a network with GroupNorm.
   """
+  arrays = traverse_util.flatten_dict(variables)
   state: dict[str, np.ndarray] = {}
   for key, path, _ in entries(config):
-    leaf = variables
-    for name in path:
-      leaf = leaf[name]
-    state[key] = to_torch(leaf)
-    if key.endswith("running_var"):
-      counter = key.removesuffix("running_var") + "num_batches_tracked"
-      state[counter] = np.zeros((), np.int64)
+    state[key] = to_torch(arrays[path])
+    # After running_var, as PyTorch has it.
+    state |= {counter: np.zeros((), np.int64) for counter in _counters([key])}
   return state
 
 
-def put(tree: dict[str, Any], path: tuple[str, ...], leaf: Any) -> None:
-  """Sets tree[path[0]][path[1]]... = leaf, making the dicts on the way."""
-  for name in path[:-1]:
-    tree = tree.setdefault(name, {})
-  tree[path[-1]] = leaf
+def _counters(keys: Iterable[str]) -> list[str]:
+  """The names of BatchNorm's counters of batches beside those of its running variances."""
+  ending = "running_var"
+  return [key.removesuffix(ending) + "num_batches_tracked" for key in keys if key.endswith(ending)]
 
 
 def _some(state: Mapping[str, Any]) -> str:

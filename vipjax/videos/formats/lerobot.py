@@ -64,7 +64,7 @@ _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _FIRST = {"chunk_index": 0, "file_index": 0}
 # The statistics of colours are taken of at most so many frames of an episode.
 _SAMPLED = 100
-# Its policies normalise by these; its editing tools go by the names.
+# Its policies normalize by these; its editing tools go by the names.
 _QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 # Where lerobot's reward-aware behaviour cloning looks for progress when it is given no path.
 _PROGRESS = "sarm_progress.parquet"
