@@ -117,7 +117,7 @@ def test_a_box_that_never_fits_becomes_the_central_one():
     (lambda: normalize(np.zeros((4, 4, 3), np.float32)), "uint8"),
     (lambda: normalize([[[1, 2, 3]]]), "list"),
     (lambda: normalize(np.zeros((4, 4, 1), np.uint8)), "three colours"),
-    (lambda: normalize(np.zeros((0, 4, 4, 3), np.uint8)), "no empty axis"),
+    (lambda: normalize(np.zeros((0, 4, 4, 3), np.uint8)), "at least one"),
     (lambda: resize_center_crop(noise(4, 4, 3)), "T, H, W, 3"),
     (lambda: resize_center_crop(noise(1, 4, 4, 3), 8, 9), "crop <= resize"),
     (lambda: Preprocessing(64.0, 64), "64.0"),

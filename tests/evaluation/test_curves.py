@@ -74,7 +74,7 @@ def test_the_curve_of_a_real_encoder():
   wanted = np.linalg.norm(embeddings - embeddings[-1], axis=-1)
   np.testing.assert_allclose(curve.distances, wanted, rtol=1e-4, atol=1e-5)
   assert curve.distances[-1] < 1e-5 < wanted[0]
-  with pytest.raises(UserError, match="goal must be 32x32"):
+  with pytest.raises(UserError, match="a goal of 32x32"):
     evaluation.distance_curve(value, Video(frames), frames[0, :16])
 
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.runtime.errors import UserError
+from vipjax.types import check_frames
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -41,35 +42,19 @@ class Preprocessing:
     sizes = (self.resize, self.crop)
     if any(type(size) is not int for size in sizes) or not 1 <= self.crop <= self.resize:
       raise UserError(
-        "Preprocessing needs integers with 1 <= crop <= resize, got "
-        f"resize={self.resize!r} and crop={self.crop!r}: use 256 and 224 as VIP, or the "
-        "frame size twice for small frames."
+        f"Expected whole numbers with 1 <= crop <= resize, got resize={self.resize!r} and "
+        f"crop={self.crop!r}: use 256 and 224 as VIP, or twice the size of small frames."
       )
 
   def __call__(self, frames: jax.Array) -> jax.Array:
     """uint8 [..., H, W, 3] -> normalized float32 [..., crop, crop, 3]; jittable."""
-    check_frames(frames)
+    check_frames(frames, axes="[..., H, W, 3]")
     return normalize_levels(self.levels(frames))
 
   def levels(self, frames: jax.Array) -> jax.Array:
     """uint8 [..., H, W, 3] -> float32 [..., crop, crop, 3] in 0..255, not yet normalized."""
     resized = device_resize(frames, self.resize, rounding=True)
     return center_crop(resized, self.crop)
-
-
-def check_frames(frames) -> None:
-  """Raises UserError unless `frames` is uint8 [..., H, W, 3] with at least one pixel."""
-  shape, dtype = getattr(frames, "shape", None), getattr(frames, "dtype", None)
-  if dtype != np.uint8:
-    raise UserError(
-      f"Frames must be uint8 RGB in 0..255, got {dtype or type(frames).__name__}: convert them "
-      "(for floats in 0..1, `(frames * 255).round().astype('uint8')`)."
-    )
-  if len(shape) < 3 or shape[-1] != 3 or 0 in shape:
-    raise UserError(
-      f"Frames must have shape [..., height, width, 3] with no empty axis, got {tuple(shape)}: "
-      "put the three colours last."
-    )
 
 
 def normalize_levels(levels: jax.Array) -> jax.Array:
@@ -91,7 +76,7 @@ def normalize(frames: jax.Array) -> jax.Array:
   Raises:
     UserError: the frames are not uint8 [..., H, W, 3].
   """
-  check_frames(frames)
+  check_frames(frames, axes="[..., H, W, 3]")
   return normalize_levels(frames)
 
 
@@ -114,10 +99,6 @@ def resize_center_crop(frames: np.ndarray, resize: int = 256, crop: int = 224) -
   Preprocessing(resize, crop)  # checks the sizes
   frames = np.asarray(frames)
   check_frames(frames)
-  if frames.ndim != 4:
-    raise UserError(
-      f"resize_center_crop takes frames [T, H, W, 3], got {frames.shape}: stack or reshape them."
-    )
   height, width = resized_shape(frames.shape[1], frames.shape[2], resize)
   resized = [
     np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
@@ -251,14 +232,11 @@ def random_resized_crop(
   Raises:
     UserError: the frames are not uint8 [B, T, H, W, 3], or then_resize < size.
   """
-  check_frames(frames)
-  if frames.ndim != 5:
-    raise UserError(
-      f"random_resized_crop takes clips [B, T, H, W, 3], got {frames.shape}: add the clip axis."
-    )
+  check_frames(frames, "clips", "[B, T, H, W, 3]")
   if then_resize is not None and then_resize < size:
     raise UserError(
-      f"then_resize must be at least size = {size}, got {then_resize}: use 256 with 224 as VIP."
+      f"Expected then_resize of at least {size}, the size, got {then_resize}: use 256 with 224 as "
+      "VIP."
     )
   height, width = frames.shape[2:4]
 

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.encoder.preprocess import Preprocessing, check_frames
+from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNet, ResNetConfig, init_variables
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.platform import on_cpu
+from vipjax.types import check_frames
 
 # Frames per compiled call. A CPU gains nothing from more than a few; an accelerator does.
 CPU_CHUNK = 8
@@ -106,7 +107,8 @@ class ValueFunction:
     Raises:
       UserError: frames of another dtype or shape, or none at all.
     """
-    frames = _checked(frames)
+    frames = np.asarray(frames)
+    check_frames(frames)
     chunk = CPU_CHUNK if on_cpu() else ACCELERATOR_CHUNK
     dtype = compute_dtype() if self.dtype is None else self.dtype
     embed = _compiled(self.config, self.preprocessing, jnp.dtype(dtype))
@@ -148,11 +150,13 @@ class ValueFunction:
       raise UserError(
         f"Expected goal_reduction 'mean' or 'nearest', got {goal_reduction!r}: choose one of them."
       )
-    frames, goal = _checked(frames), np.asarray(goal)
-    goal = _checked(goal[None] if goal.ndim == 3 else goal, "The goal", "[H, W, 3] or [G, H, W, 3]")
+    frames, goal = np.asarray(frames), np.asarray(goal)
+    goal = goal[None] if goal.ndim == 3 else goal
+    check_frames(frames)
+    check_frames(goal, "the goal", "[G, H, W, 3]")
     if goal.shape[1:] != frames.shape[1:]:
       raise UserError(
-        f"The goal must be {frames.shape[1]}x{frames.shape[2]} as the frames (height x width), "
+        f"Expected a goal of {frames.shape[1]}x{frames.shape[2]} as the frames (height x width), "
         f"got {goal.shape[1]}x{goal.shape[2]}: resize it with vipjax.videos.fit_square."
       )
     embeddings = self.embed(np.concatenate([frames, goal]))
@@ -185,16 +189,3 @@ def init_value(
   preprocessing = preprocessing or Preprocessing()
   variables = init_variables(key, config)
   return ValueFunction(config, preprocessing, variables, dict(metadata or {}), dtype)
-
-
-def _checked(frames, name: str = "The frames", wanted: str = "[T, H, W, 3]") -> np.ndarray:
-  """uint8 [T, H, W, 3] or a UserError."""
-  frames = np.asarray(frames)
-  if frames.ndim == 4 and frames.shape[0] == 0:
-    raise UserError(f"{name} must be at least one image, got shape {frames.shape}: pass one.")
-  check_frames(frames)
-  if frames.ndim != 4:
-    raise UserError(
-      f"{name} must have shape {wanted}, got {frames.shape}: add or remove leading axes."
-    )
-  return frames

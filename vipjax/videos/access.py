@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import av
 import numpy as np
 
+from vipjax import types
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import is_dead_link, refuse_stand_ins
 
@@ -182,10 +183,5 @@ def check_frames(frames: object, name: str) -> np.ndarray:
   """
   # Converting a jax array is fine; converting a list of float images would only hide the dtype.
   array = np.asarray(frames)
-  shape = list(array.shape)
-  if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
-    raise UserError(
-      f"expected {name} to be uint8 [T, H, W, 3] with at least one frame, "
-      f"but got {array.dtype} {shape}: convert them to RGB values of 0 to 255."
-    )
+  types.check_frames(array, name)
   return array
