@@ -7,6 +7,7 @@ Sources: He et al. 2015 (arXiv:1512.03385); the stride of a bottleneck sits on i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -182,6 +183,7 @@ class ResNet(nn.Module):
     return x
 
 
+@functools.cache
 def variable_shapes(config: ResNetConfig) -> Any:
   """Shapes and dtypes of the variables, in their nested dicts."""
   frames = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)  # no weight depends on their size

@@ -94,7 +94,7 @@ def test_import_of_export_is_bitwise_the_same(name, tmp_path):
 
 def test_groupnorm_and_other_suffixes_are_not_exported(tmp_path):
   config = ResNetConfig("resnet18", 8, 16, norm="group")
-  with pytest.raises(UserError, match="BatchNorm networks only"):
+  with pytest.raises(UserError, match="Expected a BatchNorm network"):
     export_official(init_value(jax.random.key(0), config), tmp_path / "a.pt")
   with pytest.raises(UserError, match="safetensors or .pt"):
     export_official(init_value(jax.random.key(0), SMALL), tmp_path / "a.bin")

@@ -1,4 +1,4 @@
-"""The official VIP state dict and our Flax variables: the same numbers under other names.
+"""The official VIP state dict and our Flax variables: the same numbers, names of two kinds.
 
 The official state dict has torchvision's ResNet names under `module.convnet.` and PyTorch's
 layouts: convolutions [out, in, height, width] and linear weights [out, in]. Ours are
@@ -7,88 +7,75 @@ layouts: convolutions [out, in, height, width] and linear weights [out, in]. Our
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from flax import traverse_util
 
-from vipjax.encoder.resnet import STAGE_SIZES, ResNetConfig
+from vipjax.encoder.resnet import ResNetConfig, variable_shapes
 from vipjax.encoder.weights.tensors import check_tensors
 from vipjax.runtime.errors import UserError
 
 PREFIX = "module.convnet."
-NORM_LEAVES = {
-  "weight": ("params", "scale"),
-  "bias": ("params", "bias"),
-  "running_mean": ("batch_stats", "mean"),
-  "running_var": ("batch_stats", "var"),
-}
+# Our names -> theirs, one after the other; the rest is the same.
+_MODULES = {"project_conv": "downsample.0", "project_norm": "downsample.1", "norm": "bn", "_": "."}
+_LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+# The order of a state dict, at each level of its names.
+_ORDER = (
+  "conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample",
+  "layer1", "layer2", "layer3", "layer4", "fc", "weight", "bias", "running_mean", "running_var",
+)  # fmt: skip
 
 
-def entries(config: ResNetConfig) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...]]]:
-  """Yields (official key, path in our variables, our shape) for every tensor of a network.
+def entries(config: ResNetConfig) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
+  """(official key, path in our variables, our shape) of every tensor of a network, in their order.
 
   Raises:
     UserError: the network has GroupNorm, for which the official layout has no names.
   """
   if config.norm != "batch":
     raise UserError(
-      "The official VIP layout holds BatchNorm networks only, got norm='group': keep this encoder "
-      "as an artefact folder."
+      "Expected a BatchNorm network, as the official VIP layout has no names for others, got "
+      "norm='group': keep this encoder as an artefact folder."
     )
+  leaves = traverse_util.flatten_dict(variable_shapes(config))
+  found = [(_official_key(path), path, leaf.shape) for path, leaf in leaves.items()]
+  return sorted(found, key=lambda entry: _place(entry[0]))
 
-  def conv(key, path, size, inputs, outputs):
-    yield PREFIX + key + ".weight", ("params", *path, "kernel"), (size, size, inputs, outputs)
 
-  def norm(key, path, channels):
-    for leaf, (collection, name) in NORM_LEAVES.items():
-      yield f"{PREFIX}{key}.{leaf}", (collection, *path, name), (channels,)
+def _official_key(path: tuple[str, ...]) -> str:
+  """("params", "layer1_0", "norm1", "scale") -> "module.convnet.layer1.0.bn1.weight"."""
+  _, *modules, leaf = path
+  name = ".".join(modules)
+  for ours, theirs in _MODULES.items():
+    name = name.replace(ours, theirs)
+  return f"{PREFIX}{name}.{_LEAVES.get(leaf, leaf)}"
 
-  yield from conv("conv1", ("conv1",), 7 if config.stem == "imagenet" else 3, 3, config.width)
-  yield from norm("bn1", ("norm1",), config.width)
-  bottleneck = config.arch == "resnet50"
-  inputs = config.width
-  for stage, count in enumerate(STAGE_SIZES[config.arch], 1):
-    channels = config.width * 2 ** (stage - 1)
-    outputs = channels * (4 if bottleneck else 1)
-    layers = (
-      ((1, inputs, channels), (3, channels, channels), (1, channels, outputs))
-      if bottleneck
-      else ((3, inputs, channels), (3, channels, channels))
-    )
-    for block in range(count):
-      key, path = f"layer{stage}.{block}", f"layer{stage}_{block}"
-      for i, (size, layer_inputs, layer_outputs) in enumerate(layers, 1):
-        layer_inputs = outputs if i == 1 and block > 0 else layer_inputs
-        yield from conv(f"{key}.conv{i}", (path, f"conv{i}"), size, layer_inputs, layer_outputs)
-        yield from norm(f"{key}.bn{i}", (path, f"norm{i}"), layer_outputs)
-      if block == 0 and (stage > 1 or inputs != outputs):
-        yield from conv(f"{key}.downsample.0", (path, "project_conv"), 1, inputs, outputs)
-        yield from norm(f"{key}.downsample.1", (path, "project_norm"), outputs)
-    inputs = outputs
-  yield PREFIX + "fc.weight", ("params", "fc", "kernel"), (inputs, config.embedding_dim)
-  yield PREFIX + "fc.bias", ("params", "fc", "bias"), (config.embedding_dim,)
+
+def _place(key: str) -> list[int]:
+  parts = key.removeprefix(PREFIX).split(".")
+  return [int(part) if part.isdigit() else _ORDER.index(part) for part in parts]
 
 
 def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-  """Shape in PyTorch's layout of an array of ours."""
+  """The shape in PyTorch's layout of an array of ours."""
   return (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape[::-1]
 
 
 def to_torch(array: np.ndarray) -> np.ndarray:
-  """An array of ours in PyTorch's layout, contiguous."""
+  """The array in PyTorch's layout, contiguous."""
   array = np.asarray(array)
   return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
 
 
 def from_torch(array: np.ndarray) -> np.ndarray:
-  """An array in PyTorch's layout in ours, contiguous."""
+  """The array, which is in PyTorch's layout, in ours, contiguous."""
   return np.ascontiguousarray(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T)
 
 
 def infer_config(state: Mapping[str, np.ndarray]) -> ResNetConfig:
-  """Tells the architecture of an official state dict by its keys and shapes.
+  """The architecture of an official state dict, by its keys and shapes.
 
   Raises:
     UserError: the keys are not those of a ResNet-18, 34 or 50 of VIP.
