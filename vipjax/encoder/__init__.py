@@ -1,4 +1,4 @@
-"""Encoders: ResNets, preprocessing, the value function and where weights come from."""
+"""ResNet encoders: networks, preprocessing, the value function, and files of weights."""
 
 from vipjax.encoder.load import load
 from vipjax.encoder.preprocess import (

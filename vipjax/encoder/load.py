@@ -13,7 +13,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 
 PRETRAINED = pathlib.Path(__file__).parent / "pretrained"
-_MINI = "mini"  # what the package holds there
+_MINI = "mini"
 
 
 def load(name_or_path: str | os.PathLike) -> ValueFunction:

@@ -1,11 +1,10 @@
 """From uint8 frames to what the network takes: resizing, cropping, normalizing.
 
-Which preprocessing: the official VIP *examples* resize the shorter side to 256 with PIL
-(antialiased bilinear, rounded to uint8 after each of its two passes) and cut the central 224x224.
-Ours follows them. `device_resize(..., rounding=True)` does PIL's arithmetic as two matrix products
-inside jit, within one grey level of PIL itself, which `resize_center_crop` calls. (The official
-model's own tensor resize rounds once; TorchRL's VIP transform normalizes first and does not crop:
-both give other embeddings.)
+It follows the official VIP *examples*, which resize the shorter side to 256 with PIL (antialiased
+bilinear, rounded to uint8 after each of its two passes) and cut the central 224x224.
+`resize_center_crop` calls PIL itself; `device_resize(..., rounding=True)` is within one grey level
+of it, as two matrix products inside jit. (The official model's own tensor resize rounds once;
+TorchRL's VIP transform normalizes first and does not crop: both give other embeddings.)
 
 A resize along one side is a product with a [output, input] matrix of triangle weights. On a CPU
 that is much faster than gathers, and a random crop is the same product with other weights.
@@ -214,8 +213,8 @@ def random_resized_crop(
 ) -> jax.Array:
   """One random box per clip, shared by its frames, resized to size x size; jittable.
 
-  VIP's `rctraj` augmentation: RandomResizedCrop(224) with scale 0.2..1, then Resize 256 and
-  CenterCrop 224. The paper's follow-up is had with `then_resize=256`.
+  VIP's `rctraj` augmentation is RandomResizedCrop(224) with scale 0.2..1, then Resize 256 and
+  CenterCrop 224, which `then_resize=256` adds.
 
   Args:
     key: random key, consumed by the boxes; or keys [B], one per clip (equal keys, equal boxes).

@@ -28,7 +28,7 @@ STAGE_SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class ResNetConfig:
-  """What a ResNet encoder looks like.
+  """The architecture of a ResNet encoder.
 
   Attributes:
     arch: "resnet18", "resnet34" or "resnet50".
@@ -165,14 +165,14 @@ class ResNet(nn.Module):
     return self.head(self.features(x, train))
 
   def features(self, x: jax.Array, train: bool = False, stages: int = 4) -> jax.Array:
-    """Normalized frames [B, H, W, 3] -> a convolutional stage, the last one [B, H/32, W/32, C]."""
+    """Normalized frames [B, H, W, 3] -> output of a stage, of the last one [B, H/32, W/32, C]."""
     x = nn.relu(self.norm1(self.conv1(x), train))
     if self.config.stem == "imagenet":
       x = max_pool(x)
     return self._stages(x, train, range(1, stages + 1))
 
   def head(self, features: jax.Array, train: bool = False, stages: int = 4) -> jax.Array:
-    """What `features` gives with as many `stages`, [B, h, w, C] -> embeddings float32 [B, D]."""
+    """Output [B, h, w, C] of `features` with the same `stages` -> embeddings float32 [B, D]."""
     x = self._stages(features, train, range(stages + 1, 5))
     return self.fc(jnp.mean(x.astype(jnp.float32), (1, 2)))
 

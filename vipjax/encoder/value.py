@@ -119,12 +119,12 @@ class ValueFunction:
       part = frames[start : start + chunk]
       return embed(variables, np.pad(part, [(0, chunk - len(part))] + [(0, 0)] * 3))
 
-    first = embed_from(0)  # compiles; what it computes, it computes meanwhile
+    first = embed_from(0)  # returns once it is compiled, and computes meanwhile
     if not on_cpu():
       found = [first, *map(embed_from, starts[1:])]
     else:
-      # XLA shares one convolution among the cores at a loss, and runs what several threads ask for
-      # side by side: on two cores 1.4 times as many frames for ResNet-18, 1.1 for ResNet-50.
+      # XLA splits a convolution among the cores at a loss; calls of several threads run side by
+      # side instead. Two cores embed 1.4 times as many frames with ResNet-18, 1.1 with ResNet-50.
       with ThreadPoolExecutor(usable_cores()) as pool:
         found = [first, *pool.map(lambda start: embed_from(start).block_until_ready(), starts[1:])]
     return np.concatenate([np.asarray(out) for out in found])[: len(frames)]

@@ -1,4 +1,4 @@
-"""Checks of what enters a loss, each failing with one sentence."""
+"""Checks of the arrays that enter a loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def float_array(name: str, values: Any, layout: str, shape: tuple[int | None, ..
   """Returns `values` as floats of at least 32 bits.
 
   Args:
-    name: what the array is called in messages.
+    name: of the array, for messages.
     values: array of floats [*shape]; half precision is widened, because exponents follow.
     layout: the expected axes in words, such as "[B, 4, D]".
     shape: the expected shape; None stands for any length from 1 on.
@@ -26,7 +26,7 @@ def float_array(name: str, values: Any, layout: str, shape: tuple[int | None, ..
   values = jnp.asarray(values)
   _check_shape(name, values.shape, layout, shape)
   if not jnp.issubdtype(values.dtype, jnp.floating):
-    raise UserError(f"Expected {name} of floats, got {values.dtype}; convert them first.")
+    raise UserError(f"Expected {name} of floats, got {values.dtype}: convert them first.")
   return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
@@ -47,7 +47,7 @@ def index_array(
   (JAX clamps an index that is out of range, so that nobody would notice.)
 
   Args:
-    name: what the array is called in messages.
+    name: of the array, for messages.
     values: integers [*shape].
     layout: the expected axes in words, such as "[K, T]".
     shape: the expected shape; None stands for any length from 1 on.
@@ -59,13 +59,13 @@ def index_array(
   array = jnp.asarray(values)
   _check_shape(name, array.shape, layout, shape)
   if not jnp.issubdtype(array.dtype, jnp.integer):
-    raise UserError(f"Expected {name} of integers, got {array.dtype}; convert them first.")
+    raise UserError(f"Expected {name} of integers, got {array.dtype}: convert them first.")
   if not isinstance(values, jax.core.Tracer):
     known = np.asarray(values)
     low, high = int(known.min()), int(known.max())
     if low < 0 or high >= size:
       raise UserError(
-        f"Expected {name} to hold indices from 0 to {size - 1}, got {low} to {high}; "
+        f"Expected {name} to hold indices from 0 to {size - 1}, got {low} to {high}: "
         "draw them for this batch."
       )
   return array.astype(jnp.int32)
@@ -81,6 +81,6 @@ def _check_shape(
   if not matches:
     wanted = ", ".join("any" if length is None else str(length) for length in shape)
     raise UserError(
-      f"Expected {name} of shape {layout} (here [{wanted}]), got {list(given)}; "
+      f"Expected {name} of shape {layout} (here [{wanted}]), got {list(given)}: "
       "check the order of the axes and the batch size."
     )

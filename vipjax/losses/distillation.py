@@ -1,4 +1,4 @@
-"""Distillation of one or more encoders into another: by distances, for that is what a value is."""
+"""Distillation of one or more encoders into another, by the distances of embeddings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vipjax.runtime.errors import UserError
 def distillation_loss(
   embeddings: jax.Array, teachers: Sequence[jax.Array]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """Asks the distances between frames to be those of the teachers.
+  """Error of the distances between frames against those of the teachers.
 
   The teachers' distance is sqrt(mean_i d_i^2), that of their embeddings side by side. The loss is
   the mean squared error of the distances, as a share of the teachers' mean square, over the pairs
@@ -36,7 +36,7 @@ def distillation_loss(
   """
   embeddings = checks.float_array("embeddings", embeddings, "[B, F, D]", (None, None, None))
   if not teachers:
-    raise UserError("Expected the embeddings of at least one teacher, but none came: pass some.")
+    raise UserError("Expected the embeddings of at least one teacher, got none: pass some.")
   shape = (*embeddings.shape[:2], None)
   teachers = [
     checks.float_array("embeddings of a teacher", each, "[B, F, D]", shape) for each in teachers

@@ -1,4 +1,4 @@
-"""Downloads one file: resumable, with progress."""
+"""Resumable download of one file, with progress."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def fetch(
   attempts: int = 4,
   pause: float = 1.0,
 ) -> dict[str, int | str]:
-  """Downloads `address` to `target`, going on where an earlier call was broken off.
+  """Downloads `address` to `target`, going on where an earlier call broke off.
 
-  What has come so far lies in `<target>.partial`, beside the server's ETag in
-  `<target>.partial.etag`; it is continued only if the server still has the same file.
+  Until then the bytes are in `<target>.partial`, and the server's ETag in `<target>.partial.etag`;
+  the download goes on only if the server still has the same file.
 
   Args:
     address: HTTPS, or HTTP on this very machine.
-    target: where the file goes; it appears only when complete.
+    target: path of the file; it appears only when complete.
     sha256: hexadecimal checksum to insist on; None when none is known.
-    advice: ends the error sentences: what the user can do.
-    attempts: how often to connect before giving up.
+    advice: what the user can do; ends the error messages.
+    attempts: connections before giving up.
     pause: seconds before connecting again.
 
   Returns:
-    {"size": bytes, "sha256": hexadecimal} of what came.
+    {"size": bytes, "sha256": hexadecimal} of the file.
 
   Raises:
     UserError: an address that is not HTTPS, no network, an HTTP error, a download that keeps

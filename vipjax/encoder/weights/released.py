@@ -1,4 +1,4 @@
-"""VIP's released ResNet-50: fetched once by the user, converted, and held to what was seen.
+"""VIP's released ResNet-50: downloaded once, converted into the cache, refused once changed there.
 
 The weights are Meta's, trained on Ego4D, under CC BY-NC 4.0: for non-commercial use. They are
 never part of this package; `third_party/vip.json` says where they come from.
@@ -60,7 +60,7 @@ def load_released(address: str = ADDRESS, sha256: str | None = None) -> ValueFun
 
 
 def _released_value(path: pathlib.Path) -> ValueFunction:
-  """A downloaded model.pt as a value function."""
+  """The value function of a downloaded model.pt."""
   config, variables = read_vip_network(path)
   if config != EXPECTED:
     raise UserError(
@@ -71,7 +71,7 @@ def _released_value(path: pathlib.Path) -> ValueFunction:
 
 
 def released_metadata() -> dict[str, Any]:
-  """What is known of the released weights."""
+  """Name, origin and licence of the released weights."""
   return {
     "name": NAME,
     "trained_on": "Ego4D, by VIP's authors (arXiv:2210.00030)",

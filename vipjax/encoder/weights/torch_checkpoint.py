@@ -47,7 +47,7 @@ def read_vip_checkpoint(path: str | pathlib.Path) -> dict[str, Any]:
 
 
 def read_vip_network(path: str | pathlib.Path) -> tuple[ResNetConfig, dict[str, Any]]:
-  """As `read_vip_checkpoint`, and the architecture too: (config, variables)."""
+  """The architecture and the variables; otherwise as `read_vip_checkpoint`."""
   path = pathlib.Path(path)
   refuse_stand_ins(path)
   if not path.is_file():
@@ -75,7 +75,7 @@ def _read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
     zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError,
     IndexError, KeyError, OverflowError,
   ) as error:  # fmt: skip
-    # What zipfile raises on damaged archives; it documents BadZipFile alone.
+    # All that zipfile raises on damaged archives; it documents BadZipFile alone.
     raise UserError(
       f"Expected a complete PyTorch zip archive, got a truncated or damaged one at {path} "
       f"({type(error).__name__}: {ascii(str(error))[:120]}): {ADVICE}."
@@ -83,7 +83,7 @@ def _read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _refuse_other_formats(path: pathlib.Path) -> None:
-  """Names what the file is when its first bytes are not a zip archive's."""
+  """Raises UserError, naming the format, unless the first bytes are a zip archive's."""
   with open(path, "rb") as file:
     start = file.read(512)
   if start.startswith(b"PK\x03\x04"):
@@ -211,6 +211,6 @@ def _check_bounds(name: str, record: TensorRecord) -> None:
     if shape_is_sound and (last < count if total else offset <= count):
       return
   raise UserError(
-    f"Expected {ascii(name)[:60]} to lie within its storage of {count} numbers, got an offset, "
-    f"size or stride that does not: {ADVICE}."
+    f"Expected {ascii(name)[:60]} within its storage of {count} numbers, got an offset, size or "
+    f"stride outside: {ADVICE}."
   )

@@ -1,4 +1,4 @@
-"""Our encoders in the official VIP layout, for users of PyTorch; torch itself is not needed."""
+"""Writes encoders in the official VIP layout, for users of PyTorch; needs no torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 import numpy as np
+import safetensors.numpy
 
 from vipjax.encoder.value import ValueFunction
 from vipjax.encoder.weights import torch_layout
@@ -52,8 +53,6 @@ def export_official(
   places.make_folder(path.parent)
   partial = path.with_name(path.name + ".partial")
   if path.suffix == ".safetensors":
-    import safetensors.numpy
-
     safetensors.numpy.save_file(state, partial)
   else:
     with open(partial, "wb") as file:
@@ -63,7 +62,7 @@ def export_official(
 
 
 def write_archive(file: BinaryIO, state: Mapping[str, np.ndarray], byteorder: str = "little"):
-  """Writes {"vip": state} as PyTorch's zip format, which is simple enough to write by hand.
+  """Writes {"vip": state} in PyTorch's zip format.
 
   Args:
     file: a seekable binary file, open for writing.
