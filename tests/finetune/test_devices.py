@@ -74,7 +74,7 @@ def two_steps(loss, train_batch_norm, num_devices):
   """The state after two steps, and the metrics of both."""
   settings = dataclasses.replace(LOSSES[loss], train_batch_norm=train_batch_norm)
   devices = jax.devices()[:num_devices]
-  step = make_train_step(value(), settings, 2, num_devices, [value(7)])
+  step = make_train_step(value(), settings, 2, [value(7)])
   step = parallel.compile_step(step, devices, FED_AXES)
   state = parallel.replicate(init_state(jax.random.key(1), value(), settings), devices)
   fed, rows = batch_of(settings), []
@@ -118,7 +118,7 @@ class Accelerator(NamedTuple):
 
 @pytest.mark.parametrize(
   ("frames", "processes", "each", "used"),
-  [(80, 1, 3, 2), (80, 1, 6, 5), (80, 1, 7, 5), (80, 1, 8, 8), (80, 2, 3, 2), (81, 2, 3, 3)],
+  [(80, 1, 3, 2), (80, 1, 6, 5), (80, 1, 7, 5), (80, 1, 8, 8), (80, 2, 3, 2), (81, 3, 2, 1)],
 )
 def test_as_many_devices_as_divide_share_the_frames(frames, processes, each, used, caplog):
   found = [Accelerator(p, i) for p in range(processes) for i in range(each)]
@@ -134,6 +134,12 @@ def test_as_many_devices_as_divide_share_the_frames(frames, processes, each, use
   caplog.clear()
   cores = [device._replace(platform="cpu") for device in found]
   assert len(parallel.dividing(cores, frames, "frames")) == len(shared) and not caplog.records
+
+
+def test_frames_that_no_devices_of_all_processes_share_are_one_sentence():
+  found = [Accelerator(p, i) for p in range(2) for i in range(3)]
+  with pytest.raises(UserError, match="expected frames to divide among 2 .*, got 81; .* 80 and 82"):
+    parallel.dividing(found, 81, "frames")
 
 
 def test_a_replica_that_has_drifted_ends_the_run():

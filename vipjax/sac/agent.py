@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vipjax.runtime import parallel, ranges
+from vipjax.runtime import parallel, ranges, skips
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.networks import Actor, Critic
 from vipjax.types import Transition
@@ -107,16 +107,15 @@ def init_agent(
 
 
 def sample_action(
-  key: jax.Array, mean: jax.Array, log_std: jax.Array, num_devices: int = 1
+  key: jax.Array, mean: jax.Array, log_std: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """A tanh-Gaussian action [..., A] in [-1, 1] and its log probability density [...].
+  """A tanh-Gaussian action [..., A] in [-1, 1] and its log probability density [...]."""
+  return _squashed(jax.random.normal(key, mean.shape), mean, log_std)
 
-  With several devices the mean is this device's share [N / num_devices, A]; the noise is its share
-  of what one device would draw for all N.
-  """
-  chex.assert_equal_shape([mean, log_std])
-  shape = (mean.shape[0] * num_devices, *mean.shape[1:]) if num_devices > 1 else mean.shape
-  noise = parallel.local_slice(jax.random.normal(key, shape), num_devices)
+
+def _squashed(noise, mean, log_std) -> tuple[jax.Array, jax.Array]:
+  """The action of standard normal noise [..., A] and its log probability density [...]."""
+  chex.assert_equal_shape([noise, mean, log_std])
   raw = mean + jnp.exp(log_std) * noise
   gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * math.log(2.0 * math.pi)
   # log(1 - tanh(x)^2), in the form that does not cancel for large |x|.
@@ -143,14 +142,12 @@ def compile_policy(num_actions: int, settings: SacSettings, deterministic: bool)
 
 
 def make_update(
-  num_actions: int, settings: SacSettings, num_devices: int = 1
+  num_actions: int, settings: SacSettings
 ) -> Callable[[SacState, Transition], tuple[SacState, dict[str, jax.Array]]]:
   """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature.
 
   An update whose losses or gradients are not finite counts in `skipped` and changes nothing else
-  but the step, so that the next one draws another batch. With several devices all are given the
-  whole batch; each computes with its share, and gradients, which are means over the batch, are
-  averaged.
+  but the step, so that the next one draws another batch.
   """
   actor = Actor(num_actions, settings.hidden)
   critics = jax.vmap(Critic(settings.hidden).apply, in_axes=(0, None, None))
@@ -159,9 +156,9 @@ def make_update(
   if target_entropy is None:
     target_entropy = -num_actions / 2
 
-  def critic_loss(params, state, batch, temperature, key):
-    mean, log_std = actor.apply(state.actor, batch.next_observation)
-    next_action, log_prob = sample_action(key, mean, log_std, num_devices)
+  def critic_loss(params, items, state, temperature):
+    batch, noise = items
+    next_action, log_prob = _squashed(noise, *actor.apply(state.actor, batch.next_observation))
     next_q = critics(state.target_critic, batch.next_observation, next_action).min(axis=0)
     next_value = next_q - temperature * log_prob
     target = batch.reward + settings.discount * batch.discount * next_value
@@ -170,76 +167,64 @@ def make_update(
     chex.assert_rank(target, 1)
     chex.assert_shape(q, (2, *target.shape))
     loss = jnp.mean(jnp.sum(jnp.square(q - jax.lax.stop_gradient(target)[None]), axis=0))
-    means = parallel.mean({"critic_loss": loss, "q": jnp.mean(q)}, num_devices)
-    return loss, {**means, "q_max": parallel.pmax(jnp.max(q), num_devices)}
+    return loss, {"critic_loss": loss, "q": jnp.mean(q), "q_max": parallel.pmax(jnp.max(q))}
 
-  def actor_loss(params, state, batch, temperature, key):
-    action, log_prob = sample_action(key, *actor.apply(params, batch.observation), num_devices)
+  def actor_loss(params, items, state, temperature):
+    batch, noise = items
+    action, log_prob = _squashed(noise, *actor.apply(params, batch.observation))
     q = critics(state.critic, batch.observation, action).min(axis=0)
     loss = jnp.mean(temperature * log_prob - q)
-    return loss, parallel.mean({"actor_loss": loss, "entropy": -jnp.mean(log_prob)}, num_devices)
+    return loss, {"actor_loss": loss, "entropy": -jnp.mean(log_prob)}
 
   def temperature_loss(log_temperature, entropy):
     return log_temperature * jax.lax.stop_gradient(entropy - target_entropy)
 
+  def descended(grads, opt_state, params):
+    updates, opt_state = adam.update(grads, opt_state)
+    return optax.apply_updates(params, updates), opt_state
+
   def update(state: SacState, batch: Transition):
-    before, batch = state, parallel.local_slice(batch, num_devices)
-    critic_key, actor_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    before = state
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step))
+    critic_noise, actor_noise = (jax.random.normal(key, batch.action.shape) for key in keys)
     temperature = jnp.exp(state.log_temperature)
-    critic_grads, metrics = jax.grad(critic_loss, has_aux=True)(
-      state.critic, state, batch, temperature, critic_key
+    critic_grads, metrics = parallel.mean_grad(critic_loss)(
+      state.critic, (batch, critic_noise), state, temperature
     )
-    critic_grads = parallel.mean(critic_grads, num_devices)
-    updates, critic_opt = adam.update(critic_grads, state.critic_opt)
-    critic = optax.apply_updates(state.critic, updates)
+    critic, critic_opt = descended(critic_grads, state.critic_opt, state.critic)
     state = state._replace(critic=critic, critic_opt=critic_opt)
 
-    actor_grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
-      state.actor, state, batch, temperature, actor_key
+    actor_grads, actor_metrics = parallel.mean_grad(actor_loss)(
+      state.actor, (batch, actor_noise), state, temperature
     )
-    actor_grads = parallel.mean(actor_grads, num_devices)
-    updates, actor_opt = adam.update(actor_grads, state.actor_opt)
-    new_actor = optax.apply_updates(state.actor, updates)
+    new_actor, actor_opt = descended(actor_grads, state.actor_opt, state.actor)
 
     grad = jax.grad(temperature_loss)(state.log_temperature, actor_metrics["entropy"])
-    updates, temperature_opt = adam.update(grad, state.temperature_opt)
-    log_temperature = optax.apply_updates(state.log_temperature, updates)
+    log_temperature, temperature_opt = descended(grad, state.temperature_opt, state.log_temperature)
     if settings.min_temperature:
       log_temperature = jnp.maximum(log_temperature, math.log(settings.min_temperature))
-    target_critic = optax.incremental_update(critic, state.target_critic, settings.target_rate)
     state = state._replace(
       actor=new_actor,
       actor_opt=actor_opt,
-      target_critic=target_critic,
+      target_critic=optax.incremental_update(critic, state.target_critic, settings.target_rate),
       log_temperature=log_temperature,
       temperature_opt=temperature_opt,
     )
     metrics = {**metrics, **actor_metrics, "temperature": temperature}
     norms = optax.tree.norm(critic_grads), optax.tree.norm(actor_grads)
     finite = jnp.isfinite(jnp.stack([*norms, metrics["critic_loss"], metrics["actor_loss"]])).all()
-    state = jax.tree.map(
-      lambda new, old: new if new is old else jnp.where(finite, new, old), state, before
-    )
-    in_all, in_a_row = before.skipped
-    skipped = jnp.where(finite, jnp.stack([in_all, 0]), jnp.stack([in_all + 1, in_a_row + 1]))
-    return state._replace(step=before.step + 1, skipped=skipped), metrics
+    return skips.keep_finite(finite, state, before), metrics
 
   return update
 
 
-def make_update_many(
-  num_actions: int, settings: SacSettings, count: int, num_devices: int = 1
-) -> Callable:
+def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Callable:
   """(state, replay) -> (state, mean metrics): `count` updates in one dispatch.
 
-  Each draws its own batch from the replay inside the scan; nothing goes through the host. Compile
-  it with `runtime.parallel.compile_step`.
-
-  Raises:
-    UserError: the batch does not divide among the devices.
+  Each draws its own batch from the replay inside the scan; nothing goes through the host.
+  `runtime.parallel.compile_step` compiles it for one device, or for many that share each batch.
   """
-  parallel.check_divisible(settings.batch_size, num_devices, "config.policy.batch_size")
-  update = make_update(num_actions, settings, num_devices)
+  update = make_update(num_actions, settings)
 
   def one(state, _, replay):
     # The update's own keys are split from the same parent, as numbers 0 and 1 of it.

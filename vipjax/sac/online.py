@@ -111,7 +111,7 @@ class OnlineTraining:
     )  # fmt: skip
     check_cycles(settings.tcc, self._num_task)
     self._devices = step_devices(frames_per_step(settings, self._num_task))
-    step = make_train_step(value, settings, self._num_task, len(self._devices))
+    step = make_train_step(value, settings, self._num_task)
     self._step = parallel.compile_step(scan_steps(step, 1), self._devices)
     self._train = jax.tree.map(_held, init_state(key, value, settings, self._num_task))
     # One shape at all times, for one program: the task's videos, the best episodes, the latest.

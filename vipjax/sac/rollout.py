@@ -136,9 +136,7 @@ def train_loop(
   num_actions = env.action_space.shape[0]
   act = compile_policy(num_actions, sac, deterministic=False)
   devices = jax.local_devices()[:1] if devices is None else devices
-  update = parallel.compile_step(
-    make_update_many(num_actions, sac, loop.updates_per_step, len(devices)), devices
-  )
+  update = parallel.compile_step(make_update_many(num_actions, sac, loop.updates_per_step), devices)
   insert = parallel.compile_step(lambda replay, new: (replay_lib.add(replay, new), {}), devices)
 
   def placed(state):
