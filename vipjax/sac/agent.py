@@ -1,7 +1,7 @@
 """Soft actor-critic (Haarnoja et al., arXiv:1812.05905): one state, one pure update.
 
-Two critics and the lesser of their targets; the temperature follows a target entropy. The actor
-is a Gaussian squashed by tanh; its log probability is written out here.
+There are two critics, whose lesser target counts; the temperature follows a target entropy. The
+actor is a Gaussian squashed by tanh; its log probability is written out here.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class SacSettings:
     hidden: widths of the hidden layers of actor and critics.
     batch_size: transitions per update.
     discount: gamma.
-    target_rate: share of the critics that moves into their targets at each update.
-    learning_rate: of Adam, for actor, critics and temperature.
+    target_rate: how far the target critics move towards the critics at each update, 0 to 1.
+    learning_rate: Adam's, for actor, critics and temperature.
     init_temperature: entropy temperature at the start.
-    min_temperature: it never falls below; 0 is the published algorithm. A temperature that dies
-      early ends exploration before the object was ever moved.
+    min_temperature: the temperature never falls below it; 0 is the published algorithm. Where the
+      temperature dies early, exploration ends before the object has ever moved.
     target_entropy: nats; None is minus half the number of actions.
 
   Raises:
@@ -83,7 +83,7 @@ class SacState(NamedTuple):
 def init_agent(
   key: jax.Array, observation_size: int, num_actions: int, settings: SacSettings
 ) -> SacState:
-  """The agent before its first update; `key` is split between the weights and its own stream."""
+  """The agent before its first update; `key` gives its weights and its own random key."""
   actor_key, critic_key, own_key = jax.random.split(key, 3)
   observation, action = jnp.zeros(observation_size), jnp.zeros(num_actions)
   actor = Actor(num_actions, settings.hidden).init(actor_key, observation)
@@ -106,15 +106,15 @@ def init_agent(
   )
 
 
-def sample_action(
-  key: jax.Array, mean: jax.Array, log_std: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """A tanh-Gaussian action [..., A] in [-1, 1] and its log probability density [...]."""
-  return _squashed(jax.random.normal(key, mean.shape), mean, log_std)
+def squash(noise: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The tanh-Gaussian action in [-1, 1] of standard normal noise, and its log probability density.
 
+  Args:
+    noise, mean, log_std: [..., A].
 
-def _squashed(noise, mean, log_std) -> tuple[jax.Array, jax.Array]:
-  """The action of standard normal noise [..., A] and its log probability density [...]."""
+  Returns:
+    The action [..., A] and the density's logarithm [...].
+  """
   chex.assert_equal_shape([noise, mean, log_std])
   raw = mean + jnp.exp(log_std) * noise
   gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * math.log(2.0 * math.pi)
@@ -124,20 +124,24 @@ def _squashed(noise, mean, log_std) -> tuple[jax.Array, jax.Array]:
 
 
 def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) -> Callable:
-  """(actor parameters, observations [..., O], key) -> actions [..., A]; the key is ignored when
-  `deterministic` (the tanh of the mean)."""
+  """(actor parameters, observations [..., O], key) -> actions [..., A].
+
+  A deterministic policy acts by the tanh of the mean and ignores the key.
+  """
   actor = Actor(num_actions, settings.hidden)
 
   def policy(params, observation, key):
     mean, log_std = actor.apply(params, observation)
-    return jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]
+    if deterministic:
+      return jnp.tanh(mean)
+    return squash(jax.random.normal(key, mean.shape), mean, log_std)[0]
 
   return policy
 
 
 @functools.cache
 def compile_policy(num_actions: int, settings: SacSettings, deterministic: bool) -> Callable:
-  """`make_policy`, compiled once in a process for the same arguments."""
+  """`make_policy`, compiled; the same arguments give the same function."""
   return jax.jit(make_policy(num_actions, settings, deterministic))
 
 
@@ -158,7 +162,7 @@ def make_update(
 
   def critic_loss(params, items, state, temperature):
     batch, noise = items
-    next_action, log_prob = _squashed(noise, *actor.apply(state.actor, batch.next_observation))
+    next_action, log_prob = squash(noise, *actor.apply(state.actor, batch.next_observation))
     next_q = critics(state.target_critic, batch.next_observation, next_action).min(axis=0)
     next_value = next_q - temperature * log_prob
     target = batch.reward + settings.discount * batch.discount * next_value
@@ -171,7 +175,7 @@ def make_update(
 
   def actor_loss(params, items, state, temperature):
     batch, noise = items
-    action, log_prob = _squashed(noise, *actor.apply(params, batch.observation))
+    action, log_prob = squash(noise, *actor.apply(params, batch.observation))
     q = critics(state.critic, batch.observation, action).min(axis=0)
     loss = jnp.mean(temperature * log_prob - q)
     return loss, {"actor_loss": loss, "entropy": -jnp.mean(log_prob)}
@@ -227,7 +231,7 @@ def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Cal
   update = make_update(num_actions, settings)
 
   def one(state, _, replay):
-    # The update's own keys are split from the same parent, as numbers 0 and 1 of it.
+    # The update's own keys are numbers 0 and 1 of the same parent.
     key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2)
     return update(state, replay_lib.sample(key, replay, settings.batch_size))
 
