@@ -7,7 +7,6 @@ lie on the device as uint8.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -147,7 +146,7 @@ def make_train_step(
   clips = settings.batch_size + settings.background_clips
 
   def embed(params, batch_stats, data, frames):
-    """Embeddings [n, D] of frames, by the encoder and by each teacher; BatchNorm's statistics."""
+    """Embeddings [n, D] of frames, the encoder's and each teacher's; BatchNorm's statistics."""
     if isinstance(data, Fed):
       pixels = data.pixels
     else:
@@ -167,11 +166,12 @@ def make_train_step(
     ]
     return [embeddings, *taught], updated.get("batch_stats", batch_stats)
 
-  def loss_fn(params, batch_stats, data, batch):
-    everything, batch_stats = parallel.map_shares(
-      functools.partial(embed, params, batch_stats, data), batch.frames
+  def loss_fn(params, frames, batch_stats, data, batch):
+    embedded, batch_stats = embed(params, batch_stats, data, frames)
+    embeddings, *taught = parallel.gather(embedded)
+    clip_frames, *taught = (
+      each[: 4 * clips].reshape((clips, 4, -1)) for each in (embeddings, *taught)
     )
-    clip_frames, *taught = (each[: 4 * clips].reshape((clips, 4, -1)) for each in everything)
     rewards = -jnp.ones(clips)
     if settings.loss == "triplet":
       total, metrics = losses.triplet_loss(clip_frames)
@@ -189,7 +189,7 @@ def make_train_step(
       )
     if tcc.weight:
       cycle_loss, tcc_metrics = losses.tcc_loss(
-        everything[0][4 * clips :].reshape((num_task, tcc.frames, -1)),
+        embeddings[4 * clips :].reshape((num_task, tcc.frames, -1)),
         batch.tcc_indices,
         data.lengths[:num_task],
         cycles=batch.cycles,
@@ -210,7 +210,7 @@ def make_train_step(
       draw = make_draw(settings, num_task, data.frames.shape[1])
       batch = draw(state.key, state.step, data.lengths, state.errors)
     grads, (metrics, batch_stats, found) = parallel.grad(loss_fn)(
-      state.params, state.batch_stats, data, batch
+      state.params, batch.frames, state.batch_stats, data, batch
     )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

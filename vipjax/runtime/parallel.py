@@ -1,10 +1,9 @@
 """Data parallelism over devices, of one process or of several. This module alone knows pmap.
 
-Steps are written for the whole batch; how many devices share it is known here alone. A loss that
-couples its batch (VIP's log mean exp, its negatives, TCC) is not the mean of the losses of shares:
-`map_shares` has each device embed its share and gives all of them all embeddings, of which they
-compute the same loss for `grad`. `mean_grad` is for losses that are means over the batch. With N
-devices the numbers are those of one.
+Steps are written for the whole batch; how many devices share it is known here alone. `grad` gives
+each device its share and averages what they find. A loss that couples its batch (VIP's log mean
+exp, its negatives, TCC) is not the mean of the losses of shares: each device embeds its share, then
+all `gather` the embeddings and compute the same loss. With N devices the numbers are those of one.
 
 With several processes (`runtime.hosts`) `devices` are those of all of them, as many of each, in the
 order of `jax.devices()`, and every process calls the same functions. Arrays that go in and come out
@@ -29,52 +28,29 @@ from vipjax.runtime.errors import UserError
 _AXIS = "devices"
 
 
-def map_shares(function: Callable[[Any], tuple[Any, Any]], items: Any) -> tuple[Any, Any]:
-  """Applies a function to a whole batch, of which each device computes its share.
-
-  Args:
-    function: items [n, ...] -> (arrays [n, ...], what is alike on all devices), both pytrees.
-    items: a pytree of arrays [N, ...].
-
-  Returns:
-    The pytree of arrays [N, ...], in order, and the other one.
-
-  Raises:
-    UserError: the devices cannot share N items.
-  """
-  each, alike = function(local_slice(items))
-  return (each if _num_devices() == 1 else jax.lax.all_gather(each, _AXIS, tiled=True)), alike
-
-
 def grad(loss: Callable) -> Callable:
-  """`jax.grad(loss, has_aux=True)` of a loss of the whole batch, which all devices compute alike.
-
-  JAX has each device differentiate the sum of N equal losses with respect to its own replica of
-  the parameters: the gradient is the mean over the devices.
-  """
-
-  def compute(*arguments):
-    grads, aux = jax.grad(loss, has_aux=True)(*arguments)
-    return _mean(grads), aux
-
-  return compute
-
-
-def mean_grad(loss: Callable) -> Callable:
-  """The gradient of a loss that is a mean over a batch, of which each device computes its share.
+  """`jax.grad(loss, has_aux=True)` over a batch, of which each device has its share.
 
   Args:
-    loss: (parameters, items [n, ...], *others) -> (mean over the items, pytree of further means).
+    loss: (parameters, items [n, ...], *others) -> (loss, pytree of further numbers); all of them
+      either means over its items, or computed from what it got by `gather`.
 
   Returns:
-    (parameters, items [N, ...], *others) -> (gradient, further means over all items). It raises
-    UserError where the devices cannot share N items.
+    (parameters, items [N, ...], *others) -> (gradient, the further numbers), of all N items. It
+    raises UserError where the devices cannot share N.
   """
 
   def compute(params, items, *others):
-    return _mean(jax.grad(loss, has_aux=True)(params, local_slice(items), *others))
+    found = jax.grad(loss, has_aux=True)(params, local_slice(items), *others)
+    # JAX differentiates the sum of the devices' losses, with respect to each one's own parameters.
+    return found if _num_devices() == 1 else jax.lax.pmean(found, _AXIS)
 
   return compute
+
+
+def gather(tree: Any) -> Any:
+  """A pytree of the whole batch's arrays [N, ...], in order, from each device's share [n, ...]."""
+  return tree if _num_devices() == 1 else jax.lax.all_gather(tree, _AXIS, tiled=True)
 
 
 def pmax(tree: Any) -> Any:
@@ -82,12 +58,13 @@ def pmax(tree: Any) -> Any:
   return tree if _num_devices() == 1 else jax.lax.pmax(jax.lax.stop_gradient(tree), _AXIS)
 
 
-def local_slice(items: Any) -> Any:
-  """This device's share [N / devices, ...] of a pytree of arrays [N, ...].
+def axis_name() -> str | None:
+  """The axis over which layers like BatchNorm combine the devices' shares; None on one device."""
+  return _AXIS if _num_devices() > 1 else None
 
-  Raises:
-    UserError: the devices cannot share N items.
-  """
+
+def local_slice(items: Any) -> Any:
+  """This device's share [N / devices, ...] of a pytree of arrays [N, ...]."""
   devices = _num_devices()
   if devices == 1:
     return items
@@ -98,15 +75,6 @@ def local_slice(items: Any) -> Any:
     return jax.lax.dynamic_slice_in_dim(array, jax.lax.axis_index(_AXIS) * size, size)
 
   return jax.tree.map(slice_of, items)
-
-
-def axis_name() -> str | None:
-  """The axis over which layers like BatchNorm combine the devices' shares; None on one device."""
-  return _AXIS if _num_devices() > 1 else None
-
-
-def _mean(tree: Any) -> Any:
-  return tree if _num_devices() == 1 else jax.lax.pmean(tree, _AXIS)
 
 
 def _num_devices() -> int:
@@ -144,8 +112,7 @@ def compile_step(step: Callable, devices: Sequence[jax.Device], data_axes: Any =
   """Compiles a step (state, data) -> (state, metrics) for the devices; the state is donated.
 
   Args:
-    step: computes with the batch by `map_shares` and `grad`, or by `mean_grad`; its results must
-      be the same on all devices.
+    step: uses `grad` for what depends on the batch; its results must be the same on all devices.
     devices: one or more.
     data_axes: a prefix of the data's tree: 0 for what comes from `shard`, of which the step sees
       its device's share; None for what comes from `replicate`.
@@ -235,10 +202,10 @@ def _check_divisible(count: int, sharers: int, what: str) -> None:
   """Raises UserError, which names the nearest counts that divide, where `count` does not."""
   if count % sharers:
     below = count // sharers * sharers
-    nearest = [str(n) for n in (below, below + sharers) if n]
+    nearest = " and ".join(str(n) for n in (below, below + sharers) if n)
     raise UserError(
       f"expected {what} to divide among {sharers} devices, got {count}; the nearest that do are "
-      f"{' and '.join(nearest)}."
+      f"{nearest}."
     )
 
 

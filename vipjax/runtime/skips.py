@@ -1,4 +1,4 @@
-"""Updates that are not finite: they are counted, and change nothing."""
+"""Updates that are not finite: they count, and change nothing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,12 @@ State = TypeVar("State", bound=tuple)
 
 
 def keep_finite(finite: jax.Array, new: State, old: State) -> State:
-  """The state after an update; jittable.
+  """The state after an update: `new`, or where `finite` (bool scalar) is false `old`; jittable.
 
-  Args:
-    finite: bool scalar, whether all of the update's losses and gradients are.
-    new: what the update made of the state; a NamedTuple with int32 `step` and int32 [2] `skipped`,
-      the updates that were not finite: in all, and in a row up to now.
-    old: the state before.
-
-  Returns:
-    `new` or, where not finite, `old`; with one step more, and `skipped` as it is now.
+  Both are NamedTuples with an int32 `step`, which counts on, and an int32 [2] `skipped`: how many
+  updates were not finite, in all, and in a row up to now.
   """
-  kept = jax.tree.map(lambda new, old: new if new is old else jnp.where(finite, new, old), new, old)
+  kept = jax.tree.map(lambda n, o: n if n is o else jnp.where(finite, n, o), new, old)
   in_all, in_a_row = old.skipped
   skipped = jnp.where(finite, jnp.stack([in_all, 0]), jnp.stack([in_all + 1, in_a_row + 1]))
   return kept._replace(step=old.step + 1, skipped=skipped)

@@ -192,13 +192,13 @@ def make_update(
     keys = jax.random.split(jax.random.fold_in(state.key, state.step))
     critic_noise, actor_noise = (jax.random.normal(key, batch.action.shape) for key in keys)
     temperature = jnp.exp(state.log_temperature)
-    critic_grads, metrics = parallel.mean_grad(critic_loss)(
+    critic_grads, metrics = parallel.grad(critic_loss)(
       state.critic, (batch, critic_noise), state, temperature
     )
     critic, critic_opt = descended(critic_grads, state.critic_opt, state.critic)
     state = state._replace(critic=critic, critic_opt=critic_opt)
 
-    actor_grads, actor_metrics = parallel.mean_grad(actor_loss)(
+    actor_grads, actor_metrics = parallel.grad(actor_loss)(
       state.actor, (batch, actor_noise), state, temperature
     )
     new_actor, actor_opt = descended(actor_grads, state.actor_opt, state.actor)
