@@ -12,7 +12,7 @@ from configs import paper
 from vipjax import losses, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step, priorities
-from vipjax.finetune.step import make_draw
+from vipjax.finetune.batch import make_draw
 from vipjax.runtime import parallel
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError

@@ -17,7 +17,7 @@ import optax
 from vipjax import losses
 from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
 from vipjax.finetune import priorities
-from vipjax.finetune.batch import Batch, sample_batch
+from vipjax.finetune.batch import Batch, make_draw
 from vipjax.finetune.settings import Settings
 from vipjax.runtime import parallel, skips
 from vipjax.types import VideoSet
@@ -90,34 +90,6 @@ def frames_per_step(settings: Settings, num_task: int) -> int:
   """How many frames a step embeds: 4 per clip, and TCC's of each of the task's videos."""
   clips = settings.batch_size + settings.background_clips
   return 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
-
-
-def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..., Batch]:
-  """(the run's key, step, lengths [N], `TrainState.errors`) -> the batch of that step; jittable.
-
-  It is the same on the device and on the host, so that a run is the same wherever its videos lie.
-  """
-  tcc = settings.tcc
-
-  def draw(key, step, lengths, errors=None):
-    return sample_batch(
-      jax.random.fold_in(key, step),
-      lengths,
-      max_length,
-      num_task,
-      settings.sampler,
-      settings.batch_size,
-      settings.background_clips,
-      settings.num_negatives,
-      tcc.frames if tcc.weight else 0,
-      tcc.num_cycles,
-      tcc.videos_per_cycle,
-      settings.last_goal,
-      errors,
-      priorities.annealed(settings.sampler, settings.anneal_steps, step),
-    )
-
-  return draw
 
 
 def make_train_step(
