@@ -51,7 +51,7 @@ def test_fine_tuning_compiles_once(compilations, count):
   devices = jax.devices()[:count]
   videos = VideoSet(np.zeros((2, 5, 20, 20, 3), np.uint8), np.array([5, 4], np.int32))
   chex.clear_trace_counter()  # it tells functions by their source alone
-  once = chex.assert_max_traces(make_train_step(value, settings, 2, count), n=1)
+  once = chex.assert_max_traces(make_train_step(value, settings, 2), n=1)
   step = parallel.compile_step(once, devices)
   state = parallel.replicate(init_state(jax.random.key(1), value, settings), devices)
   data = parallel.replicate(videos, devices)

@@ -3,11 +3,9 @@
 import dataclasses
 import functools
 import itertools
-from typing import NamedTuple
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,7 +14,6 @@ from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.finetune.batch import Batch, Frames
 from vipjax.finetune.step import FED_AXES, Fed, frames_per_step
 from vipjax.runtime import parallel
-from vipjax.runtime.errors import UserError
 
 # 8 frames of clips and 8 of TCC; small steps, because Adam divides by small numbers.
 TCC = TccSettings(num_cycles=5, videos_per_cycle=2, frames=4)
@@ -74,7 +71,7 @@ def two_steps(loss, train_batch_norm, num_devices):
   """The state after two steps, and the metrics of both."""
   settings = dataclasses.replace(LOSSES[loss], train_batch_norm=train_batch_norm)
   devices = jax.devices()[:num_devices]
-  step = make_train_step(value(), settings, 2, num_devices, [value(7)])
+  step = make_train_step(value(), settings, 2, [value(7)])
   step = parallel.compile_step(step, devices, FED_AXES)
   state = parallel.replicate(init_state(jax.random.key(1), value(), settings), devices)
   fed, rows = batch_of(settings), []
@@ -108,44 +105,3 @@ def test_many_devices_give_the_numbers_of_one(loss, train_batch_norm, num_device
       np.testing.assert_allclose(b[name], a[name], rtol=2e-3, atol=1e-5, err_msg=name)
   # Adam's moments, which are among them, hold the gradients.
   chex.assert_trees_all_close(many, one, rtol=2e-3, atol=5e-5)
-
-
-class Accelerator(NamedTuple):
-  process_index: int
-  index: int
-  platform: str = "gpu"
-
-
-@pytest.mark.parametrize(
-  ("frames", "processes", "each", "used"),
-  [(80, 1, 3, 2), (80, 1, 6, 5), (80, 1, 7, 5), (80, 1, 8, 8), (80, 2, 3, 2), (81, 2, 3, 3)],
-)
-def test_as_many_devices_as_divide_share_the_frames(frames, processes, each, used, caplog):
-  found = [Accelerator(p, i) for p in range(processes) for i in range(each)]
-  shared = parallel.dividing(found, frames, "frames")
-  assert shared == [device for device in found if device.index < used]
-  words = [record.getMessage() for record in caplog.records]
-  if used == each:
-    assert not words
-  else:
-    (said,) = words
-    assert said.startswith(f"{used * processes} of {each * processes} devices are used, because")
-  # A CPU's devices are its cores: nobody has asked for them all.
-  caplog.clear()
-  cores = [device._replace(platform="cpu") for device in found]
-  assert len(parallel.dividing(cores, frames, "frames")) == len(shared) and not caplog.records
-
-
-def test_a_replica_that_has_drifted_ends_the_run():
-  devices = jax.devices()
-  check = parallel.compile_check(devices)
-  state = {"key": jax.random.key(0), "x": np.arange(6, dtype=np.float32), "n": jnp.int32(3)}
-  state = parallel.replicate(state | {"flags": np.array([True, False])}, devices)
-  check(state, 1)
-  pieces = [np.array(piece.data) for piece in state["x"].addressable_shards]
-  pieces[5][2] = np.nextafter(pieces[5][2], np.float32(9))  # the last bit of one number
-  drifted = jax.make_array_from_single_device_arrays(
-    (6,), state["x"].sharding, [jax.device_put(p, d) for p, d in zip(pieces, devices, strict=True)]
-  )
-  with pytest.raises(UserError, match="on all 8 devices, but at step 7 device 5 .* differs"):
-    check(state | {"x": drifted}, 7)

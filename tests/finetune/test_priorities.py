@@ -12,7 +12,7 @@ from configs import paper
 from vipjax import losses, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step, priorities
-from vipjax.finetune.step import make_draw
+from vipjax.finetune.batch import make_draw
 from vipjax.runtime import parallel
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
@@ -183,7 +183,7 @@ def test_two_devices_give_the_numbers_of_one(value, videos):
   both = VideoSet(jnp.concatenate([videos.frames] * 2), jnp.concatenate([videos.lengths] * 2))
   results = []
   for devices in (jax.devices()[:1], jax.devices()[:2]):
-    step = parallel.compile_step(make_train_step(value, settings, 2, len(devices)), devices)
+    step = parallel.compile_step(make_train_step(value, settings, 2), devices)
     state = parallel.replicate(init_state(jax.random.key(1), value, settings, 2), devices)
     state, metrics = step(state, parallel.replicate(both, devices))
     results.append((np.asarray(state.errors), float(metrics["loss"])))

@@ -13,6 +13,7 @@ from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.finetune.feed import feed
 from vipjax.finetune.step import scan_steps
+from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video, VideoSet
 
@@ -204,9 +205,12 @@ def test_decay_ends_at_zero(value, videos):
   chex.assert_trees_all_equal(after.params, state.params)
 
 
-def test_frames_that_do_not_divide_are_one_sentence(value):
+def test_frames_that_do_not_divide_are_one_sentence(value, videos):
+  devices = jax.devices()[:7]
+  step = parallel.compile_step(make_train_step(value, SETTINGS, num_task=3), devices)
+  state = parallel.replicate(init_state(jax.random.key(1), value, SETTINGS), devices)
   with pytest.raises(UserError, match="among 7 devices, got 24; .* 21 and 28"):
-    make_train_step(value, SETTINGS, num_task=3, num_devices=7)
+    step(state, parallel.replicate(videos, devices))
 
 
 def test_it_learns(value, videos, step):

@@ -37,7 +37,7 @@ def updated(num_devices):
   memory = replay.init(20, 3, 2)
   agent, memory = parallel.replicate((agent, memory), devices)
   add = parallel.compile_step(lambda memory, new: (replay.add(memory, new), {}), devices)
-  update = parallel.compile_step(make_update_many(2, SETTINGS, 2, num_devices), devices)
+  update = parallel.compile_step(make_update_many(2, SETTINGS, 2), devices)
   for _ in range(3):
     memory, _ = add(memory, parallel.replicate(transitions(9), devices))  # past the wrap
     agent, metrics = update(agent, memory)
@@ -53,8 +53,12 @@ def test_updates_on_many_devices_are_those_of_one(num_devices):
 
 
 def test_a_batch_that_does_not_divide_is_one_sentence():
-  with pytest.raises(UserError, match="policy.batch_size to divide among 3 devices, .* 15 and 18"):
-    make_update_many(2, SETTINGS, 1, 3)
+  devices = jax.devices()[:3]
+  agent = init_agent(jax.random.key(0), 3, 2, SETTINGS)
+  agent, memory = parallel.replicate((agent, replay.init(20, 3, 2)), devices)
+  update = parallel.compile_step(make_update_many(2, SETTINGS, 1), devices)
+  with pytest.raises(UserError, match="a batch to divide among 3 devices, got 16; .* 15 and 18"):
+    update(agent, memory)
 
 
 def test_environments_are_embedded_by_all_devices(monkeypatch):

@@ -99,7 +99,7 @@ def _case(bench: Bench, config: ResNetConfig, size: int, clips: int) -> Case:
   # One device's program has the work of all of them.
   cost = floor.count(jax.jit(make_train_step(value, settings, VIDEOS)), state, videos)
   steps = steps_per_dispatch()
-  step = scan_steps(make_train_step(value, settings, VIDEOS, len(devices)), steps)
+  step = scan_steps(make_train_step(value, settings, VIDEOS), steps)
   step = parallel.compile_step(step, devices)
   ours = measure.Stateful(
     step, parallel.replicate(state, devices), parallel.replicate(videos, devices)
@@ -153,7 +153,7 @@ def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
   megabytes = padded_megabytes(videos)
   fed = megabytes > resident
   devices = step_devices(frames_per_step(settings, count))
-  step = make_train_step(value, settings, count, len(devices))
+  step = make_train_step(value, settings, count)
   step = parallel.compile_step(step, devices, FED_AXES if fed else None)
   state = init_state(jax.random.key(1), value, settings)
   if fed:

@@ -25,7 +25,7 @@ settings = Settings(batch_size={clips}, then_resize=0, tcc=TccSettings(num_cycle
 value = vipjax.load("mini")
 videos = VideoSet(np.zeros((4, 40, 128, 128, 3), np.uint8), np.full(4, 40, np.int32))
 devices = step_devices(frames_per_step(settings, 4))
-step = parallel.compile_step(make_train_step(value, settings, 4, len(devices)), devices)
+step = parallel.compile_step(make_train_step(value, settings, 4), devices)
 state = parallel.replicate(init_state(jax.random.key(0), value, settings), devices)
 jax.block_until_ready(step(state, parallel.replicate(videos, devices)))
 """

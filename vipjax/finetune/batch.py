@@ -1,7 +1,8 @@
-"""What one training step looks at: which frames, cropped how, in which negatives and cycles."""
+"""The draws of one training step: its frames and their crops, its negatives and its cycles."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 
 from vipjax import sampling
 from vipjax.finetune import priorities
+from vipjax.finetune.settings import Settings
 
 # Background clips have no hard part to skew towards.
 _UNIFORM = sampling.Sampler("uniform")
@@ -35,10 +37,10 @@ class Batch(NamedTuple):
     frames: 4 B frames of B clips in the order o_0, g, o_t, o_t+1 of each, then the V N of TCC.
     permutations: int32 [M, B], of VIP's negatives.
     tcc_indices: int32 [V, N]; None without TCC.
-    cycles: int32 [K, T]; None for all ordered pairs.
-    starts: int32 [K]; None for all ordered pairs.
-    weights: float32 [B], how much each clip counts; None: all the same.
-    cells: int32, where the task's clips start, for `priorities.update`; None likewise.
+    cycles: int32 [K, T], the videos of each cycle; None for all ordered pairs.
+    starts: int32 [K], the frame in which each cycle starts; None for all ordered pairs.
+    weights: float32 [B], how much each clip counts; None where all count the same.
+    cells: int32, where the task's clips start, for `priorities.update`; None without priorities.
   """
 
   frames: Frames
@@ -50,75 +52,64 @@ class Batch(NamedTuple):
   cells: jax.Array | None = None
 
 
-def sample_batch(
-  key: jax.Array,
-  lengths: jax.Array,
-  max_length: int,
-  num_task: int,
-  sampler: sampling.Sampler,
-  batch_size: int,
-  background_clips: int,
-  num_negatives: int,
-  tcc_frames: int,
-  num_cycles: int,
-  videos_per_cycle: int,
-  last_goal: float = 0.0,
-  errors: jax.Array | None = None,
-  beta: jax.Array | float = 0.0,
-) -> Batch:
-  """Draws a batch; jittable. It needs the lengths of the videos and none of their frames.
+def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..., Batch]:
+  """Makes the function that draws a step's batch from the lengths of the videos alone; jittable.
+
+  It draws the same on the device and on the host, so a run is the same wherever its videos lie.
 
   Args:
-    key: a random key, used up.
-    lengths: int32 [N], of the task's videos first, then of the background's.
-    max_length: the longest that there can be.
-    num_task: V, how many are the task's.
-    sampler: draws first frames of the task's clips, and TCC's frames.
-    batch_size: clips from the task's videos.
-    background_clips: clips from the background's.
-    num_negatives: M permutations.
-    tcc_frames: N frames of each of the task's videos for TCC; 0 without TCC.
-    num_cycles: K cycles; 0 for all ordered pairs.
-    videos_per_cycle: T.
-    last_goal: share of the task's clips whose goal is the last frame of their video.
-    errors: float32 [V, bins] of the prioritised sampler; it needs them, others do not.
-    beta: of the prioritised sampler, at this step.
+    settings: of the training step.
+    num_task: V, how many of the videos, the first ones, are the task's; the others are background.
+    max_length: no video is longer.
+
+  Returns:
+    (the run's key, step, lengths int32 [N], `TrainState.errors` or None) -> the batch.
   """
-  keys = jax.random.split(key, 6)
-  clips, weights, cells = _clips(
-    keys[0], lengths[:num_task], 0, batch_size, sampler, last_goal, errors, beta
-  )
-  if background_clips:
-    more, *_ = _clips(keys[1], lengths[num_task:], num_task, background_clips, _UNIFORM)
-    clips = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), clips, more)
-    if weights is not None:
-      weights = jnp.concatenate([weights, jnp.ones(background_clips)])
-  count = batch_size + background_clips
-  permutations = jnp.zeros((0, count), jnp.int32)
-  if num_negatives:
-    permutation_keys = jax.random.split(keys[2], num_negatives)
-    permutations = jax.vmap(lambda k: jax.random.permutation(k, count))(permutation_keys)
-  if not tcc_frames:
-    return Batch(clips, permutations, None, None, None, weights, cells)
-  indices = sampling.frame_subset(keys[3], sampler, lengths[:num_task], tcc_frames, max_length)
-  subsets = Frames(
-    jnp.repeat(jnp.arange(num_task, dtype=jnp.int32), tcc_frames),
-    indices.reshape(-1),
-    jnp.repeat(jax.random.split(keys[4], num_task), tcc_frames),
-  )
-  frames = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), clips, subsets)
-  cycles = starts = None
-  if num_cycles:
-    cycle_key, start_key = jax.random.split(keys[5])
-    cycles = sampling.sample_cycles(cycle_key, num_task, num_cycles, videos_per_cycle)
-    starts = sampling.sample_starts(start_key, num_cycles, tcc_frames)
-  return Batch(frames, permutations, indices, cycles, starts, weights, cells)
+  sampler, tcc = settings.sampler, settings.tcc
+  count = settings.batch_size + settings.background_clips
+
+  def draw(key, step, lengths, errors=None):
+    keys = jax.random.split(jax.random.fold_in(key, step), 6)
+    task = lengths[:num_task]
+    frames, weights, cells = _clips(
+      keys[0], task, 0, settings.batch_size, sampler, settings.last_goal, errors,
+      priorities.annealed(sampler, settings.anneal_steps, step),
+    )  # fmt: skip
+    if settings.background_clips:
+      more, *_ = _clips(keys[1], lengths[num_task:], num_task, settings.background_clips, _UNIFORM)
+      frames = _joined(frames, more)
+      if weights is not None:
+        weights = jnp.concatenate([weights, jnp.ones(settings.background_clips)])
+    permutations = jnp.zeros((0, count), jnp.int32)
+    if settings.num_negatives:
+      permutation_keys = jax.random.split(keys[2], settings.num_negatives)
+      permutations = jax.vmap(lambda k: jax.random.permutation(k, count))(permutation_keys)
+    indices = cycles = starts = None
+    if tcc.weight:
+      indices = sampling.frame_subset(keys[3], sampler, task, tcc.frames, max_length)
+      subsets = Frames(
+        jnp.repeat(jnp.arange(num_task, dtype=jnp.int32), tcc.frames),
+        indices.reshape(-1),
+        jnp.repeat(jax.random.split(keys[4], num_task), tcc.frames),
+      )
+      frames = _joined(frames, subsets)
+    if tcc.weight and tcc.num_cycles:
+      cycle_key, start_key = jax.random.split(keys[5])
+      cycles = sampling.sample_cycles(cycle_key, num_task, tcc.num_cycles, tcc.videos_per_cycle)
+      starts = sampling.sample_starts(start_key, tcc.num_cycles, tcc.frames)
+    return Batch(frames, permutations, indices, cycles, starts, weights, cells)
+
+  return draw
+
+
+def _joined(first: Frames, second: Frames) -> Frames:
+  return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
 
 
 def _clips(
   key, lengths, offset: int, count: int, sampler, last_goal: float = 0.0, errors=None, beta=0.0
 ):
-  """Frames of clips; and their weights and cells, None but with the prioritised sampler."""
+  """Frames of clips; their weights and cells, which only the prioritised sampler has."""
   video_key, index_key, crop_key = jax.random.split(key, 3)
   positions = weights = cells = None
   if errors is None:

@@ -17,9 +17,10 @@ def steps_per_dispatch() -> int:
 
 
 def step_devices(frames: int) -> list[jax.Device]:
-  """The devices that share a batch of so many frames: as many as divide, of all processes.
+  """As many devices as can share a batch of so many frames, the same number of each process.
 
-  Where none divide, all: the step says which numbers of frames would.
+  Raises:
+    UserError: the processes cannot share them; it says which numbers of frames they can.
   """
   return parallel.dividing(jax.devices(), frames, "frames of a batch (4 per clip and TCC's)")
 

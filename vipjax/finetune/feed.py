@@ -8,9 +8,9 @@ import grain
 import jax
 import numpy as np
 
-from vipjax.finetune.batch import Batch
+from vipjax.finetune.batch import Batch, make_draw
 from vipjax.finetune.settings import Settings
-from vipjax.finetune.step import Fed, make_draw
+from vipjax.finetune.step import Fed
 from vipjax.runtime.platform import cpu_device
 from vipjax.types import Video
 

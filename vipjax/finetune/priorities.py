@@ -1,7 +1,7 @@
 """Prioritised sampling: clips start where the value has been most wrong of late.
 
-Prioritised experience replay (Schaul et al., arXiv:1511.05952) for a few videos: each one is cut
-into bins of equal length, and what is kept of each bin is a running mean of the TD errors
+Prioritised experience replay (Schaul et al., arXiv:1511.05952) for a few videos: each video is cut
+into bins of equal length, and each bin has a running mean of the TD errors
 |r + discount V(o_t+1, g) - V(o_t, g)| of the clips that started there. Errors are float32
 [V, bins], -1 where no clip has started yet. All functions are jittable.
 """
@@ -14,21 +14,21 @@ import jax.numpy as jnp
 from vipjax.sampling import Sampler
 
 _UNKNOWN = -1.0
-# Keeps a priority of exactly 0 away from the logarithm; the floor is what keeps bins alive.
+# Keeps a priority of exactly 0 away from the logarithm; it is the floor that keeps bins alive.
 _TINY = 1e-6
 
 
 def init_errors(num_videos: int, bins: int) -> jax.Array:
-  """Nothing known yet: float32 [num_videos, bins]."""
+  """Errors float32 [num_videos, bins] before any clip."""
   return jnp.full((num_videos, bins), _UNKNOWN, jnp.float32)
 
 
 def probabilities(errors: jax.Array, sampler: Sampler) -> jax.Array:
   """How likely a clip is to start in each bin.
 
-  (1 - floor) p^alpha / sum p^alpha, equation 1 of the paper, mixed with floor / (V bins), the same
-  for all. p is the bin's mean error; one that is not known yet counts as the greatest that is, so
-  that it is looked at soon (algorithm 1).
+  It is (1 - floor) p^alpha / sum p^alpha, equation 1 of the paper, plus floor / (V bins), which is
+  the same for all. p is the bin's mean error; an unknown one counts as the greatest known one, so
+  that clips soon start there (algorithm 1).
 
   Args:
     errors: float32 [V, bins].
@@ -45,8 +45,10 @@ def probabilities(errors: jax.Array, sampler: Sampler) -> jax.Array:
 
 
 def annealed(sampler: Sampler, steps: int, done: jax.Array) -> jax.Array:
-  """beta after so many updates, float32: on a line to final_beta after `steps` of them (section
-  3.4), where it stays; with 0 steps it stays where it is."""
+  """The sampler's beta after `done` updates, a float32 scalar.
+
+  It moves on a line to final_beta in `steps` updates (section 3.4); with 0 steps it stays.
+  """
   share = jnp.minimum(done / steps, 1.0) if steps else 0.0
   return jnp.float32(sampler.beta) + (sampler.final_beta - sampler.beta) * share
 
@@ -54,13 +56,13 @@ def annealed(sampler: Sampler, steps: int, done: jax.Array) -> jax.Array:
 def draw(
   key: jax.Array, errors: jax.Array, sampler: Sampler, beta: jax.Array | float, count: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-  """Draws where clips start, and how much each must count to make up for being drawn so often.
+  """Draws where clips start, and weights that make up for how often each start is drawn.
 
   Args:
     key: a random key, used up.
     errors: float32 [V, bins].
     sampler: gives alpha and floor.
-    beta: of `annealed`, 0 to 1.
+    beta: from `annealed`, 0 to 1.
     count: B clips.
 
   Returns:
@@ -83,16 +85,16 @@ def update(errors: jax.Array, cells: jax.Array, found: jax.Array, momentum: floa
 
   Args:
     errors: float32 [V, bins].
-    cells: int32 [B], of `draw`.
-    found: float [B], TD errors of the clips, >= 0. Those of one bin count with their mean.
-    momentum: how much of the mean before stays; of a bin that was not known nothing does.
+    cells: int32 [B], from `draw`.
+    found: float [B], TD errors of the clips, >= 0; each bin takes the mean of its clips.
+    momentum: how much of the mean before stays, 0 to 1; an unknown bin takes its clips' mean alone.
 
   Returns:
     float32 [V, bins].
   """
   before, rows = errors.reshape(-1), jnp.arange(len(cells))
-  # Each clip sums those of its bin, and the first of them writes: scatter-add, in whose order a GPU
-  # has a choice, would let replicas differ.
+  # Each clip sums the clips of its bin, and the first of these writes: scatter-add would let
+  # replicas differ, because a GPU chooses its order.
   same = cells[:, None] == cells[None, :]
   mean = jnp.sum(jnp.where(same, found.astype(before.dtype), 0.0), axis=1) / jnp.sum(same, axis=1)
   known = before[cells]

@@ -17,9 +17,9 @@ import optax
 from vipjax import losses
 from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
 from vipjax.finetune import priorities
-from vipjax.finetune.batch import Batch, sample_batch
+from vipjax.finetune.batch import Batch, make_draw
 from vipjax.finetune.settings import Settings
-from vipjax.runtime import parallel
+from vipjax.runtime import parallel, skips
 from vipjax.types import VideoSet
 
 
@@ -92,93 +92,55 @@ def frames_per_step(settings: Settings, num_task: int) -> int:
   return 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
 
 
-def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..., Batch]:
-  """(the run's key, step, lengths [N], `TrainState.errors`) -> the batch of that step; jittable.
-
-  It is the same on the device and on the host, so that a run is the same wherever its videos lie.
-  """
-  tcc = settings.tcc
-
-  def draw(key, step, lengths, errors=None):
-    return sample_batch(
-      jax.random.fold_in(key, step),
-      lengths,
-      max_length,
-      num_task,
-      settings.sampler,
-      settings.batch_size,
-      settings.background_clips,
-      settings.num_negatives,
-      tcc.frames if tcc.weight else 0,
-      tcc.num_cycles,
-      tcc.videos_per_cycle,
-      settings.last_goal,
-      errors,
-      priorities.annealed(settings.sampler, settings.anneal_steps, step),
-    )
-
-  return draw
-
-
 def make_train_step(
   value: ValueFunction,
   settings: Settings,
   num_task: int,
-  num_devices: int = 1,
   teachers: Sequence[ValueFunction] = (),
 ) -> Callable[[TrainState, VideoSet | Fed], tuple[TrainState, dict[str, jax.Array]]]:
   """The pure training step (state, data) -> (state, metrics).
 
-  Compile it with `runtime.parallel.compile_step`. The data are all videos, or the `Fed` batch of
-  the step. All devices draw the same batch; each gathers, crops and embeds its share of the
-  frames, and the losses are those of the whole batch.
+  The data are all videos, or the `Fed` batch of the step. `runtime.parallel.compile_step` compiles
+  it for one device, or for many that share the frames of each batch.
 
   Args:
     value: gives the architecture and the input size; its variables are not used.
     settings: what the step does.
     num_task: how many of the videos, the first ones, are of the task; the others are background.
-    num_devices: how many devices share the frames.
     teachers: for the loss "distillation"; they see the crops that the encoder sees.
 
   Returns:
     The step; its metrics are scalars. An update whose loss or gradient is not finite counts in
     `skipped` and changes nothing else but the step, so that the next one draws another batch.
-
-  Raises:
-    UserError: the frames of a batch do not divide among the devices.
   """
   distils = settings.loss == "distillation"
-  module = value.module(parallel.AXIS if num_devices > 1 else None)
-  size, tcc = value.preprocessing.crop, settings.tcc
-  optimizer = _optimizer(settings)
+  tcc, optimizer = settings.tcc, _optimizer(settings)
   clips = settings.batch_size + settings.background_clips
-  tcc_frames = tcc.frames if tcc.weight else 0
-  parallel.check_divisible(
-    frames_per_step(settings, num_task), num_devices, "the frames of a batch (4 per clip and TCC's)"
-  )
 
-  def embed(params, batch_stats, crop, pixels):
-    """Embeddings [F, D] of all frames from a share's pixels, the teachers' of them, and BatchNorm's
-    new statistics."""
+  def embed(params, batch_stats, data, frames):
+    """Embeddings [n, D] of frames, the encoder's and each teacher's; BatchNorm's statistics."""
+    if isinstance(data, Fed):
+      pixels = data.pixels
+    else:
+      pixels = data.frames[frames.video, frames.index]
     pixels = random_resized_crop(
-      crop, pixels[:, None], size, scale=settings.crop_scale,
+      frames.crop, pixels[:, None], value.preprocessing.crop, scale=settings.crop_scale,
       then_resize=settings.then_resize or None,
     )[:, 0]  # fmt: skip
-    variables = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
-    train = settings.train_batch_norm
     levels = normalize_levels(pixels)
-    embeddings, updated = module.apply(
-      variables, levels, train=train, mutable=["batch_stats"] if train else []
-    )
+    train = settings.train_batch_norm
+    embeddings, updated = value.module(parallel.axis_name()).apply(
+      {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})},
+      levels, train=train, mutable=["batch_stats"] if train else [],
+    )  # fmt: skip
     taught = [
-      parallel.gather(teacher.module().apply(teacher.variables, levels), num_devices)
-      for teacher in (teachers if distils else ())
+      teacher.module().apply(teacher.variables, levels) for teacher in (teachers if distils else ())
     ]
-    statistics = updated.get("batch_stats", batch_stats)
-    return parallel.gather(embeddings, num_devices), taught, statistics
+    return [embeddings, *taught], updated.get("batch_stats", batch_stats)
 
-  def loss_fn(params, batch_stats, batch, crop, pixels, lengths):
-    embeddings, taught, batch_stats = embed(params, batch_stats, crop, pixels)
+  def loss_fn(params, frames, batch_stats, data, batch):
+    embedded, batch_stats = embed(params, batch_stats, data, frames)
+    embeddings, *taught = parallel.gather(embedded)
     clip_frames, *taught = (
       each[: 4 * clips].reshape((clips, 4, -1)) for each in (embeddings, *taught)
     )
@@ -197,11 +159,11 @@ def make_train_step(
         l2_weight=settings.l2_weight,
         weights=batch.weights,
       )
-    if tcc_frames:
+    if tcc.weight:
       cycle_loss, tcc_metrics = losses.tcc_loss(
-        embeddings[4 * clips :].reshape((num_task, tcc_frames, -1)),
+        embeddings[4 * clips :].reshape((num_task, tcc.frames, -1)),
         batch.tcc_indices,
-        lengths[:num_task],
+        data.lengths[:num_task],
         cycles=batch.cycles,
         starts=batch.starts,
         loss=tcc.loss,
@@ -213,21 +175,15 @@ def make_train_step(
     found = losses.vip_errors(clip_frames, rewards, settings.discount)[: settings.batch_size]
     return total, ({"loss": total, **metrics}, batch_stats, found)
 
-  def share(state, data):
-    """The batch, and the crops and pixels of this device's share of its frames."""
-    if isinstance(data, Fed):
-      return data.batch, parallel.local_slice(data.batch.frames.crop, num_devices), data.pixels
-    draw = make_draw(settings, num_task, data.frames.shape[1])
-    batch = draw(state.key, state.step, data.lengths, state.errors)
-    mine = parallel.local_slice(batch.frames, num_devices)
-    return batch, mine.crop, data.frames[mine.video, mine.index]
-
   def step(state, data):
-    batch, crop, pixels = share(state, data)
-    grads, (metrics, batch_stats, found) = jax.grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, batch, crop, pixels, data.lengths
+    if isinstance(data, Fed):
+      batch = data.batch
+    else:
+      draw = make_draw(settings, num_task, data.frames.shape[1])
+      batch = draw(state.key, state.step, data.lengths, state.errors)
+    grads, (metrics, batch_stats, found) = parallel.grad(loss_fn)(
+      state.params, batch.frames, state.batch_stats, data, batch
     )
-    grads = parallel.mean(grads, num_devices)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.tree.norm(grads)
@@ -235,15 +191,9 @@ def make_train_step(
     errors = state.errors
     if errors is not None:
       errors = priorities.update(errors, batch.cells, found, settings.sampler.momentum)
-    params, batch_stats, opt_state, errors = jax.tree.map(
-      lambda new, old: jnp.where(finite, new, old),
-      (params, batch_stats, opt_state, errors),
-      (state.params, state.batch_stats, state.opt_state, state.errors),
-    )
-    in_all, in_a_row = state.skipped
-    skipped = jnp.where(finite, jnp.stack([in_all, 0]), jnp.stack([in_all + 1, in_a_row + 1]))
-    metrics["skipped"], metrics["skipped_in_a_row"] = skipped
-    state = TrainState(state.step + 1, state.key, params, batch_stats, opt_state, skipped, errors)
+    new = state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state, errors=errors)
+    state = skips.keep_finite(finite, new, state)
+    metrics["skipped"], metrics["skipped_in_a_row"] = state.skipped
     return state, metrics
 
   return step

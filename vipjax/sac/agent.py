@@ -1,7 +1,7 @@
 """Soft actor-critic (Haarnoja et al., arXiv:1812.05905): one state, one pure update.
 
-Two critics and the lesser of their targets; the temperature follows a target entropy. The actor
-is a Gaussian squashed by tanh; its log probability is written out here.
+There are two critics, whose lesser target counts; the temperature follows a target entropy. The
+actor is a Gaussian squashed by tanh; its log probability is written out here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vipjax.runtime import parallel, ranges
+from vipjax.runtime import parallel, ranges, skips
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.networks import Actor, Critic
 from vipjax.types import Transition
@@ -31,11 +31,11 @@ class SacSettings:
     hidden: widths of the hidden layers of actor and critics.
     batch_size: transitions per update.
     discount: gamma.
-    target_rate: share of the critics that moves into their targets at each update.
-    learning_rate: of Adam, for actor, critics and temperature.
+    target_rate: how far the target critics move towards the critics at each update, 0 to 1.
+    learning_rate: Adam's, for actor, critics and temperature.
     init_temperature: entropy temperature at the start.
-    min_temperature: it never falls below; 0 is the published algorithm. A temperature that dies
-      early ends exploration before the object was ever moved.
+    min_temperature: the temperature never falls below it; 0 is the published algorithm. Where the
+      temperature dies early, exploration ends before the object has ever moved.
     target_entropy: nats; None is minus half the number of actions.
 
   Raises:
@@ -83,7 +83,7 @@ class SacState(NamedTuple):
 def init_agent(
   key: jax.Array, observation_size: int, num_actions: int, settings: SacSettings
 ) -> SacState:
-  """The agent before its first update; `key` is split between the weights and its own stream."""
+  """The agent before its first update; `key` gives its weights and its own random key."""
   actor_key, critic_key, own_key = jax.random.split(key, 3)
   observation, action = jnp.zeros(observation_size), jnp.zeros(num_actions)
   actor = Actor(num_actions, settings.hidden).init(actor_key, observation)
@@ -106,17 +106,16 @@ def init_agent(
   )
 
 
-def sample_action(
-  key: jax.Array, mean: jax.Array, log_std: jax.Array, num_devices: int = 1
-) -> tuple[jax.Array, jax.Array]:
-  """A tanh-Gaussian action [..., A] in [-1, 1] and its log probability density [...].
+def squash(noise: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The tanh-Gaussian action in [-1, 1] of standard normal noise, and its log probability density.
 
-  With several devices the mean is this device's share [N / num_devices, A]; the noise is its share
-  of what one device would draw for all N.
+  Args:
+    noise, mean, log_std: [..., A].
+
+  Returns:
+    The action [..., A] and the density's logarithm [...].
   """
-  chex.assert_equal_shape([mean, log_std])
-  shape = (mean.shape[0] * num_devices, *mean.shape[1:]) if num_devices > 1 else mean.shape
-  noise = parallel.local_slice(jax.random.normal(key, shape), num_devices)
+  chex.assert_equal_shape([noise, mean, log_std])
   raw = mean + jnp.exp(log_std) * noise
   gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * math.log(2.0 * math.pi)
   # log(1 - tanh(x)^2), in the form that does not cancel for large |x|.
@@ -125,32 +124,34 @@ def sample_action(
 
 
 def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) -> Callable:
-  """(actor parameters, observations [..., O], key) -> actions [..., A]; the key is ignored when
-  `deterministic` (the tanh of the mean)."""
+  """(actor parameters, observations [..., O], key) -> actions [..., A].
+
+  A deterministic policy acts by the tanh of the mean and ignores the key.
+  """
   actor = Actor(num_actions, settings.hidden)
 
   def policy(params, observation, key):
     mean, log_std = actor.apply(params, observation)
-    return jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]
+    if deterministic:
+      return jnp.tanh(mean)
+    return squash(jax.random.normal(key, mean.shape), mean, log_std)[0]
 
   return policy
 
 
 @functools.cache
 def compile_policy(num_actions: int, settings: SacSettings, deterministic: bool) -> Callable:
-  """`make_policy`, compiled once in a process for the same arguments."""
+  """`make_policy`, compiled; the same arguments give the same function."""
   return jax.jit(make_policy(num_actions, settings, deterministic))
 
 
 def make_update(
-  num_actions: int, settings: SacSettings, num_devices: int = 1
+  num_actions: int, settings: SacSettings
 ) -> Callable[[SacState, Transition], tuple[SacState, dict[str, jax.Array]]]:
   """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature.
 
   An update whose losses or gradients are not finite counts in `skipped` and changes nothing else
-  but the step, so that the next one draws another batch. With several devices all are given the
-  whole batch; each computes with its share, and gradients, which are means over the batch, are
-  averaged.
+  but the step, so that the next one draws another batch.
   """
   actor = Actor(num_actions, settings.hidden)
   critics = jax.vmap(Critic(settings.hidden).apply, in_axes=(0, None, None))
@@ -159,9 +160,9 @@ def make_update(
   if target_entropy is None:
     target_entropy = -num_actions / 2
 
-  def critic_loss(params, state, batch, temperature, key):
-    mean, log_std = actor.apply(state.actor, batch.next_observation)
-    next_action, log_prob = sample_action(key, mean, log_std, num_devices)
+  def critic_loss(params, items, state, temperature):
+    batch, noise = items
+    next_action, log_prob = squash(noise, *actor.apply(state.actor, batch.next_observation))
     next_q = critics(state.target_critic, batch.next_observation, next_action).min(axis=0)
     next_value = next_q - temperature * log_prob
     target = batch.reward + settings.discount * batch.discount * next_value
@@ -170,79 +171,67 @@ def make_update(
     chex.assert_rank(target, 1)
     chex.assert_shape(q, (2, *target.shape))
     loss = jnp.mean(jnp.sum(jnp.square(q - jax.lax.stop_gradient(target)[None]), axis=0))
-    means = parallel.mean({"critic_loss": loss, "q": jnp.mean(q)}, num_devices)
-    return loss, {**means, "q_max": parallel.pmax(jnp.max(q), num_devices)}
+    return loss, {"critic_loss": loss, "q": jnp.mean(q), "q_max": parallel.pmax(jnp.max(q))}
 
-  def actor_loss(params, state, batch, temperature, key):
-    action, log_prob = sample_action(key, *actor.apply(params, batch.observation), num_devices)
+  def actor_loss(params, items, state, temperature):
+    batch, noise = items
+    action, log_prob = squash(noise, *actor.apply(params, batch.observation))
     q = critics(state.critic, batch.observation, action).min(axis=0)
     loss = jnp.mean(temperature * log_prob - q)
-    return loss, parallel.mean({"actor_loss": loss, "entropy": -jnp.mean(log_prob)}, num_devices)
+    return loss, {"actor_loss": loss, "entropy": -jnp.mean(log_prob)}
 
   def temperature_loss(log_temperature, entropy):
     return log_temperature * jax.lax.stop_gradient(entropy - target_entropy)
 
+  def descended(grads, opt_state, params):
+    updates, opt_state = adam.update(grads, opt_state)
+    return optax.apply_updates(params, updates), opt_state
+
   def update(state: SacState, batch: Transition):
-    before, batch = state, parallel.local_slice(batch, num_devices)
-    critic_key, actor_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    before = state
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step))
+    critic_noise, actor_noise = (jax.random.normal(key, batch.action.shape) for key in keys)
     temperature = jnp.exp(state.log_temperature)
-    critic_grads, metrics = jax.grad(critic_loss, has_aux=True)(
-      state.critic, state, batch, temperature, critic_key
+    critic_grads, metrics = parallel.grad(critic_loss)(
+      state.critic, (batch, critic_noise), state, temperature
     )
-    critic_grads = parallel.mean(critic_grads, num_devices)
-    updates, critic_opt = adam.update(critic_grads, state.critic_opt)
-    critic = optax.apply_updates(state.critic, updates)
+    critic, critic_opt = descended(critic_grads, state.critic_opt, state.critic)
     state = state._replace(critic=critic, critic_opt=critic_opt)
 
-    actor_grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
-      state.actor, state, batch, temperature, actor_key
+    actor_grads, actor_metrics = parallel.grad(actor_loss)(
+      state.actor, (batch, actor_noise), state, temperature
     )
-    actor_grads = parallel.mean(actor_grads, num_devices)
-    updates, actor_opt = adam.update(actor_grads, state.actor_opt)
-    new_actor = optax.apply_updates(state.actor, updates)
+    new_actor, actor_opt = descended(actor_grads, state.actor_opt, state.actor)
 
     grad = jax.grad(temperature_loss)(state.log_temperature, actor_metrics["entropy"])
-    updates, temperature_opt = adam.update(grad, state.temperature_opt)
-    log_temperature = optax.apply_updates(state.log_temperature, updates)
+    log_temperature, temperature_opt = descended(grad, state.temperature_opt, state.log_temperature)
     if settings.min_temperature:
       log_temperature = jnp.maximum(log_temperature, math.log(settings.min_temperature))
-    target_critic = optax.incremental_update(critic, state.target_critic, settings.target_rate)
     state = state._replace(
       actor=new_actor,
       actor_opt=actor_opt,
-      target_critic=target_critic,
+      target_critic=optax.incremental_update(critic, state.target_critic, settings.target_rate),
       log_temperature=log_temperature,
       temperature_opt=temperature_opt,
     )
     metrics = {**metrics, **actor_metrics, "temperature": temperature}
     norms = optax.tree.norm(critic_grads), optax.tree.norm(actor_grads)
     finite = jnp.isfinite(jnp.stack([*norms, metrics["critic_loss"], metrics["actor_loss"]])).all()
-    state = jax.tree.map(
-      lambda new, old: new if new is old else jnp.where(finite, new, old), state, before
-    )
-    in_all, in_a_row = before.skipped
-    skipped = jnp.where(finite, jnp.stack([in_all, 0]), jnp.stack([in_all + 1, in_a_row + 1]))
-    return state._replace(step=before.step + 1, skipped=skipped), metrics
+    return skips.keep_finite(finite, state, before), metrics
 
   return update
 
 
-def make_update_many(
-  num_actions: int, settings: SacSettings, count: int, num_devices: int = 1
-) -> Callable:
+def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Callable:
   """(state, replay) -> (state, mean metrics): `count` updates in one dispatch.
 
-  Each draws its own batch from the replay inside the scan; nothing goes through the host. Compile
-  it with `runtime.parallel.compile_step`.
-
-  Raises:
-    UserError: the batch does not divide among the devices.
+  Each draws its own batch from the replay inside the scan; nothing goes through the host.
+  `runtime.parallel.compile_step` compiles it for one device, or for many that share each batch.
   """
-  parallel.check_divisible(settings.batch_size, num_devices, "config.policy.batch_size")
-  update = make_update(num_actions, settings, num_devices)
+  update = make_update(num_actions, settings)
 
   def one(state, _, replay):
-    # The update's own keys are split from the same parent, as numbers 0 and 1 of it.
+    # The update's own keys are numbers 0 and 1 of the same parent.
     key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2)
     return update(state, replay_lib.sample(key, replay, settings.batch_size))
 

@@ -1,7 +1,6 @@
-"""The frames that the agent has seen lately, in a file: more of them than memory should hold.
+"""The frames that the agent saw lately, in a file, because memory would not hold as many.
 
-With them the rewards of what the replay remembers can be computed anew, and the agent's episodes
-are videos like any other.
+From them the rewards in the replay are computed anew, and the agent's episodes become videos.
 """
 
 from __future__ import annotations
@@ -16,18 +15,19 @@ from vipjax.runtime.errors import UserError
 
 
 class FrameIndex(NamedTuple):
-  """Where frames are in the file (a pytree); what a checkpoint needs of it.
+  """Where frames are in the file (a pytree); a checkpoint holds it.
 
-  A row is what N environments showed at one moment. Rows are numbered as they came; so are the
-  steps of all environments together, of which the last S are remembered, step k at k % S.
+  A row is the frames of all N environments at one moment. Rows are numbered in the order in which
+  they come, and so are the steps of all environments together. The last S steps are remembered,
+  step k in place k % S.
 
   Attributes:
-    rows: int64 scalar, how many rows have come.
-    steps: int64 scalar, how many steps.
-    current: int64 scalar, the row of the state in which the next step will be taken.
-    before: int64 [S], the row of the state in which a step was taken.
-    after: int64 [S], the row that it led to, before any automatic reset.
-    ended: bool [S, N], whether it ended the episode.
+    rows: int64 scalar, number of rows so far.
+    steps: int64 scalar, number of steps so far.
+    current: int64 scalar, row of the state in which the next step is taken.
+    before: int64 [S], row of the state in which a step was taken.
+    after: int64 [S], row of the state after it, before any automatic reset.
+    ended: bool [S, N], whether the step ended the episode.
   """
 
   rows: np.ndarray
@@ -50,62 +50,62 @@ class FrameReplay:
   """A ring of rows in a file.
 
   Attributes:
-    shape: [N, C, H, W, 3], of a row.
-    index: where the frames are. Its arrays are written to.
+    shape: [N, C, H, W, 3] of a row.
+    steps: S, how many steps are remembered at most.
+    index: where the frames are; its arrays are changed in place.
   """
 
   def __init__(self, path: pathlib.Path, shape: tuple[int, ...], steps: int, rows: int, spare: int):
-    """Opens the file, or makes it.
+    """Opens the file or makes it.
 
     Args:
       path: the file; it grows as rows come.
-      shape: [N, C, H, W, 3], of a row.
+      shape: [N, C, H, W, 3] of a row.
       steps: S, how many steps to remember.
-      rows: how many rows are there to be read, at least 2.
-      spare: further rows that are kept for going on from a checkpoint which is as many rows old:
-        what came after it is written anew, and must not have been written over what it refers to.
+      rows: how many of the latest rows can be read, at least 2.
+      spare: how many rows a run may write after a checkpoint and still go on from it: the rows
+        that the checkpoint refers to stay in the ring for that long.
     """
-    self.shape, self._rows, self._ring = shape, rows, rows + spare
+    self.shape, self.steps = shape, steps
+    self._path, self._rows, self._ring = path, rows, rows + spare
     self._bytes = int(np.prod(shape))
-    self._path = path
     path.parent.mkdir(parents=True, exist_ok=True)
     self._file = os.open(path, os.O_RDWR | os.O_CREAT)
     zero, ended = np.zeros((), np.int64), np.zeros((steps, shape[0]), bool)
-    before, after = np.zeros((2, steps), np.int64)
-    self.index = FrameIndex(zero, zero, zero, before, after, ended)
-
-  @property
-  def steps(self) -> int:
-    """S, how many steps are remembered at most."""
-    return len(self.index.before)
+    self.index = FrameIndex(zero, zero, zero, *np.zeros((2, steps), np.int64), ended)
 
   def restore(self, index: FrameIndex) -> None:
     """Goes on from a checkpoint.
 
     Raises:
-      UserError: the file is not there any more, or not all of it.
+      UserError: the file is gone, or a part of it.
     """
-    rows = min(int(index.rows), self._ring)
-    if os.fstat(self._file).st_size < rows * self._bytes:
+    if os.fstat(self._file).st_size < min(int(index.rows), self._ring) * self._bytes:
       raise UserError(
-        f"Expected the frames of a run that is to go on in {self._path}, but they are not all "
-        "there: put the file back, or start over with --overwrite."
+        f"expected the frames of the interrupted run in {self._path}, but they are not all there: "
+        "put the file back, or start over with --overwrite."
       )
     self.index = index
 
   def save(self) -> FrameIndex:
-    """Has the frames written to the disk; what a checkpoint needs beside them."""
+    """Writes the frames through to the disk; returns what a checkpoint holds."""
     os.fsync(self._file)
     return self.index
 
   def start(self, frames: np.ndarray) -> None:
-    """The frames uint8 [N, C, H, W, 3] of the first states."""
+    """Adds the frames uint8 [N, C, H, W, 3] of the first states."""
     current = self._write(frames)
     self.index = self.index._replace(current=current)
 
   def add(self, frames: np.ndarray, ended: np.ndarray, reset_frames: np.ndarray) -> None:
-    """A step: frames that it led to, bool [N] where it ended an episode, frames to go on from."""
-    index, slot = self.index, int(self.index.steps) % len(self.index.before)
+    """Adds a step.
+
+    Args:
+      frames: uint8 [N, C, H, W, 3] of the states after it.
+      ended: bool [N], whether it ended the episode.
+      reset_frames: uint8 [N, C, H, W, 3] of the states in which the next step is taken.
+    """
+    index, slot = self.index, int(self.index.steps) % self.steps
     index.before[slot], index.ended[slot] = index.current, ended
     current = index.after[slot] = self._write(frames)
     if ended.any():
@@ -114,29 +114,29 @@ class FrameReplay:
 
   def known_steps(self) -> range:
     """The numbers of the steps whose frames can still be read."""
-    index = self.index
-    first = max(0, int(index.steps) - len(index.before))
-    while first < index.steps and index.before[first % len(index.before)] < self._oldest():
+    last, oldest = int(self.index.steps), int(self.index.rows) - self._rows
+    first = max(0, last - self.steps)
+    while first < last and self.rows_of(first)[0] < oldest:
       first += 1
-    return range(first, int(index.steps))
+    return range(first, last)
 
   def rows_of(self, step: int) -> tuple[int, int]:
     """The rows of the states before and after a step of `known_steps`."""
-    slot = step % len(self.index.before)
+    slot = step % self.steps
     return int(self.index.before[slot]), int(self.index.after[slot])
 
   def ended(self, step: int) -> np.ndarray:
     """bool [N], which episodes a step of `known_steps` ended."""
-    return self.index.ended[step % len(self.index.ended)]
+    return self.index.ended[step % self.steps]
 
   def read(self, row: int) -> np.ndarray:
-    """uint8 [N, C, H, W, 3]."""
-    return self._read(row, 0, self._bytes).reshape(self.shape)
+    """The frames uint8 [N, C, H, W, 3] of a row."""
+    return self._read(row, 0, self.shape)
 
   def episodes(self) -> list[Episode]:
     """All finished episodes of which every frame is there, in the order in which they ended."""
     known = self.known_steps()
-    # An episode that began before what is known is not whole.
+    # An episode that began before the known steps is not whole, except at the run's beginning.
     began = [known.start if known.start == 0 else None] * self.shape[0]
     found = []
     for step in known:
@@ -153,36 +153,31 @@ class FrameReplay:
 
   def video(self, episode: Episode) -> np.ndarray:
     """uint8 [C, T, H, W, 3]: the episode in each channel, from its first state to its last."""
-    each = self._bytes // self.shape[0]
     rows = self.rows_of_episode(episode)
-    frames = [self._read(row, episode.env * each, each) for row in rows]
-    return np.stack([frame.reshape(self.shape[1:]) for frame in frames], axis=1)
+    return np.stack([self._read(row, episode.env, self.shape[1:]) for row in rows], axis=1)
 
   def close(self) -> None:
     """Closes the file; it stays, for going on."""
     os.close(self._file)
 
-  def _oldest(self) -> int:
-    return max(0, int(self.index.rows) - self._rows)
-
   def _write(self, frames: np.ndarray) -> np.ndarray:
     row = int(self.index.rows)
     data = memoryview(np.ascontiguousarray(frames)).cast("B")
+    reason = "the disk is full"
     try:
       written = os.pwrite(self._file, data, row % self._ring * self._bytes)
     except OSError as error:
       written, reason = 0, error.strerror
-    else:
-      reason = "the disk is full"
     if written != self._bytes:
       raise UserError(
-        f"Expected room for {self._ring * self._bytes / 2**20:.0f} MiB of frames in {self._path}, "
-        f"but {reason}: make room or lower config.policy.online.frames_mb; the last checkpoint is "
-        "from before, and the same command goes on."
+        f"expected space for {self._ring * self._bytes / 2**20:.0f} MiB of frames in {self._path}, "
+        f"but {reason}: make space or lower config.policy.online.frames_mb; the last checkpoint is "
+        "whole, and the same command goes on from it."
       )
     self.index = self.index._replace(rows=np.asarray(row + 1))
     return np.asarray(row, np.int64)
 
-  def _read(self, row: int, offset: int, count: int) -> np.ndarray:
-    data = os.pread(self._file, count, row % self._ring * self._bytes + offset)
-    return np.frombuffer(data, np.uint8)
+  def _read(self, row: int, env: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Frames of that shape, from an environment on."""
+    place = row % self._ring * self._bytes + env * self._bytes // self.shape[0]
+    return np.frombuffer(os.pread(self._file, int(np.prod(shape)), place), np.uint8).reshape(shape)

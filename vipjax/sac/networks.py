@@ -32,7 +32,7 @@ class Actor(nn.Module):
   """Observation [..., O] -> mean and log standard deviation of the Gaussian before the tanh."""
 
   num_actions: int
-  hidden: Sequence[int] = (256, 256)
+  hidden: Sequence[int]
 
   @nn.compact
   def __call__(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -48,7 +48,7 @@ class Critic(nn.Module):
   Layer normalization bounds Q-values of actions never tried (arXiv:2302.02948).
   """
 
-  hidden: Sequence[int] = (256, 256)
+  hidden: Sequence[int]
 
   @nn.compact
   def __call__(self, observation: jax.Array, action: jax.Array) -> jax.Array:

@@ -1,15 +1,15 @@
 """The encoder goes on learning while the policy does: augmentation and TCC during online training.
 
-Every so often the training step of `finetune` takes some more updates, on the task's videos and on
-what the policy has done of late, filmed with and without the robot:
+From time to time the encoder takes some more updates of `finetune`'s training step, on the task's
+videos and on the policy's own episodes, filmed with and without the robot:
 
-- its latest episodes are background clips of the VIP loss. By their pairs with the videos' goals,
-  VIP's negatives, the value of states where the policy loiters falls (arXiv:2210.00030, whose dual
-  takes its transitions from any data);
-- its best episodes, by how much nearer to the goal they end under the embedding reward, join the
-  task's videos, in VIP's clips and in TCC's cycles, up to where they are nearest to it.
+- Its latest episodes are background clips of the VIP loss. VIP's negatives pair them with the goals
+  of the videos, so the value falls where the policy loiters (arXiv:2210.00030, whose dual takes its
+  transitions from any data).
+- Its best episodes, which end nearest to the goal under the embedding reward, join the task's
+  videos, in VIP's clips and in TCC's cycles. They are cut where they are nearest to the goal.
 
-Then the rewards of what the replay remembers are computed anew. Nothing but frames is used.
+Then the rewards in the replay are computed anew. All of this uses frames alone.
 
 VIP's reward is -1 a frame, so the videos should have about as many frames a second as the policy
 takes actions; in configs/demo.py they have 1.5 times as many.
@@ -45,21 +45,21 @@ from vipjax.runtime import parallel
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.sac.frame_replay import Episode, FrameIndex, FrameReplay
-from vipjax.sac.online_settings import OnlineSettings, episodes_needed
+from vipjax.sac.online_settings import OnlineSettings
 from vipjax.sac.rollout import LoopState, LoopStep
 from vipjax.types import Video, VideoSet
 from vipjax.videos import fit_square, require_frames
 
 
 class OnlineState(NamedTuple):
-  """What a checkpoint holds of it (a pytree): the encoder's training state; where frames are."""
+  """What a checkpoint holds of online training: the encoder's training, and where frames are."""
 
   train: TrainState
   index: FrameIndex
 
 
 def filmed(channels: Sequence[Channel]) -> list[Channel]:
-  """The reward's channels, and after them each once more with or without the robot."""
+  """The reward's channels, then each of them with the robot shown or hidden the other way round."""
   counterparts = [
     dataclasses.replace(channel, robot_visible=not channel.robot_visible) for channel in channels
   ]
@@ -67,11 +67,10 @@ def filmed(channels: Sequence[Channel]) -> list[Channel]:
 
 
 class OnlineTraining:
-  """Learns from the agent's frames as they come.
+  """The encoder's training on the agent's frames.
 
   Attributes:
-    updates: how many it has made so far.
-    frames: what the agent has seen.
+    frames: what the agent saw; closed at the end of the `with` statement.
   """
 
   def __init__(
@@ -85,16 +84,16 @@ class OnlineTraining:
     frames: FrameReplay,
     horizon: int,
   ):
-    """Takes the encoder as it is.
+    """Starts from an encoder as it is.
 
     Args:
-      online: when and on what.
-      settings: of the training step, of which online training changes the rates and the clips.
-      max_skipped: updates in a row that may not be finite.
-      key: of the run.
+      online: when and on what it learns.
+      settings: of the training step; online training has its own learning rate and clips.
+      max_skipped: how many updates in a row may be skipped because they are not finite.
+      key: random key of the training.
       value: the encoder.
       videos: the task's.
-      frames: what the agent has seen; closed with this.
+      frames: what the agent saw.
       horizon: steps in an episode.
 
     Raises:
@@ -111,10 +110,10 @@ class OnlineTraining:
     )  # fmt: skip
     check_cycles(settings.tcc, self._num_task)
     self._devices = step_devices(frames_per_step(settings, self._num_task))
-    step = make_train_step(value, settings, self._num_task, len(self._devices))
+    step = make_train_step(value, settings, self._num_task)
     self._step = parallel.compile_step(scan_steps(step, 1), self._devices)
     self._train = jax.tree.map(_held, init_state(key, value, settings, self._num_task))
-    # One shape at all times, for one program: the task's videos, the best episodes, the latest.
+    # The task's videos, the best episodes, the latest: always one shape, so one compiled program.
     count = self._num_task + (online.recent * num_channels if online.clips else 0)
     length = max(horizon + 1, *(len(video.frames) for video in videos))
     self._videos = VideoSet(
@@ -125,16 +124,21 @@ class OnlineTraining:
 
   @property
   def state(self) -> OnlineState:
-    """For a checkpoint."""
+    """What a checkpoint holds; the frames are written through to the disk."""
     return OnlineState(self._train, self.frames.save())
 
   def restore(self, state: OnlineState) -> None:
-    """Goes on from a checkpoint; raises UserError where the frames are gone."""
+    """Goes on from a checkpoint.
+
+    Raises:
+      UserError: the frames are gone.
+    """
     self._train = state.train
     self.frames.restore(state.index)
 
   @property
   def updates(self) -> int:
+    """How many updates the encoder has taken."""
     return int(self._train.step)
 
   @property
@@ -150,36 +154,39 @@ class OnlineTraining:
     self.frames.add(step.frames, step.truncated, step.reset_frames)
 
   def due(self, before: int, now: int) -> bool:
-    """Whether to learn at step `now` of the environments, when the last step was `before`."""
-    every, needed = self._online.every, episodes_needed(self._online)
+    """Whether to learn after environment step `now`, where the last call was at step `before`."""
+    every, needed = self._online.every, self._online.episodes
     return now // every > before // every and len(self._whole_episodes()) >= needed
 
   def learn(
     self, state: LoopState, reward: EmbeddingReward
   ) -> tuple[LoopState, EmbeddingReward, dict[str, float]]:
-    """Takes some updates and computes the rewards of the replay anew.
+    """Takes `OnlineSettings.steps` updates and computes the rewards in the replay anew.
 
     Args:
-      state: of the loop, with the rewards of `reward`.
-      reward: of the encoder as it is.
+      state: the loop's, with rewards of `reward`.
+      reward: that of the encoder before these updates.
 
     Returns:
-      The state with new rewards, potential and returns; the reward of the new encoder; metrics of
-      the last update, and how the old rewards of the replay correlate with the new ones.
+      The state with new rewards, potential and returns; the new encoder's reward; metrics of the
+      last update, and the correlation of the replay's old rewards with the new ones.
+
+    Raises:
+      UserError: too many updates in a row were not finite.
     """
     self._film(reward)
     if self._train.errors is not None:
-      # In the places of the best episodes there are others now.
+      # The best episodes have changed: nothing is known of the new ones.
       self._train.errors[self._num_videos :] = -1
     videos = parallel.replicate(self._videos, self._devices)
     train = parallel.replicate(self._train, self._devices)
     for _ in range(self._online.steps):
       train, rows = self._step(train, videos)
-    # Off the devices, whose buffers the next updates donate.
+    # Copied to the host, because the next updates donate the device's buffers.
     self._train = jax.tree.map(_held, train)
     if self._train.skipped[1] >= self._max_skipped:
       raise UserError(
-        f"expected finite losses and gradients while the encoder learns beside the policy, but "
+        "expected finite losses and gradients while the encoder learns beside the policy, but "
         f"{self._train.skipped[1]} updates in a row had none; the last checkpoint is from before: "
         "lower config.policy.online.learning_rate."
       )
@@ -199,7 +206,7 @@ class OnlineTraining:
     self.frames.close()
 
   def _film(self, reward: EmbeddingReward) -> None:
-    """Puts the best and the latest episodes behind the task's videos."""
+    """Writes the best and the latest episodes behind the task's videos."""
     episodes, row = self._whole_episodes(), self._num_videos
     potential = functools.cache(functools.partial(_potential, reward, self.frames))
 
@@ -209,7 +216,7 @@ class OnlineTraining:
 
     for episode in sorted(episodes, key=gained, reverse=True)[: self._online.best]:
       values = [potential(each)[episode.env] for each in self.frames.rows_of_episode(episode)]
-      # Like the videos they end where the goal is nearest; what follows is the way back, or rest.
+      # Like a video, an episode ends where the goal is nearest; what follows is no demonstration.
       length = max(2, 1 + int(np.argmax(values)))
       for frames in self.frames.video(episode):
         self._fill(row, frames[:length])
@@ -225,18 +232,18 @@ class OnlineTraining:
     self._videos.lengths[row] = len(frames)
 
   def _whole_episodes(self) -> list[Episode]:
-    """Those that went on to their time limit, and not those that the simulator had to end."""
+    """Finished episodes that reached their time limit; the simulator had to end the others."""
     return [
       episode for episode in self.frames.episodes()
       if episode.last - episode.first + 1 == self._horizon
     ]  # fmt: skip
 
   def _with_rewards(self, state: LoopState, reward: EmbeddingReward) -> LoopState:
-    """The loop's state as if `reward` had been its reward all along."""
+    """The loop's state as it would be had `reward` been its reward from the start."""
     known, num_envs = self.frames.known_steps(), len(state.returns)
     kept = np.array(state.replay.transitions.reward)
     rows = range(self.frames.rows_of(known.start)[0], int(self.frames.index.rows))
-    # As many at once as while acting: the same program, and for the same encoder the same rewards.
+    # In batches of the size that acting uses: the same program gives the same encoder's rewards.
     embed = functools.partial(_potential, reward, self.frames)
     with ThreadPoolExecutor(usable_cores()) as pool:
       potentials = np.stack(list(pool.map(embed, rows)))
@@ -259,6 +266,7 @@ def _potential(reward: EmbeddingReward, frames: FrameReplay, row: int) -> np.nda
 
 
 def _held(leaf: Any) -> Any:
+  """A NumPy copy of an array; random keys stay as they are."""
   if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
     return leaf
   return np.array(leaf)

@@ -1,4 +1,4 @@
-"""When and on what the encoder learns on beside the policy, and how much room its frames take."""
+"""When and on what the encoder learns beside the policy, and how many frames that takes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class OnlineSettings:
   """When and on what the encoder goes on learning; the defaults are those of configs/paper.py.
 
   Attributes:
-    every: environment steps from one time to the next; 0 is never, as published.
-    steps: updates each time, at least 1.
-    learning_rate: of Adam, of all layers, > 0.
-    clips: of the agent's latest episodes in each batch of the VIP loss; 0 for none.
-    recent: how many latest episodes these are from; at least 1 where there are clips.
-    best: how many of its best episodes join the task's videos; 0 for none.
-    frames_mb: MiB of the file of frames. The replay remembers no more than has its frames there.
+    every: environment steps from one training to the next; 0 is never, as published.
+    steps: updates in each training, at least 1.
+    learning_rate: Adam's, of all layers, > 0.
+    clips: clips of the agent's latest episodes in each batch of the VIP loss; 0 for none.
+    recent: how many latest episodes these clips come from; at least 1 where there are clips.
+    best: how many of the agent's best episodes join the task's videos; 0 for none.
+    frames_mb: MiB of the file of frames. The replay remembers only transitions whose frames it has.
 
   Raises:
     UserError: one of them is out of its range, or the agent's episodes would not be used at all.
@@ -45,19 +45,19 @@ class OnlineSettings:
         "best of 0: set one of them, or config.policy.online.every to 0."
       )
 
-
-def episodes_needed(online: OnlineSettings) -> int:
-  """How many finished episodes there must be."""
-  return max(online.recent if online.clips else 0, online.best)
+  @property
+  def episodes(self) -> int:
+    """How many finished episodes a training needs."""
+    return max(self.recent if self.clips else 0, self.best)
 
 
 class FrameBudget(NamedTuple):
-  """What the file of frames holds.
+  """How much the file of frames holds.
 
   Attributes:
-    steps: of all environments together, whose frames are all there.
-    rows: that takes.
-    spare: rows beyond, as `FrameReplay` has them.
+    steps: steps of all environments together, with every frame of theirs.
+    rows: rows of frames that those steps take.
+    spare: further rows, for going on from a checkpoint; see `FrameReplay`.
   """
 
   steps: int
@@ -73,36 +73,36 @@ def plan_frame_budget(
   run: int,
   since_checkpoint: int,
 ) -> FrameBudget:
-  """How many steps the file can hold.
+  """How many steps and rows the file holds, within config.policy.online.frames_mb.
 
   Args:
-    online: gives the file's size and the episodes that must fit.
+    online: gives the file's size and the episodes that it must hold.
     row_shape: [N, C, H, W, 3].
     horizon: steps in an episode.
-    replay: transitions that the replay would hold.
+    replay: capacity of the replay, transitions.
     run: environment steps of the whole run.
-    since_checkpoint: environment steps that may be taken again on resume.
+    since_checkpoint: environment steps that a run may repeat after an interruption.
 
   Raises:
     UserError: the file, the replay or the run is too small for the episodes.
   """
   num_envs, row_bytes = row_shape[0], int(np.prod(row_shape))
-  # Environments that diverge begin anew alone, so that each may bring rows of its own resets.
+  # An environment that diverges begins anew alone: its reset is a row for itself.
   rows_per_step = 1 + min(1.0, num_envs / horizon)
 
   def rows_of(transitions: int) -> int:
     return math.ceil(-(-transitions // num_envs) * rows_per_step) + 1
 
-  needed = episodes_needed(online)
-  # One more per environment: the one that began before what is known is not whole.
-  wanted = (-(-needed // num_envs) + 1) * horizon * num_envs
-  if min(replay, run) < wanted:
+  # One episode more of each environment: the oldest is not whole.
+  wanted = (-(-online.episodes // num_envs) + 1) * horizon * num_envs
+  kept = min(replay, run)
+  if kept < wanted:
     raise UserError(
-      f"expected config.policy.steps and replay_capacity of at least {wanted} for {needed} of the "
-      f"policy's own episodes, got {min(replay, run)}: raise them, or lower "
+      f"expected config.policy.steps and replay_capacity of at least {wanted} for "
+      f"{online.episodes} of the policy's own episodes, got {kept}: raise them, or lower "
       "config.policy.online.recent and best."
     )
-  fits, asked = online.frames_mb * 2**20 // row_bytes, rows_of(min(replay, run))
+  fits, asked = online.frames_mb * 2**20 // row_bytes, rows_of(kept)
   whole = replay >= run and asked <= fits
   spare = 0 if whole else rows_of(since_checkpoint)  # what is never overwritten needs none
   rows = min(asked, fits - spare)
@@ -110,8 +110,7 @@ def plan_frame_budget(
     need = min(rows_of(wanted) + rows_of(since_checkpoint), rows_of(run)) * row_bytes
     raise UserError(
       f"expected config.policy.online.frames_mb of at least {-(-need // 2**20)} for "
-      f"{needed} episodes and for going on after an interruption, got "
+      f"{online.episodes} episodes and for going on after an interruption, got "
       f"{online.frames_mb}: raise it, or lower config.policy.checkpoint_every."
     )
-  steps = min(int((rows - 1) / rows_per_step), -(-min(replay, run) // num_envs))
-  return FrameBudget(steps, rows, spare)
+  return FrameBudget(min(int((rows - 1) / rows_per_step), -(-kept // num_envs)), rows, spare)

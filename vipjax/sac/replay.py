@@ -30,17 +30,14 @@ def init(capacity: int, observation_size: int, num_actions: int) -> Replay:
   """An empty buffer for float32 observations [O] and actions [A]."""
   if capacity < 1:
     raise UserError(f"expected a replay capacity of at least 1, got {capacity}; raise it.")
-
-  def zeros(*shape):
-    return jnp.zeros((capacity, *shape), jnp.float32)
-
-  transitions = Transition(
-    observation=zeros(observation_size),
-    action=zeros(num_actions),
-    reward=zeros(),
-    discount=zeros(),
-    next_observation=zeros(observation_size),
+  shapes = Transition(
+    observation=(observation_size,),
+    action=(num_actions,),
+    reward=(),
+    discount=(),
+    next_observation=(observation_size,),
   )
+  transitions = Transition(*(jnp.zeros((capacity, *shape), jnp.float32) for shape in shapes))
   return Replay(transitions, jnp.int32(0), jnp.int32(0))
 
 

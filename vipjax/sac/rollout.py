@@ -40,18 +40,20 @@ class LoopSettings:
 
 
 class LoopState(NamedTuple):
-  """What a checkpoint holds: with it a run goes on as if it had never stopped (a pytree).
+  """What a checkpoint holds, so that a run goes on as if it had never stopped (a pytree).
+
+  At 0 env_steps only the first four have a meaning.
 
   Attributes:
     env_steps: int32 scalar, steps of all environments together.
     key: random key of acting.
     agent: the agent.
     replay: its memory.
-    episodes: where the N environments are; not meaningful at 0 env_steps, like what follows.
-    observation: float32 [N, O], what the agent acts on next.
-    potential: float32 [N], of the frames that belong to it.
-    returns: float64 [N], rewards so far of the present episodes.
-    succeeded: bool [N], whether they were successful at some step.
+    episodes: where the N environments are in their episodes.
+    observation: float32 [N, O], on which the agent acts next.
+    potential: float32 [N], of the frames of that observation.
+    returns: float64 [N], sum of the rewards in each present episode.
+    succeeded: bool [N], whether each present episode was successful at some step.
   """
 
   env_steps: jax.Array
@@ -72,8 +74,8 @@ class LoopStep(NamedTuple):
     state: the state after it.
     metrics: scalars of the last updates; {} before the first.
     episodes: one dict per episode that ended at this step: "return", "distance", "success".
-    step: what the environments made of it.
-    first_frames: uint8 [N, C, H, W, 3], of the first states, with the first step; else None.
+    step: what the environments returned.
+    first_frames: uint8 [N, C, H, W, 3], of the first states, with a run's first step; else None.
   """
 
   state: LoopState
@@ -89,8 +91,8 @@ def init_loop(key: jax.Array, agent: SacState, capacity: int, env: FrameVectorEn
   Args:
     key: random key of acting.
     agent: the agent.
-    capacity: of the replay, transitions.
-    env: the environments that it will act in.
+    capacity: transitions that the replay holds.
+    env: the environments in which it will act.
   """
   n, size = env.num_envs, env.observation_space.shape[0]
   return LoopState(
@@ -115,30 +117,28 @@ def train_loop(
   seed: int,
   devices: Sequence[jax.Device] | None = None,
 ) -> Generator[LoopStep, tuple[LoopState, EmbeddingReward] | None, None]:
-  """Runs for ever; the caller logs, saves and stops.
+  """Yields one step after another without end; the caller logs, saves and stops.
 
-  To change the reward on the way, send the state of the last step, with what the new reward changes
-  in it, and that reward: the loop goes on with these.
+  To change the reward on the way, the caller sends the new reward, and the last state with all that
+  this reward changes in it: the loop goes on with these.
 
-  While the workers step and draw, the agent embeds what they drew in the step before and updates:
-  an action needs the observation alone. When a step is handed out the workers are already on the
-  next one, which `LoopStep.state` knows nothing of.
+  While the workers step and draw, the agent embeds the frames of the step before and updates,
+  because an action needs the observation alone. When a step is yielded the workers are already at
+  the next one, which is not in `LoopStep.state`.
 
   Args:
-    env: the environments, one channel per channel of the reward; further ones are for the caller.
+    env: the environments; their first channels are the reward's, further ones are for the caller.
     reward: computes the rewards.
     state: where to start; its buffers are donated to the first update.
     sac: hyperparameters of the agent.
     loop: how acting and learning alternate.
-    seed: of the environments' first episodes, when starting from nothing.
-    devices: share each update's batch, all keep the whole replay; None is JAX's first.
+    seed: of the environments' first episodes, where `state` is at its first step.
+    devices: they share each update's batch and each hold the whole replay; None is JAX's first.
   """
   num_actions = env.action_space.shape[0]
   act = compile_policy(num_actions, sac, deterministic=False)
   devices = jax.local_devices()[:1] if devices is None else devices
-  update = parallel.compile_step(
-    make_update_many(num_actions, sac, loop.updates_per_step, len(devices)), devices
-  )
+  update = parallel.compile_step(make_update_many(num_actions, sac, loop.updates_per_step), devices)
   insert = parallel.compile_step(lambda replay, new: (replay_lib.add(replay, new), {}), devices)
 
   def placed(state):
@@ -184,7 +184,7 @@ def train_loop(
 def _account(
   reward: EmbeddingReward, add, state: LoopState, action: np.ndarray, step: Step, place: Episodes
 ) -> tuple[LoopState, list[dict[str, float]]]:
-  """Embeds what a step drew and stores its transitions; also the episodes that it ended."""
+  """Embeds the frames of a step and stores its transitions; returns the episodes that it ended."""
   potential, distances = _potential(reward, step.frames)
   rewards = reward.reward(state.potential, potential)
   replay = add(
@@ -222,7 +222,7 @@ def _account(
 
 
 def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Of the reward's own channels, which come first."""
+  """The potential and the distances of the reward's channels, which come first."""
   return reward.potential(frames[:, : reward.num_channels])
 
 
@@ -236,23 +236,22 @@ def evaluate_policy(
 ) -> dict[str, float]:
   """Success and embedding return of the deterministic policy.
 
-  Frames are taken at the first and last step only: undiscounted differences telescope. An episode
-  whose simulation diverged ends there, with a return of 0.
+  Frames are drawn at the first and the last step only, because undiscounted differences telescope.
+  An episode whose simulation diverges ends there, with a return of 0.
 
   Args:
     env: environments with the reward's channels; they are reset.
     reward: the reward.
     actor: the actor's parameters.
     sac: hyperparameters of the agent.
-    episodes: how many; rounded up to a multiple of the number of environments, of which the
-      surplus is not counted.
+    episodes: how many to count; all environments play, so some may be played beyond these.
     seed: of the episodes; seeds of training are others.
 
   Returns:
     "success": share of episodes that were successful at some step; "final_success": at the last;
     "return": mean change of the potential times the scale; "distance": at the last step, in
-    embedding units, mean over the channels; "steps_to_success": mean over the
-    successful ones (NaN without any).
+    embedding units, mean over the channels; "steps_to_success": mean over the successful episodes
+    (NaN without any).
   """
   policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
   key = jax.random.key(0)
@@ -272,9 +271,11 @@ def evaluate_policy(
     last_potential, distances = reward.potential(step.frames)
     gain = np.where(diverged, np.float32(0), reward.settings.scale * (last_potential - first))
     final = step.success & ~diverged
-    rows += list(zip(~np.isnan(when), final, gain, distances.mean(axis=1), when, strict=True))
-  columns = (np.array(column) for column in zip(*rows[:episodes], strict=True))
-  success, final, gain, distance, when = columns
+    rows.append((final, gain, distances.mean(axis=1), when))
+  final, gain, distance, when = (
+    np.concatenate(parts)[:episodes] for parts in zip(*rows, strict=True)
+  )
+  success = ~np.isnan(when)
   return {
     "success": float(success.mean()),
     "final_success": float(final.mean()),

@@ -93,7 +93,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   frames = frames_per_step(settings, num_task)
   devices = step_devices(frames)
   teachers = _teachers(config.finetune, value)
-  step = make_train_step(value, settings, num_task, len(devices), teachers)
+  step = make_train_step(value, settings, num_task, teachers)
   # A batch that the host feeds is for one step.
   counts = {1, steps_per_dispatch()} if resident else {1}
   axes = None if resident else FED_AXES
