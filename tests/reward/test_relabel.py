@@ -267,6 +267,22 @@ def test_two_cameras_are_refused(value, tmp_path):
     write_labels(DATA / "lerobot_v21", tmp_path / "copy", labels)
 
 
+def test_copies_without_the_robot_are_no_other_camera(value, tmp_path):
+  plain = Video(moving_picture(3, 32, 32), view="top", episode=0)
+  copy = Video(moving_picture(3, 32, 32)[::-1], view="top", episode=0, robot_visible=False)
+  write_dataset(tmp_path / "data", [copy, plain], "lerobot")
+  for view, robot_free in (("top", False), ("top_robot_free", True)):
+    labels = label_videos(value, open_videos(tmp_path / "data", view=view))
+    write_labels(tmp_path / "data", tmp_path / view, labels)
+    rows = parquet.read_table(tmp_path / view / "data/chunk-000/file-000.parquet").to_pylist()
+    (expected,) = (
+      each.distance
+      for each in labels
+      if (each.metadata.get("robot_visible") is False) == robot_free
+    )
+    np.testing.assert_array_equal([row["embedding.distance"] for row in rows], expected)
+
+
 def test_episodes_without_labels_are_refused(value, tmp_path):
   labels = label_videos(value, open_videos(DATA / "lerobot_v21", view="top", episodes=[0, 2]))
   with pytest.raises(UserError, match="every frame of episode 1"):

@@ -196,9 +196,13 @@ _Episode = TypeVar("_Episode", Labels, LazyVideo)
 
 
 def _by_episode(labels: Sequence[_Episode]) -> dict[int, _Episode]:
-  """The labels of each episode, or the videos to be labelled, by its number."""
+  """Returns the labels, or the videos to label, by the number of their episode.
+
+  A camera's copies without the robot are left out if its pictures with the robot are there.
+  """
   found: dict[int, _Episode] = {}
-  for each in labels:
+  with_robot = [each for each in labels if each.metadata.get("robot_visible") is not False]
+  for each in with_robot or labels:
     episode = each.metadata["episode"]
     if episode in found:
       views = sorted({str(other.metadata.get("view")) for other in labels})
