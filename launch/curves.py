@@ -69,7 +69,10 @@ def main(_):
   if _RERUN.value:
     for film, each in zip(own_videos.film_names(measured), measured, strict=True):
       rerun_export.write_rerun(out / "rerun" / f"{film}.rrd", value, each)
-  print(own_videos.write_curves(out, measured, facts, time.monotonic() - started))
+  page = own_videos.write_curves(out, measured, facts, time.monotonic() - started)
+  for warning in dict.fromkeys(warning for each in measured for warning in each.warnings):
+    print(f"warning: {warning}", file=sys.stderr)
+  print(page)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,17 @@ def test_a_goal_that_does_not_fit_is_told_on_the_page(folder, value, tmp_path):
   assert "goal.png) is 40x20 and the video 36x64" in Page(path.read_text()).text
 
 
+def test_what_speaks_against_a_page_is_told_by_the_launcher_too(value, tmp_path):
+  encoder.save(tmp_path / "encoder", value)
+  np.save(tmp_path / "black.npy", np.zeros((2, 16, 16, 3), np.uint8))
+  done = launch(
+    f"--videos={tmp_path / 'black.npy'}", f"--encoder={tmp_path / 'encoder'}",
+    f"--out={tmp_path / 'out'}",
+  )  # fmt: skip
+  assert done.returncode == 0 and "warning: The pictures do not change" in done.stderr
+  assert done.stdout == f"{tmp_path / 'out/curves.html'}\n"
+
+
 def test_sizes_are_those_of_the_video_not_of_what_is_shown(value, tmp_path):
   np.save(tmp_path / "a.npy", moving_picture(2, 320, 480))
   write_image(tmp_path / "goal.png", moving_picture(1, 40, 20)[0])
