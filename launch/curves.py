@@ -31,7 +31,7 @@ _GOAL = flags.DEFINE_string(
   "last, frame=N, all-last, or image or video files with commas between them",
 )
 _GOALS = flags.DEFINE_enum(
-  "goals", "mean", ["mean", "nearest"], "with several goal frames, the one to measure to"
+  "goals", "mean", ["mean", "nearest"], "of several goal frames, which one to measure to"
 )
 _MAX_FRAMES = flags.DEFINE_integer(
   "max_frames", 150, "the most frames to take of each video, evenly spaced"

@@ -26,7 +26,7 @@ _GOAL = flags.DEFINE_string(
   "last, frame=N, all-last, or image or video files with commas between them",
 )
 _GOALS = flags.DEFINE_enum(
-  "goals", "mean", ["mean", "nearest"], "with several goal frames, the one to measure to"
+  "goals", "mean", ["mean", "nearest"], "of several goal frames, which one to measure to"
 )
 _REWARD = flags.DEFINE_string(
   "reward_column", None, "the name of the rewards' column, such as LeRobot's next.reward"
