@@ -39,9 +39,9 @@ def main(_):
   from vipjax import encoder, videos  # Here, so that --help answers at once.
   from vipjax.reward.relabel import (
     check_label_out,
-    check_label_videos,
     check_place,
     label_videos,
+    videos_to_label,
     write_labels,
   )
 
@@ -49,8 +49,7 @@ def main(_):
   check_place(out)  # Before anything is fetched.
   data = videos.local_path(_DATA.value)
   check_label_out(data, out, _REWARD.value)
-  found = videos.open_videos(data, view=_VIEW.value)
-  check_label_videos(out, found)
+  found = videos_to_label(out, videos.open_videos(data, view=_VIEW.value))
   value = encoder.load(_ENCODER.value)
   labels = label_videos(value, found, _GOAL.value, _GOALS.value)
   write_labels(data, out, labels, _REWARD.value)

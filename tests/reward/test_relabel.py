@@ -18,7 +18,13 @@ from tests.videos.clips import encode, moving_picture
 from tests.videos.drawn import EPISODES, episode
 from vipjax import encoder
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.reward.relabel import Labels, check_label_out, label_videos, write_labels
+from vipjax.reward.relabel import (
+  Labels,
+  check_label_out,
+  label_videos,
+  videos_to_label,
+  write_labels,
+)
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos import open_videos, read_videos, write_dataset, write_video
@@ -272,9 +278,11 @@ def test_copies_without_the_robot_are_no_other_camera(value, tmp_path):
   copy = Video(moving_picture(3, 32, 32)[::-1], view="top", episode=0, robot_visible=False)
   write_dataset(tmp_path / "data", [copy, plain], "lerobot")
   for view, robot_free in (("top", False), ("top_robot_free", True)):
-    labels = label_videos(value, open_videos(tmp_path / "data", view=view))
+    found = open_videos(tmp_path / "data", view=view)
+    labels = label_videos(value, found)
     write_labels(tmp_path / "data", tmp_path / view, labels)
     rows = parquet.read_table(tmp_path / view / "data/chunk-000/file-000.parquet").to_pylist()
+    assert len(videos_to_label(tmp_path / "copy", found)) == 1
     (expected,) = (
       each.distance
       for each in labels

@@ -156,10 +156,13 @@ def check_label_out(data: pathlib.Path, out: pathlib.Path, reward: str | None = 
   form.check_columns(source, _names(form.LABEL_PREFIX, reward).values())
 
 
-def check_label_videos(out: pathlib.Path, videos: Sequence[LazyVideo]) -> None:
-  """Refuses labels that a copy cannot hold: those from several cameras; as `write_labels`."""
-  if not _is_table(out):
-    _by_episode(videos)
+def videos_to_label(out: pathlib.Path, videos: Sequence[LazyVideo]) -> list[LazyVideo]:
+  """Returns the videos whose labels `out` can hold: of a copy's episodes one camera.
+
+  Raises:
+    UserError: as `write_labels`, for several cameras.
+  """
+  return list(videos if _is_table(out) else _by_episode(videos).values())
 
 
 def write_labels(
