@@ -74,6 +74,23 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
   assert again.returncode == 1 and "pass --overwrite" in again.stderr
 
 
+@pytest.mark.parametrize(
+  ("flags", "sentence"),
+  [
+    ((), "error: expected --videos=VALUE, got none; --help says what it takes."),
+    (
+      ("--videos=x", "--goals=most"),
+      "error: expected another --goals, got 'most': value should be one of <mean|nearest>.",
+    ),
+    (("--videos=x", "--max_frames=few"), "error: expected another --max_frames, got 'few': "),
+    (("--videos=x", "--overwrite=7"), "true or false for --overwrite"),
+  ],
+)
+def test_flags_that_are_missing_or_wrong(flags, sentence):
+  done = launch(*flags)
+  assert done.returncode == 1 and sentence in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_distances_are_those_of_the_value_function(folder, value):
   videos = open_videos(folder / TEA)
   (measured,) = own_videos.measure(value, videos, "frame=0")
