@@ -25,7 +25,7 @@ def main(_):
 
   if "ablation" in _FLAGS.config:
     if _FLAGS.overwrite:
-      raise UserError("expected no --overwrite with an ablation, got one: delete runs instead.")
+      raise UserError("expected no --overwrite with an ablation, got one; delete runs instead.")
     page = run_ablation(_FLAGS.config, _FLAGS.workdir.absolute(), additions)
     print(format_comparison(page.parent))
     print(f"comparison: {page}")

@@ -80,9 +80,9 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
     ((), "error: expected --videos=VALUE, got none; --help says what it takes."),
     (
       ("--videos=x", "--goals=most"),
-      "error: expected another --goals, got 'most': value should be one of <mean|nearest>.",
+      "error: expected another --goals, got 'most'; value should be one of <mean|nearest>.",
     ),
-    (("--videos=x", "--max_frames=few"), "error: expected another --max_frames, got 'few': "),
+    (("--videos=x", "--max_frames=few"), "error: expected another --max_frames, got 'few'; "),
     (("--videos=x", "--overwrite=7"), "true or false for --overwrite"),
   ],
 )

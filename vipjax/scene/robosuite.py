@@ -51,7 +51,7 @@ def read_manifest() -> dict[str, Any]:
     if (folder / _MANIFEST).is_file():
       return json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
   raise UserError(
-    f"expected {_MANIFEST} in the folder third_party of vipjax, got none: install vipjax again."
+    f"expected {_MANIFEST} in the folder third_party of vipjax, got none; install vipjax again."
   )
 
 
@@ -66,7 +66,7 @@ def _install(manifest: dict[str, Any], robots: pathlib.Path, folder: pathlib.Pat
       wheel = new / wanted["name"]
     if not wheel.is_file() or file_sha256(wheel) != wanted["sha256"]:
       raise UserError(
-        f"expected {wheel.name} with sha256 {wanted['sha256']}, got another file: delete it from "
+        f"expected {wheel.name} with sha256 {wanted['sha256']}, got another file; delete it from "
         f"{robots} if it lies there, or try again."
       )
     with zipfile.ZipFile(wheel) as archive:
@@ -90,7 +90,7 @@ def _download(manifest: dict[str, Any], target: pathlib.Path, robots: pathlib.Pa
     done, reason = None, f"no end after {_FETCH_SECONDS} s"
   if done is None or done.returncode:
     raise UserError(
-      f"could not fetch the robot arms with pip ({reason}): connect to the network and try again, "
+      f"could not fetch the robot arms with pip ({reason}); connect to the network and try again, "
       f"or put {wheel['name']} (sha256 {wheel['sha256']}) into {robots}."
     )
 
@@ -99,6 +99,6 @@ def _check_files(manifest: dict[str, Any], folder: pathlib.Path, advice: str) ->
   for file in manifest["files"]:
     path = folder / file["name"]
     if not path.is_file() or path.stat().st_size != file["size"]:
-      raise UserError(f"expected {path} with {file['size']} bytes, got another: {advice}.")
+      raise UserError(f"expected {path} with {file['size']} bytes, got another; {advice}.")
     if file_sha256(path) != file["sha256"]:
-      raise UserError(f"expected {path} with sha256 {file['sha256']}, got another: {advice}.")
+      raise UserError(f"expected {path} with sha256 {file['sha256']}, got another; {advice}.")
