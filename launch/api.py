@@ -2,8 +2,8 @@
 
     python -m launch.api --out=docs/api
 
-Needs pdoc (`pip install "vipjax[docs]"`). What pdoc warns of, such as a public name that is not
-there, ends it.
+Needs pdoc (`pip install "vipjax[docs]"`). Ends with an error if pdoc warns, such as of a public
+name that does not exist.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from absl import flags
 from vipjax.runtime import launcher, places
 from vipjax.runtime.errors import UserError
 
-_OUT = flags.DEFINE_string("out", "docs/api", "the folder of the pages; what is there is replaced")
-# The package with its rooms, and what their functions take and give.
+_OUT = flags.DEFINE_string("out", "docs/api", "the folder of the pages; its contents are replaced")
+# The package with its rooms, and the types of their arguments and results.
 _MODULES = ("vipjax", "vipjax.types", "vipjax.runtime.errors")
 
 
@@ -33,7 +33,7 @@ def main(_):
   import vipjax
 
   for name in vipjax.__all__:
-    # What is imported on first use, pdoc does not find.
+    # pdoc does not find names that are imported on first use.
     setattr(vipjax, name, getattr(vipjax, name))
   for module in (*_MODULES, *(f"vipjax.{room}" for room in vipjax.ROOMS)):
     _resolve(importlib.import_module(module))
@@ -50,7 +50,7 @@ def main(_):
 
 
 def _resolve(module) -> None:
-  """Evaluates what named tuples are annotated with: pdoc would look it up in another place."""
+  """Evaluates annotations of named tuples here, because pdoc looks them up elsewhere."""
   for public in list(vars(module).values()):
     if isinstance(public, type) and issubclass(public, tuple) and hasattr(public, "_fields"):
       public.__new__.__annotations__ = typing.get_type_hints(public)

@@ -2,12 +2,12 @@
 
     python -m launch.convert_weights --checkpoint=model.pt --out=weights/vip
 
-makes an encoder artefact, a folder that `vipjax.load` takes, of a `model.pt` as VIP released it.
+turns a `model.pt` as VIP released it into an encoder artefact, a folder that `vipjax.load` takes.
 
     python -m launch.convert_weights --checkpoint=runs/demo --out=demo.pt
 
 goes the other way: an --out that ends in .pt or .safetensors gets the official layout, for users
-of PyTorch. Nothing is downloaded, no torch is needed, a minute on any machine.
+of PyTorch. Neither downloads anything or needs torch; both take less than a minute.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from absl import flags
 from vipjax.runtime import launcher
 
 _CHECKPOINT = flags.DEFINE_string(
-  "checkpoint", None, "a model.pt of VIP's released format, or anything else that vipjax.load takes"
+  "checkpoint", None, "a model.pt in VIP's released format, or anything else that vipjax.load takes"
 )
 _OUT = flags.DEFINE_string(
   "out", None, "the artefact's folder, or a file ending in .pt or .safetensors"
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what lies at --out")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace an existing --out")
 flags.mark_flags_as_required(["checkpoint", "out"])
 
 

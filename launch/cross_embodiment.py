@@ -1,9 +1,9 @@
-"""Learns from some arms' videos and judges on another arm, every combination; resumes by itself.
+"""Learns from some arms' videos and judges on another arm, in all combinations; resumes by itself.
 
     python -m launch.cross_embodiment --config=configs/cross_embodiment.py --workdir=runs/cross
 
-Writes runs/cross/cross.json after every cell; after every seed and after the policies matrix.png,
-summary.md, table.md and, for each pair of arms, aligned pictures. The policies come last.
+Writes runs/cross/cross.json after every cell, and matrix.png, summary.md, table.md and aligned
+pictures of each pair of arms after every seed and after the policies, which come last.
 """
 
 from vipjax.runtime import launcher, run_folder

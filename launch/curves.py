@@ -1,8 +1,8 @@
-"""Distance curves of your own videos, as a page that opens from disk; needs no config.
+"""Writes distance curves of your own videos as a page that opens from disk; needs no config.
 
     python -m launch.curves --videos=FOLDER_OR_FILE --encoder=mini
 
-Seconds with a small encoder. Nothing is trained; the page, its films and curves.csv go to --out.
+Takes seconds with a small encoder and trains nothing. --out gets the page, films and curves.csv.
 """
 
 from __future__ import annotations
@@ -22,24 +22,28 @@ _VIDEOS = flags.DEFINE_string(
 _ENCODER = flags.DEFINE_string(
   "encoder",
   "mini",
-  "'mini', 'vip-resnet50', a run folder, an artefact: what vipjax.load takes",
+  "anything that vipjax.load takes: 'mini', 'vip-resnet50', a run folder, an artefact",
 )
-_OUT = flags.DEFINE_string("out", None, "where to write (default: runs/curves_NAME)")
-_GOAL = flags.DEFINE_string("goal", "last", "last, frame=N, all-last, or image files, with commas")
+_OUT = flags.DEFINE_string("out", None, "the folder to write (default: runs/curves_NAME)")
+_GOAL = flags.DEFINE_string(
+  "goal",
+  "last",
+  "last, frame=N, all-last, or image or video files with commas between them",
+)
 _GOALS = flags.DEFINE_enum(
-  "goals", "mean", ["mean", "nearest"], "with several goal frames, distance to which of them"
+  "goals", "mean", ["mean", "nearest"], "of several goal frames, which one to measure to"
 )
 _MAX_FRAMES = flags.DEFINE_integer(
-  "max_frames", 150, "of each video, at most so many are looked at"
+  "max_frames", 150, "the most frames to take of each video, evenly spaced"
 )
-_MAX_VIDEOS = flags.DEFINE_integer("max_videos", 24, "at most so many videos, from the first")
-_VIEW = flags.DEFINE_string("view", None, "this camera alone")
-_EPISODES = flags.DEFINE_string("episodes", None, "these episodes alone, such as 0,2,5-7")
-_TASK = flags.DEFINE_string("task", None, "episodes of this task alone")
+_MAX_VIDEOS = flags.DEFINE_integer("max_videos", 24, "the most videos to take, from the first")
+_VIEW = flags.DEFINE_string("view", None, "only this camera")
+_EPISODES = flags.DEFINE_string("episodes", None, "only these episodes, such as 0,2,5-7")
+_TASK = flags.DEFINE_string("task", None, "only episodes of this task")
 _RERUN = flags.DEFINE_bool(
   "rerun", False, "also write each video for Rerun's viewer, with Grad-CAM, into rerun/"
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what lies at --out")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace an existing page at --out")
 flags.mark_flag_as_required("videos")
 
 
@@ -69,7 +73,10 @@ def main(_):
   if _RERUN.value:
     for film, each in zip(own_videos.film_names(measured), measured, strict=True):
       rerun_export.write_rerun(out / "rerun" / f"{film}.rrd", value, each)
-  print(own_videos.write_curves(out, measured, facts, time.monotonic() - started))
+  page = own_videos.write_curves(out, measured, facts, time.monotonic() - started)
+  for warning in dict.fromkeys(warning for each in measured for warning in each.warnings):
+    print(f"warning: {warning}", file=sys.stderr)
+  print(page)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python -m launch.evaluate --config=configs/demo.py --workdir=runs/demo
     python -m launch.evaluate --workdir=runs/demo --again --attention=4 --off_path=10
 
-Without --config the run's own is taken. --again measures anew what has been measured, such as after
-the policy stage: what a policy visits is then part of it. `launch.report` shows all of it.
+Without --config it takes the run's own. --again repeats finished measurements, for example after
+the policy stage, when the states that the policy visits are part of them. `launch.report` shows the
+results.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from absl import flags
 from vipjax.runtime import files, launcher, places, run_folder
 
 _FLAGS = launcher.define_flags()
-_AGAIN = flags.DEFINE_bool("again", False, "measure anew what has been measured")
-# These change nothing that was trained, so a run may be measured with other numbers than its own.
+_AGAIN = flags.DEFINE_bool("again", False, "repeat finished measurements")
+# These numbers do not affect training, so they may differ from those of the run.
 _NUMBERS = {
   "attention_episodes": flags.DEFINE_integer(
-    "attention", None, "expert episodes for Grad-CAM (default: as config.evaluate)", lower_bound=0
+    "attention", None, "expert episodes for Grad-CAM (default: config.evaluate's)", lower_bound=0
   ),
   "failed_episodes": flags.DEFINE_integer(
-    "failed", None, "episodes that fail on purpose, for their curves (likewise)", lower_bound=0
+    "failed", None, "episodes that fail on purpose (likewise)", lower_bound=0
   ),
   "robots": flags.DEFINE_list(
-    "robots", None, "other arms to act in the unseen episodes, such as panda,jaco (likewise)"
+    "robots", None, "other arms for the unseen episodes, such as panda,jaco (likewise)"
   ),
   "off_path_episodes": flags.DEFINE_integer(
-    "off_path", None, "rollouts of each kind off the path (likewise)", lower_bound=0
+    "off_path", None, "rollouts of each kind off the expert's path (likewise)", lower_bound=0
   ),
   "view_shift": flags.DEFINE_float(
-    "view_shift", None, "degrees by which cameras are turned for unseen viewpoints (likewise)"
+    "view_shift", None, "degrees by which to turn cameras for unseen viewpoints (likewise)"
   ),
 }
 

@@ -2,11 +2,11 @@
 
     python -m launch.finetune --config=configs/demo.py --workdir=runs/demo
 
-On several hosts, which all see the run folder, the same command on each, with its own number:
+On several hosts that share the run folder, run the same command on each with its own number:
 
     ... --coordinator=host0:1234 --num_processes=2 --process_id=0
 
-or with --coordinator=auto where SLURM, Open MPI, Kubernetes or a TPU pod says all three.
+or with --coordinator=auto under SLURM, Open MPI, Kubernetes or on a TPU pod.
 """
 
 from vipjax.runtime import launcher, run_folder

@@ -1,9 +1,9 @@
-"""Judges encoders, without fine-tuning, on tasks they were not trained on; resumes by itself.
+"""Judges encoders, without fine-tuning, on tasks that they were not trained on; resumes by itself.
 
     python -m launch.judge --config=configs/judge.py --workdir=runs/judge
 
-Writes runs/judge/judge.json and table.md. Run again with other --config.judge.encoders, it judges
-those beside the ones that are there.
+Writes runs/judge/judge.json and table.md. Another run with other --config.judge.encoders adds
+theirs to the table.
 """
 
 from vipjax.runtime import files, launcher, run_folder
@@ -14,7 +14,7 @@ _FLAGS = launcher.define_flags("configs/judge.py")
 def main(_):
   from vipjax.experiments.judge import judge, table
 
-  # Encoders may be judged beside those of an earlier call: judge.json says which were.
+  # Other encoders may be added to those of an earlier call, which judge.json lists.
   opened = _FLAGS.config.copy_and_resolve_references()
   opened.judge.encoders = ()
   workdir = run_folder.open_run(_FLAGS.workdir, opened, _FLAGS.overwrite)

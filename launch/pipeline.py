@@ -1,9 +1,9 @@
-"""Videos to a policy to a report: record, finetune, evaluate, train_policy, report in a row.
+"""Runs all stages in a row: record, finetune, evaluate, train_policy, report.
 
     python -m launch.pipeline --config=configs/demo.py
 
-With configs/ablation.py it runs many variants and seeds, and compares them in one page.
-Run again, it goes on where it was, or says that it is finished; --overwrite starts over.
+With configs/ablation.py it runs many variants and seeds and compares them in one page. The same
+command resumes an interrupted run, or says that it is finished; --overwrite starts over.
 """
 
 import shlex
@@ -25,7 +25,7 @@ def main(_):
 
   if "ablation" in _FLAGS.config:
     if _FLAGS.overwrite:
-      raise UserError("Expected no --overwrite with an ablation: delete the runs to be repeated.")
+      raise UserError("expected no --overwrite with an ablation, got one; delete runs instead.")
     page = run_ablation(_FLAGS.config, _FLAGS.workdir.absolute(), additions)
     print(format_comparison(page.parent))
     print(f"comparison: {page}")

@@ -1,4 +1,4 @@
-"""Pretrains an encoder in stages: records a corpus, trains on it, and so on; resumes by itself.
+"""Pretrains an encoder in stages, each with a corpus that it records; resumes by itself.
 
     python -m launch.pretrain --config=configs/pretrain.py --workdir=runs/pretrain
 

@@ -1,9 +1,9 @@
-"""Records the scripted expert: videos from every view, with the robot and without it.
+"""Films the scripted expert from every view, with and without the robot.
 
     python -m launch.record --config=configs/demo.py --workdir=runs/demo
     python -m launch.record --config=configs/pretrain.py --workdir=runs/pretrain
 
-With a config that declares stages of pretraining: their corpora of many tasks.
+With a config that declares stages of pretraining it records their corpora of many tasks.
 """
 
 from vipjax.runtime import launcher, run_folder

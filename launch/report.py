@@ -1,8 +1,8 @@
-"""Writes report.html of a run folder: one page that opens from disk.
+"""Writes a run folder's report.html, one page that opens from disk.
 
     python -m launch.report --workdir=runs/demo
 
-With --config it first collects results.json from the stages that have finished, for runs made
+With --config it first collects results.json from the finished stages, for runs that were made
 launcher by launcher.
 """
 

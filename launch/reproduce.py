@@ -1,8 +1,8 @@
-"""Runs a finished run again from its own folder, and says what came out otherwise.
+"""Runs a finished run again from its own folder and prints the differences.
 
     python -m launch.reproduce --workdir=runs/demo --out=runs/demo_again
 
-Status 0 when every number of results.json but times is the same, else 2.
+Exits with status 0 if all numbers of results.json but times are the same, else with 2.
 """
 
 import sys
@@ -12,7 +12,7 @@ from absl import flags
 from vipjax.runtime import launcher
 
 _FLAGS = launcher.define_flags()
-_OUT = flags.DEFINE_string("out", None, "folder of the new run")
+_OUT = flags.DEFINE_string("out", None, "the folder of the new run")
 
 
 def main(_):

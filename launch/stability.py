@@ -1,4 +1,4 @@
-"""Drives every arm by the wildest torques and reports what the simulation does; resumes by itself.
+"""Drives every arm by the strongest torques and reports what happens; resumes by itself.
 
     python -m launch.stability --config=configs/stability.py --workdir=runs/stability
 

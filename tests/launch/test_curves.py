@@ -74,6 +74,23 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
   assert again.returncode == 1 and "pass --overwrite" in again.stderr
 
 
+@pytest.mark.parametrize(
+  ("flags", "sentence"),
+  [
+    ((), "error: expected --videos=VALUE, got none; --help says what it takes."),
+    (
+      ("--videos=x", "--goals=most"),
+      "error: expected another --goals, got 'most'; value should be one of <mean|nearest>.",
+    ),
+    (("--videos=x", "--max_frames=few"), "error: expected another --max_frames, got 'few'; "),
+    (("--videos=x", "--overwrite=7"), "true or false for --overwrite"),
+  ],
+)
+def test_flags_that_are_missing_or_wrong(flags, sentence):
+  done = launch(*flags)
+  assert done.returncode == 1 and sentence in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_distances_are_those_of_the_value_function(folder, value):
   videos = open_videos(folder / TEA)
   (measured,) = own_videos.measure(value, videos, "frame=0")
@@ -114,6 +131,17 @@ def test_a_goal_that_does_not_fit_is_told_on_the_page(folder, value, tmp_path):
   facts = {"videos": "v", "encoder": "e"}
   path = own_videos.write_curves(tmp_path / "out", measured, facts, 0.0)
   assert "goal.png) is 40x20 and the video 36x64" in Page(path.read_text()).text
+
+
+def test_what_speaks_against_a_page_is_told_by_the_launcher_too(value, tmp_path):
+  encoder.save(tmp_path / "encoder", value)
+  np.save(tmp_path / "black.npy", np.zeros((2, 16, 16, 3), np.uint8))
+  done = launch(
+    f"--videos={tmp_path / 'black.npy'}", f"--encoder={tmp_path / 'encoder'}",
+    f"--out={tmp_path / 'out'}",
+  )  # fmt: skip
+  assert done.returncode == 0 and "warning: The pictures do not change" in done.stderr
+  assert done.stdout == f"{tmp_path / 'out/curves.html'}\n"
 
 
 def test_sizes_are_those_of_the_video_not_of_what_is_shown(value, tmp_path):

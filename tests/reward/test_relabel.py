@@ -18,7 +18,13 @@ from tests.videos.clips import encode, moving_picture
 from tests.videos.drawn import EPISODES, episode
 from vipjax import encoder
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.reward.relabel import Labels, check_label_out, label_videos, write_labels
+from vipjax.reward.relabel import (
+  Labels,
+  check_label_out,
+  label_videos,
+  videos_to_label,
+  write_labels,
+)
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos import open_videos, read_videos, write_dataset, write_video
@@ -265,6 +271,24 @@ def test_two_cameras_are_refused(value, tmp_path):
   labels = label_videos(value, open_videos(DATA / "lerobot_v21"))
   with pytest.raises(UserError, match="one camera to take rewards from, got top, wrist"):
     write_labels(DATA / "lerobot_v21", tmp_path / "copy", labels)
+
+
+def test_copies_without_the_robot_are_no_other_camera(value, tmp_path):
+  plain = Video(moving_picture(3, 32, 32), view="top", episode=0)
+  copy = Video(moving_picture(3, 32, 32)[::-1], view="top", episode=0, robot_visible=False)
+  write_dataset(tmp_path / "data", [copy, plain], "lerobot")
+  for view, robot_free in (("top", False), ("top_robot_free", True)):
+    found = open_videos(tmp_path / "data", view=view)
+    labels = label_videos(value, found)
+    write_labels(tmp_path / "data", tmp_path / view, labels)
+    rows = parquet.read_table(tmp_path / view / "data/chunk-000/file-000.parquet").to_pylist()
+    assert len(videos_to_label(tmp_path / "copy", found)) == 1
+    (expected,) = (
+      each.distance
+      for each in labels
+      if (each.metadata.get("robot_visible") is False) == robot_free
+    )
+    np.testing.assert_array_equal([row["embedding.distance"] for row in rows], expected)
 
 
 def test_episodes_without_labels_are_refused(value, tmp_path):

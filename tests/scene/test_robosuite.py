@@ -97,7 +97,7 @@ def test_offline_is_one_sentence_and_leaves_nothing(shop):
   with pytest.raises(UserError) as error:
     assets()
   message = str(error.value)
-  assert message.startswith("Could not fetch the robot arms with pip (ERROR: no network): connect")
+  assert message.startswith("could not fetch the robot arms with pip (ERROR: no network); connect")
   assert f"put robosuite-9.whl (sha256 {digest(shop.wheel.read_bytes())}) into" in message
   assert str(shop.robots) in message and "\n" not in message
   assert [p.name for p in shop.robots.iterdir()] == ["robosuite-9.lock"]
@@ -114,7 +114,7 @@ def test_a_wheel_that_the_user_put_there_is_taken(shop):
 def test_another_wheel_is_refused(shop):
   shop.manifest["wheel"]["sha256"] = digest(b"another")
   with pytest.raises(
-    UserError, match=r"^Expected robosuite-9.whl with sha256 .*, got another file"
+    UserError, match=r"^expected robosuite-9.whl with sha256 .*, got another file"
   ):
     assets()
   assert not shop.folder.exists()
@@ -122,7 +122,7 @@ def test_another_wheel_is_refused(shop):
 
 def test_a_file_that_is_not_the_manifests_is_never_used(shop):
   shop.manifest["files"][1]["sha256"] = digest(b"<mujoco></mujoco>")
-  with pytest.raises(UserError, match=r"^Expected .*robot.xml with sha256 .*, got another"):
+  with pytest.raises(UserError, match=r"^expected .*robot.xml with sha256 .*, got another"):
     assets()
   assert not shop.folder.exists()
 
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_the_manifests_is_never_used(shop):
 def test_a_file_damaged_later_is_told(shop, content):
   path = assets() / "robot.xml"
   path.unlink() if content is None else path.write_bytes(content)
-  with pytest.raises(UserError, match=r"^Expected .*robot.xml with .*: delete .*robosuite-9 to"):
+  with pytest.raises(UserError, match=r"^expected .*robot.xml with .*; delete .*robosuite-9 to"):
     assets()
 
 
@@ -155,7 +155,7 @@ def test_the_manifest_of_an_installed_package(monkeypatch, tmp_path):
   monkeypatch.setattr(robosuite, "__file__", str(package / "scene" / "robosuite.py"))
   assert robosuite.read_manifest() == {"version": "9"}
   (package / "third_party" / "robosuite.json").unlink()
-  with pytest.raises(UserError, match=r"^Expected robosuite.json .*: install vipjax again\.$"):
+  with pytest.raises(UserError, match=r"^expected robosuite.json .*; install vipjax again\.$"):
     robosuite.read_manifest()
 
 

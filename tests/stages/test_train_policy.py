@@ -265,5 +265,5 @@ def test_evaluations_trace_the_policy_once(monkeypatch):
 
 def test_no_encoder_yet_is_one_sentence(tmp_path, prepared):
   (tmp_path / "videos").symlink_to(prepared / "videos")
-  with pytest.raises(UserError, match="encoder"):
+  with pytest.raises(UserError, match="run launch.finetune with this config and workdir first"):
     train_policy(config_of(), tmp_path)

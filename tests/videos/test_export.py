@@ -78,8 +78,9 @@ sys.exit("tensorflow" in sys.modules)
 """
 
 
-def test_tfds_reads_it_without_tensorflow(tmp_path, videos):
+def test_tfds_reads_it_without_tensorflow(tmp_path, videos, capfd):
   folder = write_dataset(tmp_path / "dataset", videos, "tfds")
+  assert capfd.readouterr() == ("", "")  # TFDS speaks of a download
   command = [sys.executable, "-c", _TFDS, str(folder)]
   done = subprocess.run(command, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr

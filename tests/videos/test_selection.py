@@ -11,7 +11,14 @@ from tests.videos.clips import assert_one_sentence, moving_picture, write_frames
 from vipjax.runtime.errors import UserError
 from vipjax.stages.inputs import reading_options
 from vipjax.types import Video
-from vipjax.videos import fit_square, open_videos, read_video, read_videos, write_videos
+from vipjax.videos import (
+  fit_square,
+  open_videos,
+  read_video,
+  read_videos,
+  write_dataset,
+  write_videos,
+)
 
 
 @pytest.fixture
@@ -42,6 +49,16 @@ def test_selected(recorded, wanted, expected):
 
 def test_one_is_left(recorded):
   assert read_video(recorded, view="left", episodes=[1]).success is False
+
+
+@pytest.mark.parametrize("form", ["mp4", "tfds", "lerobot"])
+def test_copies_without_the_robot_have_a_name(tmp_path, form):
+  plain = Video(moving_picture(3, 32, 32), task="push", view="left", episode=0)
+  copy = dataclasses.replace(plain, robot_visible=False)
+  write_dataset(tmp_path / "videos", [plain, copy], form)
+  (found,) = read_videos(tmp_path / "videos", view="left_robot_free")
+  assert (found.view, found.robot_visible) == ("left", False)
+  assert len(read_videos(tmp_path / "videos", view="left")) == 2
 
 
 def test_nothing_is_left(recorded):

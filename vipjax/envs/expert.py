@@ -11,29 +11,29 @@ from metaworld.policies import ENV_POLICY_MAP
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.scene import hand_error
 
-# Gains of the operational-space controller (1/s^2 and 1/s), the same for position and rotation,
-# and of its null space, which pulls the arm towards its home pose.
+# Gains of the operational-space controller (1/s^2 and 1/s), alike for position and rotation, and of
+# its null space, which pulls the arm towards its home pose.
 _STIFFNESS, _DAMPING = 900.0, 60.0
 _NULL_STIFFNESS, _NULL_DAMPING = 20.0, 5.0
 # Meta-World moves its mocap body by 1 cm at action 1.
 _METRES_PER_ACTION = 0.01
-# The hand hangs below Meta-World's weld by up to so much, and scripted policies count on it: some
-# wait for a height that is below the weld's own limit.
+# Metres. The hand hangs below Meta-World's weld by up to this, and scripted policies rely on it:
+# some wait for a height below the weld's limit.
 _SAG = 0.01
-# A joint is held off its limit, against which the rest of the arm would twist: where it is in the
-# zone before it (radians) and would arrive within the time (seconds).
+# A joint that is in the zone before its limit (radians) and would reach it within the time
+# (seconds) is held back, because the rest of the arm twists against a joint at its limit.
 _LIMIT_MARGIN, _LIMIT_ZONE, _LIMIT_SECONDS = 0.02, 0.06, 0.03
 
 
 class Expert:
   """Turns a scripted policy's displacements into actions of a RobotEnv.
 
-  Under torque control: operational-space control (Khatib 1987) of a target that integrates the
-  scripted displacement, as Meta-World's mocap body does; joint damping is compensated.
+  Torque control uses operational-space control (Khatib 1987) of a target that integrates the
+  scripted displacement, as Meta-World's mocap body does, and compensates joint damping.
   """
 
   def __init__(self, env: RobotEnv):
-    """Args: env: the environment to act in; call `reset` after each of its resets."""
+    """Takes the environment to act in; call `reset` after each of its resets."""
     self._env = env
     self._policy = ENV_POLICY_MAP[f"{env.task_name}-v3"]()
     joints = [env.model.joint(name) for name in env.robot.arm_joints]
@@ -43,14 +43,14 @@ class Expert:
     self._gears = np.asarray(env.robot.gears)
 
   def reset(self) -> None:
-    """Starts an episode at the environment's present state."""
+    """Starts an episode in the environment's present state."""
     self._target = self._env.data.body(self._env.robot.hand_body).xpos.copy()
 
   def action(self) -> np.ndarray:
-    """float32 action for the environment's present state."""
+    """Returns the float32 action for the environment's present state."""
     env, task = self._env, self._env.task
     with warnings.catch_warnings():
-      # The scripted policies warn that their displacements get clipped; they are meant to be.
+      # The scripted policies warn that their displacements are clipped, which is intended.
       warnings.simplefilter("ignore")
       scripted = np.asarray(self._policy.get_action(env.scripted_observation()), np.float64)
     scripted = np.clip(scripted, -1.0, 1.0)
@@ -72,8 +72,8 @@ class Expert:
     mujoco.mj_fullM(model, inertia, data.qM)
     inertia = inertia[np.ix_(self._dofs, self._dofs)]
     damping = model.dof_damping[self._dofs]
-    # A torque is held for a whole control step, in which joint damping eats most of what it gives
-    # to a light wrist: what an implicit integrator of one control step takes for inertia.
+    # A torque is held for a whole control step, in which joint damping absorbs most of what it
+    # gives to a light wrist. So this is the inertia that an implicit integrator of one step uses.
     inertia = inertia + np.diag(damping) * model.opt.timestep * self._env.task.frame_skip
     velocity = data.qvel[self._dofs]
     error = hand_error(data, hand, self._target)
@@ -97,7 +97,7 @@ class Expert:
     return torques + damping * velocity
 
   def _arrives(self, angles, velocity, acceleration) -> np.ndarray:
-    """bool [7]: joints that are near a limit and about to be at it."""
+    """Returns bool [7]: the joints that are near a limit and about to reach it."""
     t = _LIMIT_SECONDS
     soon = angles + t * velocity + 0.5 * t**2 * acceleration
     low, high = self._low, self._high
@@ -107,9 +107,9 @@ class Expert:
 
 
 def _operational_space(inertia, jacobian, wanted, posture, free):
-  """Torques [7] of the free joints for a hand acceleration [6], and the joints' accelerations [7].
+  """Returns torques [7] for a hand acceleration [6], and the joints' accelerations [7].
 
-  The null space has the joint accelerations `posture` [7] where it can; other joints get 0.
+  The null space follows the joint accelerations `posture` [7]. Joints that are not free get 0.
   """
   inertia, jacobian = inertia[np.ix_(free, free)], jacobian[:, free]
   inverse = np.linalg.inv(inertia)
@@ -122,7 +122,7 @@ def _operational_space(inertia, jacobian, wanted, posture, free):
 
 
 def steps_to_success(env: RobotEnv, seed: int) -> int | None:
-  """After how many steps the scripted expert succeeds in the episode of a seed; None if never."""
+  """Returns the steps after which the expert succeeds in the episode of a seed; None if never."""
   env.reset(seed=seed)
   expert = Expert(env)
   expert.reset()

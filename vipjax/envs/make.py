@@ -1,4 +1,4 @@
-"""`vipjax.make_env`, and its options in a config."""
+"""`vipjax.make_env`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vipjax.ids import ENTRY_POINT, env_id
 def make_env(
   task: str = "window-open", robot: str = "sawyer", control: str = "torque", **options: Any
 ) -> gymnasium.Env:
-  """A robot at a Meta-World task, as a Gymnasium environment.
+  """Makes a Gymnasium environment of a robot at a Meta-World task.
 
   Args:
     task: a Meta-World task.
@@ -23,14 +23,14 @@ def make_env(
     **options: see `RobotEnv`.
 
   Returns:
-    A RobotEnv; its docstring says what each number of action and observation is.
+    A RobotEnv, whose docstring explains each number of action and observation.
 
   Raises:
-    UserError: an unknown task, robot, control or option value, or the arm's files are not to be
-      had.
+    UserError: an unknown task, robot, control or option value, or the arm's files cannot be
+      fetched.
   """
   kwargs = {"task": task, "robot": robot, "control": control, **options}
   env = RobotEnv(**kwargs)
-  # As `gymnasium.make` does, so that wrappers and checkers can make another one like it.
+  # As in `gymnasium.make`, so that wrappers and checkers can make another one like it.
   env.spec = EnvSpec(env_id(task, robot, control), entry_point=ENTRY_POINT, kwargs=kwargs)
   return env

@@ -1,4 +1,4 @@
-"""Meta-World's task logic (placement, object features, success) on a scene that we edited."""
+"""Runs Meta-World's task logic (placement, object features, success) on our edited scene."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vipjax.runtime.errors import UserError
 from vipjax.scene import Robot, bound_workspace, home_at, replace_arm, use_joint_torques
 
 CONTROLS = ("torque", "end_effector")
-# Meta-World's hand limits of the window tasks, with a little slack: the walls stop the hand just
-# outside of what the scripted policy ever uses.
+# Meta-World's hand limits of the window tasks with a little slack: the walls stop the hand just
+# outside the space that the scripted policy uses.
 WORKSPACE_SLACK = 0.02
 _SAWYER_JOINTS = 9
 # Fields of the model that tasks write at resets.
@@ -25,12 +25,12 @@ MOVED_BY_TASKS = ("body_pos", "body_quat", "site_pos", "geom_pos")
 
 
 def task_names() -> list[str]:
-  """Names of Meta-World's tasks as vipjax spells them ("window-open")."""
+  """Returns the names of Meta-World's tasks as vipjax spells them ("window-open")."""
   return sorted(name.removesuffix("-v3") for name in ENV_CLS_MAP)
 
 
 def make_task(task: str, robot: Robot, control: str) -> SawyerXYZEnv:
-  """Meta-World's environment of a task, simulating our edit of its scene.
+  """Makes Meta-World's environment of a task on our edit of its scene.
 
   Args:
     task: a name of `task_names()`.
@@ -38,8 +38,8 @@ def make_task(task: str, robot: Robot, control: str) -> SawyerXYZEnv:
     control: "torque" (joint motors) or "end_effector" (Meta-World's own mocap weld).
 
   Returns:
-    Meta-World's environment. Its `spec` attribute is the uncompiled scene; `model` and `data` are
-    the simulation; its random placements come from its own `np_random`.
+    Meta-World's environment. `spec_of_scene` is the uncompiled scene, `model` and `data` are the
+    simulation, and `np_random` draws the placements.
   """
   if f"{task}-v3" not in ENV_CLS_MAP:
     raise UserError(
@@ -55,7 +55,7 @@ def make_task(task: str, robot: Robot, control: str) -> SawyerXYZEnv:
     env = _task_class(base, robot, control)()
   env._set_task_called = True
   env._partially_observable = False
-  # Placements are drawn at every reset from np_random, which the caller seeds.
+  # Every reset draws placements from np_random, which the caller seeds.
   env._freeze_rand_vec = False
   env.seeded_rand_vec = True
   return env
@@ -63,12 +63,12 @@ def make_task(task: str, robot: Robot, control: str) -> SawyerXYZEnv:
 
 @contextlib.contextmanager
 def _quiet_hooks():
-  # Gymnasium complains of the render modes of Meta-World's classes at every construction.
+  # Gymnasium warns of the render modes of Meta-World's classes at every construction.
   warnings.simplefilter("ignore", category=UserWarning)
   yield
 
 
-# A few, because each keeps its compiled scene: some 30 MB.
+# Only a few, because each keeps its compiled scene of about 30 MB.
 @functools.lru_cache(maxsize=4)
 def _task_class(base: type, robot: Robot, control: str) -> type:
   name = f"{robot.name.title()}{control.title().replace('_', '')}{base.__name__}"
@@ -76,17 +76,17 @@ def _task_class(base: type, robot: Robot, control: str) -> type:
 
 
 class _EditedScene:
-  """Mixed in before a Meta-World class: compiles our scene where it would load an XML file.
+  """Mixin before a Meta-World class that compiles our scene instead of loading an XML file.
 
   Attributes:
     spec_of_scene: the uncompiled scene.
-    home: the arm's joint angles at reset, which hold the hand where Meta-World's reset would bring
+    home: the arm's joint angles at reset, which hold the hand where Meta-World's own reset brings
       it; None before the first reset.
   """
 
   _robot: Robot
   _control: str
-  # Compiled once for all environments of a task: it takes up to some seconds.
+  # Compiled once for all environments of a task, because it takes up to a few seconds.
   _compiled: tuple[mujoco.MjSpec, mujoco.MjModel] | None = None
   home: np.ndarray | None = None
 
@@ -114,8 +114,8 @@ class _EditedScene:
     return spec
 
   def _reset_hand(self, steps: int = 50) -> None:
-    # Tasks move bodies and markers of the model and read features before they do: without this an
-    # episode would depend on the one before it.
+    # Tasks read features before they move bodies and markers of the model: without this an episode
+    # would depend on the previous one.
     for name, value in self._pristine.items():
       getattr(self.model, name)[:] = value
     mujoco.mj_resetData(self.model, self.data)
@@ -129,15 +129,15 @@ class _EditedScene:
     if self._control == "end_effector":
       super()._reset_hand(steps)
       return
-    # The home pose takes the place of 50 steps of the mocap weld.
+    # The home pose replaces 50 steps of the mocap weld.
     mujoco.mj_forward(self.model, self.data)
     self.init_tcp = self.tcp_center
 
   def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
-    """Meta-World's, for arms that have other than the Sawyer's nine joints.
+    """Sets the state as Meta-World does, also for arms with other than the Sawyer's nine joints.
 
-    Tasks change a copy of the state at numbers that count on nine joints before those of their
-    objects. What they changed at number 9 and after is meant for the objects.
+    Tasks change a copy of the state at indices that assume nine joints before those of their
+    objects. Changes at index 9 and above are therefore meant for the objects.
     """
     extra = len(self._robot.arm_joints) + len(self._robot.fingers_home) - _SAWYER_JOINTS
     if self._robot.mount is not None and extra and self._robot_comes_first():
@@ -151,7 +151,7 @@ class _EditedScene:
 
 
 def _shifted(new: np.ndarray, old: np.ndarray, extra: int) -> np.ndarray:
-  """`old` with what differs in `new` from number 9 on written `extra` places later."""
+  """Returns `old` with the changes of `new` from index 9 on, `extra` places later."""
   result = old.copy()
   result[:_SAWYER_JOINTS] = new[:_SAWYER_JOINTS]
   changed = np.flatnonzero(new != old)

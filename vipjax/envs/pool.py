@@ -1,4 +1,4 @@
-"""Worker processes that answer messages; one that dies or hangs is replaced and told again."""
+"""Worker processes that answer messages; a worker that dies or hangs is replaced."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from absl import logging
 from vipjax.envs.worker import work
 from vipjax.runtime.errors import UserError
 
-# Processes that a message may cost before the fault is taken to be the message's.
+# After a message has cost this many processes, the message itself is taken to be at fault.
 _ATTEMPTS = 3
 
 
 class _Lost(Exception):
-  """A worker died or gave no answer; the message says which and how."""
+  """A worker died or did not answer; the message says which one and how."""
 
 
 class WorkerPool:
   """One process for each range of rows.
 
   Attributes:
-    processes: the live ones.
+    processes: those that run now.
   """
 
   def __init__(self, ranges: Sequence[range], arguments: tuple, seconds: float):
-    """Starts them; `close` even where this raises.
+    """Starts the processes; call `close` even if this raises.
 
     Args:
       ranges: the rows of each worker.
-      arguments: those of `worker.work` after the pipe, the rows first left out.
-      seconds: within which all must have started.
+      arguments: the arguments of `worker.work` after the pipe and the rows.
+      seconds: the time in which all must have started.
     """
     self._ranges, self._arguments, self._seconds = list(ranges), arguments, seconds
     self._pipes: list[Any] = []
     self.processes: list[Any] = []
-    # They heed no signal, and multiprocessing would wait for them at the end of a failed program.
+    # Workers ignore signals, and multiprocessing waits for them at the end of a failed program.
     atexit.register(self._kill)
     for index in range(len(self._ranges)):
       process, pipe = self._launch(index)
@@ -47,10 +47,10 @@ class WorkerPool:
       self._pipes.append(pipe)
 
   def start(self) -> None:
-    """Waits until all have started.
+    """Waits until all processes have started.
 
     Raises:
-      UserError, RuntimeError: one cannot.
+      UserError, RuntimeError: a process cannot start.
     """
     deadline = time.monotonic() + self._seconds
     for index in range(len(self.processes)):
@@ -60,28 +60,28 @@ class WorkerPool:
         raise RuntimeError(str(lost)) from None
 
   def send(self, message: tuple) -> None:
-    """Sends everyone a message; `gather` waits for the answers."""
+    """Sends a message to every worker; `gather` waits for the answers."""
     for pipe in self._pipes:
       _send(pipe, message)
 
   def gather(self, seconds: float, again: Callable[[range], Sequence[tuple]]) -> None:
-    """Waits for everyone's answer to the last message.
+    """Waits for every worker's answer to the last message.
 
     Args:
-      seconds: within which a worker must answer, or it is replaced.
-      again: puts the rows of a lost worker back to where they were, and gives the messages with
-        which a new one gets to the answer.
+      seconds: the time in which a worker must answer before it is replaced.
+      again: restores the rows of a lost worker and returns the messages that bring a new worker to
+        the answer.
 
     Raises:
-      UserError, RuntimeError: what a worker raised.
-      RuntimeError: a worker was lost, and those in its place as well.
+      UserError, RuntimeError: a worker raised this.
+      RuntimeError: a worker was lost, and its replacements as well.
     """
     deadline = time.monotonic() + seconds
     failures = []
     for index in range(len(self._ranges)):
       try:
         self._answer_or_replace(index, deadline, again)
-      except (UserError, RuntimeError) as failure:  # the others' answers are still to be taken
+      except (UserError, RuntimeError) as failure:  # the other answers still have to be read
         failures.append(failure)
     if failures:
       raise failures[0]
@@ -112,7 +112,7 @@ class WorkerPool:
       if process.is_alive():
         process.kill()
         process.join()
-      # Not before: one in the middle of a step still answers.
+      # Not earlier, because a worker in the middle of a step still answers.
       pipe.close()
     self.processes, self._pipes = [], []
     atexit.unregister(self._kill)
@@ -135,7 +135,7 @@ class WorkerPool:
 
   def _replace(self, index: int) -> None:
     process = self.processes[index]
-    process.kill()  # one that hangs may not heed a request
+    process.kill()  # a worker that hangs may ignore a request
     process.join()
     self._pipes[index].close()
     self.processes[index], self._pipes[index] = self._launch(index)
@@ -164,5 +164,5 @@ class WorkerPool:
 def _send(pipe, message: tuple) -> None:
   try:
     pipe.send(message)
-  except OSError:  # it has died: whoever waits for its answer will see
+  except OSError:  # the worker has died, which waiting for its answer will show
     pass

@@ -1,4 +1,4 @@
-"""Videos of scripted experts, from several viewpoints, with the robot and without it."""
+"""Films scripted experts from several viewpoints, with and without the robot."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def record_episode(
 ) -> list[Video]:
   """Films one episode of the expert (or of any policy).
 
-  The film ends `hold` steps after the first success, so that its last frame shows the goal
-  reached, or where the episode is truncated. The last frame is there at any `frame_stride`.
+  The film ends `hold` steps after the first success, so that its last frame shows the reached goal,
+  or where the episode is truncated. It includes that last frame at any `frame_stride`.
 
   Args:
     env: the environment; it is reset.
@@ -38,9 +38,9 @@ def record_episode(
     robot_free: also film each view with the robot's alpha at 0.
     hold: steps filmed after success.
     frame_stride: control steps from one frame to the next.
-    act: observation float32 [51] -> action; None is the scripted expert.
-    episode: number noted in the videos.
-    at_frame: called whenever the environment is filmed, to note more of its state.
+    act: maps an observation, float32 [51], to an action; None is the scripted expert.
+    episode: the episode's number in the videos' metadata.
+    at_frame: called at every filmed frame, to note more of the state.
     begin: control steps before the film begins; an episode that ends within them has one frame.
 
   Returns:
@@ -99,7 +99,7 @@ def record_episode(
 def random_motion(
   seed: int, num_actions: int, hold: int = 10
 ) -> Callable[[np.ndarray], np.ndarray]:
-  """A policy for `record_episode` that draws a uniform action every `hold` steps."""
+  """Makes a policy for `record_episode` that draws a uniform action every `hold` steps."""
   rng = np.random.default_rng(seed)
   steps, action = 0, np.zeros(num_actions, np.float32)
 
@@ -117,16 +117,16 @@ def random_motion(
 def noisy_expert(
   env: RobotEnv, noise: float, rng: np.random.Generator
 ) -> Callable[[np.ndarray], np.ndarray]:
-  """A policy for `record_episode`: the expert with normal noise of that deviation on its actions.
+  """Makes a policy for one `record_episode`: the expert with normal noise on its actions.
 
-  It is for one episode; an expert disturbed strongly enough fails.
+  `noise` is the standard deviation; a large one makes the expert fail.
   """
   expert, started = Expert(env), False
 
   def act(observation: np.ndarray) -> np.ndarray:
     nonlocal started
     del observation
-    if not started:  # record_episode has reset the environment since
+    if not started:  # record_episode has reset the environment since then
       expert.reset()
       started = True
     action = expert.action() + noise * rng.normal(size=env.action_space.shape)
@@ -136,7 +136,7 @@ def noisy_expert(
 
 
 def abandoned_expert(env: RobotEnv, steps: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-  """A policy for one `record_episode`: the expert for so many steps, then random motion."""
+  """Makes a policy for one `record_episode`: `steps` steps of the expert, then random motion."""
   rng = np.random.default_rng(seed)
   expert = noisy_expert(env, 0.0, rng)
   wander, done = random_motion(seed, env.action_space.shape[0]), 0
@@ -152,15 +152,15 @@ def abandoned_expert(env: RobotEnv, steps: int, seed: int) -> Callable[[np.ndarr
 def recovering_expert(
   env: RobotEnv, toward: int, away: int, seed: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-  """A policy for one `record_episode`: an abandoned expert that takes up the task again.
+  """Makes a policy for one `record_episode`: an abandoned expert that resumes the task.
 
-  Filmed from then on (`begin=toward + away`), it shows the way to the goal from where no expert
-  would ever have been.
+  Filmed from there on (`begin=toward + away`), it shows the way to the goal from states that an
+  expert alone never visits.
 
   Args:
     env: the environment.
-    toward: steps of the expert at first.
-    away: steps of random motion after them.
+    toward: steps of the expert at the start.
+    away: steps of random motion after that.
     seed: seed of the random motion.
   """
   lost, done, expert = abandoned_expert(env, toward, seed), 0, None

@@ -16,10 +16,10 @@ from vipjax.scene.rendering import check_drawing
 
 _OBJECT_FEATURES = 14
 _FRAME = 9 + 1 + _OBJECT_FEATURES
-# Radians and metres of a scene of a few metres: nothing in it comes near, so clipping is a guard.
+# Radians and metres. The scene spans a few metres, so no number comes near and clipping is a guard.
 _LIMIT = 10.0
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
-# Of Meta-World's environment, what holds the compiled scene.
+# Attributes of Meta-World's environment that hold the compiled scene.
 _HOLD_THE_SCENE = ("spec_of_scene", "model", "data", "mujoco_renderer", "_pristine")
 _DIVERGENCE = (
   mujoco.mjtWarning.mjWARN_BADQPOS,
@@ -50,9 +50,9 @@ class RobotEnv(gymnasium.Env):
   criterion) and "task_reward" (float, Meta-World's shaped reward) for those who measure; neither
   is used in training. Episodes never terminate; they truncate at the horizon.
 
-  Where the simulation diverges, MuJoCo would go on from a state of its own making. Here the state
-  before that step is restored and the episode truncates, with info["diverged"] True: the last
-  step changes nothing, and long training goes on with the next episode.
+  When the simulation diverges, MuJoCo would continue from a reset state. RobotEnv restores the
+  state before that step instead and truncates the episode, with info["diverged"] True: the last
+  step changes nothing, and training continues with the next episode.
 
   The hand is kept inside Meta-World's own limits by invisible walls (torque control).
   """
@@ -78,21 +78,21 @@ class RobotEnv(gymnasium.Env):
 
     Args:
       task: a Meta-World task.
-      robot: "sawyer", "panda" or "jaco"; the files of the last two are fetched on first use.
+      robot: "sawyer", "panda" or "jaco"; pip fetches the files of the last two on first use.
       control: "torque" or "end_effector".
       horizon: control steps in an episode.
       frame_skip: physics steps of 0.0025 s in a control step.
       placement: None places the objects at random in every episode; an integer is the seed of
-        one placement that all episodes share.
+        the one placement of all episodes.
       joint_noise: half-width in radians of the uniform noise on the arm's joints at reset (torque
         control).
       render_mode: "rgb_array" or None.
       size: height and width of frames in pixels.
-      view: the viewpoint of `render`.
+      view: the viewpoint of `render`; None is `View()`.
       quality: "fast" or "full" rendering.
 
     Raises:
-      UserError: any of these is unknown or out of range, or the arm's files are not to be had.
+      UserError: an argument is unknown or out of range, or the arm's files cannot be fetched.
     """
     if render_mode not in (None, "rgb_array"):
       raise UserError(f"expected render_mode None or 'rgb_array', got {render_mode!r}.")
@@ -132,10 +132,10 @@ class RobotEnv(gymnasium.Env):
     return copy.deepcopy(self)  # two that share a generator would disturb each other
 
   def __getstate__(self) -> dict[str, Any]:
-    """What a copy is made of: the arguments, and where the episode and its generator are.
+    """Returns the arguments and the state of the episode and its generator.
 
-    A copy (`copy.deepcopy`, `pickle`) goes on exactly as this one would. Neither holds the scene or
-    a renderer: both are made anew, which takes as long as the constructor does.
+    A copy (`copy.deepcopy`, `pickle`) continues exactly as the original would. It compiles its own
+    scene and makes its own renderer, which takes as long as the constructor does.
     """
     own, task = dict(vars(self)), dict(vars(self.task))
     for name in ("task", "robot", "_joint_addresses", "_renderer", "_lender"):
@@ -156,7 +156,7 @@ class RobotEnv(gymnasium.Env):
       setattr(self.task, name, getattr(self.data, field)[row])
     for name, values in state["moved"].items():
       getattr(self.model, name)[:] = values
-    # Twice: what is computed from it changes where the solver starts, which is part of it.
+    # Set twice, because mj_forward changes the solver's start, which is part of the state.
     mujoco.mj_setState(self.model, self.data, state["present"], _STATE)
     mujoco.mj_forward(self.model, self.data)
     mujoco.mj_setState(self.model, self.data, state["present"], _STATE)
@@ -200,7 +200,8 @@ class RobotEnv(gymnasium.Env):
       self.data.ctrl[:] = (action[-1], -action[-1])
       task_action = action
     mujoco.mj_step(self.model, self.data, self.task.frame_skip)
-    # mj_step leaves positions of the last integration; features and pictures want the present.
+    # mj_step leaves positions from before its last integration; features and pictures need the
+    # present ones.
     diverged = self._restore_if_diverged()
     mujoco.mj_kinematics(self.model, self.data)
     self._place_markers()
@@ -210,28 +211,28 @@ class RobotEnv(gymnasium.Env):
     return observation, 0.0, False, truncated, self._info(task_action, diverged)
 
   def render(self) -> np.ndarray | None:
-    """uint8 [size, size, 3] from `view`, upright; None without a render mode."""
+    """Returns an upright frame from `view`, uint8 [size, size, 3]; None without a render mode."""
     return None if self.render_mode is None else self.frame(self.view)
 
   def frame(self, view: View, robot_visible: bool = True, out: np.ndarray | None = None):
-    """uint8 [size, size, 3] of the present state from a viewpoint, with or without the robot."""
+    """Returns a frame of the present state from a viewpoint, uint8 [size, size, 3]."""
     return self._scene_renderer().render(self.model, self.data, view, robot_visible, out)
 
   def labels(self, view: View, robot_visible: bool = True) -> np.ndarray:
-    """uint8 [size, size], what each pixel of `frame` shows: see `SceneRenderer.labels`."""
+    """Returns what each pixel of `frame` shows, uint8 [size, size]: see `SceneRenderer.labels`."""
     return self._scene_renderer().labels(self.model, self.data, view, robot_visible)
 
   def distances(self) -> tuple[float, float]:
-    """Metres from the hand to the object and of the object to its target, in the present state.
+    """Returns the present distances in metres from hand to object and from object to target.
 
-    The second is Meta-World's own measure; for window-open it is what is left of the slide.
+    The second is Meta-World's own measure; for window-open it is the rest of the slide.
     """
     hand = np.linalg.norm(self.task.tcp_center - self.task._get_pos_objects()[:3])
     _, info = self.task.evaluate_state(self.scripted_observation(), np.zeros(4, np.float32))
     return float(hand), float(info["obj_to_target"])
 
   def share_renderer(self, other: RobotEnv) -> None:
-    """Draws with the renderer of `other`, an environment of the same scene; that one closes it."""
+    """Draws with the renderer of `other`, an environment of the same scene, which closes it."""
     self._lender = other
 
   def close(self) -> None:
@@ -240,7 +241,7 @@ class RobotEnv(gymnasium.Env):
       self._renderer = None
 
   def scripted_observation(self) -> np.ndarray:
-    """float64 [39], what Meta-World's scripted policies read."""
+    """Returns float64 [39], the observation that Meta-World's scripted policies read."""
     present = self.task._get_curr_obs_combined_no_goal()
     return np.hstack((present, self.task._prev_obs, self.task._get_pos_goal()))
 
@@ -269,7 +270,7 @@ class RobotEnv(gymnasium.Env):
     return np.hstack((self.data.qpos[self._joint_addresses], features[3:])).astype(np.float32)
 
   def _views_of_data(self) -> dict[str, tuple[str, int]]:
-    """Which positions that the task remembers are rows of the data, and so change with it."""
+    """Returns the task's attributes that are views of rows of the data, with field and row."""
     found = {}
     for name, value in vars(self.task).items():
       for field in ("xpos", "site_xpos", "geom_xpos"):
@@ -287,8 +288,8 @@ class RobotEnv(gymnasium.Env):
     return observation
 
   def _restore_if_diverged(self) -> bool:
-    """Puts back the last good state if MuJoCo gave this one up; else remembers this one."""
-    # MuJoCo answers NaN and huge values by resetting the data and counting a warning.
+    """Restores the last good state and returns True if MuJoCo diverged; else saves this state."""
+    # MuJoCo resets the data and counts a warning when values are NaN or huge.
     warned = [self.data.warning[warning] for warning in _DIVERGENCE]
     diverged = any(warning.number for warning in warned)
     if diverged:
@@ -307,6 +308,6 @@ class RobotEnv(gymnasium.Env):
     return {"success": success, "task_reward": float(reward), "diverged": diverged}
 
   def _place_markers(self) -> None:
-    # Success and features read some sites that only the task's own code moves.
+    # Success and features read sites that only the task's own code moves.
     for name, position in self.task._target_site_config:
       self.task._set_pos_site(name, position)

@@ -1,4 +1,4 @@
-"""Seeds of episodes: each purpose has a stream of its own, so that none meets another's."""
+"""Seeds of episodes: each purpose has a stream of its own, and streams do not overlap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vipjax.runtime.errors import UserError
 
 
 class Stream(enum.IntEnum):
-  """What an episode is for; the numbers are part of every run's randomness and never change."""
+  """Purposes of episodes. The numbers are part of every run's randomness and never change."""
 
   RECORDED = 0
   BACKGROUND = 1
@@ -22,7 +22,7 @@ class Stream(enum.IntEnum):
 
 
 def episode_seed(stream: Stream, run_seed: int, number: int = 0) -> int:
-  """The seed of an episode, or of the first of a few that count on from it.
+  """Returns the seed of an episode, or of the first of several consecutive seeds.
 
   Args:
     stream: what the episode is for.
@@ -30,8 +30,8 @@ def episode_seed(stream: Stream, run_seed: int, number: int = 0) -> int:
     number: which episode of the stream, at least 0.
 
   Returns:
-    A number of 48 bits, hashed from the three: two streams that meet are one chance in 10^10 or
-    less, whichever seeds people choose.
+    A hash of the three arguments, 48 bits: whichever seeds people choose, two streams overlap with
+    a probability of 10^-10 or less.
 
   Raises:
     UserError: a negative run_seed.

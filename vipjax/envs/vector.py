@@ -1,7 +1,7 @@
-"""Many environments in worker processes, with the frames that the reward is computed from.
+"""Many environments in worker processes, with the frames from which the reward is computed.
 
-Each worker steps and draws its share of the environments into shared memory. It runs while the
-learner computes: send actions with `step_async`, take the results with `step_wait`.
+Each worker steps and draws its share of the environments into shared memory while the learner
+computes: `step_async` sends actions, `step_wait` returns the results.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ _START_SECONDS, _STEP_SECONDS = 180.0, 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Channel:
-  """One picture of each environment and step: a viewpoint, with or without the robot."""
+  """A picture that each environment takes at each step: a viewpoint, with or without the robot."""
 
   view: View
   robot_visible: bool = True
 
 
 class Step(NamedTuple):
-  """What one step of all N environments gave. Arrays are copies.
+  """The result of one step of all N environments. Arrays are copies.
 
   Attributes:
     observation: float32 [N, O], before any automatic reset.
     frames: uint8 [N, C, H, W, 3], one per channel, before any automatic reset.
-    truncated: bool [N], the time limit was reached; the environment has been reset since.
+    truncated: bool [N], whether the episode ended and the environment was reset afterwards.
     success: bool [N], at this step.
-    reset_observation: float32 [N, O], after the automatic reset; `observation` where there was
-      none.
+    reset_observation: float32 [N, O], after the automatic reset; equals `observation` without one.
     reset_frames: uint8 [N, C, H, W, 3], likewise.
   """
 
@@ -52,14 +51,14 @@ class Step(NamedTuple):
 
 
 class Episodes(NamedTuple):
-  """Where N environments are: how each one's episode began and what was done in it (a pytree).
+  """The starts of N episodes and the actions in them (a pytree).
 
-  Physics is deterministic, so this is enough to get there again, bit for bit, in any task.
+  Physics is deterministic, so playing them again restores the environments bit for bit in any task.
 
   Attributes:
     generator: uint64 [N, 6], state of the environment's PCG64 generator before its last reset.
-    actions: float32 [N, horizon, A], since then; zeros past `steps`.
-    steps: int32 [N], how many there were.
+    actions: float32 [N, horizon, A], the actions since then; zeros past `steps`.
+    steps: int32 [N], the number of these actions.
   """
 
   generator: np.ndarray
@@ -68,7 +67,7 @@ class Episodes(NamedTuple):
 
 
 class FrameVectorEnv:
-  """N copies of a RobotEnv, reset by themselves at the end of their episodes."""
+  """N copies of a RobotEnv, which reset automatically at the end of their episodes."""
 
   def __init__(
     self,
@@ -83,9 +82,9 @@ class FrameVectorEnv:
     Args:
       env_options: keyword arguments of RobotEnv, without `size`.
       num_envs: N, at least 1.
-      channels: the pictures to take at each step; none means no rendering.
+      channels: the pictures to take at each step; without channels nothing is drawn.
       size: height and width of the frames in pixels.
-      num_workers: processes; None is one per core, at most one per environment.
+      num_workers: number of processes, at most one per environment; None is one per core.
 
     Raises:
       UserError: bad options, or fewer than 1 environment or worker.
@@ -108,8 +107,8 @@ class FrameVectorEnv:
       (len(channels), size, size, 3),
     )  # fmt: skip
     self._memory = SharedArrays(shared)
-    self._message: tuple | None = None  # what the workers have not answered yet
-    self._before: Episodes | None = None  # where the environments were when it was sent
+    self._message: tuple | None = None  # the message that the workers have not answered yet
+    self._before: Episodes | None = None  # the episodes when it was sent
     bounds = np.linspace(0, num_envs, workers + 1).astype(int)
     ranges = [range(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
     arguments = (self._memory.name, shared, dict(env_options), tuple(channels), size)
@@ -122,7 +121,7 @@ class FrameVectorEnv:
       raise
 
   def reset(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts N new episodes; environment i is seeded with seed + i.
+    """Starts N new episodes; seed + i seeds environment i.
 
     Returns:
       float32 [N, O] observations and uint8 [N, C, H, W, 3] frames.
@@ -135,7 +134,7 @@ class FrameVectorEnv:
     return arrays["reset_observation"].copy(), arrays["reset_frames"].copy()
 
   def episodes(self) -> Episodes:
-    """Where the environments are now, for `restore`; not between step_async and step_wait."""
+    """Returns the present episodes for `restore`; not between step_async and step_wait."""
     self._require_ready()
     arrays = self._memory.arrays
     done = np.arange(self.horizon) < arrays["steps"][:, None]
@@ -143,10 +142,10 @@ class FrameVectorEnv:
     return Episodes(arrays["generator"].copy(), actions, arrays["steps"].copy())
 
   def restore(self, episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
-    """Brings the environments, of the same options, to where `episodes` was taken.
+    """Brings environments with the same options to the state in which `episodes` was taken.
 
     Returns:
-      The observations and frames there, as `reset` does.
+      The observations and frames of that state, as `reset` does.
     """
     for name, values in episodes._asdict().items():
       shape = self._memory.arrays[name].shape
@@ -164,10 +163,10 @@ class FrameVectorEnv:
   def step_async(self, actions: np.ndarray, draw: bool = True) -> Episodes:
     """Sends float32 [N, A] actions to the workers and returns at once.
 
-    With `draw=False` no pictures are taken and those of the step are undefined.
+    With `draw=False` the workers draw nothing and the step's frames are undefined.
 
     Returns:
-      Where the environments were before the step, as `episodes` gives it.
+      The episodes before the step, as `episodes` returns them.
     """
     self._require_ready()
     actions = np.asarray(actions, np.float32)
@@ -181,7 +180,7 @@ class FrameVectorEnv:
     return self._before
 
   def step_wait(self) -> Step:
-    """Waits for the workers and returns what they made of the last `step_async`."""
+    """Waits for the workers and returns the result of the last `step_async`."""
     if not self._message:
       raise RuntimeError("expected step_async before step_wait")
     self._gather(_STEP_SECONDS)
@@ -189,12 +188,12 @@ class FrameVectorEnv:
     return Step(*(arrays[field].copy() for field in Step._fields))
 
   def step(self, actions: np.ndarray, draw: bool = True) -> Step:
-    """`step_async` and `step_wait`."""
+    """Calls `step_async` and `step_wait`."""
     self.step_async(actions, draw)
     return self.step_wait()
 
   def finish_step(self) -> None:
-    """Waits for a step that nobody will ask for, if there is one."""
+    """Waits for a step whose result is not needed, if one is running."""
     if self._memory is not None and self._message:
       self._gather(_STEP_SECONDS)
 
@@ -229,7 +228,7 @@ class FrameVectorEnv:
     self._pool.gather(seconds, lambda rows: self._again(message, rows))
 
   def _again(self, message: tuple, rows: range) -> list[tuple]:
-    """Messages that bring a new worker to the answer of `message`: physics is deterministic."""
+    """Returns the messages that bring a new worker to the answer of `message`."""
     if message[0] == "reset":
       return [message]
     for name, values in self._before._asdict().items():

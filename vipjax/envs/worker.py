@@ -1,4 +1,4 @@
-"""The processes of `FrameVectorEnv`: each steps and draws some environments in shared memory."""
+"""The processes of `FrameVectorEnv`: each steps and draws its environments in shared memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GENERATOR_WORDS = 6
 
 
 def layout(num_envs, horizon, action, observation, frames) -> dict[str, tuple[tuple, str]]:
-  """Shapes and dtypes of what the learner and its workers share."""
+  """Returns shapes and dtypes of the arrays that the learner and its workers share."""
   return {
     "action": ((num_envs, *action), "float32"),
     "observation": ((num_envs, *observation), "float32"),
@@ -34,12 +34,12 @@ def layout(num_envs, horizon, action, observation, frames) -> dict[str, tuple[tu
 
 
 def shared_bytes(layout) -> int:
-  """What `SharedArrays` of a layout takes."""
+  """Returns the size of `SharedArrays` of a layout in bytes."""
   return int(_starts(layout)[-1])
 
 
 def _starts(layout) -> np.ndarray:
-  """Where each array begins, and where the last one ends."""
+  """Returns the offset of each array and the end of the last one, in bytes."""
   sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in layout.values()]
   return np.cumsum([0] + [-(-size // 64) * 64 for size in sizes])
 
@@ -64,15 +64,15 @@ class SharedArrays:
 
 
 def work(pipe, rows, name, layout, env_options, channels, size) -> None:
-  """A worker's life: one environment per row, drawn by one renderer each."""
-  # Ctrl-C and schedulers signal the whole group; the learner answers, and ends this process.
+  """Answers messages until it is closed; has one environment per row and one renderer."""
+  # Ctrl-C and schedulers signal the whole group; the learner reacts and ends this process.
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
   memory, envs = None, []
   try:
     memory = SharedArrays(layout, name)
     envs = [RobotEnv(**env_options, size=size) for _ in rows]
-    # All environments share one scene, so they can share its renderer too.
+    # All environments have the same scene, so they can share a renderer.
     for env in envs[1:]:
       env.share_renderer(envs[0])
     pipe.send(None)
@@ -120,7 +120,7 @@ def _advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> N
 
 
 def _begin(arrays, row: int, env: RobotEnv, channels) -> None:
-  """A new episode; notes the state of the generator that it comes from."""
+  """Starts an episode and stores the state of the generator before it."""
   arrays["generator"][row] = _generator_words(env.np_random)
   arrays["steps"][row] = 0
   arrays["reset_observation"][row], _ = env.reset()
@@ -128,7 +128,7 @@ def _begin(arrays, row: int, env: RobotEnv, channels) -> None:
 
 
 def _replay(arrays, row: int, env: RobotEnv, channels) -> None:
-  """Plays an episode again up to where it was: physics is deterministic, so it gets there."""
+  """Restores an episode by playing it again; physics is deterministic."""
   env.np_random = _generator(arrays["generator"][row])
   observation, _ = env.reset()
   for action in arrays["actions"][row, : arrays["steps"][row]]:
@@ -145,7 +145,7 @@ def _draw(env: RobotEnv, channels, out) -> None:
 
 
 def _generator_words(generator: np.random.Generator) -> np.ndarray:
-  """All of a PCG64 generator's state, uint64 [6]."""
+  """Returns the whole state of a PCG64 generator, uint64 [6]."""
   state = generator.bit_generator.state
   low = (1 << 64) - 1
   numbers = [state["state"]["state"], state["state"]["inc"]]
@@ -154,7 +154,7 @@ def _generator_words(generator: np.random.Generator) -> np.ndarray:
 
 
 def _generator(words: np.ndarray) -> np.random.Generator:
-  """The generator of `_generator_words`."""
+  """Returns the generator that `_generator_words` was given."""
   *halves, has_uint32, uinteger = (int(word) for word in words)
   bits = np.random.PCG64()
   bits.state = {

@@ -45,6 +45,11 @@ def reproduce(
   if workdir == out:
     raise UserError(f"expected --out to be another folder than --workdir, got {out} twice.")
   config = run_folder.run_config(workdir, declared)
+  if not (workdir / "results.json").exists():
+    raise UserError(
+      f"expected a finished run in {workdir}, got one without results.json; finish it with the "
+      "command that began it, or with launch.report and its config."
+    )
   then = files.read_json(workdir / "results.json")
   out = run_folder.open_run(out, config)
   policy = run_folder.stage_done(workdir, "policy")  # not every run of an ablation has one

@@ -159,10 +159,13 @@ def check_label_out(data: pathlib.Path, out: pathlib.Path, reward: str | None = 
   form.check_columns(source, _names(form.LABEL_PREFIX, reward).values())
 
 
-def check_label_videos(out: pathlib.Path, videos: Sequence[LazyVideo]) -> None:
-  """Refuses labels that a copy cannot hold: those from several cameras; as `write_labels`."""
-  if not _is_table(out):
-    _by_episode(videos)
+def videos_to_label(out: pathlib.Path, videos: Sequence[LazyVideo]) -> list[LazyVideo]:
+  """Returns the videos whose labels `out` can hold: of a copy's episodes one camera.
+
+  Raises:
+    UserError: as `write_labels`, for several cameras.
+  """
+  return list(videos if _is_table(out) else _by_episode(videos).values())
 
 
 def write_labels(
@@ -199,9 +202,13 @@ _Episode = TypeVar("_Episode", Labels, LazyVideo)
 
 
 def _by_episode(labels: Sequence[_Episode]) -> dict[int, _Episode]:
-  """The labels of each episode, or the videos to be labelled, by its number."""
+  """Returns the labels, or the videos to label, by the number of their episode.
+
+  A camera's copies without the robot are left out if its pictures with the robot are there.
+  """
   found: dict[int, _Episode] = {}
-  for each in labels:
+  with_robot = [each for each in labels if each.metadata.get("robot_visible") is not False]
+  for each in with_robot or labels:
     episode = each.metadata["episode"]
     if episode in found:
       views = sorted({str(other.metadata.get("view")) for other in labels})

@@ -110,7 +110,12 @@ def illegal_value(error: flags.IllegalFlagValueError, argv: Sequence[str]) -> Us
   match = _ILLEGAL_VALUE.match(str(error))
   if match is None:
     return UserError(" ".join(str(error).split()))
+  said = str(error)[match.end() :].rstrip(".")
+  if "must have a value" in said:
+    return UserError(f"expected --{match['flag']}=VALUE, got none; --help says what it takes.")
   flag, kind, now = match["flag"], bool, ""
+  if not flag.startswith("config.") and flags.FLAGS[flag].flag_type() != "bool":
+    return UserError(f"expected another --{flag}, got '{match['value']}'; {said}.")
   if flag.startswith("config."):
     files = [m["file"] or _next(argv, i) for i, arg in enumerate(argv) if (m := CONFIG.match(arg))]
     *sections, key = flag.split("[")[0].split(".")[1:]

@@ -14,8 +14,8 @@ try:
     View,
   )
 except (ImportError, AttributeError):
-  # What PyOpenGL raises inside `import mujoco` where MUJOCO_GL names a library that is not here:
-  # this says so in one sentence.
+  # PyOpenGL raises these inside `import mujoco` when MUJOCO_GL names a library that is not
+  # installed; `require` says so in one sentence.
   gl.require()
   raise
 from vipjax.scene.arms import replace_arm  # noqa: E402

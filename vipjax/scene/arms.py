@@ -11,9 +11,10 @@ from vipjax.scene.robots import Mount, Robot
 
 _SAWYER_ARM = "right_arm_base_link"
 _COLLISION_GROUP = 3  # not drawn; robosuite has its collision shapes in group 0
-# Joints of the arm: with robosuite's own damping (0.1 and less) random torques end in NaN.
+# Of the arm's joints: with robosuite's own damping (0.1 and less) random torques end in NaN.
 _ARMATURE, _DAMPING = 0.1, 1.0
-# The Jaco's fingers weigh 10 g: their limits would give way to their own motor by half a radian.
+# The Jaco's fingers weigh 10 g: without armature their motor pushes them half a radian past their
+# limits.
 _FINGER_ARMATURE = 0.01
 # From the point between the fingertips back to Meta-World's hand frame, metres.
 _HAND_OFFSET = 0.045
@@ -22,18 +23,18 @@ _HAND_OFFSET = 0.045
 def replace_arm(spec: mujoco.MjSpec, robot: Robot) -> None:
   """Puts `robot` on the Sawyer's pedestal, in place.
 
-  The Sawyer's arm is deleted, and with it Meta-World's weld and gripper actuators, which are made
-  anew for the new arm: a weld from the mocap body to the hand, and two motors that read
-  Meta-World's gripper control (a, -a). Names that Meta-World's tasks look up (hand, claws, pads,
-  end effectors) are given to the new arm's parts. The order of bodies stays: tasks address their
-  objects' joints by number.
+  Deletes the Sawyer's arm with Meta-World's weld and gripper actuators, and makes these again for
+  the new arm: a weld from the mocap body to the hand, and two motors that read Meta-World's gripper
+  control (a, -a). The new arm's parts get the names that Meta-World's tasks look up (hand, claws,
+  pads, end effectors). The order of bodies stays, because tasks address their objects' joints by
+  number.
 
   Args:
     spec: one of Meta-World's scenes.
     robot: an arm with a mount.
 
   Raises:
-    UserError: its files are neither cached nor to be had.
+    UserError: the arm's files are not in the cache and cannot be fetched.
   """
   for actuator in list(spec.actuators):
     compat.delete(spec, actuator)
@@ -63,7 +64,7 @@ def replace_arm(spec: mujoco.MjSpec, robot: Robot) -> None:
 
 
 def _arm(mount: Mount) -> mujoco.MjSpec:
-  """The arm with its gripper, as robosuite has them but for the actuators."""
+  """Returns robosuite's arm with its gripper attached, without actuators."""
   arm, gripper = _read(mount.arm), _read(mount.gripper)
   arm.body("right_hand").add_frame().attach_body(gripper.body("right_gripper"), "gripper_", "")
   return arm
@@ -73,9 +74,9 @@ def _read(file: str) -> mujoco.MjSpec:
   path = robosuite_assets() / file
   spec = mujoco.MjSpec.from_file(str(path))
   for mesh in spec.meshes:
-    mesh.file = str(path.parent / mesh.file)  # it will belong to a scene that lies elsewhere
-  # The equalities hold the Jaco's fingertips where their own limits forbid: 1.6 rad from the
-  # proximal joints. The springs between the two stay.
+    mesh.file = str(path.parent / mesh.file)  # the scene that it joins lies in another folder
+  # The equalities hold the Jaco's fingertips 1.6 rad from the proximal joints, which is beyond the
+  # fingertips' limits. The springs between the two stay.
   for element in [*spec.actuators, *spec.sensors, *spec.cameras, *spec.equalities]:
     compat.delete(spec, element)
   for geom in spec.geoms:
@@ -85,7 +86,7 @@ def _read(file: str) -> mujoco.MjSpec:
 
 
 def _add_hand(spec: mujoco.MjSpec, robot: Robot) -> None:
-  """Meta-World's names: its hand frame has x as approach and closes along y."""
+  """Adds bodies with Meta-World's names; its hand frame approaches along x and closes along y."""
   prefix = f"{robot.name}_gripper_"
   quat = np.zeros(4)
   approach, spin = _quat([0, 1, 0], -np.pi / 2), _quat([1, 0, 0], robot.mount.spin)

@@ -9,13 +9,13 @@ from vipjax.scene.robots import Robot
 
 # The hand's orientation in all of Meta-World's tasks: pointing down.
 HAND_QUAT = np.array([1.0, 0.0, 1.0, 0.0]) / np.sqrt(2.0)
-# Homes are noted to a few millimetres: what is nearer is the same place.
+# Metres. Homes are known to a few millimetres, so a hand nearer than this is at the place.
 _NEAR = 0.02
 _STEPS, _DAMPING = 200, 1e-4
 
 
 def hand_error(data: mujoco.MjData, hand: int, position: np.ndarray) -> np.ndarray:
-  """What takes the hand to a place, pointing down.
+  """Returns the motion that takes the hand to a position, pointing down.
 
   Args:
     data: the state, with its kinematics computed.
@@ -35,17 +35,17 @@ def hand_error(data: mujoco.MjData, hand: int, position: np.ndarray) -> np.ndarr
 
 
 def home_at(model: mujoco.MjModel, robot: Robot, position: np.ndarray) -> np.ndarray:
-  """Joint angles with the hand at a position, pointing down, as near to the robot's home as can be.
+  """Returns joint angles that hold the hand at a position, pointing down, close to the home pose.
 
-  Damped least squares from the home; joints that reach a limit stay there.
+  Solves by damped least squares from the home; joints that reach a limit stay there.
 
   Args:
-    model: a scene with the robot; its own state is not touched.
+    model: a scene with the robot.
     robot: the arm.
     position: [3], metres, world frame.
 
   Returns:
-    float64 [7], radians; the home itself where its hand is within 2 cm of `position`.
+    float64 [7], radians; the home itself if it holds the hand within 2 cm of `position`.
   """
   data = mujoco.MjData(model)
   joints = [model.joint(name) for name in robot.arm_joints]

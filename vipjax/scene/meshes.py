@@ -1,4 +1,4 @@
-"""Meshes with fewer faces, for drawing; made once, kept in the cache."""
+"""Decimates meshes for drawing and caches the result."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from vipjax.runtime.cache import cache_folder, file_sha256
 from vipjax.runtime.errors import UserError
 
-# Below this share of its faces a mesh shows holes.
+# A mesh that keeps a smaller share of its faces shows holes.
 _KEEP_FACES = 0.15
 _SMALL_MESH = 300
-# Changes whenever `_made` would make another mesh of the same file.
+# Changes whenever `_made` makes another mesh from the same file.
 _MADE = "joined"
 
 
@@ -24,12 +24,12 @@ def decimate(mesh, folder: pathlib.Path) -> None:
   """Replaces the file of a spec's mesh by its decimated vertices and faces, in place.
 
   Args:
-    mesh: a mesh of an MjSpec; left as it is without a file or where it has few faces.
-    folder: where its file lies, unless that is an absolute path.
+    mesh: a mesh of an MjSpec; a mesh without a file or with few faces stays as it is.
+    folder: the folder that the mesh's file is relative to.
   """
   if not mesh.file:
     return
-  path = folder / mesh.file  # the file itself where it is absolute
+  path = folder / mesh.file  # mesh.file alone if it is absolute
   made = _cached(path)
   if len(made["faces"]):
     mesh.file = ""
@@ -40,10 +40,10 @@ def decimate(mesh, folder: pathlib.Path) -> None:
 def _cached(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
     meshes = cache_folder("meshes")
-  except UserError:  # nowhere to keep them: drawing goes on
+  except UserError:  # without a cache drawing still works
     return _made(path)
   cached = meshes / f"{file_sha256(path)[:32]}-{_KEEP_FACES:g}-{_MADE}.npz"
-  # Damaged or missing, it is made anew.
+  # A damaged or missing file is made again.
   with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     with open(cached, "rb") as file, np.load(file) as arrays:
       return {name: arrays[name] for name in ("vertices", "faces")}
@@ -57,16 +57,16 @@ def _cached(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _made(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """float32 [V, 3] vertices and int32 [F, 3] faces; none of a mesh that is small already."""
-  # Imported here: only those who render fast pay for it.
+  """Returns vertices float32 [V, 3] and faces int32 [F, 3]; V = F = 0 for a small mesh."""
+  # Imported here, because only fast rendering needs them.
   import fast_simplification
   import trimesh
 
   surface = trimesh.load(path, force="mesh")
   if len(surface.faces) < _SMALL_MESH:
     return {"vertices": np.zeros((0, 3), np.float32), "faces": np.zeros((0, 3), np.int32)}
-  # STL repeats a vertex for each face, OBJ along the seams of its normals and textures (the Panda's
-  # shells are full of them): where they are not joined the simplifier tears the surface.
+  # STL repeats a vertex for each face, OBJ along seams of normals and textures (the Panda's shells
+  # have many). The simplifier tears the surface at vertices that are not merged.
   surface.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=5)
   vertices, faces = fast_simplification.simplify(
     surface.vertices.astype(np.float32),

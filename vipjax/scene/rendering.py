@@ -1,8 +1,8 @@
-"""Pictures of a scene: any viewpoint, robot visible or removed, fast or at full quality.
+"""Draws a scene from any viewpoint, with or without the robot, fast or at full quality.
 
-Software rendering of Meta-World's meshes runs at 6 to 30 frames/s; what costs is 68 thousand mesh
+Software rendering of Meta-World's meshes runs at 6 to 30 frames/s, because of 68 thousand mesh
 faces, shadows and multisampling. The fast renderer therefore draws a model of its own, with
-decimated meshes and none of these effects, and copies the pose of the physics model into it.
+decimated meshes and without these effects, and copies the pose of the physics model into it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from vipjax.runtime.errors import UserError
 from vipjax.scene.meshes import decimate
 from vipjax.scene.robots import Robot
 
-# Cameras that Meta-World mounts upside down: rotated by 180 degrees, not mirrored.
+# Meta-World mounts these cameras upside down: rotated by 180 degrees, not mirrored.
 _ROTATED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
-# Their surfaces are torn as they come (edges that meet in the middle of another), and decimation
-# widens the cracks to holes.
+# Meshes whose surfaces have cracks (edges that meet in the middle of another), which decimation
+# widens to holes.
 _KEEP_WHOLE = ("pedestal", "head")
-# What a pixel of `SceneRenderer.labels` shows.
+# Pixel values of `SceneRenderer.labels`.
 BACKGROUND, OBJECT, ROBOT = range(3)
 
 
@@ -53,7 +53,7 @@ class View:
 
 
 def check_drawing(size: int, quality: str) -> None:
-  """Raises UserError for a size or quality that no SceneRenderer can have."""
+  """Raises UserError for a size or quality that SceneRenderer does not support."""
   if size < 1:
     raise UserError(f"expected frames of at least 1 pixel, got size {size}; make it larger.")
   if quality not in ("fast", "full"):
@@ -70,9 +70,9 @@ class SceneRenderer:
     """Compiles the drawing model.
 
     Args:
-      spec: the scene of the physics model, never compiled itself (compile a copy: a compiled
-        mesh cannot be replaced); it is not modified.
-      robot: the arm that can be removed.
+      spec: the scene of the physics model, not modified. It must never have been compiled
+        (compile a copy instead), because a compiled mesh cannot be replaced.
+      robot: the arm that frames may leave out.
       size: height and width of the frames in pixels.
       quality: "fast" (decimated, no shadows) or "full" (as Meta-World draws it).
 
@@ -102,14 +102,14 @@ class SceneRenderer:
     robot_visible: bool = True,
     out: np.ndarray | None = None,
   ) -> np.ndarray:
-    """One frame of the present state.
+    """Draws the present state.
 
     Args:
-      model: the physics model (its body positions are copied: resets move bodies).
-      data: its state.
+      model: the physics model; its body positions are copied, because resets move bodies.
+      data: the model's state.
       view: the viewpoint.
       robot_visible: False draws the robot with its alpha at 0.
-      out: uint8 [size, size, 3] to draw into.
+      out: uint8 [size, size, 3] to draw into, or None for a new array.
 
     Returns:
       uint8 [size, size, 3], RGB, upright.
@@ -126,15 +126,15 @@ class SceneRenderer:
   def labels(
     self, model: mujoco.MjModel, data: mujoco.MjData, view: View, robot_visible: bool = True
   ) -> np.ndarray:
-    """What each pixel of the frame that `render` draws of the present state shows.
+    """Labels the pixels of the frame that `render` draws of the present state.
 
-    Objects are all that hangs on the world by itself and has a joint, the robot apart: the window
-    with its frame, a drawer, a puck. What has none, such as the table, is background.
+    A body tree with a joint, other than the robot, is an object: the window with its frame, a
+    drawer, a puck. A tree without joints, such as the table, is background.
 
-    Args and errors: as `render`.
+    Arguments and errors are those of `render`.
 
     Returns:
-      uint8 [size, size] of BACKGROUND (0), OBJECT (1) and ROBOT (2).
+      uint8 [size, size]: BACKGROUND (0), OBJECT (1) or ROBOT (2).
     """
     self._renderer.enable_segmentation_rendering()
     try:
@@ -145,10 +145,10 @@ class SceneRenderer:
     return np.where(is_geom, self._geom_labels[drawn[..., 0]], BACKGROUND).astype(np.uint8)
 
   def _draw(self, model, data, view: View, robot_visible: bool) -> np.ndarray:
-    """A frame, or (id, type) per pixel while segmentation is on; upright."""
+    """Returns an upright frame, or (id, type) per pixel while segmentation is on."""
     self._synchronise(model, data)
     self._model.geom_rgba[self._robot, 3] = self._alpha if robot_visible else 0.0
-    # A material's alpha would win over the geom's.
+    # A material's alpha overrides the geom's.
     self._model.geom_matid[self._robot] = self._material if robot_visible else -1
     self._renderer.update_scene(self._data, self._camera(view), self._option)
     if self._fast:
@@ -196,7 +196,7 @@ class SceneRenderer:
 
 
 def _geom_labels(model: mujoco.MjModel, base: int) -> np.ndarray:
-  """int [ngeom]: BACKGROUND, OBJECT or ROBOT of each geom, by the body that its tree hangs on."""
+  """Returns int [ngeom]: BACKGROUND, OBJECT or ROBOT by the root body of each geom's tree."""
   movable = np.unique(model.body_rootid[model.jnt_bodyid])
   root = model.body_rootid[model.geom_bodyid]
   return np.where(root == base, ROBOT, np.where(np.isin(root, movable), OBJECT, BACKGROUND))

@@ -1,6 +1,6 @@
-"""The files of the Panda and the Jaco: taken out of robosuite's wheel, checked, kept in the cache.
+"""Takes the Panda's and the Jaco's files out of robosuite's wheel, checks and caches them.
 
-Only files are taken: robosuite itself does not install beside metaworld and is never imported.
+robosuite itself does not install beside metaworld and is never imported.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ _FETCH_SECONDS = 1200
 
 @functools.cache
 def robosuite_assets() -> pathlib.Path:
-  """The folder of robosuite's robots and grippers, fetched by pip on the first use ever.
+  """Returns the folder of robosuite's robots and grippers, which pip fetches on first use.
 
-  Every file is compared with the manifest once in each process. Several processes may call this
-  at once: one fetches, the others wait; a fetch that is broken off leaves nothing behind.
+  Each process compares every file with the manifest once. When several processes call this at
+  once, one fetches and the others wait. An interrupted fetch leaves nothing behind.
 
   Raises:
-    UserError: nothing is cached and pip cannot fetch it, or a file is not the manifest's.
+    UserError: the files are not in the cache and pip cannot fetch them, or a file differs from the
+      manifest.
   """
   manifest = read_manifest()
   robots = cache_folder("robots")
@@ -43,29 +44,29 @@ def robosuite_assets() -> pathlib.Path:
 
 
 def read_manifest() -> dict[str, Any]:
-  """third_party/robosuite.json: the wheel's name, size and sha256, and those of its files."""
+  """Reads third_party/robosuite.json: name, size and sha256 of the wheel and of its files."""
   package = pathlib.Path(__file__).parents[1]
-  # Beside the package in a clone, inside it where it was installed from a wheel.
+  # A clone has it beside the package, an installation from a wheel inside.
   for folder in (package.parent / "third_party", package / "third_party"):
     if (folder / _MANIFEST).is_file():
       return json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
   raise UserError(
-    f"Expected {_MANIFEST} in the folder third_party of vipjax, found none: install vipjax again."
+    f"expected {_MANIFEST} in the folder third_party of vipjax, got none; install vipjax again."
   )
 
 
 def _install(manifest: dict[str, Any], robots: pathlib.Path, folder: pathlib.Path) -> None:
-  """Makes `folder` by renaming, so that it is always whole."""
+  """Makes `folder` and renames it into place, so that it is always complete."""
   wanted = manifest["wheel"]
   with tempfile.TemporaryDirectory(dir=robots, prefix=".new-") as temporary:
     new = pathlib.Path(temporary)
-    wheel = robots / wanted["name"]  # put there by a user without network
+    wheel = robots / wanted["name"]  # a user without network may put it there
     if not wheel.is_file():
       _download(manifest, new, robots)
       wheel = new / wanted["name"]
     if not wheel.is_file() or file_sha256(wheel) != wanted["sha256"]:
       raise UserError(
-        f"Expected {wheel.name} with sha256 {wanted['sha256']}, got another file: delete it from "
+        f"expected {wheel.name} with sha256 {wanted['sha256']}, got another file; delete it from "
         f"{robots} if it lies there, or try again."
       )
     with zipfile.ZipFile(wheel) as archive:
@@ -89,7 +90,7 @@ def _download(manifest: dict[str, Any], target: pathlib.Path, robots: pathlib.Pa
     done, reason = None, f"no end after {_FETCH_SECONDS} s"
   if done is None or done.returncode:
     raise UserError(
-      f"Could not fetch the robot arms with pip ({reason}): connect to the network and try again, "
+      f"could not fetch the robot arms with pip ({reason}); connect to the network and try again, "
       f"or put {wheel['name']} (sha256 {wheel['sha256']}) into {robots}."
     )
 
@@ -98,6 +99,6 @@ def _check_files(manifest: dict[str, Any], folder: pathlib.Path, advice: str) ->
   for file in manifest["files"]:
     path = folder / file["name"]
     if not path.is_file() or path.stat().st_size != file["size"]:
-      raise UserError(f"Expected {path} with {file['size']} bytes, found it otherwise: {advice}.")
+      raise UserError(f"expected {path} with {file['size']} bytes, got another; {advice}.")
     if file_sha256(path) != file["sha256"]:
-      raise UserError(f"Expected {path} with sha256 {file['sha256']}, got another: {advice}.")
+      raise UserError(f"expected {path} with sha256 {file['sha256']}, got another; {advice}.")

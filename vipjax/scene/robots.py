@@ -1,4 +1,4 @@
-"""What the scene edits need to know of an arm."""
+"""The arms: their names in the scene, limits, home poses and mounts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vipjax.runtime.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Mount:
-  """An arm and a gripper of robosuite, and how they stand in the Sawyer's place.
+  """One of robosuite's arms with a gripper, and its pose on the Sawyer's pedestal.
 
   Attributes:
     arm: MJCF file of the arm, in robosuite's assets.
@@ -18,8 +18,8 @@ class Mount:
     position: of the arm's base in metres, world frame; it faces +y.
     spin: radians around the approach axis from robosuite's gripper frame to Meta-World's hand
       frame, in which the fingers close along y.
-    right_pad: geom, named as in robosuite, that takes the place of the Sawyer's right finger pad.
-    left_pad: that of the left finger pad.
+    right_pad: robosuite's name of the geom that replaces the Sawyer's right finger pad.
+    left_pad: likewise for the left finger pad.
   """
 
   arm: str
@@ -36,17 +36,17 @@ class Robot:
 
   Attributes:
     name: public name.
-    base_body: root of the subtree that is the robot (what is removed from robot-free frames).
+    base_body: root of the robot's subtree, which robot-free frames leave out.
     hand_body: the frame that the workspace bounds and the expert steers.
     arm_joints: the seven actuated joints, base to wrist.
-    finger_joints: the two joints that the observation shows, right and left.
-    grip: all joints that the gripper's motor drives, each with the share of its force; positive
+    finger_joints: the right and left joint in the observation.
+    grip: the joints that the gripper's motor drives, each with its share of the force; positive
       force closes.
     gears: torque in Nm at action 1, one per arm joint.
     gripper_gear: force in N (torque in Nm for hinged fingers) of the gripper's motor at action 1.
     home: joint positions at reset in radians, one per arm joint.
-    fingers_home: positions of finger joints at reset, where they are not the model's own.
-    mount: None for the arm that Meta-World has.
+    fingers_home: positions at reset of the finger joints that do not start at the model's own.
+    mount: None for the Sawyer, which is part of Meta-World's scenes.
   """
 
   name: str
@@ -62,8 +62,8 @@ class Robot:
   mount: Mount | None = None
 
 
-# Torque limits are the Sawyer's rated joint torques; home is the pose that Meta-World's own reset
-# (50 steps of its mocap weld towards the task's hand position) ends in.
+# Torque limits are the Sawyer's rated joint torques. Its home is the pose in which Meta-World's own
+# reset ends (50 steps of its mocap weld towards the task's hand position).
 SAWYER = Robot(
   name="sawyer",
   base_body="base",
@@ -76,8 +76,8 @@ SAWYER = Robot(
   home=(2.1675, -0.546, -1.2347, 2.1711, 1.2478, 1.0195, 1.9012),
 )
 
-# Torque limits of both are those of robosuite's models. Positions and homes were found by trying:
-# 15 cm nearer or farther the experts fail.
+# Torque limits are those of robosuite's models. Positions and homes were found by trial: 15 cm
+# nearer or farther the experts fail.
 PANDA = Robot(
   name="panda",
   base_body="base",
@@ -106,12 +106,12 @@ JACO = Robot(
   hand_body="hand",
   arm_joints=tuple(f"jaco_j2s7s300_joint_{i}" for i in range(1, 8)),
   finger_joints=_JACO_FINGERS[:2],
-  # The thumb holds against two fingers.
+  # One thumb opposes two fingers.
   grip=((_JACO_FINGERS[0], -1.0), (_JACO_FINGERS[1], -0.5), (_JACO_FINGERS[2], -0.5)),
   gears=(30.5, 30.5, 30.5, 30.5, 30.5, 6.8, 6.8),
   gripper_gear=1.0,
   home=(3.1987, 3.2847, -0.02, 0.8062, 0.0047, 3.8048, 3.1752 + math.pi / 2),
-  # Open. No task's objects have these values as coordinates: see metaworld_task.
+  # Open. No task gives its objects these values as coordinates: see metaworld_task.
   fingers_home=tuple((name + part, 1.1) for name in _JACO_FINGERS for part in ("", "_distal")),
   mount=Mount(
     arm="robots/jaco/robot.xml",
@@ -127,7 +127,7 @@ ROBOTS = {robot.name: robot for robot in (SAWYER, PANDA, JACO)}
 
 
 def get_robot(name: str) -> Robot:
-  """The arm of that name; raises UserError for one that there is not."""
+  """Returns the arm of that name; raises UserError for an unknown name."""
   if name not in ROBOTS:
     raise UserError(
       f"expected a robot among {', '.join(sorted(ROBOTS))}, got {name!r}; choose one of these."

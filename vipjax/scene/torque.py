@@ -1,4 +1,4 @@
-"""Joint-torque control instead of Meta-World's mocap weld, as edits of an MjSpec."""
+"""Edits an MjSpec: joint-torque control in place of Meta-World's mocap weld, workspace walls."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 from vipjax.scene import compat
 from vipjax.scene.robots import Robot
 
-# A contact bit of its own, so that the workspace walls touch nothing but the hand's marker sphere.
+# A contact bit that only the workspace walls and the hand's marker sphere have.
 _WALL_BIT = 1 << 6
 
 
 def use_joint_torques(spec: mujoco.MjSpec, robot: Robot) -> None:
-  """Replaces whatever drives the arm by seven joint motors and one gripper motor, in place.
+  """Replaces the arm's actuators by seven joint motors and one gripper motor, in place.
 
-  The motors come in the order of the action: arm joints from base to wrist, then the gripper
-  (positive closes). Control range is -1..1; torque is control times gear. Gravity of the robot is
-  compensated, as the controllers of real arms do, so zero torque holds the pose.
+  The motors have the order of the action: arm joints from base to wrist, then the gripper (positive
+  closes). Control range is -1..1; torque is control times gear. The robot's gravity is compensated,
+  as controllers of real arms do, so zero torque holds the pose.
 
   Args:
     spec: a scene that holds the robot; its mocap body, welds and actuators are deleted.
@@ -44,11 +44,12 @@ def use_joint_torques(spec: mujoco.MjSpec, robot: Robot) -> None:
 def bound_workspace(
   spec: mujoco.MjSpec, robot: Robot, low: tuple[float, ...], high: tuple[float, ...]
 ) -> None:
-  """Keeps the hand inside a box by six invisible walls, in place.
+  """Adds six invisible walls that keep the hand inside a box, in place.
 
-  Under random torques the hand dives beside and below the table, where nothing can be learned.
-  Walls are contacts solved in every physics step: unlike clipping or ending the episode they
-  change neither the time limit nor the reward. They touch only a 1 cm sphere at the hand's origin.
+  Under random torques the hand dives beside and below the table, where there is nothing to learn.
+  Walls are contacts that every physics step solves, so they change neither the time limit nor the
+  reward, as clipping or ending the episode would. They touch only a 1 cm sphere at the hand's
+  origin.
 
   Args:
     spec: the scene.
@@ -89,7 +90,7 @@ def bound_workspace(
 
 
 def _add_motor(spec, name, transmission, target, gear) -> None:
-  # A new actuator of a spec has a fixed gain of 1 and no bias: it is a motor.
+  # A spec's new actuator has a fixed gain of 1 and no bias, so it is a motor.
   spec.add_actuator(
     name=name,
     trntype=transmission,

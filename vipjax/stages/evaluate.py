@@ -24,10 +24,9 @@ from vipjax.evaluation.measure_attention import measure_attention, reported
 from vipjax.evaluation.measure_off_path import OffPath, measure_off_path
 from vipjax.reward.channels import channel_goals
 from vipjax.runtime import files, run_folder
-from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 from vipjax.stages.agent import reward_channels, reward_settings
-from vipjax.stages.inputs import env_options, load_videos, views_from_config
+from vipjax.stages.inputs import env_options, load_videos, require_encoder, views_from_config
 from vipjax.stages.rollouts import labelled_episodes, roll_out
 from vipjax.types import Video
 from vipjax.videos import read_videos, write_image, write_videos
@@ -76,11 +75,7 @@ def evaluate(
   """
   if run_folder.stage_done(workdir, STAGE) and not again:
     return run_folder.stage_result(workdir, STAGE)
-  if not (workdir / "encoder").exists():
-    raise UserError(
-      f"expected a fine-tuned encoder in {workdir / 'encoder'}, got none; run launch.finetune with "
-      "this config and workdir first."
-    )
+  require_encoder(workdir)
   started = time.monotonic()
   _film_elsewhere(config, workdir)
   groups = _groups(config, workdir)

@@ -116,6 +116,15 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
 
 
+def require_encoder(workdir: pathlib.Path) -> None:
+  """Raises UserError if the run has not been fine-tuned."""
+  if not (workdir / "encoder").exists():
+    raise UserError(
+      f"expected a fine-tuned encoder in {workdir / 'encoder'}, got none; run launch.finetune with "
+      "this config and workdir first."
+    )
+
+
 def make_settings(config: ml_collections.ConfigDict) -> Settings:
   """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
   for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):

@@ -44,7 +44,7 @@ from vipjax.stages.agent import (
   reward_channels,
   reward_settings,
 )
-from vipjax.stages.inputs import load_videos
+from vipjax.stages.inputs import load_videos, require_encoder
 from vipjax.types import Video
 from vipjax.videos import resize_frames, write_video
 
@@ -95,6 +95,7 @@ def train_policy(
     require_at_least(f"config.policy.{name}", policy[name], 1)
   require_shared_memory(config)
   source = workdir if source is None else source
+  require_encoder(source)
   value = encoder.load(source)
   devices = policy_devices(policy.batch_size)
   videos = load_videos(config, source)

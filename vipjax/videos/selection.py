@@ -20,7 +20,8 @@ class Selection:
   """What a video has to be; None asks for nothing. An unknown value fits no demand.
 
   Attributes:
-    view: the camera's name; the long name that a data set has for it ends in it.
+    view: the camera's name; the long name that a data set has for it ends in it. With
+      "_robot_free" at its end, the camera's copies without the robot alone.
     episodes: numbers of episodes.
     task: the task's name or text.
     success: how the episode ended.
@@ -36,10 +37,11 @@ class Selection:
     return self.episodes is None or episode in self.episodes
 
   def wants_view(self, view: str | None) -> bool:
-    """Whether a camera is wanted."""
+    """Whether a camera is wanted, be it for its copies without the robot alone."""
     if self.view is None or view == self.view:
       return True
-    return view is not None and self.view.endswith((f".{view}", f"/{view}"))
+    name = self.view.removesuffix(ROBOT_FREE)
+    return view is not None and (view == name or name.endswith((f".{view}", f"/{view}")))
 
   @property
   def needs_contents(self) -> bool:
@@ -48,8 +50,11 @@ class Selection:
 
   def keeps(self, metadata: Mapping[str, Any]) -> bool:
     """Whether a video of these metadata is wanted."""
+    view = metadata.get("view")
+    copies = self.view is not None and self.view.endswith(ROBOT_FREE) and view != self.view
     return (
-      self.wants_view(metadata.get("view"))
+      self.wants_view(view)
+      and (not copies or metadata.get("robot_visible") is False)
       and self.wants_episode(metadata.get("episode"))
       and (self.task is None or metadata.get("task") == self.task)
       and (self.success is None or metadata.get("success") is self.success)

@@ -426,7 +426,9 @@ def _write(
   root = folder.with_name(f"{folder.name}.tfds")
   try:
     builder = Builder(data_dir=root, file_format=file_format)
-    builder.download_and_prepare()
+    # It prints that it downloads the data set, which is being written.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+      builder.download_and_prepare()
     shutil.move(str(builder.data_path), folder)
   finally:
     shutil.rmtree(root, ignore_errors=True)
