@@ -12,9 +12,9 @@ import numpy as np
 from vipjax import encoder
 from vipjax.evaluation.alignment import leads_back, nearest_frames
 from vipjax.experiments.cross_embodiment import ATTENTION, Cell, encoder_run
-from vipjax.report import elements
-from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, own_look, png
-from vipjax.report.evidence_plots import plot_neighbours
+from vipjax.report import html, pictures
+from vipjax.report.charts import Chart, chart_document, grid
+from vipjax.report.pictures import draw_neighbours
 from vipjax.runtime import files
 from vipjax.runtime.markdown import markdown_table
 from vipjax.types import Video
@@ -43,7 +43,7 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
   Returns:
     The table.
   """
-  (workdir / "matrix.png").write_bytes(plot_matrix(rows))
+  (workdir / "matrix.png").write_bytes(pictures.draw(matrix_charts(rows)))
   files.write_text(workdir / "summary.md", markdown_table(*_summary(rows)) + "\n")
   text = table(rows)
   files.write_text(workdir / "table.md", text + "\n")
@@ -67,8 +67,8 @@ def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable
   header, *lines = _cells(rows)
   means, by_option = _summary(rows)
   aligned = [
-    elements.picture(
-      *[(workdir / f"aligned_{query}_{answer}{ending}.png").read_bytes()] * 2,
+    html.picture(
+      (workdir / f"aligned_{query}_{answer}{ending}.png").read_bytes(),
       f"Frames of {query} above their nearest neighbours in {answer}",
       f"A video of {query}, and the frames of {answer} nearest to each by two encoders that learnt "
       f"from {'both' if ending else answer}. Aligned videos show the same moment in a column; "
@@ -76,22 +76,24 @@ def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable
     )
     for query, answer, ending in shown
   ]
-  matrix = elements.picture(
-    *(plot_matrix(rows, theme) for theme in (LIGHT, DARK)),
-    "Matrices of rank correlations, arms learnt from against arms judged on",
+  matrix = [grid(row, instead=html.Safe()) for row in matrix_charts(rows)]
+  caption = (
     "Rank correlation of the value with time in unseen episodes of an arm (columns) that the "
     "encoder never saw, after fine-tuning on others (rows); in the first column before it. 1 is "
-    "best, 0 says nothing. Films are the same for all seeds, so what is before has no spread.",
+    "best, 0 says nothing. Films are the same for all seeds, so what is before has no spread."
   )
-  numbers = elements.table(header, lines, numbers=range(4, len(header)))
-  return elements.document(
+  numbers = html.table(header, lines, numbers=range(4, len(header)))
+  return chart_document(
     "Cross-embodiment",
-    elements.element("header", elements.element("h1", "What other arms teach")),
-    elements.section(
-      "At a glance", matrix, elements.table(means, by_option, numbers=range(1, len(means)))
+    html.element("header", html.element("h1", "What other arms teach")),
+    html.section(
+      "At a glance",
+      *matrix,
+      html.element("p", caption, class_="sub"),
+      html.table(means, by_option, numbers=range(1, len(means))),
     ),
-    elements.section("All numbers", numbers),
-    elements.section("Alignment", *aligned) if aligned else None,
+    html.section("All numbers", numbers),
+    html.section("Alignment", *aligned) if aligned else None,
   )
 
 
@@ -140,12 +142,11 @@ def _cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
   return lines
 
 
-@own_look
-def plot_matrix(rows: Sequence[dict[str, Any]], theme: Theme = LIGHT) -> bytes:
-  """A matrix of arms learnt from and arms judged on, for each measure and each pair of options.
+def matrix_charts(rows: Sequence[dict[str, Any]]) -> list[list[Chart]]:
+  """Matrices of arms learnt from and arms judged on: means over the seeds, 1 being best.
 
-  Returns:
-    A PNG: the means over the seeds, 1 being best; the first column is before any fine-tuning.
+  A row of them for each measure, in it one for each pair of options; the first is before any
+  fine-tuning.
   """
   groups = _grouped(rows)
   sources = sorted({key[0] for key in groups}, key=lambda arms: (len(arms), arms))
@@ -153,33 +154,27 @@ def plot_matrix(rows: Sequence[dict[str, Any]], theme: Theme = LIGHT) -> bytes:
   options = _options(rows)
   panels = [("before fine-tuning", options[0], "_before")]
   panels += [(_option_words(*option), option, "") for option in options]
-  height = 0.9 + 0.32 * len(sources)
-  figure = make_figure(len(_MEASURES) * height, theme)
-  axes = figure.subplots(len(_MEASURES), len(panels), squeeze=False)
-  for line, (measure, label) in zip(axes, _MEASURES.items(), strict=True):
-    for ax, (title, option, ending) in zip(line, panels, strict=True):
+  charts = []
+  for measure, label in _MEASURES.items():
+    charts.append([])
+    for title, option, ending in panels:
       means = np.full((len(sources), len(targets)), np.nan)
       for (i, arms), (j, target) in itertools.product(enumerate(sources), enumerate(targets)):
         if (arms, target, *option) in groups:
           means[i, j] = _mean(groups[(arms, target, *option)], measure + ending)
-      ax.imshow(means, cmap="RdYlBu", vmin=-1.0, vmax=1.0, aspect="auto")
-      for i, j in np.argwhere(np.isfinite(means)):
-        colour = "black" if abs(means[i, j]) < 0.75 else "white"
-        ax.text(j, i, f"{means[i, j]:.2f}", ha="center", va="center", size=7, color=colour)
-      first = ax is line[0]
-      ax.set_xticks(range(len(targets)), targets, size=8, color=theme.text)
-      ax.set_yticks(range(len(sources)), ["+".join(arms) if first else "" for arms in sources])
-      ax.tick_params(length=0, labelsize=8, colors=theme.text)
-      ax.spines[:].set_visible(False)
-      ax.set_facecolor(theme.grid)
-      ax.set_title(title, size=8, color=theme.text)
-    line[0].set_ylabel(label, size=8.5, color=theme.text)
-  seeds = len({row["seed"] for row in rows})
-  figure.supxlabel(
-    f"columns: judged on; rows: learnt from; means over {seeds} seed{'s' * (seeds > 1)}",
-    size=8.5, color=theme.text,
-  )  # fmt: skip
-  return png(figure)
+      trace = {
+        "x": targets, "y": ["+".join(arms) for arms in sources], "z": means, "name": label,
+        "colour": 0, "plotly": {"type": "heatmap", "colorscale": "RdBu", "zmin": -1, "zmax": 1,
+                                "showscale": False, "texttemplate": "%{z:.2f}",
+                                "hovertemplate": "learnt from %{y}, judged on %{x}: %{z:.2f}"
+                                                 "<extra></extra>"},
+      }  # fmt: skip
+      layout = {
+        "height": 140 + 40 * len(sources), "yaxis": {"autorange": "reversed"},
+        "xaxis": {"title": "judged on"},
+      }  # fmt: skip
+      charts[-1].append(Chart(f"{label}: {title}", [trace], layout))
+  return charts
 
 
 def _options(rows: Sequence[dict[str, Any]]) -> list[tuple[bool, bool]]:
@@ -242,7 +237,7 @@ def _aligned(workdir: pathlib.Path, query: str, answer: str, pair: Sequence[Cell
     how, taught = "with" if cell.tcc else "without", " and ".join(cell.learnt_from)
     name = f"{answer}, matched {how} TCC (learnt from {taught}; {back.mean():.0%} lead back)"
     videos[name], nearest[name], consistent[name] = answered, nearest_frames(*embeddings), back
-  return plot_neighbours(videos, nearest, consistent=consistent)
+  return draw_neighbours(videos, nearest, consistent=consistent)
 
 
 def _film(folder: pathlib.Path) -> Video:

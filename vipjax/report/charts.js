@@ -34,6 +34,7 @@ function traceOf(theme, given) {
     ...given.plotly,
     x: given.x,
     y: given.y,
+    z: given.z,
     name: given.name,
     line: { color: shade, width: 2, ...given.plotly?.line },
     marker: { color: shade, opacity: 1, ...given.plotly?.marker },

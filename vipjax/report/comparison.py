@@ -11,9 +11,9 @@ import numpy as np
 
 from vipjax.evaluation import bootstrap_interval
 from vipjax.evaluation.measure_attention import finest_stage
-from vipjax.report.canvas import DARK, LIGHT, Theme, make_figure, own_look, png, style_axes
-from vipjax.report.elements import Safe, element, join, picture, section, table
-from vipjax.report.interactive import chart, interactive_document
+from vipjax.report import pictures
+from vipjax.report.charts import Chart, chart_document, grid
+from vipjax.report.html import Safe, element, join, section, table
 from vipjax.report.tables import flatten
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
@@ -84,7 +84,9 @@ def summarise(runs: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, An
 def write_comparison(
   workdir: str | os.PathLike, order: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> pathlib.Path:
-  """Writes `ablation.html`, `.json` and `table.md` from all runs in <workdir>/<variant>/seed<n>.
+  """Compares all runs in <workdir>/<variant>/seed<n>: a page, a table, a picture and their numbers.
+
+  Writes `ablation.html`, `table.md`, `ablation.png` and `ablation.json`.
 
   Args:
     workdir: the folder of all runs.
@@ -110,8 +112,11 @@ def write_comparison(
   files.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
   header, rows = _cells(summaries, lambda name, seeds: f"{name.replace('_', ' ')} ({len(seeds)})")
   files.write_text(workdir / "table.md", markdown_table(header, rows) + "\n")
+  charts = comparison_charts(summaries)
+  if charts:
+    (workdir / "ablation.png").write_bytes(pictures.draw([charts]))
   path = workdir / "ablation.html"
-  files.write_text(path, interactive_document("Ablation", *_parts(summaries, problems)))
+  files.write_text(path, chart_document("Ablation", *_parts(summaries, problems)))
   return path
 
 
@@ -126,63 +131,32 @@ def format_comparison(workdir: str | os.PathLike) -> str:
   return "\n".join(lines)
 
 
-@own_look
-def plot_comparison(
-  summaries: Mapping[str, Mapping[str, Mapping[str, Any]]], theme: Theme = LIGHT
-) -> bytes:
-  """A panel for each of the main metrics: mean and interval of each variant, every seed a dot."""
-  shown = [key for key in _DRAWN if any(key in made for made in summaries.values())]
-  figure = make_figure(0.9 + 0.28 * len(summaries), theme)
-  axes = figure.subplots(1, max(len(shown), 1), squeeze=False, sharey=True)[0]
-  for ax, key in zip(axes, shown, strict=False):
-    for row, made in enumerate(summaries.values()):
-      if key not in made:
-        continue
-      cell = made[key]
-      if cell["low"] is not None:
-        ax.plot([cell["low"], cell["high"]], [row, row], color=theme.colours[0], lw=5, alpha=0.35)
-      seeds = list(cell["seeds"].values())
-      ax.plot(seeds, [row] * len(seeds), "o", color=theme.faint, ms=3, mew=0)
-      ax.plot(cell["mean"], row, "|", color=theme.colours[0], ms=12, mew=2.5)
-    ax.set_title(METRICS[key], loc="left", size=8, color=theme.text)
-    style_axes(ax, theme)
-  axes[0].set_yticks(range(len(summaries)), [name.replace("_", " ") for name in summaries])
-  axes[0].set_ylim(len(summaries) - 0.5, -0.5)
-  return png(figure)
-
-
 def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
   header, rows = _cells(summaries, _links)
   caption = (
     "Bars are 95% bootstrap intervals of the mean over seeds (dots). With few seeds they are too "
     "narrow: no interval of three seeds is wider than from the least to the greatest of them."
   )
-  drawn = picture(
-    plot_comparison(summaries, LIGHT),
-    plot_comparison(summaries, DARK),
-    "Mean and interval of the main metrics, variant by variant",
-    caption,
-  )
   notes = [element("div", element("p", f"Left out: {text}"), class_="note") for text in problems]
+  charts = grid(comparison_charts(summaries), "charts broad", Safe())
   return [
     element("header", element("h1", "What each part of the method is worth"), *notes),
-    section("At a glance", _charts(summaries, drawn), element("p", caption, class_="sub")),
+    section("At a glance", charts, element("p", caption, class_="sub")),
     section("All numbers", table(header, rows, range(1, len(header)))),
   ]
 
 
-def _charts(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]], instead: Safe) -> Safe:
-  """`plot_comparison` as charts that tell their numbers."""
+def comparison_charts(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Chart]:
+  """A chart for each of the main metrics: mean and interval of each variant, every seed a dot."""
   made = []
   for key in _DRAWN:
     cells = {name.replace("_", " "): each[key] for name, each in summaries.items() if key in each}
     if not cells:
       continue
     ends = {
-      name: [0.0 if cell[end] is None else abs(cell[end] - cell["mean"]) for name, cell in
-             cells.items()]
+      name: [0.0 if cell[end] is None else abs(cell[end] - cell["mean"]) for cell in cells.values()]
       for name, end in (("array", "high"), ("arrayminus", "low"))
-    }  # fmt: skip
+    }
     means = {
       "x": [cell["mean"] for cell in cells.values()], "y": [*cells], "name": "mean", "colour": 0,
       "plotly": {"mode": "markers", "marker": {"size": 9}, "customdata": [*map(_text,
@@ -197,12 +171,10 @@ def _charts(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]], instead: S
                  "text": [seed for _, seed, _ in seeds],
                  "hovertemplate": "%{y}, seed %{text}: %{x:.3f}<extra></extra>"},
     }  # fmt: skip
-    layout = {
-      "title": METRICS[key], "height": 130 + 26 * len(summaries), "xaxis": {},
-      "yaxis": {"autorange": "reversed", "type": "category"},
-    }  # fmt: skip
-    made.append(chart(METRICS[key], [dots, means], layout, Safe() if made else instead))
-  return element("div", *made, class_="charts broad")
+    yaxis = {"autorange": "reversed", "type": "category"}
+    layout = {"height": 130 + 26 * len(summaries), "yaxis": yaxis}
+    made.append(Chart(METRICS[key], [dots, means], layout))
+  return made
 
 
 def _cells(summaries, first: Callable[[str, list], Any]) -> tuple[list[str], list[list[Any]]]:

@@ -14,11 +14,9 @@ import numpy as np
 
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation import DistanceCurve, make_curve, video_names
-from vipjax.report import elements, players, plots
-from vipjax.report.canvas import DARK, LIGHT
-from vipjax.report.elements import Safe, element, section, table, thumbnail, tile
-from vipjax.report.film import curve_film
-from vipjax.report.interactive import interactive_document
+from vipjax.report import html, pictures, plots
+from vipjax.report.charts import chart_document
+from vipjax.report.html import Safe, element, section, table, thumbnail, tile
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
 from vipjax.runtime import files, places
@@ -153,15 +151,17 @@ def write_curves(
   files.write_text(folder / "curves.csv", _csv(measured))
   films = []
   for name, each in list(zip(film_names(measured), measured, strict=True))[:_MOST_FILMS]:
-    film = curve_film(each.video.frames, each.curve.distances, each.curve.times, each.goal.frames)
+    film = pictures.curve_film(
+      each.video.frames, each.curve.distances, each.curve.times, each.goal.frames
+    )
     path = folder / "films" / f"{name}.mp4"
     write_video(path, film, each.video.fps, times=each.video.times, crf=20, overwrite=True)
-    films.append(elements.video(path, each.curve.name, folder))
+    films.append(html.video(path, each.curve.name, folder))
   seconds += time.monotonic() - started
-  page = interactive_document(
+  page = chart_document(
     "Distance curves",
     _header(measured, facts, seconds),
-    section("Curves", _player(folder, measured), _curves(measured)),
+    section("Curves", _player(folder, measured)),
     section("Goals", *_goals(measured)),
     section("Watch them", element("div", *films, class_="films wide"), _more(measured)),
     section("Frames", _frames(measured)),
@@ -218,29 +218,14 @@ def _player(folder: pathlib.Path, measured: Sequence[Measured]) -> Safe:
       path = folder / "shown" / f"{number:02d}.mp4"
       shown = each.video
       write_video(path, shown.frames, shown.fps, times=shown.times, crf=26, overwrite=True)
-      film = elements.video_url(path)
+      film = html.video_url(path)
     goal = f"Goal: {each.goal.name}."
     items.append({"name": each.curve.name, "group": "videos", "film": film, "facts": goal})
     curves.append({
       "x": each.curve.times, "y": each.curve.distances, "name": each.curve.name, "item": number,
       "group": each.curve.name, "colour": number,
     })  # fmt: skip
-  return players.distance_player(items, curves)
-
-
-def _curves(measured: Sequence[Measured]) -> Safe:
-  curves = {"recorded": [each.curve.record() for each in measured]}
-  last = {each.curve.name: each.video.frames[-1] for each in measured}
-  light, dark = (plots.plot_curves(None, curves, last, theme) for theme in (LIGHT, DARK))
-  goals = dict.fromkeys(each.goal.name for each in measured)
-  return elements.picture(
-    light,
-    dark,
-    "Curves of the distance to the goal over time",
-    f"Distance to the goal ({', '.join(goals)}), divided by that of the first frame. ρ is the rank "
-    "correlation with time, 1 when every frame is closer than the one before it. Small: the last "
-    "frame.",
-  )
+  return plots.distance_player(items, curves)
 
 
 def _goals(measured: Sequence[Measured]) -> list[Safe | None]:
@@ -257,8 +242,9 @@ def _goals(measured: Sequence[Measured]) -> list[Safe | None]:
 
 def _frames(measured: Sequence[Measured]) -> Safe:
   videos = {each.curve.name: each.video for each in measured}
-  light, dark = (plots.plot_frames(videos, theme) for theme in (LIGHT, DARK))
-  return elements.picture(light, dark, "Strips of frames of the videos", "Start to end.")
+  return html.picture(
+    pictures.draw_frames(videos), "Strips of frames of the videos", "Start to end."
+  )
 
 
 def _numbers(measured: Sequence[Measured]) -> Safe:

@@ -1,18 +1,17 @@
-"""Pictures of a run as PNG bytes: distance curves, learning curves, frames."""
+"""What the charts of a run show: learning curves, distance curves, the evidence."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from vipjax.report.canvas import LIGHT, WIDTH, Theme, make_figure, own_look, png, style_axes
-from vipjax.runtime.errors import UserError
-from vipjax.types import Video
+from vipjax.evaluation.measure_attention import finest_stage
+from vipjax.report.charts import Chart, player
+from vipjax.report.html import Safe, element, small_video_url, table, video_url
+from vipjax.report.run import Run
+from vipjax.report.tables import value_text
 
 # Metrics that are drawn, in words.
 LEARNING = {
@@ -21,6 +20,9 @@ LEARNING = {
   "distance": "distance to the goal",
 }
 LOSSES = {"loss": "total loss", "vip_loss": "VIP loss", "tcc_loss": "TCC loss"}
+# From so many points on a line is drawn faint, with its running mean on top.
+_MANY_POINTS = 60
+_ROWS_WITHOUT_SCRIPTS = 12
 # Groups of videos that were never trained on.
 _GROUPS = {
   "unseen": "Episodes from seeds never recorded",
@@ -28,236 +30,108 @@ _GROUPS = {
   "other_robots": "The same by other robots",
   "failed": "Episodes that failed, and random motion; goals are those of successful ones",
 }
-_MOST_PANELS = 8
-_FRAMES_PER_VIDEO = 7
-# Points from which on a line is drawn faint, with its running mean on top.
-MANY_POINTS = 60
+# All groups in words, and their colours in the themes' list.
+_KINDS = {
+  "recorded": ("recorded", 0),
+  "robot_free": ("recorded, robot-free", 2),
+  "unseen": ("unseen episodes", 1),
+  "unseen_views": ("unseen viewpoints", 3),
+  "other_robots": ("other robots", 4),
+  "failed": ("failed or random", 5),
+}
+_BEFORE = "the chosen one before fine-tuning"
+_MOST_OF_A_GROUP, _IN_A_ROW = 8, 4
+_LABELS = ("background", "object", "robot")
+_TIME = {"title": "time [s]"}
 
 
-@own_look
-def plot_curves(
-  before: Mapping[str, Sequence[Mapping]] | None,
-  after: Mapping[str, Sequence[Mapping]] | None,
-  last_frames: Mapping[str, np.ndarray] | None = None,
-  theme: Theme = LIGHT,
-) -> bytes:
-  """Distance to the goal over time, before fine-tuning (dashed) and after it.
-
-  A panel for each recorded video (the first 8) with its last frame, and one with all videos of each
-  other group, their mean drawn strong. Distances are divided by each curve's first (a curve that
-  starts at 0 is drawn undivided).
-
-  Args:
-    before: {"recorded": [curve, ...], "unseen": [curve, ...], ...} with curves as
-      `vipjax.evaluation.DistanceCurve.record` makes them; None or missing keys for none.
-    after: the same after fine-tuning.
-    last_frames: uint8 [H, W, 3] by the name of the recorded video.
-    theme: colours.
-
-  Returns:
-    A PNG.
-
-  Raises:
-    UserError: not one curve.
-  """
-  before, after, last_frames = before or {}, after or {}, last_frames or {}
-  names = _names(before.get("recorded"), after.get("recorded"))[:_MOST_PANELS]
-  groups = [group for group in _GROUPS if before.get(group) or after.get(group)]
-  if not names and not groups:
-    raise UserError("Expected at least one distance curve to plot, but none came: evaluate first.")
-  columns = min(4, max(len(names), 1))
-  rows = math.ceil(len(names) / columns)
-  heights = [2.35] * rows + [2.9] * len(groups)
-  figure = make_figure(sum(heights), theme)
-  grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
-  ceiling = _ceiling(before, after)
-  for index, name in enumerate(names):
-    ax = figure.add_subplot(grid[index // columns, index % columns])
-    pair = [_find(curves.get("recorded"), name) for curves in (before, after)]
-    _draw_recorded(ax, pair, name, last_frames.get(name), theme.colours[index % 4], theme)
-    ax.set_ylim(0, ceiling)
-    if index % columns == 0:
-      ax.set_ylabel("distance ÷ first frame's")
-  for row, group in enumerate(groups, rows):
-    ax = figure.add_subplot(grid[row, :])
-    _draw_group(ax, before.get(group) or [], after.get(group) or [], theme)
-    ax.set_title(_GROUPS[group], loc="left", size=8.5, color=theme.text)
-    ax.set_ylim(0, ceiling)
-    ax.set_ylabel("distance ÷ first frame's")
-  return png(figure)
+def distances(run: Run) -> Safe | None:
+  """Every video that was evaluated, and its distance to the goal, moving together."""
+  items: list[dict[str, Any]] = []
+  curves: list[dict[str, Any]] = []
+  evaluated = {when: run.evaluation.get(when) or {} for when in ("before", "after")}
+  for group in ("recorded", *_GROUPS):
+    earlier = {curve["name"]: curve for curve in evaluated["before"].get(group) or []}
+    for curve in (evaluated["after"].get(group) or [])[:_MOST_OF_A_GROUP]:
+      path = run.films.get(group, {}).get(curve["name"])
+      kind = "robot_free" if group == "recorded" and "robot-free" in curve["name"] else group
+      words, colour = _KINDS[kind]
+      film = path and small_video_url(path, run.workdir / "pictures")
+      facts = (
+        f"Rank correlation with time {curve['rank_correlation']:.3f}; "
+        f"{curve['falling_fraction']:.0%} of the steps come closer."
+      )
+      items.append({"name": curve["name"], "group": words, "film": film, "facts": facts})
+      shown = {"item": len(items) - 1, "name": f"{words}: {curve['name']}"}
+      curves.append(shown | {"x": curve["times"], "y": curve["distances"], "group": words,
+                             "colour": colour})  # fmt: skip
+      if before := earlier.get(curve["name"]):
+        curves.append(shown | {"x": before["times"], "y": before["distances"], "group": _BEFORE,
+                               "colour": "faint", "dash": "dash"})  # fmt: skip
+  return distance_player(items, curves) if curves else None
 
 
-def plot_learning(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
-  """Success rate, return and distance to the goal against environment steps.
-
-  Args:
-    rows: metrics of the stage "policy", each with "step" and any of "success" (0 to 1),
-      "return" and "distance" of evaluation, and the same behind "train_" while exploring; None
-      and missing values are left out.
-    theme: colours.
-
-  Returns:
-    A PNG with a panel for each metric that has values.
-
-  Raises:
-    UserError: no row has any of them.
-  """
-  return _plot_metrics(rows, LEARNING, "environment steps", theme)
-
-
-def plot_losses(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
-  """The losses of fine-tuning against its steps.
-
-  Args:
-    rows: metrics of the stage "finetune", each with "step" and any of "loss", "vip_loss" and
-      "tcc_loss"; None and missing values are left out.
-    theme: colours.
-
-  Returns:
-    A PNG with a panel for each loss that has values.
-
-  Raises:
-    UserError: no row has any of them.
-  """
-  return _plot_metrics(rows, LOSSES, "training steps", theme)
-
-
-@own_look
-def plot_frames(videos: Mapping[str, Video], theme: Theme = LIGHT) -> bytes:
-  """A strip of frames of each video, evenly spaced from its first to its last, with their times.
-
-  Args:
-    videos: by name, the name being written beside the strip; the first 8 are drawn.
-    theme: colours.
-
-  Returns:
-    A PNG.
-
-  Raises:
-    UserError: no videos.
-  """
-  if not videos:
-    raise UserError("Expected at least one video to show, but none came: record some first.")
-  shown = list(videos.items())[:_MOST_PANELS]
-  strips = [_strip(video) for _, video in shown]
-  heights = [WIDTH * strip.shape[0] / strip.shape[1] + 0.26 for strip, _, _ in strips]
-  figure = make_figure(sum(heights), theme)
-  axes = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
-  figure.get_layout_engine().set(w_pad=0.0, h_pad=0.02, wspace=0.0, hspace=0.0)
-  for ax, (name, _), (strip, ends, times) in zip(axes, shown, strips, strict=True):
-    ax.imshow(strip, interpolation="antialiased")
-    ax.set_axis_off()
-    ax.set_title(name, loc="left", size=8.5, color=theme.text, pad=3)
-    # The first frame is at 0 s, and the name stands above it.
-    for end, time in zip(ends[1:], times[1:], strict=True):
-      ax.annotate(
-        f"{time:.2f} s", (end - 1, 0), (0, 3), textcoords="offset points", ha="right", size=7.5,
-        color=theme.faint,
-      )  # fmt: skip
-  return png(figure)
-
-
-def _strip(video: Video) -> tuple[np.ndarray, list[int], list[float]]:
-  """Frames side by side, RGBA with clear gaps; the right edge of each in pixels, its time in s."""
-  picks = np.linspace(0, len(video.frames) - 1, _FRAMES_PER_VIDEO).round().astype(int)
-  height, width = video.frames.shape[1:3]
-  gap = max(1, width // 50)
-  strip = np.zeros((height, len(picks) * (width + gap) - gap, 4), np.uint8)
-  ends = [width + position * (width + gap) for position in range(len(picks))]
-  for end, index in zip(ends, picks, strict=True):
-    strip[:, end - width : end, :3] = video.frames[index]
-    strip[:, end - width : end, 3] = 255
-  return strip, ends, video.seconds[picks].tolist()
-
-
-def _draw_recorded(ax: Axes, pair, name: str, last_frame, colour: str, theme: Theme) -> None:
-  """One recorded video: dashed before, solid after, its last frame beside the title."""
-  old, new = pair
-  if old is not None:
-    ax.plot(old["times"], _scaled(old), color=theme.faint, lw=1.2, ls=(0, (4, 2)))
-  if new is not None:
-    ax.plot(new["times"], _scaled(new), color=colour, lw=2)
-  # In two lines, to leave room for the frame beside it.
-  ax.set_title(name.replace(", ", "\n", 1), loc="left", size=8.5, color=theme.text, y=1.03)
-  style_axes(ax, theme)
-  ax.set_xlabel("time [s]")
-  numbers = [f"{curve['rank_correlation']:.2f}" for curve in pair if curve is not None]
-  ax.text(0.04, 0.06, "ρ  " + " → ".join(numbers), transform=ax.transAxes, size=8, color=theme.text)
-  if last_frame is not None:
-    inset = ax.inset_axes((0.7, 1.04, 0.3, 0.36))
-    inset.imshow(last_frame)
-    inset.set_anchor("SE")
-    inset.set(xticks=[], yticks=[])
-    inset.spines[:].set_color(theme.grid)
-
-
-def _draw_group(ax: Axes, before, after, theme: Theme) -> None:
-  """All videos of a group: thin lines, and their mean over the times that all of them have."""
-  styles = (
-    (before, "before", theme.faint, (0, (4, 2))),
-    (after, "after", theme.colours[0], "solid"),
+def distance_player(
+  items: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]
+) -> Safe:
+  """`player` of distances to the goal, with a word on how to use it."""
+  made = player(
+    "Distance to the goal of every video over time", items, curves, "distance to the goal",
+    scaled_title="distance ÷ first frame's",
+  )  # fmt: skip
+  hint = (
+    "Play a video and the cursor follows; click a curve to see that video at that moment. Click in "
+    "the legend to hide curves, twice to see some alone. A useful value falls all the way."
   )
-  for curves, word, colour, dashes in styles:
-    for curve in curves:
-      ax.plot(curve["times"], _scaled(curve), color=colour, lw=0.7, alpha=0.45, ls=dashes)
-    if curves:
-      correlation = np.mean([curve["rank_correlation"] for curve in curves])
-      times, mean = _mean_curve(curves)
-      label = f"{word} fine-tuning, mean of {len(curves)} (rank correlation {correlation:.2f})"
-      ax.plot(times, mean, color=colour, lw=2.4, ls=dashes, label=label)
-  ax.set_xlabel("time [s]")
-  style_axes(ax, theme)
-  ax.legend(frameon=False, labelcolor=theme.text, fontsize=8, loc="upper right")
+  return element("div", element("p", hint, class_="sub"), made)
 
 
-def _mean_curve(curves) -> tuple[np.ndarray, np.ndarray]:
-  """The mean of the scaled curves up to the end of the shortest."""
-  end = min(curve["times"][-1] for curve in curves)
-  times = np.linspace(0, end, 200)
-  scaled = [np.interp(times, curve["times"], _scaled(curve)) for curve in curves]
-  return times, np.mean(scaled, axis=0)
+def metric_charts(
+  rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], xlabel: str
+) -> list[Chart]:
+  """A chart of each metric that has values, "train_" ones beside those of evaluation.
+
+  Args:
+    rows: metrics of a stage, each with "step"; None and missing values are left out.
+    labels: metrics in words.
+    xlabel: what the steps are.
+  """
+  charts = []
+  for name, title in labels.items():
+    traces: list[dict[str, Any]] = []
+    for key, words, colour in (
+      (f"train_{name}", "while exploring", "faint"),
+      (name, "evaluation", 0),
+    ):
+      known = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+      if not known:
+        continue
+      x, y = np.array(known, float).T
+      trace = {"x": x, "y": y, "name": words, "colour": colour}
+      if len(x) < _MANY_POINTS:
+        traces.append(trace | {"plotly": {"mode": "lines+markers"}})
+        continue
+      thin = {"line": {"width": 1}, "opacity": 0.45}
+      thick = {"line": {"width": 3}}
+      mean = {"y": running_mean(y, len(x) // 30), "name": "running mean"}
+      traces += [trace | {"name": "as it is", "plotly": thin}, trace | mean | {"plotly": thick}]
+    if traces:
+      layout = {"xaxis": {"title": xlabel}, "showlegend": len(traces) > 1}
+      charts.append(Chart(title, traces, layout))
+  return charts
 
 
-@own_look
-def _plot_metrics(rows, labels: Mapping[str, str], xlabel: str, theme: Theme) -> bytes:
-  series = {key: (_points(rows, key), _points(rows, f"train_{key}")) for key in labels}
-  series = {key: pair for key, pair in series.items() if any(each is not None for each in pair)}
-  if not series:
-    raise UserError(
-      f"Expected metrics with {' or '.join(labels)} to plot, but none came: train first."
-    )
-  figure = make_figure(2.5, theme)
-  axes = figure.subplots(1, len(series), squeeze=False)[0]
-  for ax, (key, (measured, training)) in zip(axes, series.items(), strict=True):
-    if training is not None:
-      ax.plot(*training, color=theme.faint, lw=1.2, ls=(0, (4, 2)), label="while exploring")
-    if measured is not None:
-      _draw_metric(ax, *measured, theme.colours[list(labels).index(key)])
-    ax.set_title(labels[key], loc="left", size=8.5, color=theme.text)
-    ax.set_xlabel(xlabel)
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if key == "success":
-      ax.set_ylim(-0.04, 1.04)
-      ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    style_axes(ax, theme)
-    if training is not None:
-      ax.legend(frameon=False, labelcolor=theme.text, fontsize=7.5)
-  return png(figure)
-
-
-def _draw_metric(ax: Axes, steps: np.ndarray, values: np.ndarray, colour: str) -> None:
-  """Few points as they are, many as a faint line under their running mean."""
-  if len(values) < MANY_POINTS:
-    ax.plot(steps, values, color=colour, lw=1.8, marker="o", ms=3, label="evaluation")
-    return
-  ax.plot(steps, values, color=colour, lw=0.6, alpha=0.35)
-  ax.plot(steps, running_mean(values, len(values) // 30), color=colour, lw=2, label="evaluation")
-
-
-def _points(rows, key: str) -> np.ndarray | None:
-  """float [2, N]: steps and values of the rows that have the metric; None where none has."""
-  points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
-  return np.array(points, float).T if points else None
+def metric_table(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], xlabel: str) -> Safe:
+  """The numbers of `metric_charts` at up to twelve steps."""
+  known = [row for row in rows if any(row.get(key) is not None for key in labels)]
+  picks = np.linspace(0, len(known) - 1, min(len(known), _ROWS_WITHOUT_SCRIPTS)).round().astype(int)
+  keys = [key for key in labels if any(row.get(key) is not None for row in known)]
+  lines = [
+    [str(known[pick]["step"])]
+    + [value_text(v) if (v := known[pick].get(key)) is not None else "–" for key in keys]
+    for pick in picks
+  ]
+  return table((xlabel, *(labels[key] for key in keys)), lines, range(1 + len(keys)))
 
 
 def running_mean(values: np.ndarray, radius: int) -> np.ndarray:
@@ -268,23 +142,178 @@ def running_mean(values: np.ndarray, radius: int) -> np.ndarray:
   return (sums[high] - sums[low]) / (high - low)
 
 
+def curve_charts(run: Run) -> list[list[Chart]]:
+  """Distance to the goal over time, before fine-tuning (dashed) and after it, in rows of charts.
+
+  There is a chart for each recorded video (the first 8), and one with all videos of each other
+  group, their mean drawn strong. Distances are divided by each curve's first (a curve that starts
+  at 0 is drawn undivided).
+  """
+  before, after = (run.evaluation.get(when) or {} for when in ("before", "after"))
+  # A wild curve from before may leave the chart.
+  tops = [
+    _scaled(curve).max() for each in (before, after) for kind in each.values() for curve in kind
+  ]
+  top = 1.08 * (min(max(tops, default=1.0), 2.0) or 1.0)  # 0: the pictures do not change
+  layout = {
+    "xaxis": _TIME, "yaxis": {"title": "distance ÷ first frame's", "range": [0, top]},
+  }  # fmt: skip
+  pairs = [
+    {curve["name"]: curve for curve in each.get("recorded") or []} for each in (before, after)
+  ]
+  recorded = []
+  for index, name in enumerate(list(pairs[0] | pairs[1])[:_MOST_OF_A_GROUP]):
+    known = [(when, each[name]) for when, each in enumerate(pairs) if name in each]
+    ranks = " → ".join(f"{curve['rank_correlation']:.2f}" for _, curve in known)
+    traces = [
+      _line(curve["times"], _scaled(curve), ("before", "after")[when], index % 4, when, 2)
+      for when, curve in known
+    ]
+    recorded.append(Chart(f"{name}, ρ {ranks}", traces, layout | {"showlegend": False}))
+  rows = [recorded[i : i + _IN_A_ROW] for i in range(0, len(recorded), _IN_A_ROW)]
+  for group, title in _GROUPS.items():
+    traces = []
+    for when, curves in enumerate(each.get(group) or [] for each in (before, after)):
+      for curve in curves:
+        line = _line(curve["times"], _scaled(curve), curve["name"], 0, when, 0.8)
+        traces.append(line | {"plotly": line["plotly"] | {"opacity": 0.45, "showlegend": False}})
+      if curves:
+        rank = np.mean([curve["rank_correlation"] for curve in curves])
+        words = f"{('before', 'after')[when]} fine-tuning, mean of {len(curves)} (ρ {rank:.2f})"
+        traces.append(_line(*mean_curve(curves), words, 0, when, 3))
+    if traces:
+      rows.append([Chart(title, traces, layout | {"height": 360})])
+  return rows
+
+
+def mean_curve(curves: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+  """Times and mean of the scaled curves up to the end of the shortest."""
+  end = min(curve["times"][-1] for curve in curves)
+  times = np.linspace(0, end, 100)
+  scaled = [np.interp(times, curve["times"], _scaled(curve)) for curve in curves]
+  return times, np.mean(scaled, axis=0)
+
+
 def _scaled(curve: Mapping[str, Any]) -> np.ndarray:
   distances = np.asarray(curve["distances"], float)
   return distances / distances[0] if distances[0] > 0 else distances
 
 
-def _ceiling(before, after) -> float:
-  """One upper end for all panels; a wild curve from before may leave the picture."""
-  tops = [
-    _scaled(curve).max() for curves in (before, after) for kind in curves.values() for curve in kind
-  ]
-  return 1.08 * (min(max(tops, default=1.0), 2.0) or 1.0)  # 0: the pictures do not change
+def _line(x, y, name: str, colour: int, after: int, width: float) -> dict[str, Any]:
+  """A solid line in its colour, or a dashed faint one of before fine-tuning."""
+  line = {"width": width} if after else {"width": width, "dash": "dash"}
+  return {
+    "x": x, "y": np.asarray(y).round(5), "name": name, "colour": colour if after else "faint",
+    "plotly": {"line": line},
+  }  # fmt: skip
 
 
-def _names(*lists) -> list[str]:
-  """The names of all curves, each once, in order."""
-  return list(dict.fromkeys(curve["name"] for curves in lists for curve in curves or []))
+def attended(run: Run) -> list[Mapping[str, Any]]:
+  """The videos of `attention.json` after fine-tuning."""
+  return [record for record in run.attention.get("videos", []) if record["when"] == "after"]
 
 
-def _find(curves, name: str) -> Mapping[str, Any] | None:
-  return next((curve for curve in curves or [] if curve["name"] == name), None)
+def attention(run: Run) -> Safe | None:
+  """Films of Grad-CAM maps beside where their energy falls, moving together."""
+  items, curves = [], []
+  for number, record in enumerate(attended(run)):
+    names = [name for name in record["stages"] if "robot_free" not in name]
+    stages = " and ".join(name.replace("stage", "stage ") for name in sorted(names, reverse=True))
+    path = run.workdir / "attention" / str(record["film"])
+    items.append({
+      "name": record["name"], "group": "films",
+      "film": video_url(path) if record["film"] and path.is_file() else None,
+      "facts": f"Left to right: the frame, and Grad-CAM of {stages}.",
+    })  # fmt: skip
+    curves += [{**line, "item": number} for line in _shares(record)]
+  if not items:
+    return None
+  label = "Share of the Grad-CAM map on object, robot and background over time"
+  made = player(label, items, curves, "share of map or picture", single=True)
+  hint = (
+    "Above its dotted line (the share of the picture that it takes), a part draws more attention "
+    "than its size alone would; the object is the whole thing, frame and all. Dots: on which of "
+    "them the map has its maximum. Gaps are frames in which nothing raises the value."
+  )
+  return element("div", made, element("p", hint, class_="sub"))
+
+
+def _shares(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Curves of the map's energy, and of the area, of each part of the picture."""
+  seen = record["stages"][finest_stage(record["stages"])]
+  lines = []
+  for label, colour in ((1, 2), (2, 1), (0, 5)):
+    # Dots are where the maximum of the map lies.
+    sizes = np.where(np.array(seen["peak"]) == label, 8, 0)
+    dots = {"mode": "lines+markers", "marker": {"size": sizes}}
+    for key, extra, group in (
+      ("share", {"plotly": dots}, f"map on {_LABELS[label]}"),
+      ("area", {"dash": "dot"}, f"{_LABELS[label]}'s area"),
+    ):
+      lines.append({
+        "x": _times(record), "y": np.array(seen[key], float)[:, label], "colour": colour,
+        "name": f"{key} of the {_LABELS[label]}", "group": group, **extra,
+      })  # fmt: skip
+  return lines
+
+
+def occlusion_charts(run: Run) -> list[Chart]:
+  """How much the value changes over time when object or robot are hidden, in the first 4 videos."""
+  charts = []
+  for record in attended(run)[:_IN_A_ROW]:
+    traces = []
+    for key, name, colour, dash in (
+      ("object", "object painted over", 2, "solid"), ("robot", "robot painted over", 1, "solid"),
+      ("robot_removed", "robot removed", 1, "dot"),
+    ):  # fmt: skip
+      if key in record["occlusion"]:
+        change = np.abs(record["occlusion"][key]) / max(record["distance"][0], 1e-9)
+        traces.append({
+          "x": _times(record), "y": change, "name": name, "colour": colour,
+          "plotly": {"line": {"dash": dash}},
+        })  # fmt: skip
+    yaxis = {"title": "|change of V| ÷ first distance", "rangemode": "tozero"}
+    charts.append(Chart(record["name"], traces, {"xaxis": _TIME, "yaxis": yaxis}))
+  return charts
+
+
+def _times(record: Mapping[str, Any]) -> np.ndarray:
+  return np.arange(len(record["distance"])) / record["fps"]
+
+
+def off_path_charts(run: Run) -> list[Chart]:
+  """States off the path by progress and potential; a label says what each is."""
+  if not run.off_path:
+    return []
+  states = run.off_path["states"]
+  hacks = np.array([hack["state"] for hack in run.off_path["hacks"]], int)
+  kinds, progress = np.array(states["kind"]), np.array(states["progress"])
+  texts = np.array([
+    f"{kind}, rollout {rollout}, {time:.2f} s<br>hand {100 * hand:.0f} cm away, object "
+    f"{100 * thing:.0f} cm short of its target"
+    for kind, rollout, time, hand, thing in zip(
+      *(states[name] for name in ("kind", "rollout", "time", "hand", "object")), strict=True
+    )
+  ])  # fmt: skip
+
+  def trace(potential, name, where, colour, **marker):
+    return {
+      "x": progress[where], "y": potential[where], "name": name, "colour": colour,
+      "plotly": {"mode": "markers", "marker": {"size": 5, "opacity": 0.5, **marker},
+                 "text": texts[where], "hovertemplate": "%{text}<extra></extra>"},
+    }  # fmt: skip
+
+  charts = []
+  for name in list(states["potentials"])[:3]:
+    potential = np.array(states["potentials"][name])
+    traces = [
+      trace(potential, kind, kinds == kind, place)
+      for place, kind in enumerate(dict.fromkeys(kinds.tolist()))
+    ]
+    if name == "reward":
+      ring = {"size": 13, "symbol": "circle-open", "opacity": 1}
+      traces.append(trace(potential, "shown below", hacks, "text", **ring))
+    title = "the reward's potential" if name == "reward" else f"value, {name}"
+    axes = {"xaxis": {"title": "progress in the simulator"}, "yaxis": {"title": title}}
+    charts.append(Chart(title, traces, {"height": 400, **axes}))
+  return charts

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.report import players, plots
-from vipjax.report.elements import Safe, element, join, not_run, section, table, tile, video
+from vipjax.report import plots
+from vipjax.report.charts import grid
+from vipjax.report.html import Safe, element, join, not_run, picture, section, table, tile, video
 from vipjax.report.run import Run
 from vipjax.report.tables import (
   NOT_RUN,
@@ -23,29 +24,19 @@ from vipjax.report.tables import (
   value_text,
 )
 
-CAPTIONS = {
-  "curves": (
-    "Distance to the goal (each video's last frame), divided by that of the first frame: dashed "
-    "grey before fine-tuning, coloured after it. A useful value falls all the way. ρ is the rank "
-    "correlation with time, 1 when every frame is closer than the one before it."
-  ),
-  "frames": "What was recorded, start to end; robot-free is the same episode without the robot.",
-  "losses": "The losses that fine-tuning minimises; a thick line is the running mean.",
-  "learning": (
-    "Measured while the policy learned. It is rewarded by the embedding distance alone; "
-    "success is the simulator's and only logged."
-  ),
-}
+_CURVES = (
+  "Distance to the goal (each video's last frame), divided by that of the first frame: dashed grey "
+  "before fine-tuning, coloured after it. A useful value falls all the way. ρ is the rank "
+  "correlation with time, 1 when every frame is closer than the one before it."
+)
+_LEARNING = (
+  "Measured while the policy learned. It is rewarded by the embedding distance alone; success is "
+  "the simulator's and only logged."
+)
 _LEARNT_ON = (
   "The encoder learnt on from the policy's own episodes, after {} environment steps: returns "
   "before and after each are of different rewards, and their curve may jump."
 )
-ALTERNATIVES = {
-  "curves": "Curves of the distance to the goal over time, before and after fine-tuning",
-  "frames": "Strips of frames of the recorded videos, with and without the robot",
-  "losses": "Losses against training steps",
-  "learning": "Success rate, return and distance to the goal against environment steps",
-}
 # Settings that tell two experiments apart; the rest is one click away.
 _NOTABLE = frozenset(
   """
@@ -161,10 +152,11 @@ def _settings(settings: dict[str, Any]) -> Safe:
   return table((), rows)
 
 
-def curves(run: Run, player: Safe | None, picture: Safe | None, films: Safe | None = None) -> Safe:
-  """Distance curves beside their videos, as pictures, and their statistics, video by video."""
+def curves(run: Run, films: Sequence[Safe]) -> Safe:
+  """Distance curves beside their videos, as charts, and their statistics, video by video."""
   heading = "Distance to the goal"
-  if picture is None:
+  charts = plots.curve_charts(run)
+  if not charts:
     return section(heading, not_run("the stage evaluate has not measured any video."))
   rows = []
   for kind in ("recorded", "unseen", "unseen_views", "other_robots", "failed"):
@@ -191,10 +183,13 @@ def curves(run: Run, player: Safe | None, picture: Safe | None, films: Safe | No
     element("summary", "Every video in numbers (before → after fine-tuning)"),
     table(header, rows, numbers=range(2, 7)),
   )
-  if films is not None:
+  shared = None
+  if films:
     summary = element("summary", "Films of the recorded videos and their curves, to share")
-    films = element("details", summary, films)
-  return section(heading, player, picture, films, details)
+    shared = element("details", summary, element("div", *films, class_="films wide"))
+  before_and_after = [grid(row, instead=Safe()) for row in charts]
+  note = element("p", _CURVES, class_="sub")
+  return section(heading, plots.distances(run), *before_and_after, note, shared, details)
 
 
 def _named(curves: Sequence[dict], name: str) -> list[dict]:
@@ -216,36 +211,41 @@ def _pairs(before: Sequence[dict], after: Sequence[dict]) -> list[str]:
   return texts
 
 
-def frames(run: Run, picture: Safe | None) -> Safe:
+def frames(run: Run, png: bytes | None) -> Safe:
   """The recorded videos: strips of frames, and films to play."""
   heading = "The videos"
-  if picture is None:
+  if png is None:
     return section(heading, not_run("there are no recorded videos, and none at data.path."))
   films = [
     video(path, name, run.workdir) for name, path in list(run.video_files.items())[:_MOST_FILMS]
   ]
   count = len(run.video_files)
   summary = "Play them" + (f" (the first {_MOST_FILMS} of {count})" if count > _MOST_FILMS else "")
-  grid = element("div", *films, class_="films")
-  players = element("details", element("summary", summary), grid) if films else None
-  return section(heading, picture, players)
+  playable = element("details", element("summary", summary), element("div", *films, class_="films"))
+  strips = picture(
+    png,
+    "Strips of frames of the recorded videos, with and without the robot",
+    "What was recorded, start to end; robot-free is the same episode without the robot.",
+  )
+  return section(heading, strips, playable if films else None)
 
 
-def finetuning(run: Run, picture: Safe | None) -> Safe:
+def finetuning(run: Run) -> Safe:
   """The losses of fine-tuning."""
-  if picture is None:
+  charts = _metrics(run.finetune, plots.LOSSES, "training steps")
+  if charts is None:
     return section("Fine-tuning", not_run("the stage finetune has not logged any loss."))
-  charts = players.metrics(run.finetune, plots.LOSSES, "training steps", picture)
-  return section("Fine-tuning", charts, element("p", CAPTIONS["losses"], class_="sub"))
+  caption = "The losses that fine-tuning minimises; a thick line is the running mean."
+  return section("Fine-tuning", charts, element("p", caption, class_="sub"))
 
 
-def policy(run: Run, picture: Safe | None) -> Safe:
+def policy(run: Run) -> Safe:
   """The learning curve of the policy, and a film of what it has come to."""
-  if picture is None:
+  charts = _metrics(run.policy, plots.LEARNING, "environment steps")
+  if charts is None:
     parts = [not_run("the stage policy has not logged any metric.")]
   else:
-    charts = players.metrics(run.policy, plots.LEARNING, "environment steps", picture)
-    parts = [charts, element("p", CAPTIONS["learning"], class_="sub")]
+    parts = [charts, element("p", _LEARNING, class_="sub")]
     changes = [f"{row['step']:,}" for row in run.policy if row.get("online_loss") is not None]
     if changes:
       parts.append(element("p", _LEARNT_ON.format(", ".join(changes)), class_="sub"))
@@ -255,6 +255,11 @@ def policy(run: Run, picture: Safe | None) -> Safe:
     film = video(run.policy_video, "The final policy", run.workdir)
     parts.append(element("div", film, class_="final"))
   return section("The policy", *parts)
+
+
+def _metrics(rows: Sequence[dict], labels: dict[str, str], xlabel: str) -> Safe | None:
+  charts = plots.metric_charts(rows, labels, xlabel)
+  return grid(charts, instead=plots.metric_table(rows, labels, xlabel)) if charts else None
 
 
 def cost(run: Run) -> Safe:

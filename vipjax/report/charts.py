@@ -1,4 +1,4 @@
-"""Charts that react, and videos tied to curves: Plotly and our script, all in the page itself."""
+"""The charts of pages, drawn by Plotly and our script, which the page itself holds."""
 
 from __future__ import annotations
 
@@ -7,45 +7,79 @@ import dataclasses
 import functools
 import gzip
 import hashlib
-import html
 import importlib.resources
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
-from vipjax.report.canvas import DARK, LIGHT
-from vipjax.report.elements import Safe, document, element
+from vipjax.report.html import Safe, document, element
 from vipjax.runtime import files
 
 _CHART = '<div class="chart'
-# Beside the four of the pictures; Okabe and Ito's as well, or told apart from them.
-_MORE_LIGHT, _MORE_DARK = ("#7f5fb0", "#a0522d"), ("#b39ddb", "#d2a679")
 
 
-def chart(
-  label: str,
-  traces: Sequence[Mapping[str, Any]],
-  layout: Mapping[str, Any],
-  instead: Safe | None = None,
-) -> Safe:
-  """A chart that answers to the pointer.
+@dataclasses.dataclass(frozen=True)
+class Theme:
+  """Colours of a page; lines have those of Okabe and Ito, which the colour-blind tell apart.
 
-  Args:
-    label: what it shows, for those who cannot see it.
+  Attributes:
+    background, text, faint, grid: hexadecimal colours; faint is for what came before.
+    colours: of the lines.
+  """
+
+  background: str
+  text: str
+  faint: str
+  grid: str
+  colours: tuple[str, ...]
+
+
+LIGHT = Theme(
+  "#ffffff", "#1f2328", "#8b929a", "#e6e8eb",
+  ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f5fb0", "#a0522d"),
+)  # fmt: skip
+DARK = Theme(
+  "#1b1f24", "#e6e8eb", "#8b929a", "#32383f",
+  ("#56b4e9", "#e69f00", "#2fc79a", "#e39ac2", "#b39ddb", "#d2a679"),
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+  """What a chart shows; `chart` puts it into a page, `pictures.draw` draws it without a browser.
+
+  Attributes:
+    title: a plain text.
     traces: each {"x", "y", "name", "colour"} and, optionally, "plotly", a dict of what else
       Plotly's trace takes. A colour is a place in the themes' list, or the name of another of its
       colours ("text", "faint").
-    layout: Plotly's, with titles as plain texts.
-    instead: shown where there is no script.
+    layout: Plotly's, with the titles of axes as texts.
   """
-  return _chart({"traces": _plain(traces), "layout": layout}, label, instead)
+
+  title: str
+  traces: Sequence[Mapping[str, Any]]
+  layout: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def chart(made: Chart, instead: Safe | None = None) -> Safe:
+  """A chart that answers to the pointer; `instead` is shown where there is no script."""
+  layout = {"height": 320, "title": escape(made.title, quote=False), **made.layout}
+  return _chart({"traces": _plain(made.traces), "layout": layout}, made.title, instead)
+
+
+def grid(charts: Iterable[Chart], class_: str = "charts", instead: Safe | None = None) -> Safe:
+  """Charts side by side; without scripts there is `instead`, once."""
+  stand_ins = [instead]
+  made = [chart(each, stand_ins.pop() if stand_ins else Safe()) for each in charts]
+  return element("div", *made, class_=class_)
 
 
 def player(
   label: str,
   items: Sequence[Mapping[str, Any]],
   curves: Sequence[Mapping[str, Any]],
-  layout: Mapping[str, Any],
+  ylabel: str,
   single: bool = False,
   scaled_title: str = "",
 ) -> Safe:
@@ -56,8 +90,9 @@ def player(
     items: the videos to choose from, at least one: {"name", "group", "film" (a URL or None),
       "facts" (a sentence or None)}.
     curves: each {"x": seconds, "y", "name", "group" (its entry in the legend), "colour", "item"
-      (which of the videos) and, optionally, "dash"}. A dashed one of another video is not drawn.
-    layout: as `chart`.
+      (which of the videos) and, optionally, "dash" and "plotly". A dashed one of another video is
+      not drawn.
+    ylabel: title of the y axis.
     single: whether only the chosen video's curves are drawn; the video then is above them, for it
       is a wide one.
     scaled_title: title of the y axis when curves are divided by their first values, which a
@@ -79,8 +114,8 @@ def player(
   film = element("video", controls=True, preload="auto", muted=True, playsinline=True)
   side = element("div", choice, film, element("p", class_="facts sub"), scaled, class_="side")
   data = {
-    "items": items, "curves": _plain(curves), "layout": layout, "single": single,
-    "scaled_title": scaled_title,
+    "items": items, "curves": _plain(curves), "single": single, "scaled_title": scaled_title,
+    "layout": {"xaxis": {"title": "time [s]"}, "yaxis": {"title": ylabel}},
   }  # fmt: skip
   return _chart(data, label, None, side, "chart tall" if single else "chart wide")
 
@@ -88,9 +123,7 @@ def player(
 def _plain(traces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   """Names so that Plotly, which takes tags and entities for its own, shows them as they are."""
   named = [key for key in ("name", "group") if traces and key in traces[0]]
-  return [
-    {**each, **{key: html.escape(each[key], quote=False) for key in named}} for each in traces
-  ]
+  return [{**each, **{key: escape(each[key], quote=False) for key in named}} for each in traces]
 
 
 def _chart(
@@ -98,19 +131,16 @@ def _chart(
 ) -> Safe:
   plot = element("div", class_="plot", role="img", aria_label=label)
   if instead is None:
-    instead = element("p", "This chart needs a browser that runs scripts.", class_="missing")
+    instead = element(
+      "p", f"{label}: this chart needs a browser that runs scripts.", class_="missing"
+    )
   return element(
-    "div",
-    element("div", instead, class_="instead"),
-    side,
-    plot,
-    _data(data),
-    class_=class_,
+    "div", element("div", instead, class_="instead"), side, plot, _data(data), class_=class_
   )
 
 
-def interactive_document(title: str, *children: str | None) -> str:
-  """`elements.document` with what draws its charts, two megabytes, where it has any."""
+def chart_document(title: str, *children: str | None) -> str:
+  """`html.document` with what draws its charts, two megabytes, where it has any."""
   if not any(child and _CHART in child for child in children):
     return document(title, *children)
   return document(title, *children, _scripts(), script_policy=_script_policy())
@@ -119,10 +149,7 @@ def interactive_document(title: str, *children: str | None) -> str:
 def _scripts() -> Safe:
   """The library, the colours and the script."""
   packed = element("script", Safe(_packed()), type="text/plain", id="plotly")
-  themes = {
-    "light": dataclasses.asdict(LIGHT) | {"colours": (*LIGHT.colours, *_MORE_LIGHT)},
-    "dark": dataclasses.asdict(DARK) | {"colours": (*DARK.colours, *_MORE_DARK)},
-  }
+  themes = {"light": dataclasses.asdict(LIGHT), "dark": dataclasses.asdict(DARK)}
   ours = element("script", Safe(_ours()))
   return Safe(packed + element("div", _data(themes), id="themes", hidden=True) + ours)
 

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from vipjax.report.elements import Safe, element, section, table, thumbnail
+import pathlib
+
+from vipjax.report import plots
+from vipjax.report.charts import grid
+from vipjax.report.html import Safe, element, picture, section, table, thumbnail
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
+from vipjax.types import Video
 from vipjax.videos import read_image
 
-CAPTIONS = {
-  "neighbours": (
-    "Frames of the first video, and below each the frame of the other videos whose embedding is "
-    "nearest, with how far into its video it lies. Aligned videos show the same moment in a column."
-  ),
-  "attention": (
-    "Where Grad-CAM says that the value is raised, as shares of the map on object and robot; "
-    "dashed is the share of the picture that each takes: above it the value looks there more than "
-    "anywhere. The object is the whole thing, frame and all. Below, how much the value changes "
-    "when either is hidden in the frame, which needs no gradient; the goal keeps its robot, so "
-    "that near the end hiding the robot costs about all that there is."
-  ),
-  "off_path": (
-    "States of rollouts that leave the expert's path. Progress is -(2 x hand + 10 x object), in "
-    "metres from hand to object and from object to target. A value that a policy may climb rises "
-    "to the right; ringed are the states that the reward likes most beyond their progress."
-  ),
-  "hacks": (
-    "The ringed states: the reward's potential ranks them high, the simulator low. A policy can be "
-    "paid for resting there."
-  ),
-}
-ALTERNATIVES = {
-  "neighbours": "Frames of one video above their nearest neighbours in the others",
-  "attention": "Share of the Grad-CAM maps on object and robot over time",
-  "off_path": "The value against the simulator's progress, state by state",
-  "hacks": "Frames with a high value and little progress",
-}
 _MOST_GOALS = 24
+_OCCLUSION = (
+  "How much the value changes when object or robot is hidden, which needs no gradient; the goal "
+  "keeps its robot, so that near the end hiding the robot costs about all that there is."
+)
+_STATES = (
+  "States of rollouts that leave the expert's path. Progress is -(2 x hand + 10 x object), in "
+  "metres from hand to object and from object to target. A value that a policy may climb rises to "
+  "the right; ringed are the states that the reward likes most beyond their progress."
+)
+_HACKS = (
+  "The ringed states: the reward's potential ranks them high, the simulator low. A policy can be "
+  "paid for resting there."
+)
 # Measures of alignment, attention and states off the path, in words.
 _ALIGNMENT = {
   "tau": "Kendall's tau of nearest frames",
@@ -88,22 +78,43 @@ def goals(run: Run) -> Safe | None:
   )
 
 
-def alignment(run: Run, picture: Safe | None) -> Safe | None:
+def neighbours(run: Run) -> tuple[dict[str, Video], dict[str, list[int]]] | None:
+  """The video that was looked up and the others, and their nearest frames; None where not known."""
+  groups = (run.evaluation.get("alignment") or {}).get("after") or {}
+  found = groups.get("both") or groups.get("recorded") or {}
+  others = found.get("nearest", {})
+  # The video that was looked up is the one that has no entry of its own.
+  queries = [name for name in found.get("pairs", {}) if name not in others]
+  if not queries or not {*queries, *others} <= {*run.videos}:
+    return None
+  return {name: run.videos[name] for name in (*queries, *others)}, others
+
+
+def alignment(run: Run, png: bytes | None) -> Safe | None:
   """Nearest neighbours between videos, and how well they keep the order of time."""
   groups = (run.evaluation.get("alignment") or {}).get("after")
   if not groups:
     return None
+  strips = None
+  if png is not None:
+    strips = picture(
+      png,
+      "Frames of one video above their nearest neighbours in the others",
+      "Frames of the first video, and below each the frame of the other videos whose embedding is "
+      "nearest, with how far into its video it lies. Aligned videos show the same moment in a "
+      "column.",
+    )
   rows = [
     # Older runs lack some.
     (name.replace("_", " "), *(value_text(made.get(key)) for key in _ALIGNMENT))
     for name, made in groups.items()
   ]
   numbers = range(1, len(_ALIGNMENT) + 1)
-  return section("Alignment", picture, table(("videos", *_ALIGNMENT.values()), rows, numbers))
+  return section("Alignment", strips, table(("videos", *_ALIGNMENT.values()), rows, numbers))
 
 
-def attention(run: Run, player: Safe | None, picture: Safe | None) -> Safe | None:
-  """What the value looks at, in films beside their curves, as a picture and in numbers."""
+def attention(run: Run) -> Safe | None:
+  """What the value looks at, in films beside their curves, by hiding parts, and in numbers."""
   if not run.attention:
     return None
   means = run.attention["means"]
@@ -126,8 +137,9 @@ def attention(run: Run, player: Safe | None, picture: Safe | None) -> Safe | Non
   return section(
     "What the value looks at",
     element("p", explanation),
-    player,
-    picture,
+    plots.attention(run),
+    grid(plots.occlusion_charts(run), instead=Safe()),
+    element("p", _OCCLUSION, class_="sub"),
     table(("maps", *_ATTENTION.values()), rows, range(1, len(_ATTENTION) + 1)),
     element("p", f"Mean change of the value ÷ first distance when hidden: {hidden}."),
     element(
@@ -138,7 +150,13 @@ def attention(run: Run, player: Safe | None, picture: Safe | None) -> Safe | Non
   )
 
 
-def off_path(run: Run, chart: Safe | None, picture: Safe | None, hacks: Safe | None) -> Safe | None:
+def hack_files(run: Run) -> dict[str, pathlib.Path]:
+  """By name, the frames that the reward likes most beyond their progress."""
+  hacks = run.off_path.get("hacks", [])
+  return {f"hack{i}": run.workdir / "off_path" / hack["file"] for i, hack in enumerate(hacks)}
+
+
+def off_path(run: Run) -> Safe | None:
   """Whether the value follows true progress where no video was."""
   if not run.off_path:
     return None
@@ -153,19 +171,24 @@ def off_path(run: Run, chart: Safe | None, picture: Safe | None, hacks: Safe | N
     "are drawn, not counted); the last column is the share of pairs in which a rollout that "
     "succeeds ends higher than one that fails (chance: 0.5)."
   )
+  states, hacks = run.off_path["states"], run.off_path["hacks"]
+  shown = [
+    thumbnail(
+      read_image(path),
+      f"{states['kind'][i]}, {states['time'][i]:.2f} s: hand {100 * states['hand'][i]:.0f} cm "
+      f"away, object {100 * states['object'][i]:.0f} cm short of its target",
+    )
+    for path, i in zip(hack_files(run).values(), (hack["state"] for hack in hacks), strict=True)
+  ]
   return section(
     "Off the expert's path",
-    chart,
-    picture,
+    grid(plots.off_path_charts(run), "charts broad", Safe()),
+    element("p", _STATES, class_="sub"),
     element("p", explanation),
     table(("", *_OFF_PATH.values()), rows, range(1, len(_OFF_PATH) + 1)),
-    hacks,
+    element("div", *shown, class_="goals"),
+    element("p", _HACKS, class_="sub") if shown else None,
   )
-
-
-def curve_films(films: list[Safe]) -> Safe | None:
-  """The recorded videos beside their curves, moving together."""
-  return element("div", *films, class_="films wide") if films else None
 
 
 def _stage_words(name: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
+import importlib.resources
 import io
 import pathlib
 import re
@@ -13,13 +15,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 
-from vipjax.report.style import STYLE
-from vipjax.videos import resize_frames
+from vipjax.runtime.errors import UserError
+from vipjax.videos import read_video, resize_frames, write_video
 
 # More would make the page slow to open; a link to the file stands in.
 _LARGEST_VIDEO_BYTES = 16_000_000
+# Larger ones are shrunk for a player, which may have many.
+_LARGEST_FILM_BYTES, _FILM_HEIGHT = 400_000, 256
 _THUMBNAIL = 160  # pixels, height
-_VOID = ("img", "input", "meta", "source")
+_VOID = ("img", "input", "meta")
 
 
 class Safe(str):
@@ -78,10 +82,15 @@ def document(title: str, *children: str | None, script_policy: str = "'none'") -
       f"style-src 'unsafe-inline'; script-src {script_policy}",
     ),
     element("title", f"{title} · vipjax"),
-    element("style", Safe(STYLE)),
+    element("style", Safe(_style())),
   )
   body = element("body", element("main", *children))
   return join([Safe("<!doctype html>\n"), element("html", head, body, lang="en")]) + "\n"
+
+
+@functools.cache
+def _style() -> str:
+  return importlib.resources.files("vipjax.report").joinpath("style.css").read_text("utf8")
 
 
 def tile(name: str, number: str, explanation: str) -> Safe:
@@ -139,13 +148,9 @@ def table(
   return element("div", element("table", head, element("tbody", *lines)), class_="scroll")
 
 
-def picture(light: bytes, dark: bytes, alternative: str, caption: str) -> Safe:
-  """A PNG in the page itself, in the version that suits the reader's colour scheme."""
-  image = element(
-    "picture",
-    element("source", srcset=_data("image/png", dark), media="(prefers-color-scheme: dark)"),
-    element("img", src=_data("image/png", light), alt=alternative),
-  )
+def picture(png: bytes, alternative: str, caption: str) -> Safe:
+  """A PNG in the page itself."""
+  image = element("img", src=_data("image/png", png), alt=alternative)
   return element("figure", image, element("figcaption", caption))
 
 
@@ -155,8 +160,7 @@ def thumbnail(image: np.ndarray, caption: str) -> Safe:
   height, width = image.shape[:2]
   shown = resize_frames(image[None], (_THUMBNAIL, max(1, round(_THUMBNAIL * width / height))))[0]
   Image.fromarray(shown).save(file, "PNG")
-  picture = element("img", src=_data("image/png", file.getvalue()), alt=caption)
-  return element("figure", picture, element("figcaption", caption))
+  return picture(file.getvalue(), caption, caption)
 
 
 def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
@@ -167,20 +171,33 @@ def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
     link = urllib.parse.quote(within) or path.absolute().as_uri()
     return element("p", f"{caption}: ", element("a", link, href=link), " (too large for the page)")
   player = element(
-    "video",
-    src=video_url(path),
-    controls=True,
-    loop=True,
-    muted=True,
-    playsinline=True,
+    "video", src=video_url(path), controls=True, loop=True, muted=True, playsinline=True,
     aria_label=caption,
-  )
+  )  # fmt: skip
   return element("figure", player, element("figcaption", caption))
 
 
 def video_url(path: pathlib.Path) -> str:
   """An mp4 as a URL that holds all of it."""
   return _data("video/mp4", path.read_bytes())
+
+
+def small_video_url(path: pathlib.Path, folder: pathlib.Path) -> str | None:
+  """`video_url`, of a smaller copy in a folder where it is large; None where it cannot be read."""
+  if not path.is_file():
+    return None
+  if path.stat().st_size <= _LARGEST_FILM_BYTES:
+    return video_url(path)
+  small = folder / f"small_{path.parent.name}_{path.name}"
+  try:
+    video = read_video(path)
+  except UserError:
+    return None
+  height, width = video.frames.shape[1:3]
+  size = (_FILM_HEIGHT, max(2, round(_FILM_HEIGHT * width / height / 2) * 2))
+  frames = resize_frames(video.frames, size) if height > _FILM_HEIGHT else video.frames
+  write_video(small, frames, video.fps, times=video.times, crf=26, overwrite=True)
+  return video_url(small)
 
 
 def _data(kind: str, content: bytes) -> str:
