@@ -144,7 +144,7 @@ def test_a_tiny_run_goes_on_where_it_stopped(recorded, tmp_path, monkeypatch):
   pictures = {path.name for path in tmp_path.glob("*.png")}
   assert pictures == {"matrix.png", "aligned_sawyer_panda.png", "aligned_panda_sawyer.png"}
   page = Page((tmp_path / "cross_embodiment.html").read_text(encoding="utf-8"))
-  assert "What other arms teach" in page.text and len(page.all("img")) == 3
+  assert "What other arms teach" in page.text and len(page.all("img")) == 2
 
 
 def test_what_is_learnt_from(recorded, tmp_path, monkeypatch):
@@ -207,7 +207,13 @@ def test_the_table():
     "| - | - | 0.25 |"
   )
   assert lines[3].startswith("| sawyer+panda | jaco | yes | yes | 1 | 0.90 | 0.45 | - ")
-  assert report.plot_matrix(rows).startswith(b"\x89PNG")
+  (before, after), (_, theirs) = report.matrix_charts(rows)
+  assert before.title == "ρ, own goal: before fine-tuning"
+  assert not np.isfinite(before.traces[0]["z"]).any()
+  (trace,) = after.traces
+  assert (trace["x"], trace["y"]) == (["jaco", "panda"], ["sawyer", "sawyer+panda"])
+  np.testing.assert_allclose(trace["z"], [[np.nan, 0.6], [0.9, np.nan]])
+  np.testing.assert_allclose(theirs.traces[0]["z"], [[np.nan, 0.3], [0.45, np.nan]])
 
 
 def test_the_summary():

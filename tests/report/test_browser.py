@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.report.conftest import LEFT
-from vipjax import report
+from vipjax.report.charts import LIGHT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -62,15 +62,16 @@ def test_every_chart_is_drawn_and_nothing_goes_wrong(page):
     "() => [...document.querySelectorAll('.chart .plot')].map("
     "plot => plot.querySelectorAll('.scatterlayer .trace').length)"
   )
-  # Distances, three of the policy, attention, states off the path, three losses.
-  assert len(charts) == 9 and min(charts) >= 1
+  # Distances of all, of two recorded videos and of two groups, three of the policy, attention and
+  # occlusion, two of states off the path, three losses.
+  assert len(charts) == 15 and min(charts) >= 1
   assert page.problems == []
 
 
 def test_it_can_be_looked_at(page):
   image = Image.open(io.BytesIO(page.locator(".chart.wide .plot").screenshot()))
   pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(int)
-  for shade in report.LIGHT.colours[:2]:  # recorded and unseen
+  for shade in LIGHT.colours[:2]:  # recorded and unseen
     wanted = [int(shade[i : i + 2], 16) for i in (1, 3, 5)]
     assert (np.abs(pixels - wanted).max(-1) < 40).sum() > 20, shade
 
@@ -127,9 +128,9 @@ def test_the_legend_picks_groups_and_the_box_scales(page):
   assert page.problems == []
 
 
-def test_without_scripts_there_are_pictures(browser, evidence_run):
+def test_without_scripts_there_are_tables(browser, evidence_run):
   context = browser.new_context(java_script_enabled=False)
   page = context.new_page()
   page.goto((evidence_run / "report.html").as_uri())
-  assert page.is_visible(".charts .instead img") and not page.is_visible(".chart.wide .side")
+  assert page.is_visible(".charts .instead table") and not page.is_visible(".chart.wide .side")
   context.close()

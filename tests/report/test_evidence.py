@@ -1,15 +1,16 @@
 """Sections that a report has only when the run has the evidence."""
 
-import io
-
+import numpy as np
 import pytest
-from PIL import Image
 
-from tests.report.runs import video, write_finished_run
+from tests.report.conftest import LEFT
+from tests.report.runs import write_finished_run
 from tests.report.test_page import Page
+from tests.runtime.test_metrics import read_events
 from vipjax import report
-from vipjax.report import evidence_plots
-from vipjax.runtime.errors import UserError
+from vipjax.report import plots
+from vipjax.report.run import read_run
+from vipjax.runtime import files
 from vipjax.videos import read_video
 
 
@@ -36,7 +37,11 @@ def test_every_link_of_the_contents_leads_to_a_section(page):
 
 def test_pictures_and_films(page, evidence_run):
   drawn = {path.stem for path in (evidence_run / "pictures").glob("*.png")}
-  assert {"neighbours", "attention", "off_path", "hacks", "hacks_dark"} <= drawn
+  assert {"neighbours", "attention", "off_path"} <= drawn
+  # Beside those, the state that the reward likes beyond its progress.
+  values = [v for event in read_events(evidence_run, "report") for v in event.summary.value]
+  assert {value.tag for value in values} == drawn | {"hack0"}
+  assert "policy, 0.10 s: hand 40 cm away, object 20 cm short of its target" in page.text
   # Two recorded, the policy's, one beside its curve (the other curve has too few points), and the
   # players of distances and of attention.
   assert len(page.all("video")) == 6
@@ -51,25 +56,24 @@ def test_a_run_without_evidence_has_no_such_sections(tmp_path):
     assert words not in text
 
 
-def test_neighbours_are_the_frames_named():
-  shades = {"a": video("a", True, length=3), "b": video("b", True, length=3)}
-  same = evidence_plots.plot_neighbours(shades, {"b": [0, 1, 2]})
-  other = evidence_plots.plot_neighbours(shades, {"b": [2, 1, 0]})
-  assert same != other
-  marked = evidence_plots.plot_neighbours(
-    shades, {"b": [0, 1, 2]}, consistent={"b": [True, False, False]}
-  )
-  assert marked != same
-  assert Image.open(io.BytesIO(same)).format == "PNG"
+def test_charts_of_the_evidence(evidence_run):
+  run = read_run(evidence_run)
+  (hidden,) = plots.occlusion_charts(run)
+  assert hidden.title == LEFT and [each["name"] for each in hidden.traces] == [
+    "object painted over", "robot painted over",
+  ]  # fmt: skip
+  # Divided by the first frame's distance, 4.
+  np.testing.assert_allclose(hidden.traces[0]["y"], [0.025, 0.05, 0.0])
+  reward, front = plots.off_path_charts(run)
+  assert (reward.title, front.title) == ("the reward's potential", "value, front")
+  assert [each["name"] for each in reward.traces] == ["random", "policy", "shown below"]
+  assert (reward.traces[2]["x"], reward.traces[2]["y"]) == ([-2.5], [-1.0])
+  assert "policy, rollout 1, 0.10 s" in reward.traces[2]["plotly"]["text"][0]
 
 
-@pytest.mark.parametrize(
-  ("call", "words"),
-  [
-    (lambda: evidence_plots.plot_neighbours({"a": video("a", True)}, {}), "beside the first"),
-    (lambda: evidence_plots.plot_hacks([], []), "at least one frame"),
-  ],
-)
-def test_nothing_to_show_is_refused(call, words):
-  with pytest.raises(UserError, match=words):
-    call()
+def test_maps_without_a_film_have_their_curves(evidence_run, tmp_path):
+  found = files.read_json(evidence_run / "attention" / "attention.json")
+  found["videos"][0]["film"] = None
+  files.write_json(tmp_path / "attention" / "attention.json", found)
+  made = str(plots.attention(read_run(tmp_path)))
+  assert '"film":null' in made and '"share of the object"' in made

@@ -15,7 +15,8 @@ import pytest
 from tests.report.runs import HOSTILE, RESULTS, video, write_finished_run
 from tests.runtime.test_metrics import read_events
 from vipjax import report
-from vipjax.report import elements, interactive
+from vipjax.report import charts
+from vipjax.report import html as page_html
 from vipjax.report.run import read_run
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
@@ -85,8 +86,8 @@ def test_it_tells_what_the_run_came_to(page):
 
 def test_pictures_and_films_are_in_the_page_itself(page, workdir):
   images, films = page.all("img"), page.all("video")
-  # Four drawn for both colour schemes, and two goals.
-  assert len(images) - 2 == len(page.all("source")) == 4
+  # The strips of frames, and two goals.
+  assert len(images) == 3
   assert all(image["src"].startswith("data:image/png;base64,iVBOR") for image in images)
   assert all(image["alt"] for image in images)
   # The player, which gets its film from the chart's data; two recorded videos and the policy's.
@@ -95,7 +96,14 @@ def test_pictures_and_films_are_in_the_page_itself(page, workdir):
   assert all(film["src"].startswith("data:video/mp4;base64,") for film in films)
   drawn = {path.name for path in (workdir / "pictures").iterdir()}
   names = ("curves", "frames", "learning", "losses")
-  assert drawn == {f"{name}{dark}.png" for name in names for dark in ("", "_dark")}
+  assert drawn == {f"{name}.png" for name in names}
+
+
+def test_without_scripts_there_are_tables(page, workdir):
+  text = (workdir / "report.html").read_text(encoding="utf-8")
+  tables = [Page(part).text for part in re.findall("(<table>.*?</table>)", text)]
+  assert "environment steps success rate return (embedding reward) 9 0% 0.1 18 100% 2" in tables
+  assert "training steps total loss VIP loss TCC loss 1 3 2 – 2 2 1 0.5" in tables
 
 
 def test_nothing_is_fetched(page, workdir):
@@ -122,12 +130,13 @@ def test_no_script_runs_but_those_of_the_page(page, workdir):
 
 
 def test_data_of_charts_cannot_leave_their_element():
-  layout = {"title": HOSTILE}
-  made = Page(interactive.chart("chart", [{"x": [math.nan], "y": [1], "name": HOSTILE}], layout))
+  trace = {"x": [math.nan], "y": [1], "name": HOSTILE}
+  made = Page(charts.chart(charts.Chart("a\nchart", [trace], {"odd": HOSTILE})))
   (script,) = made.all("script")
   assert script == {"type": "application/json"}
   data = json.loads(made.texts[-1])
   assert data["traces"][0] == {"x": [None], "y": [1], "name": html.escape(HOSTILE, quote=False)}
+  assert data["layout"] == {"height": 320, "title": "a<br>chart", "odd": HOSTILE}
 
 
 def test_names_are_text_in_charts_too():
@@ -135,11 +144,12 @@ def test_names_are_text_in_charts_too():
   item = {"name": "<b>&amp;", "group": "videos", "film": None, "facts": None}
   line = {"x": [0], "y": [1], "name": "<b>&amp;", "colour": 0}
   for made in (
-    interactive.chart("chart", [line], {}),
-    interactive.player("player", [item], [line | {"group": "a<br>b", "item": 0}], {}),
+    charts.chart(charts.Chart("<b>&amp;", [line])),
+    charts.player("player", [item], [line | {"group": "a<br>b", "item": 0}], "y"),
   ):
     data = json.loads(Page(made).texts[-1])
     (shown,) = data.get("traces") or data["curves"]
+    assert data["layout"].get("title") in (None, "&lt;b&gt;&amp;amp;")
     assert shown["name"] == "&lt;b&gt;&amp;amp;" and shown.get("group") in (None, "a&lt;br&gt;b")
     assert [each["name"] for each in data.get("items", [])] in ([], ["<b>&amp;"])
 
@@ -187,7 +197,7 @@ def test_a_run_that_was_stopped_after_fine_tuning(tmp_path):
   assert "record 1 min 40 s" in page.text and "evaluate not run" in page.text
   assert "Distance to the goal not run" in page.text
   assert "no film of the final policy" in page.text
-  assert len(page.all("img")) == 3
+  assert len(page.all("img")) == 1
 
 
 def test_no_additions_is_the_published_method(tmp_path):
@@ -224,7 +234,7 @@ def test_films_are_found_by_the_names_of_their_curves(tmp_path):
 
 
 def test_a_film_too_large_for_the_page_is_a_link(tmp_path, monkeypatch):
-  monkeypatch.setattr(elements, "_LARGEST_VIDEO_BYTES", 10)
+  monkeypatch.setattr(page_html, "_LARGEST_VIDEO_BYTES", 10)
   page = Page(report.write_report(write_finished_run(tmp_path)).read_text(encoding="utf-8"))
   assert [film for film in page.all("video") if "src" in film] == []
   links = {link["href"] for link in page.all("a") if not link["href"].startswith("#")}
@@ -243,6 +253,6 @@ def test_damage_and_a_missing_folder_are_told_in_a_sentence(tmp_path):
 
 
 def test_elements_escape_by_default():
-  made = elements.element("p", "<b>", elements.element("i", "&"), None, title='"', class_="x")
+  made = page_html.element("p", "<b>", page_html.element("i", "&"), None, title='"', class_="x")
   assert made == '<p title="&quot;" class="x">&lt;b&gt;<i>&amp;</i></p>'
-  assert elements.element("img", src="a", hidden=True, alt=None) == '<img src="a" hidden>'
+  assert page_html.element("img", src="a", hidden=True, alt=None) == '<img src="a" hidden>'

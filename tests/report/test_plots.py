@@ -1,99 +1,79 @@
-"""Pictures: that they decode, show what they are given, and refuse nothing to show."""
+"""What the charts show: learning curves and distance curves."""
 
-import io
-
-import matplotlib
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.report.runs import curve, video
-from vipjax import report
+from tests.report.runs import curve
 from vipjax.report import plots
-from vipjax.report.film import curve_film
-from vipjax.runtime.errors import UserError
+from vipjax.report.run import read_run
+from vipjax.runtime import files
 
-BEFORE = {"recorded": [curve("a, b", [1.0, 3.0, 0.0])], "unseen": [curve("c", [1.0, 0.5])]}
-AFTER = {"recorded": [curve("a, b", [4.0, 2.0, 0.0])], "unseen": [curve("c", [4.0, 0.0])]}
-ROWS = [{"step": step, "success": step / 99, "return": None, "loss": 1.0} for step in range(100)]
-
-
-def pixels(png):
-  image = Image.open(io.BytesIO(png))
-  assert image.format == "PNG"
-  return np.asarray(image.convert("RGB"))
+BEFORE = {"recorded": [curve("a, b", [1.0, 3.0, 0.0], 0.5)], "unseen": [curve("c", [1.0, 0.5])]}
+AFTER = {"recorded": [curve("a, b", [4.0, 2.0, 0.0])], "unseen": [curve("c", [4.0, 0.0])] * 2}
 
 
-def has_colour(image, colour, tolerance=12):
-  wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-  return bool((np.abs(image.astype(int) - wanted).max(-1) <= tolerance).any())
+@pytest.fixture
+def charts(tmp_path):
+  def of(before, after):
+    files.write_json(tmp_path / "evaluation.json", {"before": before, "after": after})
+    return plots.curve_charts(read_run(tmp_path))
+
+  return of
 
 
-@pytest.mark.parametrize("theme", [report.LIGHT, report.DARK])
-def test_curves_are_drawn_in_the_themes_colours(theme):
-  image = pixels(report.plot_curves(BEFORE, AFTER, theme=theme))
-  assert has_colour(image[:3, :3], theme.background, 0)
-  assert has_colour(image, theme.colours[0]) and has_colour(image, theme.text)
-  only_before = pixels(report.plot_curves(BEFORE, None, theme=theme))
-  assert has_colour(only_before, theme.faint) and not has_colour(only_before, theme.colours[0])
+def test_curves_before_and_after(charts):
+  (recorded,), (unseen,) = charts(BEFORE, AFTER)
+  assert recorded.title == "a, b\nρ 0.50 → 1.00"
+  old, new = recorded.traces
+  assert (old["colour"], old["plotly"]["line"]["dash"], new["colour"]) == ("faint", "dash", 0)
+  np.testing.assert_allclose(old["y"], [1, 3, 0])
+  np.testing.assert_allclose(new["y"], [1, 0.5, 0])
+  # Each curve thin, and their mean.
+  means = [f"{when} fine-tuning, mean of {n} (ρ 1.00)" for when, n in (("before", 1), ("after", 2))]
+  assert [trace["name"] for trace in unseen.traces] == ["c", means[0], "c", "c", means[1]]
+  assert [trace["plotly"].get("showlegend", True) for trace in unseen.traces] == [
+    False, True, False, False, True,
+  ]  # fmt: skip
+  # A wild curve leaves the chart, at twice the first distance.
+  assert recorded.layout["yaxis"]["range"] == unseen.layout["yaxis"]["range"] == [0, 2.16]
+  ((only_before,),) = charts({"recorded": BEFORE["recorded"]}, None)
+  assert only_before.title == "a, b\nρ 0.50" and len(only_before.traces) == 1
 
 
-# Each a formula that cannot be drawn, and what TeX would take for a comment or an index.
-NAMES = ["Ba$$in.mp4", "$x^{$.mp4", "a_b %&<b>{", "two\nlines$\\frac$"]
-
-
-def test_names_are_text_and_settings_our_own():
-  pictures = []
-  for settings in ({}, {"text.usetex": True, "lines.linewidth": 9.0, "font.size": 30.0}):
-    with matplotlib.rc_context(settings):
-      before = dict(matplotlib.rcParams)
-      curves = {"recorded": [curve(name, [2.0, 1.0, 0.0]) for name in NAMES]}
-      strips = {name: video("left", True) for name in NAMES}
-      film = curve_film(
-        strips[NAMES[0]].frames, np.arange(6.0)[::-1], np.arange(6.0), [strips[NAMES[0]].frames[0]]
-      )
-      pictures.append(
-        [report.plot_curves(None, curves), report.plot_frames(strips), film.tobytes()]
-      )
-      assert dict(matplotlib.rcParams) == before
-  assert pictures[0] == pictures[1]
-
-
-def test_the_last_frame_is_shown():
-  red = np.zeros((8, 8, 3), np.uint8) + np.array([250, 0, 5], np.uint8)
-  assert not has_colour(pixels(report.plot_curves(BEFORE, AFTER)), "#fa0005")
-  assert has_colour(pixels(report.plot_curves(BEFORE, AFTER, {"a, b": red})), "#fa0005")
-
-
-def test_panels_follow_what_there_is():
-  both = pixels(report.plot_curves(BEFORE, AFTER))
-  one_row = pixels(report.plot_curves({}, {"unseen": AFTER["unseen"]}))
+def test_charts_follow_what_there_is(charts):
+  assert charts(None, None) == charts({"recorded": []}, {}) == []
   many = {"recorded": [curve(f"video {i}", [2.0, 1.0]) for i in range(20)]}
-  two_rows = pixels(report.plot_curves(None, many))
-  assert both.shape[0] > one_row.shape[0]
   # The first 8 of 20, four in a row.
-  first_row = pixels(report.plot_curves(None, {"recorded": AFTER["recorded"]}))
-  assert two_rows.shape[0] == pytest.approx(2 * first_row.shape[0], abs=2)
+  assert [len(row) for row in charts(None, many)] == [4, 4]
 
 
-def test_a_collapsed_encoder_still_has_a_picture():
+def test_a_collapsed_encoder_still_has_charts(charts):
   flat = {"recorded": [curve("a", [0.0, 0.0])], "unseen": [curve("b", [0.0, 1.0])]}
-  image = pixels(report.plot_curves(flat, None))
-  # Undivided, the one curve rises over the height of its panel, the other lies on its edge.
-  np.testing.assert_array_equal(plots._scaled(flat["unseen"][0]), [0.0, 1.0])
-  low = {**flat, "unseen": [curve("b", [0.0, 0.5])]}
-  assert (image != pixels(report.plot_curves(low, None))).any()
-  assert has_colour(image, report.LIGHT.faint)
+  (recorded,), (unseen,) = charts(flat, None)
+  # Undivided.
+  assert unseen.traces[0]["y"].tolist() == [0.0, 1.0] and not recorded.traces[0]["y"].any()
+  ((still,),) = charts({"recorded": flat["recorded"]}, None)
+  assert still.layout["yaxis"]["range"] == [0, 1.08]
 
 
-def test_learning_and_losses():
-  image = pixels(report.plot_learning(ROWS))
-  assert has_colour(image, report.LIGHT.colours[0])
-  # "return" is None in all rows, so its panel and its colour are left out.
-  assert not has_colour(image, report.LIGHT.colours[1])
-  exploring = [{"step": step, "train_distance": 2.0 - step} for step in range(3)]
-  assert has_colour(pixels(report.plot_learning(exploring)), report.LIGHT.faint)
-  assert has_colour(pixels(report.plot_losses(ROWS)), report.LIGHT.colours[0])
+def test_metrics_are_drawn_where_they_have_values():
+  rows = [{"step": 1, "success": 0.5, "return": None}, {"step": 3, "success": 1.0}]
+  rows += [{"step": 3, "train_distance": 2.0}]
+  success, distance = plots.metric_charts(rows, plots.LEARNING, "environment steps")
+  (trace,) = success.traces
+  assert success.title == "success rate" and success.layout["xaxis"]["title"] == "environment steps"
+  assert (trace["x"].tolist(), trace["y"].tolist(), trace["colour"]) == ([1, 3], [0.5, 1.0], 0)
+  assert [(each["name"], each["colour"]) for each in distance.traces] == [
+    ("while exploring", "faint")
+  ]
+  assert plots.metric_charts([], plots.LOSSES, "steps") == []
+
+
+def test_many_points_have_a_running_mean():
+  rows = [{"step": step, "loss": float(step % 2)} for step in range(100)]
+  ((raw, mean),) = (each.traces for each in plots.metric_charts(rows, plots.LOSSES, "steps"))
+  assert raw["name"] == "as it is" and mean["name"] == "running mean"
+  assert np.ptp(raw["y"]) == 1 and np.ptp(mean["y"]) < 0.3
 
 
 def test_running_mean_by_hand():
@@ -103,37 +83,7 @@ def test_running_mean_by_hand():
 
 
 def test_mean_curve_ends_with_the_shortest():
-  times, mean = plots._mean_curve([curve("a", [2.0, 1.0, 0.0]), curve("b", [1.0, 0.0])])
+  times, mean = plots.mean_curve([curve("a", [2.0, 1.0, 0.0]), curve("b", [1.0, 0.0])])
   assert times[0] == 0 and times[-1] == pytest.approx(0.1)
   # Divided by their first: 1 and 1 at the start, 0.5 and 0 at 0.1 s.
   assert mean[[0, -1]] == pytest.approx([1.0, 0.25])
-
-
-def test_strip_holds_evenly_spaced_frames():
-  strip, ends, times = plots._strip(video("left", True, length=13))
-  assert times == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2])
-  assert strip.shape == (24, 7 * 32 + 6, 4) and ends[0] == 32 and ends[-1] == strip.shape[1]
-  levels = [int(strip[0, end - 1, 0]) for end in ends]
-  assert levels[0] == 40 and levels[-1] == 200 and levels == sorted(set(levels))
-  assert (strip[:, ends[0], 3] == 0).all()
-
-
-def test_frames_of_short_and_of_many_videos():
-  short = pixels(report.plot_frames({"short": video("left", True, length=2)}))
-  many = {f"video {i}": video("left", True) for i in range(11)}
-  assert pixels(report.plot_frames(many)).shape[0] == pytest.approx(8 * short.shape[0], rel=0.02)
-
-
-@pytest.mark.parametrize(
-  ("call", "words"),
-  [
-    (lambda: report.plot_curves(None, {"recorded": []}), "distance curve"),
-    (lambda: report.plot_learning([{"step": 1, "success": None}]), "success or return"),
-    (lambda: report.plot_losses([]), "loss or vip_loss"),
-    (lambda: report.plot_frames({}), "at least one video"),
-  ],
-)
-def test_nothing_to_show_is_refused(call, words):
-  with pytest.raises(UserError, match=words) as error:
-    call()
-  assert str(error.value).endswith(".") and "\n" not in str(error.value)

@@ -52,12 +52,13 @@ function axis(theme, given) {
 }
 
 function layoutOf(theme, given) {
+  const lines = given.title ? given.title.split("<br>").length : 0;
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: theme.text, size: 12, family: "system-ui, sans-serif" },
     // Below the axis, room for the legend.
-    margin: { l: 10, r: 10, t: given.title ? 34 : 10, b: 70 },
+    margin: { l: 10, r: 10, t: 14 + 18 * lines, b: given.showlegend === false ? 40 : 70 },
     hovermode: "closest",
     hoverlabel: { align: "left" },
     legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" },

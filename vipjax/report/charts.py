@@ -50,7 +50,7 @@ class Chart:
   """What a chart shows; `chart` puts it into a page, `pictures.draw` draws it without a browser.
 
   Attributes:
-    title: a plain text.
+    title: a plain text, of one line or two.
     traces: each {"x", "y", "name", "colour"} and, optionally, "plotly", a dict of what else
       Plotly's trace takes. A colour is a place in the themes' list, or the name of another of its
       colours ("text", "faint").
@@ -64,7 +64,8 @@ class Chart:
 
 def chart(made: Chart, instead: Safe | None = None) -> Safe:
   """A chart that answers to the pointer; `instead` is shown where there is no script."""
-  layout = {"height": 320, "title": escape(made.title, quote=False), **made.layout}
+  title = escape(made.title, quote=False).replace("\n", "<br>")
+  layout = {"height": 320, "title": title, **made.layout}
   return _chart({"traces": _plain(made.traces), "layout": layout}, made.title, instead)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,8 +54,12 @@ def draw(rows: Sequence[Sequence[Chart]]) -> bytes:
   parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
   for part, row in zip(parts, rows, strict=True):
     part.set_facecolor(LIGHT.background)
-    for ax, each in zip(part.subplots(1, len(row), squeeze=False)[0], row, strict=True):
+    axes = part.subplots(1, len(row), squeeze=False)[0]
+    for ax, each in zip(axes, row, strict=True):
       _draw_chart(ax, each)
+    for left, right in itertools.pairwise(axes):
+      if left.get_ylabel() == right.get_ylabel():
+        right.set_ylabel("")
   return _png(figure)
 
 

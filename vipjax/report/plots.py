@@ -128,7 +128,7 @@ def metric_table(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], x
   keys = [key for key in labels if any(row.get(key) is not None for row in known)]
   lines = [
     [str(known[pick]["step"])]
-    + [value_text(v) if (v := known[pick].get(key)) is not None else "–" for key in keys]
+    + [value_text(v, key) if (v := known[pick].get(key)) is not None else "–" for key in keys]
     for pick in picks
   ]
   return table((xlabel, *(labels[key] for key in keys)), lines, range(1 + len(keys)))
@@ -169,7 +169,8 @@ def curve_charts(run: Run) -> list[list[Chart]]:
       _line(curve["times"], _scaled(curve), ("before", "after")[when], index % 4, when, 2)
       for when, curve in known
     ]
-    recorded.append(Chart(f"{name}, ρ {ranks}", traces, layout | {"showlegend": False}))
+    small = layout | {"showlegend": False, "height": 270}
+    recorded.append(Chart(f"{name}\nρ {ranks}", traces, small))
   rows = [recorded[i : i + _IN_A_ROW] for i in range(0, len(recorded), _IN_A_ROW)]
   for group, title in _GROUPS.items():
     traces = []

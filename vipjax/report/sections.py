@@ -187,7 +187,7 @@ def curves(run: Run, films: Sequence[Safe]) -> Safe:
   if films:
     summary = element("summary", "Films of the recorded videos and their curves, to share")
     shared = element("details", summary, element("div", *films, class_="films wide"))
-  before_and_after = [grid(row, instead=Safe()) for row in charts]
+  before_and_after = [grid(row, "charts four", Safe()) for row in charts]
   note = element("p", _CURVES, class_="sub")
   return section(heading, plots.distances(run), *before_and_after, note, shared, details)
 
