@@ -76,7 +76,7 @@ def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable
     )
     for query, answer, ending in shown
   ]
-  matrix = [grid(row, instead=html.Safe()) for row in matrix_charts(rows)]
+  matrix = [grid(row) for row in matrix_charts(rows)]
   caption = (
     "Rank correlation of the value with time in unseen episodes of an arm (columns) that the "
     "encoder never saw, after fine-tuning on others (rows); in the first column before it. 1 is "

@@ -62,7 +62,7 @@ class Chart:
   layout: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def chart(made: Chart, instead: Safe | None = None) -> Safe:
+def chart(made: Chart, instead: str | None = None) -> Safe:
   """A chart that answers to the pointer; `instead` is shown where there is no script."""
   title = escape(made.title, quote=False).replace("\n", "<br>")
   layout = {"height": 320, "title": title, **made.layout}
@@ -70,9 +70,8 @@ def chart(made: Chart, instead: Safe | None = None) -> Safe:
 
 
 def grid(charts: Iterable[Chart], class_: str = "charts", instead: Safe | None = None) -> Safe:
-  """Charts side by side; without scripts there is `instead`, once."""
-  stand_ins = [instead]
-  made = [chart(each, stand_ins.pop() if stand_ins else Safe()) for each in charts]
+  """Charts side by side; where there is no script `instead`, or a remark, stands for all."""
+  made = [chart(each, Safe() if number else instead) for number, each in enumerate(charts)]
   return element("div", *made, class_=class_)
 
 
@@ -132,9 +131,7 @@ def _chart(
 ) -> Safe:
   plot = element("div", class_="plot", role="img", aria_label=label)
   if instead is None:
-    instead = element(
-      "p", f"{label}: this chart needs a browser that runs scripts.", class_="missing"
-    )
+    instead = element("p", "Charts need a browser that runs scripts.", class_="missing")
   return element(
     "div", element("div", instead, class_="instead"), side, plot, _data(data), class_=class_
   )

@@ -13,7 +13,7 @@ from vipjax.evaluation import bootstrap_interval
 from vipjax.evaluation.measure_attention import finest_stage
 from vipjax.report import pictures
 from vipjax.report.charts import Chart, chart_document, grid
-from vipjax.report.html import Safe, element, join, section, table
+from vipjax.report.html import Safe, element, join, note, section, small, table
 from vipjax.report.tables import flatten
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
@@ -137,11 +137,11 @@ def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
     "Bars are 95% bootstrap intervals of the mean over seeds (dots). With few seeds they are too "
     "narrow: no interval of three seeds is wider than from the least to the greatest of them."
   )
-  notes = [element("div", element("p", f"Left out: {text}"), class_="note") for text in problems]
-  charts = grid(comparison_charts(summaries), "charts broad", Safe())
+  notes = [note(f"Left out: {text}") for text in problems]
+  charts = grid(comparison_charts(summaries), "charts broad")
   return [
     element("header", element("h1", "What each part of the method is worth"), *notes),
-    section("At a glance", charts, element("p", caption, class_="sub")),
+    section("At a glance", charts, small(caption)),
     section("All numbers", table(header, rows, range(1, len(header)))),
   ]
 

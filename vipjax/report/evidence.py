@@ -6,7 +6,7 @@ import pathlib
 
 from vipjax.report import plots
 from vipjax.report.charts import grid
-from vipjax.report.html import Safe, element, picture, section, table, thumbnail
+from vipjax.report.html import Safe, element, note, picture, section, small, table, thumbnail
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
 from vipjax.types import Video
@@ -72,9 +72,9 @@ def goals(run: Run) -> Safe | None:
   return section(
     "The goals",
     element("p", f"What the policy is rewarded for coming closer to.{several}"),
-    *(element("div", element("p", warning), class_="note") for warning in warnings),
+    *map(note, warnings),
     element("div", *shown, class_="goals"),
-    element("p", f"and {more} more in policy/", class_="sub") if more > 0 else None,
+    small(f"and {more} more in policy/") if more > 0 else None,
   )
 
 
@@ -138,8 +138,8 @@ def attention(run: Run) -> Safe | None:
     "What the value looks at",
     element("p", explanation),
     plots.attention(run),
-    grid(plots.occlusion_charts(run), instead=Safe()),
-    element("p", _OCCLUSION, class_="sub"),
+    grid(plots.occlusion_charts(run), "charts four"),
+    small(_OCCLUSION),
     table(("maps", *_ATTENTION.values()), rows, range(1, len(_ATTENTION) + 1)),
     element("p", f"Mean change of the value ÷ first distance when hidden: {hidden}."),
     element(
@@ -182,12 +182,12 @@ def off_path(run: Run) -> Safe | None:
   ]
   return section(
     "Off the expert's path",
-    grid(plots.off_path_charts(run), "charts broad", Safe()),
-    element("p", _STATES, class_="sub"),
+    grid(plots.off_path_charts(run), "charts broad"),
+    small(_STATES),
     element("p", explanation),
     table(("", *_OFF_PATH.values()), rows, range(1, len(_OFF_PATH) + 1)),
     element("div", *shown, class_="goals"),
-    element("p", _HACKS, class_="sub") if shown else None,
+    small(_HACKS) if shown else None,
   )
 
 

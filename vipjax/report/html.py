@@ -116,6 +116,21 @@ def contents(sections: Iterable[Safe | None]) -> Safe:
   return element("nav", *links)
 
 
+def small(text: str) -> Safe:
+  """A remark below what it is on."""
+  return element("p", text, class_="sub")
+
+
+def details(summary: str, *children: str | None, opened: bool = False) -> Safe:
+  """Contents that a click on their summary shows."""
+  return element("details", element("summary", summary), *children, open=opened)
+
+
+def note(text: str) -> Safe:
+  """A warning."""
+  return element("div", element("p", text), class_="note")
+
+
 def not_run(what: str) -> Safe:
   """Stands where a stage that has not run would show its outcome."""
   return element("p", element("strong", "not run"), f": {what}", class_="missing")

@@ -16,7 +16,7 @@ from vipjax.encoder import ValueFunction
 from vipjax.evaluation import DistanceCurve, make_curve, video_names
 from vipjax.report import html, pictures, plots
 from vipjax.report.charts import chart_document
-from vipjax.report.html import Safe, element, section, table, thumbnail, tile
+from vipjax.report.html import Safe, element, note, section, small, table, thumbnail, tile
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
 from vipjax.runtime import files, places
@@ -203,8 +203,8 @@ def _header(measured: Sequence[Measured], facts: dict[str, str], seconds: float)
       "The distance between the embedding of each frame and that of the goal. In a video that goes "
       "straight to its goal a useful one falls all the way.",
     ),
-    element("p", f"{facts['videos']} · encoder {facts['encoder']}", class_="sub"),
-    *(element("div", element("p", warning), class_="note") for warning in warnings),
+    small(f"{facts['videos']} · encoder {facts['encoder']}"),
+    *(note(warning) for warning in warnings),
     element("div", *tiles, class_="tiles"),
   )
 
@@ -236,7 +236,7 @@ def _goals(measured: Sequence[Measured]) -> list[Safe | None]:
   more = len(pairs) - len(shown)
   return [
     element("div", *shown, class_="goals"),
-    element("p", f"and {more} more", class_="sub") if more > 0 else None,
+    small(f"and {more} more") if more > 0 else None,
   ]
 
 
@@ -262,12 +262,12 @@ def _numbers(measured: Sequence[Measured]) -> Safe:
     "time. Closer: share of steps that come closer. Largest rise: the farthest that the curve "
     "climbs back, as a share of its start. Every distance is in curves.csv."
   )
-  return element("div", table(header, rows, numbers=range(2, 9)), element("p", note, class_="sub"))
+  return element("div", table(header, rows, numbers=range(2, 9)), small(note))
 
 
 def _more(measured: Sequence[Measured]) -> Safe | None:
   left = len(measured) - _MOST_FILMS
-  return element("p", f"and {left} more videos without a film", class_="sub") if left > 0 else None
+  return small(f"and {left} more videos without a film") if left > 0 else None
 
 
 def _csv(measured: Sequence[Measured]) -> str:

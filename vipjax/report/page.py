@@ -16,7 +16,6 @@ from vipjax.runtime import files, places
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.videos import read_image, write_video
 
-_PICTURES = "pictures"
 _STAGE = "report"
 _MOST_FILMS = 4
 
@@ -42,7 +41,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     UserError: no such folder, a file in it that cannot be read, or nothing can be written there.
   """
   run = read_run(workdir)
-  places.make_folder(run.workdir / _PICTURES)
+  places.make_folder(run.pictures)
   drawn = _draw(run)
   parts = [
     sections.curves(run, _curve_films(run)),
@@ -81,14 +80,14 @@ def _draw(run: Run) -> dict[str, bytes]:
   if matches := evidence.neighbours(run):
     drawn["neighbours"] = pictures.draw_neighbours(*matches)
   for name, png in drawn.items():
-    (run.workdir / _PICTURES / f"{name}.png").write_bytes(png)
+    (run.pictures / f"{name}.png").write_bytes(png)
   return drawn
 
 
 def _log(run: Run, drawn: dict[str, bytes]) -> None:
   """Puts the pictures where people watch runs, in place of those of an earlier report."""
   shutil.rmtree(run.workdir / "tensorboard" / _STAGE, ignore_errors=True)
-  paths = {name: run.workdir / _PICTURES / f"{name}.png" for name in sorted(drawn)}
+  paths = {name: run.pictures / f"{name}.png" for name in sorted(drawn)}
   with MetricsWriter(run.workdir, _STAGE) as writer:
     for name, path in (paths | evidence.hack_files(run)).items():
       writer.image(0, name, read_image(path))
@@ -97,13 +96,12 @@ def _log(run: Run, drawn: dict[str, bytes]) -> None:
 def _curve_films(run: Run) -> list[Safe]:
   """Recorded videos beside their curves, as elements; the files lie in `pictures/`."""
   films = []
-  curves = (run.evaluation.get("after") or {}).get("recorded") or []
-  known = [curve for curve in curves if curve["name"] in run.videos]
+  known = [curve for curve in run.curves("after", "recorded") if curve["name"] in run.videos]
   for number, curve in enumerate(known[:_MOST_FILMS]):
     recorded = run.videos[curve["name"]]
     if len(recorded.frames) != len(curve["distances"]):
       continue
-    path = run.workdir / _PICTURES / f"curve{number}.mp4"
+    path = run.pictures / f"curve{number}.mp4"
     distances, times = (np.array(curve[key]) for key in ("distances", "times"))
     film = pictures.curve_film(recorded.frames, distances, times, list(recorded.frames[-1:]))
     write_video(path, film, recorded.fps, times=recorded.times, overwrite=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from vipjax.evaluation.measure_attention import finest_stage
 from vipjax.report.charts import Chart, player
-from vipjax.report.html import Safe, element, small_video_url, table, video_url
+from vipjax.report.html import Safe, element, small, small_video_url, table, video_url
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
 
@@ -23,14 +23,15 @@ LOSSES = {"loss": "total loss", "vip_loss": "VIP loss", "tcc_loss": "TCC loss"}
 # From so many points on a line is drawn faint, with its running mean on top.
 _MANY_POINTS = 60
 _ROWS_WITHOUT_SCRIPTS = 12
-# Groups of videos that were never trained on.
-_GROUPS = {
+# Groups of videos, and what those that were never trained on are.
+GROUPS = ("recorded", "unseen", "unseen_views", "other_robots", "failed")
+_UNSEEN = {
   "unseen": "Episodes from seeds never recorded",
   "unseen_views": "The same from viewpoints never recorded",
   "other_robots": "The same by other robots",
   "failed": "Episodes that failed, and random motion; goals are those of successful ones",
 }
-# All groups in words, and their colours in the themes' list.
+# In a few words, and their colours in the themes' list.
 _KINDS = {
   "recorded": ("recorded", 0),
   "robot_free": ("recorded, robot-free", 2),
@@ -49,14 +50,13 @@ def distances(run: Run) -> Safe | None:
   """Every video that was evaluated, and its distance to the goal, moving together."""
   items: list[dict[str, Any]] = []
   curves: list[dict[str, Any]] = []
-  evaluated = {when: run.evaluation.get(when) or {} for when in ("before", "after")}
-  for group in ("recorded", *_GROUPS):
-    earlier = {curve["name"]: curve for curve in evaluated["before"].get(group) or []}
-    for curve in (evaluated["after"].get(group) or [])[:_MOST_OF_A_GROUP]:
+  for group in GROUPS:
+    earlier = {curve["name"]: curve for curve in run.curves("before", group)}
+    for curve in run.curves("after", group)[:_MOST_OF_A_GROUP]:
       path = run.films.get(group, {}).get(curve["name"])
       kind = "robot_free" if group == "recorded" and "robot-free" in curve["name"] else group
       words, colour = _KINDS[kind]
-      film = path and small_video_url(path, run.workdir / "pictures")
+      film = path and small_video_url(path, run.pictures)
       facts = (
         f"Rank correlation with time {curve['rank_correlation']:.3f}; "
         f"{curve['falling_fraction']:.0%} of the steps come closer."
@@ -83,7 +83,7 @@ def distance_player(
     "Play a video and the cursor follows; click a curve to see that video at that moment. Click in "
     "the legend to hide curves, twice to see some alone. A useful value falls all the way."
   )
-  return element("div", element("p", hint, class_="sub"), made)
+  return element("div", small(hint), made)
 
 
 def metric_charts(
@@ -149,21 +149,17 @@ def curve_charts(run: Run) -> list[list[Chart]]:
   group, their mean drawn strong. Distances are divided by each curve's first (a curve that starts
   at 0 is drawn undivided).
   """
-  before, after = (run.evaluation.get(when) or {} for when in ("before", "after"))
   # A wild curve from before may leave the chart.
-  tops = [
-    _scaled(curve).max() for each in (before, after) for kind in each.values() for curve in kind
-  ]
+  pairs = {group: [run.curves(when, group) for when in ("before", "after")] for group in GROUPS}
+  tops = [_scaled(curve).max() for pair in pairs.values() for each in pair for curve in each]
   top = 1.08 * (min(max(tops, default=1.0), 2.0) or 1.0)  # 0: the pictures do not change
   layout = {
     "xaxis": _TIME, "yaxis": {"title": "distance ÷ first frame's", "range": [0, top]},
   }  # fmt: skip
-  pairs = [
-    {curve["name"]: curve for curve in each.get("recorded") or []} for each in (before, after)
-  ]
+  named = [{curve["name"]: curve for curve in each} for each in pairs["recorded"]]
   recorded = []
-  for index, name in enumerate(list(pairs[0] | pairs[1])[:_MOST_OF_A_GROUP]):
-    known = [(when, each[name]) for when, each in enumerate(pairs) if name in each]
+  for index, name in enumerate(list(named[0] | named[1])[:_MOST_OF_A_GROUP]):
+    known = [(when, each[name]) for when, each in enumerate(named) if name in each]
     ranks = " → ".join(f"{curve['rank_correlation']:.2f}" for _, curve in known)
     traces = [
       _line(curve["times"], _scaled(curve), ("before", "after")[when], index % 4, when, 2)
@@ -172,9 +168,9 @@ def curve_charts(run: Run) -> list[list[Chart]]:
     small = layout | {"showlegend": False, "height": 270}
     recorded.append(Chart(f"{name}\nρ {ranks}", traces, small))
   rows = [recorded[i : i + _IN_A_ROW] for i in range(0, len(recorded), _IN_A_ROW)]
-  for group, title in _GROUPS.items():
+  for group, title in _UNSEEN.items():
     traces = []
-    for when, curves in enumerate(each.get(group) or [] for each in (before, after)):
+    for when, curves in enumerate(pairs[group]):
       for curve in curves:
         line = _line(curve["times"], _scaled(curve), curve["name"], 0, when, 0.8)
         traces.append(line | {"plotly": line["plotly"] | {"opacity": 0.45, "showlegend": False}})
@@ -236,7 +232,7 @@ def attention(run: Run) -> Safe | None:
     "than its size alone would; the object is the whole thing, frame and all. Dots: on which of "
     "them the map has its maximum. Gaps are frames in which nothing raises the value."
   )
-  return element("div", made, element("p", hint, class_="sub"))
+  return element("div", made, small(hint))
 
 
 def _shares(record: Mapping[str, Any]) -> list[dict[str, Any]]:

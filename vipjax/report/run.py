@@ -69,6 +69,15 @@ class Run:
   policy: list[dict[str, Any]]
   policy_video: pathlib.Path | None
 
+  @property
+  def pictures(self) -> pathlib.Path:
+    """The folder for what the report draws."""
+    return self.workdir / "pictures"
+
+  def curves(self, when: str, group: str) -> list[dict[str, Any]]:
+    """The curves of a group of videos "before" or "after" fine-tuning."""
+    return (self.evaluation.get(when) or {}).get(group) or []
+
 
 def read_run(workdir: str | os.PathLike) -> Run:
   """Reads a run folder, finished or not.

@@ -9,10 +9,22 @@ import numpy as np
 
 from vipjax.report import plots
 from vipjax.report.charts import grid
-from vipjax.report.html import Safe, element, join, not_run, picture, section, table, tile, video
+from vipjax.report.html import (
+  Safe,
+  details,
+  element,
+  join,
+  not_run,
+  note,
+  picture,
+  section,
+  small,
+  table,
+  tile,
+  video,
+)  # fmt: skip
 from vipjax.report.run import Run
 from vipjax.report.tables import (
-  NOT_RUN,
   duration_text,
   flatten,
   memory_text,
@@ -22,7 +34,7 @@ from vipjax.report.tables import (
   stage_rows,
   total_seconds,
   value_text,
-)
+)  # fmt: skip
 
 _CURVES = (
   "Distance to the goal (each video's last frame), divided by that of the first frame: dashed grey "
@@ -65,24 +77,24 @@ def title(run: Run) -> str:
 
 def header(run: Run) -> Safe:
   """Title, one sentence, notes of the run, and the numbers that matter most."""
-  facts = [str(run.versions[key])[:10] for key in ("date",) if run.versions.get(key)]
-  facts += [f"run folder {run.workdir.name}"]
+  facts = [f"run folder {run.workdir.name}"]
+  if date := run.versions.get("date"):
+    facts.insert(0, str(date)[:10])
   results = run.results
   before, episodes = results.get("rank_correlation_before"), results.get("episodes")
+  success, rank = (
+    result_text(results, key) for key in ("policy_success", "rank_correlation_unseen")
+  )
+  evaluated = f"of {episodes or 'the'} evaluation episodes"
+  unseen = "unseen episodes"
+  if before is not None:
+    unseen += f"; {value_text(before)} before fine-tuning"
+  memory = memory_text(results.get("peak_memory_mb"))
   tiles = [
-    (
-      "Policy success",
-      result_text(results, "policy_success"),
-      f"of {episodes} evaluation episodes" if episodes else "of the evaluation episodes",
-    ),
-    (
-      "Rank correlation with time",
-      result_text(results, "rank_correlation_unseen"),
-      "unseen episodes"
-      + (f"; {value_text(before)} before fine-tuning" if before is not None else ""),
-    ),
-    ("Time", duration_text(total_seconds(results["seconds"])), "all stages together"),
-    ("Peak memory", memory_text(results.get("peak_memory_mb")), "worker processes included"),
+    tile("Policy success", success, evaluated),
+    tile("Rank correlation with time", rank, unseen),
+    tile("Time", duration_text(total_seconds(results["seconds"])), "all stages together"),
+    tile("Peak memory", memory, "worker processes included"),
   ]
   return element(
     "header",
@@ -92,9 +104,9 @@ def header(run: Run) -> Safe:
       "A value function is fine-tuned on a few videos. The distance to the goal that it measures "
       "is all that the policy is rewarded by.",
     ),
-    element("p", " · ".join(facts), class_="sub"),
-    *(element("div", element("p", note), class_="note") for note in notes(results)),
-    element("div", *(tile(*each) for each in tiles), class_="tiles"),
+    small(" · ".join(facts)),
+    *map(note, notes(results)),
+    element("div", *tiles, class_="tiles"),
   )
 
 
@@ -110,14 +122,10 @@ def what_was_run(run: Run) -> Safe:
   parts = [element("h3", "Additions to the published method")]
   additions = run.results.get("additions")
   if additions:
-    rows = [
-      (
-        element("code", str(item["name"])),
-        value_text(item.get("value")),
-        str(item.get("reason", "")),
-      )
-      for item in additions
-    ]
+    rows = []
+    for item in additions:
+      name, reason = element("code", str(item["name"])), str(item.get("reason", ""))
+      rows.append((name, value_text(item.get("value")), reason))
     parts.append(table(("option", "value", "reason"), rows))
   elif additions is None:
     parts.append(not_run("the run has not come to say which were on."))
@@ -131,8 +139,8 @@ def what_was_run(run: Run) -> Safe:
   if notable:
     parts.append(_settings(notable))
   if len(notable) < len(settings):
-    summary = element("summary", f"All {len(settings)} settings")
-    parts.append(element("details", summary, _settings(settings), open=not notable))
+    summary = f"All {len(settings)} settings"
+    parts.append(details(summary, _settings(settings), opened=not notable))
   return section("What was run", *parts)
 
 
@@ -144,12 +152,8 @@ def _settings(settings: dict[str, Any]) -> Safe:
     text = value_text(value, "seed")
     pair = element("span", element("code", name), f" {text} ", class_="pair")
     groups.setdefault(group, []).append(pair)
-  known = [group for group in _GROUPS if group in groups]
-  rows = [
-    (group or "run", join(groups[group]))
-    for group in [*known, *(group for group in groups if group not in _GROUPS)]
-  ]
-  return table((), rows)
+  order = [group for group in dict.fromkeys((*_GROUPS, *groups)) if group in groups]
+  return table((), [(group or "run", join(groups[group])) for group in order])
 
 
 def curves(run: Run, films: Sequence[Safe]) -> Safe:
@@ -159,44 +163,31 @@ def curves(run: Run, films: Sequence[Safe]) -> Safe:
   if not charts:
     return section(heading, not_run("the stage evaluate has not measured any video."))
   rows = []
-  for kind in ("recorded", "unseen", "unseen_views", "other_robots", "failed"):
-    before, after = (
-      (run.evaluation.get(when) or {}).get(kind) or [] for when in ("before", "after")
-    )
+  for group in plots.GROUPS:
+    words = group.replace("_", " ")
+    before, after = (run.curves(when, group) for when in ("before", "after"))
     for name in dict.fromkeys(curve["name"] for curve in [*before, *after]):
-      pairs = _pairs(_named(before, name), _named(after, name))
-      rows.append((kind.replace("_", " "), name, *pairs))
+      pair = ([curve for curve in each if curve["name"] == name] for each in (before, after))
+      rows.append((words, name, *_means(*pair)))
     if before or after:
-      rows.append(
-        (
-          element("strong", kind.replace("_", " ")),
-          element("strong", "mean"),
-          *_pairs(before, after),
-        )
-      )
+      rows.append((element("strong", words), element("strong", "mean"), *_means(before, after)))
   header = (
     "", "video", "rank correlation", "steps that fall", "Kendall's tau", "largest rise",
     "smoothness",
   )  # fmt: skip
-  details = element(
-    "details",
-    element("summary", "Every video in numbers (before → after fine-tuning)"),
-    table(header, rows, numbers=range(2, 7)),
+  numbers = table(header, rows, range(2, 7))
+  shared = "Films of the recorded videos and their curves, to share"
+  return section(
+    heading,
+    plots.distances(run),
+    *(grid(row, "charts four") for row in charts),
+    small(_CURVES),
+    details(shared, element("div", *films, class_="films wide")) if films else None,
+    details("Every video in numbers (before → after fine-tuning)", numbers),
   )
-  shared = None
-  if films:
-    summary = element("summary", "Films of the recorded videos and their curves, to share")
-    shared = element("details", summary, element("div", *films, class_="films wide"))
-  before_and_after = [grid(row, "charts four", Safe()) for row in charts]
-  note = element("p", _CURVES, class_="sub")
-  return section(heading, plots.distances(run), *before_and_after, note, shared, details)
 
 
-def _named(curves: Sequence[dict], name: str) -> list[dict]:
-  return [curve for curve in curves if curve["name"] == name]
-
-
-def _pairs(before: Sequence[dict], after: Sequence[dict]) -> list[str]:
+def _means(before: Sequence[dict], after: Sequence[dict]) -> list[str]:
   """Means of the statistics over the curves, as "before → after"."""
   texts = []
   forms = {"falling_fraction": "{:.0%}", "rank_correlation": "{:.3f}"}
@@ -221,7 +212,7 @@ def frames(run: Run, png: bytes | None) -> Safe:
   ]
   count = len(run.video_files)
   summary = "Play them" + (f" (the first {_MOST_FILMS} of {count})" if count > _MOST_FILMS else "")
-  playable = element("details", element("summary", summary), element("div", *films, class_="films"))
+  playable = details(summary, element("div", *films, class_="films"))
   strips = picture(
     png,
     "Strips of frames of the recorded videos, with and without the robot",
@@ -236,7 +227,7 @@ def finetuning(run: Run) -> Safe:
   if charts is None:
     return section("Fine-tuning", not_run("the stage finetune has not logged any loss."))
   caption = "The losses that fine-tuning minimises; a thick line is the running mean."
-  return section("Fine-tuning", charts, element("p", caption, class_="sub"))
+  return section("Fine-tuning", charts, small(caption))
 
 
 def policy(run: Run) -> Safe:
@@ -245,10 +236,10 @@ def policy(run: Run) -> Safe:
   if charts is None:
     parts = [not_run("the stage policy has not logged any metric.")]
   else:
-    parts = [charts, element("p", _LEARNING, class_="sub")]
+    parts = [charts, small(_LEARNING)]
     changes = [f"{row['step']:,}" for row in run.policy if row.get("online_loss") is not None]
     if changes:
-      parts.append(element("p", _LEARNT_ON.format(", ".join(changes)), class_="sub"))
+      parts.append(small(_LEARNT_ON.format(", ".join(changes))))
   if run.policy_video is None:
     parts.append(not_run("there is no film of the final policy yet."))
   else:
@@ -274,9 +265,7 @@ def cost(run: Run) -> Safe:
     bar = element("div", class_="bar", style=f"width: {100 * share:.1f}%") if share else ""
     rows.append((name, text, element("div", bar, class_="share")))
   rows.append(("peak memory", memory_text(run.results.get("peak_memory_mb")), ""))
-  rows.append(
-    ("seeds", value_text(run.results["seeds"], "seeds") if "seeds" in run.results else NOT_RUN, "")
-  )
+  rows.append(("seeds", result_text(run.results, "seeds"), ""))
   return section("Time, memory, seeds", table(("stage", "", ""), rows, numbers=(1,)))
 
 
@@ -295,18 +284,9 @@ def versions(run: Run) -> Safe:
     return section("Versions", not_run("there is no versions.json in the run folder."))
   facts = {key: value for key, value in run.versions.items() if key not in ("packages", "resumed")}
   rows = [(key.replace("_", " "), value_text(value, "seed")) for key, value in facts.items()]
-  if run.versions.get("resumed"):
-    count = len(run.versions["resumed"])
-    rows.append(
-      ("resumed", f"in {count} other environment{'s' if count > 1 else ''}; see versions.json")
-    )
+  if resumed := run.versions.get("resumed"):
+    others = f"{len(resumed)} other environment{'s' if len(resumed) > 1 else ''}"
+    rows.append(("resumed", f"in {others}; see versions.json"))
   packages = run.versions.get("packages") or {}
-  return section(
-    "Versions",
-    table((), rows),
-    element(
-      "details",
-      element("summary", f"{len(packages)} packages"),
-      table((), [(name, value or "not installed") for name, value in packages.items()]),
-    ),
-  )
+  installed = table((), [(name, version or "not installed") for name, version in packages.items()])
+  return section("Versions", table((), rows), details(f"{len(packages)} packages", installed))
