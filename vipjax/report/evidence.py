@@ -138,7 +138,7 @@ def attention(run: Run) -> Safe | None:
     "What the value looks at",
     element("p", explanation),
     plots.attention(run),
-    grid(plots.occlusion_charts(run), "charts four"),
+    grid(plots.occlusion_charts(run), "charts four", Safe()),
     small(_OCCLUSION),
     table(("maps", *_ATTENTION.values()), rows, range(1, len(_ATTENTION) + 1)),
     element("p", f"Mean change of the value ÷ first distance when hidden: {hidden}."),

@@ -180,7 +180,7 @@ def curves(run: Run, films: Sequence[Safe]) -> Safe:
   return section(
     heading,
     plots.distances(run),
-    *(grid(row, "charts four") for row in charts),
+    *(grid(row, "charts four", Safe()) for row in charts),
     small(_CURVES),
     details(shared, element("div", *films, class_="films wide")) if films else None,
     details("Every video in numbers (before → after fine-tuning)", numbers),
