@@ -6,7 +6,7 @@ import pathlib
 
 from vipjax.report import plots
 from vipjax.report.charts import grid
-from vipjax.report.html import Safe, element, note, picture, section, small, table, thumbnail
+from vipjax.report.html import Safe, element, gallery, note, picture, section, small, table
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
 from vipjax.types import Video
@@ -60,21 +60,17 @@ def goals(run: Run) -> Safe | None:
     height, width = image.shape[:2]
     robot = "" if record["robot_visible"] else ", without the robot"
     source = record["source"].removeprefix(f"{run.workdir}/")
-    shown.append(thumbnail(image, f"{record['view']}{robot}, {height}x{width}: {source}"))
+    shown.append((image, f"{record['view']}{robot}, {height}x{width}: {source}"))
   several = ""
   if len(records) > len({(record["view"], record["robot_visible"]) for record in records}):
-    nearest = run.goals["goals"] == "nearest"
-    several = " Of several for one picture " + (
-      "the nearest counts." if nearest else "the mean of their embeddings counts."
-    )
-  more = len(records) - _MOST_GOALS
+    counts = "nearest" if run.goals["goals"] == "nearest" else "mean of their embeddings"
+    several = f" Of several for one picture the {counts} counts."
   warnings = dict.fromkeys(warning for record in records for warning in record["warnings"])
   return section(
     "The goals",
     element("p", f"What the policy is rewarded for coming closer to.{several}"),
     *map(note, warnings),
-    element("div", *shown, class_="goals"),
-    small(f"and {more} more in policy/") if more > 0 else None,
+    gallery(shown, len(records) - _MOST_GOALS, " in policy/"),
   )
 
 
@@ -173,7 +169,7 @@ def off_path(run: Run) -> Safe | None:
   )
   states, hacks = run.off_path["states"], run.off_path["hacks"]
   shown = [
-    thumbnail(
+    (
       read_image(path),
       f"{states['kind'][i]}, {states['time'][i]:.2f} s: hand {100 * states['hand'][i]:.0f} cm "
       f"away, object {100 * states['object'][i]:.0f} cm short of its target",
@@ -186,7 +182,7 @@ def off_path(run: Run) -> Safe | None:
     small(_STATES),
     element("p", explanation),
     table(("", *_OFF_PATH.values()), rows, range(1, len(_OFF_PATH) + 1)),
-    element("div", *shown, class_="goals"),
+    gallery(shown),
     small(_HACKS) if shown else None,
   )
 

@@ -169,8 +169,13 @@ def picture(png: bytes, alternative: str, caption: str) -> Safe:
   return element("figure", image, element("figcaption", caption))
 
 
-def thumbnail(image: np.ndarray, caption: str) -> Safe:
-  """A small picture, uint8 [H, W, 3], as it is, with its caption."""
+def gallery(images: Iterable[tuple[np.ndarray, str]], more: int = 0, where: str = "") -> Safe:
+  """Small pictures, uint8 [H, W, 3], with their captions; `more` are left out, and lie `where`."""
+  left_out = small(f"and {more} more{where}") if more > 0 else None
+  return element("div", *(_thumbnail(*each) for each in images), left_out, class_="goals")
+
+
+def _thumbnail(image: np.ndarray, caption: str) -> Safe:
   file = io.BytesIO()
   height, width = image.shape[:2]
   shown = resize_frames(image[None], (_THUMBNAIL, max(1, round(_THUMBNAIL * width / height))))[0]

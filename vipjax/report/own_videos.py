@@ -16,7 +16,7 @@ from vipjax.encoder import ValueFunction
 from vipjax.evaluation import DistanceCurve, make_curve, video_names
 from vipjax.report import html, pictures, plots
 from vipjax.report.charts import chart_document
-from vipjax.report.html import Safe, element, note, section, small, table, thumbnail, tile
+from vipjax.report.html import Safe, element, gallery, note, section, small, table, tile
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
 from vipjax.runtime import files, places
@@ -129,10 +129,7 @@ def _shrunk(frames: np.ndarray) -> np.ndarray:
 
 
 def write_curves(
-  folder: pathlib.Path,
-  measured: Sequence[Measured],
-  facts: dict[str, str],
-  seconds: float,
+  folder: pathlib.Path, measured: Sequence[Measured], facts: dict[str, str], seconds: float
 ) -> pathlib.Path:
   """Writes `curves.html`, `curves.csv`, and of the first 12 videos `films/*.mp4` and `shown/*.mp4`.
 
@@ -157,13 +154,15 @@ def write_curves(
     path = folder / "films" / f"{name}.mp4"
     write_video(path, film, each.video.fps, times=each.video.times, crf=20, overwrite=True)
     films.append(html.video(path, each.curve.name, folder))
+  left = len(measured) - len(films)
+  without = small(f"and {left} more videos without a film") if left else None
   seconds += time.monotonic() - started
   page = chart_document(
     "Distance curves",
     _header(measured, facts, seconds),
     section("Curves", _player(folder, measured)),
-    section("Goals", *_goals(measured)),
-    section("Watch them", element("div", *films, class_="films wide"), _more(measured)),
+    section("Goals", _goals(measured)),
+    section("Watch them", element("div", *films, class_="films wide"), without),
     section("Frames", _frames(measured)),
     section("Numbers", _numbers(measured)),
     section("How this was made", table((), list(facts.items()))),
@@ -204,7 +203,7 @@ def _header(measured: Sequence[Measured], facts: dict[str, str], seconds: float)
       "straight to its goal a useful one falls all the way.",
     ),
     small(f"{facts['videos']} · encoder {facts['encoder']}"),
-    *(note(warning) for warning in warnings),
+    *map(note, warnings),
     element("div", *tiles, class_="tiles"),
   )
 
@@ -228,23 +227,16 @@ def _player(folder: pathlib.Path, measured: Sequence[Measured]) -> Safe:
   return plots.distance_player(items, curves)
 
 
-def _goals(measured: Sequence[Measured]) -> list[Safe | None]:
+def _goals(measured: Sequence[Measured]) -> Safe:
   """Every goal frame, small, once, with where it is from."""
   different = {id(each.goal): each.goal for each in measured}.values()
   pairs = [pair for goal in different for pair in zip(goal.frames, goal.sources, strict=True)]
-  shown = [thumbnail(frame, source) for frame, source in pairs[:_MOST_GOALS]]
-  more = len(pairs) - len(shown)
-  return [
-    element("div", *shown, class_="goals"),
-    small(f"and {more} more") if more > 0 else None,
-  ]
+  return gallery(pairs[:_MOST_GOALS], len(pairs) - _MOST_GOALS)
 
 
 def _frames(measured: Sequence[Measured]) -> Safe:
-  videos = {each.curve.name: each.video for each in measured}
-  return html.picture(
-    pictures.draw_frames(videos), "Strips of frames of the videos", "Start to end."
-  )
+  strips = pictures.draw_frames({each.curve.name: each.video for each in measured})
+  return html.picture(strips, "Strips of frames of the videos", "Start to end.")
 
 
 def _numbers(measured: Sequence[Measured]) -> Safe:
@@ -257,17 +249,12 @@ def _numbers(measured: Sequence[Measured]) -> Safe:
       f"{curve.distances[0]:.3g}", f"{curve.distances[-1]:.3g}", f"{curve.rank_correlation:.3f}",
       f"{curve.falling_fraction:.0%}", f"{curve.largest_rise:.2f}",
     ))  # fmt: skip
-  note = (
+  words = (
     "First and last: distance of those frames, in units of the embedding. ρ: rank correlation with "
     "time. Closer: share of steps that come closer. Largest rise: the farthest that the curve "
     "climbs back, as a share of its start. Every distance is in curves.csv."
   )
-  return element("div", table(header, rows, numbers=range(2, 9)), small(note))
-
-
-def _more(measured: Sequence[Measured]) -> Safe | None:
-  left = len(measured) - _MOST_FILMS
-  return small(f"and {left} more videos without a film") if left > 0 else None
+  return element("div", table(header, rows, numbers=range(2, 9)), small(words))
 
 
 def _csv(measured: Sequence[Measured]) -> str:

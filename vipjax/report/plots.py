@@ -99,10 +99,8 @@ def metric_charts(
   charts = []
   for name, title in labels.items():
     traces: list[dict[str, Any]] = []
-    for key, words, colour in (
-      (f"train_{name}", "while exploring", "faint"),
-      (name, "evaluation", 0),
-    ):
+    sources = (f"train_{name}", "while exploring", "faint"), (name, "evaluation", 0)
+    for key, words, colour in sources:
       known = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
       if not known:
         continue
@@ -136,10 +134,8 @@ def metric_table(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], x
 
 def running_mean(values: np.ndarray, radius: int) -> np.ndarray:
   """The mean of up to `radius` values on either side, fewer at the ends."""
-  sums = np.concatenate([[0.0], np.cumsum(values)])
-  index = np.arange(len(values))
-  low, high = np.maximum(index - radius, 0), np.minimum(index + radius + 1, len(values))
-  return (sums[high] - sums[low]) / (high - low)
+  window = np.ones(2 * radius + 1)
+  return np.convolve(values, window, "same") / np.convolve(np.ones_like(values), window, "same")
 
 
 def curve_charts(run: Run) -> list[list[Chart]]:
