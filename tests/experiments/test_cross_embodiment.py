@@ -208,7 +208,7 @@ def test_the_table():
   )
   assert lines[3].startswith("| sawyer+panda | jaco | yes | yes | 1 | 0.90 | 0.45 | - ")
   (before, after), (_, theirs) = report.matrix_charts(rows)
-  assert before.title == "ρ, own goal: before fine-tuning"
+  assert before.title == "before fine-tuning"
   assert not np.isfinite(before.traces[0]["z"]).any()
   (trace,) = after.traces
   assert (trace["x"], trace["y"]) == (["jaco", "panda"], ["sawyer", "sawyer+panda"])

@@ -162,18 +162,20 @@ def matrix_charts(rows: Sequence[dict[str, Any]]) -> list[list[Chart]]:
       for (i, arms), (j, target) in itertools.product(enumerate(sources), enumerate(targets)):
         if (arms, target, *option) in groups:
           means[i, j] = _mean(groups[(arms, target, *option)], measure + ending)
+      heatmap = {
+        "type": "heatmap", "colorscale": "RdBu", "reversescale": True, "zmin": -1, "zmax": 1,
+        "showscale": False, "texttemplate": "%{z:.2f}",
+        "hovertemplate": "learnt from %{y}, judged on %{x}: %{z:.2f}<extra></extra>",
+      }  # fmt: skip
+      names = ["+".join(arms) for arms in sources]
       trace = {
-        "x": targets, "y": ["+".join(arms) for arms in sources], "z": means, "name": label,
-        "colour": 0, "plotly": {"type": "heatmap", "colorscale": "RdBu", "zmin": -1, "zmax": 1,
-                                "showscale": False, "texttemplate": "%{z:.2f}",
-                                "hovertemplate": "learnt from %{y}, judged on %{x}: %{z:.2f}"
-                                                 "<extra></extra>"},
+        "x": targets, "y": names, "z": means, "name": label, "colour": 0, "plotly": heatmap,
       }  # fmt: skip
       layout = {
-        "height": 140 + 40 * len(sources), "yaxis": {"autorange": "reversed"},
-        "xaxis": {"title": "judged on"},
+        "height": 140 + 40 * len(sources), "yaxis": {"autorange": "reversed", "title": label},
+        "xaxis": {"title": "judged on"}, "showlegend": False,
       }  # fmt: skip
-      charts[-1].append(Chart(f"{label}: {title}", [trace], layout))
+      charts[-1].append(Chart(title, [trace], layout))
   return charts
 
 

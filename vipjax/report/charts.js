@@ -47,7 +47,7 @@ function axis(theme, given) {
     zeroline: false,
     automargin: true,
     ...given,
-    title: { text: given?.title ?? "", font: { size: 12 } },
+    title: { text: given?.title ?? "", font: { size: 12 }, standoff: 8 },
   };
 }
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from vipjax.evaluation import bootstrap_interval
 from vipjax.evaluation.measure_attention import finest_stage
-from vipjax.report import pictures
 from vipjax.report.charts import Chart, chart_document, grid
 from vipjax.report.html import Safe, element, join, note, section, small, table
 from vipjax.report.tables import flatten
@@ -84,9 +83,7 @@ def summarise(runs: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, An
 def write_comparison(
   workdir: str | os.PathLike, order: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> pathlib.Path:
-  """Compares all runs in <workdir>/<variant>/seed<n>: a page, a table, a picture and their numbers.
-
-  Writes `ablation.html`, `table.md`, `ablation.png` and `ablation.json`.
+  """Writes `ablation.html`, `.json` and `table.md` from all runs in <workdir>/<variant>/seed<n>.
 
   Args:
     workdir: the folder of all runs.
@@ -112,9 +109,6 @@ def write_comparison(
   files.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
   header, rows = _cells(summaries, lambda name, seeds: f"{name.replace('_', ' ')} ({len(seeds)})")
   files.write_text(workdir / "table.md", markdown_table(header, rows) + "\n")
-  charts = comparison_charts(summaries)
-  if charts:
-    (workdir / "ablation.png").write_bytes(pictures.draw([charts]))
   path = workdir / "ablation.html"
   files.write_text(path, chart_document("Ablation", *_parts(summaries, problems)))
   return path
@@ -138,7 +132,7 @@ def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
     "narrow: no interval of three seeds is wider than from the least to the greatest of them."
   )
   notes = [note(f"Left out: {text}") for text in problems]
-  charts = grid(comparison_charts(summaries), "charts broad")
+  charts = grid(_charts(summaries), "charts broad")
   return [
     element("header", element("h1", "What each part of the method is worth"), *notes),
     section("At a glance", charts, small(caption)),
@@ -146,7 +140,7 @@ def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
   ]
 
 
-def comparison_charts(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Chart]:
+def _charts(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Chart]:
   """A chart for each of the main metrics: mean and interval of each variant, every seed a dot."""
   made = []
   for key in _DRAWN:

@@ -53,13 +53,8 @@ def element(tag: str, *children: str | None, **attributes: str | bool | None) ->
 
 def join(children: Iterable[str | None]) -> Safe:
   """Children in a row; escaped as in `element`."""
-  return Safe(
-    "".join(
-      child if isinstance(child, Safe) else html.escape(child)
-      for child in children
-      if child is not None
-    )
-  )
+  known = (child for child in children if child is not None)
+  return Safe("".join(each if isinstance(each, Safe) else html.escape(each) for each in known))
 
 
 def document(title: str, *children: str | None, script_policy: str = "'none'") -> str:
@@ -70,17 +65,16 @@ def document(title: str, *children: str | None, script_policy: str = "'none'") -
     *children: the contents.
     script_policy: which scripts may run, as sources of a Content-Security-Policy.
   """
+  # Nothing is ever fetched, whatever the contents were.
+  policy = (
+    "default-src 'none'; img-src data: blob:; media-src data:; style-src 'unsafe-inline'; "
+    f"script-src {script_policy}"
+  )
   head = element(
     "head",
     element("meta", charset="utf-8"),
     element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-    # Nothing is ever fetched, whatever the contents were.
-    element(
-      "meta",
-      http_equiv="Content-Security-Policy",
-      content="default-src 'none'; img-src data: blob:; media-src data:; "
-      f"style-src 'unsafe-inline'; script-src {script_policy}",
-    ),
+    element("meta", http_equiv="Content-Security-Policy", content=policy),
     element("title", f"{title} · vipjax"),
     element("style", Safe(_style())),
   )
@@ -147,19 +141,19 @@ def table(
     numbers: positions of the columns to set flush right.
   """
 
-  def cell(index, content):
-    name = "th" if not header and index == 0 else "td"
-    scope = "row" if name == "th" else None
-    return element(name, content, scope=scope, class_="number" if index in numbers else None)
+  def cell(tag: str, index: int, content: str, scope: str | None = None) -> Safe:
+    return element(tag, content, scope=scope, class_="number" if index in numbers else None)
 
   head = None
   if header:
-    titles = [
-      element("th", title, scope="col", class_="number" if index in numbers else None)
-      for index, title in enumerate(header)
-    ]
+    titles = [cell("th", *item, "col") for item in enumerate(header)]
     head = element("thead", element("tr", *titles))
-  lines = [element("tr", *(cell(*item) for item in enumerate(row))) for row in rows]
+  lines = []
+  for row in rows:
+    cells = [cell("td", *item) for item in enumerate(row)]
+    if not header:
+      cells[0] = cell("th", 0, row[0], "row")
+    lines.append(element("tr", *cells))
   return element("div", element("table", head, element("tbody", *lines)), class_="scroll")
 
 

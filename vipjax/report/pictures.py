@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,8 +39,8 @@ _own_look = style.context(["default", {"text.parse_math": False}])
 def draw(rows: Sequence[Sequence[Chart]]) -> bytes:
   """A PNG of rows of charts, each row as wide as the others.
 
-  Of Plotly's words it knows those that this package's charts use: lines, markers, error bars and
-  heat maps.
+  Of Plotly's words it knows those that a run's charts use: lines, markers and heat maps. Charts of
+  a row whose y axes are described alike share one.
 
   Raises:
     UserError: not one chart.
@@ -54,12 +53,13 @@ def draw(rows: Sequence[Sequence[Chart]]) -> bytes:
   parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
   for part, row in zip(parts, rows, strict=True):
     part.set_facecolor(LIGHT.background)
-    axes = part.subplots(1, len(row), squeeze=False)[0]
+    first, *others = (each.layout.get("yaxis") for each in row)
+    shared = first is not None and all(other == first for other in others)
+    axes = part.subplots(1, len(row), squeeze=False, sharey=shared)[0]
     for ax, each in zip(axes, row, strict=True):
       _draw_chart(ax, each)
-    for left, right in itertools.pairwise(axes):
-      if left.get_ylabel() == right.get_ylabel():
-        right.set_ylabel("")
+      if shared:
+        ax.label_outer()
   return _png(figure)
 
 
@@ -77,8 +77,6 @@ def _draw_chart(ax: Axes, made: Chart) -> None:
   ax.set_title(made.title, loc="left", size=8.5, color=LIGHT.text)
   xaxis, yaxis = layout.get("xaxis", {}), layout.get("yaxis", {})
   ax.set(xlabel=xaxis.get("title", ""), ylabel=yaxis.get("title", ""), ylim=yaxis.get("range"))
-  if yaxis.get("autorange") == "reversed" and not ax.yaxis_inverted():
-    ax.invert_yaxis()
   if yaxis.get("rangemode") == "tozero":
     ax.set_ylim(bottom=0)
   if str(xaxis.get("title")).endswith("steps"):
@@ -103,18 +101,15 @@ def _draw_trace(ax: Axes, trace: Mapping[str, Any]) -> None:
       trace["x"], trace["y"], s=0.5 * np.square(mark.get("size", 5)), alpha=alpha, label=name,
       facecolor="none" if ring else shade, edgecolor=shade if ring else "none", zorder=3,
     )  # fmt: skip
-  if error := plotly.get("error_x"):
-    spans = [error["arrayminus"], error["array"]]
-    ax.errorbar(trace["x"], trace["y"], xerr=spans, fmt="none", color=shade, lw=3, alpha=0.4)
 
 
 def _draw_heatmap(ax: Axes, trace: Mapping[str, Any]) -> None:
   values, plotly = np.array(trace["z"], float), trace["plotly"]
   ax.grid(False)
   ax.set_facecolor(LIGHT.grid)
-  ax.imshow(values, cmap="RdYlBu", vmin=plotly["zmin"], vmax=plotly["zmax"], aspect="auto")
+  ax.imshow(values, cmap="RdBu", vmin=plotly["zmin"], vmax=plotly["zmax"], aspect="auto")
   for i, j in np.argwhere(np.isfinite(values)):
-    colour = "black" if abs(values[i, j]) < 0.75 else "white"
+    colour = "black" if abs(values[i, j]) < 0.6 else "white"
     ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", size=7, color=colour)
   ax.set_xticks(range(len(trace["x"])), trace["x"])
   ax.set_yticks(range(len(trace["y"])), trace["y"])

@@ -48,15 +48,8 @@ _ALWAYS = ("policy_success", "rank_correlation_unseen")
 # The same measured before fine-tuning; others have "_before" at their end.
 _BEFORE = {"rank_correlation_unseen": ("rank_correlation_before", "rank_correlation_unseen_before")}
 # Shown in places of their own.
-_ELSEWHERE = (
-  "seconds",
-  "peak_memory_mb",
-  "seeds",
-  "command",
-  "additions",
-  "notes",
-  "attention",
-  "off_path",
+_ELSEWHERE = frozenset(
+  "seconds peak_memory_mb seeds command additions notes attention off_path".split()
 )
 _RATES = ("success", "fraction")
 _ITEMS_SHOWN = 12
