@@ -57,7 +57,7 @@ function layoutOf(theme, given) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: theme.text, size: 12, family: "system-ui, sans-serif" },
-    // Below the axis, room for the legend.
+    // Below the axis, room for the legend if there is one.
     margin: { l: 10, r: 10, t: 14 + 18 * lines, b: given.showlegend === false ? 40 : 70 },
     hovermode: "closest",
     hoverlabel: { align: "left" },
