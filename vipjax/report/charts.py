@@ -21,11 +21,11 @@ _CHART = '<div class="chart'
 
 @dataclasses.dataclass(frozen=True)
 class Theme:
-  """Colours of a page; lines have those of Okabe and Ito, which the colour-blind tell apart.
+  """Colours of a page. The first lines use the palette of Okabe and Ito, safe for the colour-blind.
 
   Attributes:
-    background, text, faint, grid: hexadecimal colours; faint is for what came before.
-    colours: of the lines.
+    background, text, faint, grid: hexadecimal colours; faint marks what came before.
+    colours: the colours of lines, hexadecimal.
   """
 
   background: str
@@ -47,12 +47,12 @@ DARK = Theme(
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-  """What a chart shows; `chart` puts it into a page, `pictures.draw` draws it without a browser.
+  """The contents of one chart. `chart` puts it into a page; `pictures.draw` turns it into a PNG.
 
   Attributes:
-    title: a plain text, of one line or two.
-    traces: each {"x", "y", "name", "colour"} and, optionally, "plotly", a dict of what else
-      Plotly's trace takes. A colour is a place in the themes' list, or the name of another of its
+    title: plain text, one line or two.
+    traces: each {"x", "y", "name", "colour"} and, optionally, "plotly", a dict of further
+      keys of Plotly's trace. A colour is a place in the themes' list, or the name of another of its
       colours ("text", "faint").
     layout: Plotly's, with the titles of axes as texts.
   """
@@ -63,14 +63,14 @@ class Chart:
 
 
 def chart(made: Chart, instead: str | None = None) -> Safe:
-  """A chart that answers to the pointer; `instead` is shown where there is no script."""
+  """An interactive chart; browsers without scripts show `instead`."""
   title = escape(made.title, quote=False).replace("\n", "<br>")
   layout = {"height": 320, "title": title, **made.layout}
   return _chart({"traces": _plain(made.traces), "layout": layout}, made.title, instead)
 
 
 def grid(charts: Iterable[Chart], class_: str = "charts", instead: Safe | None = None) -> Safe:
-  """Charts side by side; where there is no script `instead`, or a remark, stands for all."""
+  """Charts side by side; browsers without scripts show `instead`, or a remark, once for all."""
   made = [chart(each, Safe() if number else instead) for number, each in enumerate(charts)]
   return element("div", *made, class_=class_)
 
@@ -86,7 +86,7 @@ def player(
   """Videos and their curves: playing moves a cursor along them, a click on a curve seeks.
 
   Args:
-    label: what it shows, for those who cannot see it.
+    label: describes the chart to screen readers.
     items: the videos to choose from, at least one: {"name", "group", "film" (a URL or None),
       "facts" (a sentence or None)}.
     curves: each {"x": seconds, "y", "name", "group" (its entry in the legend), "colour", "item"
@@ -121,7 +121,7 @@ def player(
 
 
 def _plain(traces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-  """Names so that Plotly, which takes tags and entities for its own, shows them as they are."""
+  """Escapes names, because Plotly interprets tags and entities in them."""
   named = [key for key in ("name", "group") if traces and key in traces[0]]
   return [{**each, **{key: escape(each[key], quote=False) for key in named}} for each in traces]
 
@@ -138,7 +138,7 @@ def _chart(
 
 
 def chart_document(title: str, *children: str | None) -> str:
-  """`html.document` with what draws its charts, two megabytes, where it has any."""
+  """`html.document`, with Plotly and our script (two megabytes) if it has charts."""
   if not any(child and _CHART in child for child in children):
     return document(title, *children)
   return document(title, *children, _scripts(), script_policy=_script_policy())
@@ -153,21 +153,21 @@ def _scripts() -> Safe:
 
 
 def _script_policy() -> str:
-  """The sources of a Content-Security-Policy that lets these two scripts run and no other."""
+  """Sources for a Content-Security-Policy that allows these two scripts and no other."""
   texts = (_plotly(), _ours())
   digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in texts)
   return " ".join(f"'sha256-{digest.decode('ascii')}'" for digest in digests)
 
 
 def _data(value: Any) -> Safe:
-  """JSON in a script element, of which nothing can break out."""
+  """JSON in a script element; no text in it can close the element."""
   text = json.dumps(files.jsonable(value), allow_nan=False, separators=(",", ":"))
   return element("script", Safe(text.replace("<", "\\u003c")), type="application/json")
 
 
 @functools.cache
 def _plotly() -> str:
-  # An import of plotly loads megabytes of Python that a page has no use for.
+  # Read as a file: importing plotly would load megabytes of Python that a page does not need.
   return (
     importlib.resources.files("plotly").joinpath("package_data/plotly.min.js").read_text("utf8")
   )
@@ -175,7 +175,7 @@ def _plotly() -> str:
 
 @functools.cache
 def _packed() -> str:
-  """A third of what it is unpacked; mtime 0, so that a page written again is the same."""
+  """Plotly compressed to a third; mtime 0 makes a rewritten page identical."""
   return base64.b64encode(gzip.compress(_plotly().encode(), mtime=0)).decode("ascii")
 
 

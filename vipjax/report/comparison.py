@@ -18,7 +18,7 @@ from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
 
-# Key of results.json, in words; all are better when higher, but what the robot draws to itself.
+# Labels of keys in results.json. Higher is better, except for the numbers on the robot.
 METRICS = {
   "policy_success": "policy success",
   "policy_final_success": "still solved at the end",
@@ -37,7 +37,7 @@ METRICS = {
   "attention.occlusion.object": "change of V, object hidden",
   "attention.occlusion.robot": "change of V, robot hidden",
 }
-# Drawn, where any run has them.
+# These get a chart if any run has them.
 _DRAWN = (
   "policy_success", "rank_correlation_unseen", "off_path.reward.progress",
   "attention.fine.object_over_area",
@@ -65,7 +65,7 @@ def collect(workdir: pathlib.Path) -> dict[str, dict[int, dict[str, float]]]:
 
 
 def summarise(runs: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-  """Of each metric of one variant: "mean", "low", "high" (95% bootstrap) and the "seeds" it is of.
+  """Each metric of one variant: "mean", "low", "high" (95% bootstrap) and its values by "seeds".
 
   With one seed there is no interval: "low" and "high" are None.
   """
@@ -172,7 +172,7 @@ def _charts(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Ch
 
 
 def _cells(summaries, first: Callable[[str, list], Any]) -> tuple[list[str], list[list[Any]]]:
-  """Header and rows of all numbers; `first` makes a row's first cell of its name and its seeds."""
+  """Header and rows of all numbers; `first` turns a name and its seeds into a row's first cell."""
   used = [key for key in METRICS if any(key in made for made in summaries.values())]
   rows = []
   for name, made in summaries.items():

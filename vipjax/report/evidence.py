@@ -1,4 +1,4 @@
-"""The parts of the page that show the evidence; each is there only when the run has it."""
+"""Sections for goals, alignment, attention and states off the path, left out if not measured."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _OFF_PATH = {
 
 
 def goals(run: Run) -> Safe | None:
-  """The goal frames that the policy is rewarded by, small, with where each is from."""
+  """The goal frames of the policy's reward, small, each with its source."""
   records = run.goals.get("frames")
   if not records:
     return None
@@ -75,11 +75,11 @@ def goals(run: Run) -> Safe | None:
 
 
 def neighbours(run: Run) -> tuple[dict[str, Video], dict[str, list[int]]] | None:
-  """The video that was looked up and the others, and their nearest frames; None where not known."""
+  """The query video with the others, and their nearest frames; None if they are not known."""
   groups = (run.evaluation.get("alignment") or {}).get("after") or {}
   found = groups.get("both") or groups.get("recorded") or {}
   others = found.get("nearest", {})
-  # The video that was looked up is the one that has no entry of its own.
+  # The query video has no entry of its own.
   queries = [name for name in found.get("pairs", {}) if name not in others]
   if not queries or not {*queries, *others} <= {*run.videos}:
     return None
@@ -110,7 +110,7 @@ def alignment(run: Run, png: bytes | None) -> Safe | None:
 
 
 def attention(run: Run) -> Safe | None:
-  """What the value looks at, in films beside their curves, by hiding parts, and in numbers."""
+  """What the value attends to: Grad-CAM films beside their curves, occlusion, and means."""
   if not run.attention:
     return None
   means = run.attention["means"]
@@ -147,13 +147,13 @@ def attention(run: Run) -> Safe | None:
 
 
 def hack_files(run: Run) -> dict[str, pathlib.Path]:
-  """By name, the frames that the reward likes most beyond their progress."""
+  """Frames whose reward exceeds their progress the most, by name."""
   hacks = run.off_path.get("hacks", [])
   return {f"hack{i}": run.workdir / "off_path" / hack["file"] for i, hack in enumerate(hacks)}
 
 
 def off_path(run: Run) -> Safe | None:
-  """Whether the value follows true progress where no video was."""
+  """The value against the simulator's progress, in states that no video shows."""
   if not run.off_path:
     return None
   rows = [

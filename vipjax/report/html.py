@@ -18,9 +18,9 @@ from PIL import Image
 from vipjax.runtime.errors import UserError
 from vipjax.videos import read_video, resize_frames, write_video
 
-# More would make the page slow to open; a link to the file stands in.
+# A larger film would make the page slow to open, so the page links to it.
 _LARGEST_VIDEO_BYTES = 16_000_000
-# Larger ones are shrunk for a player, which may have many.
+# Players hold many films, so larger ones are shrunk.
 _LARGEST_FILM_BYTES, _FILM_HEIGHT = 400_000, 256
 _THUMBNAIL = 160  # pixels, height
 _VOID = ("img", "input", "meta")
@@ -58,12 +58,12 @@ def join(children: Iterable[str | None]) -> Safe:
 
 
 def document(title: str, *children: str | None, script_policy: str = "'none'") -> str:
-  """A whole page, which holds all that it shows and fetches nothing.
+  """A whole page that is complete in itself and fetches nothing.
 
   Args:
-    title: shown in the browser's tab.
+    title: the title of the browser's tab.
     *children: the contents.
-    script_policy: which scripts may run, as sources of a Content-Security-Policy.
+    script_policy: scripts that may run, as sources of a Content-Security-Policy.
   """
   # Nothing is ever fetched, whatever the contents were.
   policy = (
@@ -88,7 +88,7 @@ def _style() -> str:
 
 
 def tile(name: str, number: str, explanation: str) -> Safe:
-  """A number that matters, large, with what it is of."""
+  """A headline number with its name and an explanation."""
   return element(
     "div",
     element("div", name, class_="name"),
@@ -99,7 +99,7 @@ def tile(name: str, number: str, explanation: str) -> Safe:
 
 
 def section(title: str, *children: str | None) -> Safe:
-  """A part of the page under its heading, which a link can point to."""
+  """A part of the page under a heading that links can point to."""
   return element("section", element("h2", title), *children, id=title.lower().replace(" ", "-"))
 
 
@@ -111,22 +111,22 @@ def contents(sections: Iterable[Safe | None]) -> Safe:
 
 
 def small(text: str) -> Safe:
-  """A remark below what it is on."""
+  """A remark in small print."""
   return element("p", text, class_="sub")
 
 
 def details(summary: str, *children: str | None, opened: bool = False) -> Safe:
-  """Contents that a click on their summary shows."""
+  """Contents that open with a click on their summary."""
   return element("details", element("summary", summary), *children, open=opened)
 
 
 def note(text: str) -> Safe:
-  """A warning."""
+  """A warning in a coloured box."""
   return element("div", element("p", text), class_="note")
 
 
 def not_run(what: str) -> Safe:
-  """Stands where a stage that has not run would show its outcome."""
+  """The placeholder for a stage that has not run."""
   return element("p", element("strong", "not run"), f": {what}", class_="missing")
 
 
@@ -164,7 +164,7 @@ def picture(png: bytes, alternative: str, caption: str) -> Safe:
 
 
 def gallery(images: Iterable[tuple[np.ndarray, str]], more: int = 0, where: str = "") -> Safe:
-  """Small pictures, uint8 [H, W, 3], with their captions; `more` are left out, and lie `where`."""
+  """Small pictures, uint8 [H, W, 3], with captions; a remark says how many `more` lie `where`."""
   left_out = small(f"and {more} more{where}") if more > 0 else None
   return element("div", *(_thumbnail(*each) for each in images), left_out, class_="goals")
 
@@ -178,7 +178,7 @@ def _thumbnail(image: np.ndarray, caption: str) -> Safe:
 
 
 def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
-  """An mp4 in the page itself; a link to the file where it is too large for that."""
+  """An mp4 inside the page, or a link to the file if it is too large."""
   if path.stat().st_size > _LARGEST_VIDEO_BYTES:
     inside = path.is_relative_to(relative_to)
     within = path.relative_to(relative_to).as_posix() if inside else ""
@@ -192,12 +192,12 @@ def video(path: pathlib.Path, caption: str, relative_to: pathlib.Path) -> Safe:
 
 
 def video_url(path: pathlib.Path) -> str:
-  """An mp4 as a URL that holds all of it."""
+  """An mp4 as a data URL."""
   return _data("video/mp4", path.read_bytes())
 
 
 def small_video_url(path: pathlib.Path, folder: pathlib.Path) -> str | None:
-  """`video_url`, of a smaller copy in a folder where it is large; None where it cannot be read."""
+  """`video_url` of the film, or of a smaller copy in `folder`; None if it cannot be read."""
   if not path.is_file():
     return None
   if path.stat().st_size <= _LARGEST_FILM_BYTES:

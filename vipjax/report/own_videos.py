@@ -35,13 +35,13 @@ PAGE = "curves.html"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measured:
-  """One video and its curve.
+  """One video and its distance curve.
 
   Attributes:
-    video: its frames small, as they are shown.
-    curve: distances of those frames as they were.
-    goal: what they were measured to.
-    warnings: why the goal may not fit.
+    video: its frames, shrunk for showing.
+    curve: distances of those frames at their full size.
+    goal: the goal that distances are measured to.
+    warnings: reasons why the goal may not fit.
   """
 
   video: Video
@@ -51,7 +51,7 @@ class Measured:
 
 
 def check_out(folder: pathlib.Path, overwrite: bool) -> None:
-  """Makes the folder; raises UserError where it cannot be, or a page may not be replaced."""
+  """Makes the folder; raises UserError if it cannot, or if a page there may not be replaced."""
   if (folder / PAGE).exists() and not overwrite:
     raise UserError(
       f"expected no page at {folder / PAGE}, but there is one; pass --overwrite or another --out."
@@ -80,7 +80,7 @@ def measure(
   """
   if max_frames < 2:
     raise UserError(f"expected at least 2 frames of each video, got max_frames={max_frames}.")
-  # Without frames: names come from what is known of a video alone.
+  # Without frames: names depend on the metadata alone.
   names = video_names([Video(np.empty(0), **video.metadata) for video in videos])
   found = find_goals(goal, videos, names)
   looked = []
@@ -88,7 +88,7 @@ def measure(
     for video in videos:
       looked.append(_look(value, video, max_frames))
       progress.update()
-  # One goal for all is embedded once.
+  # A goal that videos share is embedded once.
   embedded_goals = {id(each): embed_goal(value, each, goal_reduction) for each in found}
   measured = []
   for (video, embedded, size), name, each in zip(looked, names, found, strict=True):
@@ -102,12 +102,12 @@ def measure(
 def _look(
   value: ValueFunction, video: LazyVideo, max_frames: int
 ) -> tuple[Video, np.ndarray, tuple[int, int]]:
-  """Evenly spaced frames, small; embeddings float32 [T, D] of the same as they are; their size."""
+  """Evenly spaced frames, shrunk; float32 [T, D] embeddings of the full frames; their size."""
   if len(video) < 2:
     raise UserError(
       f"expected at least two frames in {video.metadata['source']}, got {len(video)}; leave it out."
     )
-  # From the first to the last, which is what most is about.
+  # Always includes the last frame, which is usually the goal.
   count = min(len(video), max_frames)
   indices = np.linspace(0, len(video) - 1, count).round().astype(int)
   small, embedded = [], []
@@ -173,7 +173,7 @@ def write_curves(
 
 
 def film_names(measured: Sequence[Measured]) -> list[str]:
-  """For each video a name for files, without its suffix."""
+  """A file name for each video, without a suffix."""
   names = [re.sub(r"[^\w-]+", "-", each.curve.name).strip("-") for each in measured]
   return [f"{index:02d}_{name}" for index, name in enumerate(names)]
 
@@ -191,7 +191,9 @@ def _header(measured: Sequence[Measured], facts: dict[str, str], seconds: float)
   tiles = [
     tile("Rank correlation with time", f"{rank:.3f}", f"{of}; 1 is best, 0 says nothing"),
     tile("Steps that come closer", f"{falling:.0%}", of),
-    tile("Frames", value_text(frames), f"looked at in {len(curves)} videos"),
+    tile(
+      "Frames", value_text(frames), f"looked at in {len(curves)} video{'s' * (len(curves) > 1)}"
+    ),
     tile("Time", duration_text(seconds), "decoding, embedding, drawing"),
   ]
   return element(
@@ -228,7 +230,7 @@ def _player(folder: pathlib.Path, measured: Sequence[Measured]) -> Safe:
 
 
 def _goals(measured: Sequence[Measured]) -> Safe:
-  """Every goal frame, small, once, with where it is from."""
+  """Every distinct goal frame, small, with its source."""
   different = {id(each.goal): each.goal for each in measured}.values()
   pairs = [pair for goal in different for pair in zip(goal.frames, goal.sources, strict=True)]
   return gallery(pairs[:_MOST_GOALS], len(pairs) - _MOST_GOALS)

@@ -21,7 +21,7 @@ _MOST_FILMS = 4
 
 
 def write_report(workdir: str | os.PathLike) -> pathlib.Path:
-  """Writes `report.html` and `pictures/` from what the run folder holds.
+  """Writes `report.html` and `pictures/` for a run folder.
 
   The page holds its films, frames and charts itself, needs no network, and follows the reader's
   colour scheme; without scripts it shows tables in place of charts. What has not run yet is "not
@@ -66,7 +66,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 def _draw(run: Run) -> dict[str, bytes]:
-  """Pictures by name, as PNGs; each is written into `pictures/` as well."""
+  """Draws the pictures, writes them into `pictures/`, and returns the PNGs by name."""
   charts = {
     "curves": plots.curve_charts(run),
     "losses": [plots.metric_charts(run.finetune, plots.LOSSES, "training steps")],
@@ -85,7 +85,7 @@ def _draw(run: Run) -> dict[str, bytes]:
 
 
 def _log(run: Run, drawn: dict[str, bytes]) -> None:
-  """Puts the pictures where people watch runs, in place of those of an earlier report."""
+  """Logs the pictures to TensorBoard (and W&B) in place of those of an earlier report."""
   shutil.rmtree(run.workdir / "tensorboard" / _STAGE, ignore_errors=True)
   paths = {name: run.pictures / f"{name}.png" for name in sorted(drawn)}
   with MetricsWriter(run.workdir, _STAGE) as writer:
@@ -94,7 +94,7 @@ def _log(run: Run, drawn: dict[str, bytes]) -> None:
 
 
 def _curve_films(run: Run) -> list[Safe]:
-  """Recorded videos beside their curves, as elements; the files lie in `pictures/`."""
+  """Films of recorded videos beside their curves, as elements; the files lie in `pictures/`."""
   films = []
   known = [curve for curve in run.curves("after", "recorded") if curve["name"] in run.videos]
   for number, curve in enumerate(known[:_MOST_FILMS]):

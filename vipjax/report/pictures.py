@@ -26,21 +26,21 @@ _DASHES = {"dash": (0, (4, 2)), "dot": (0, (1, 1.5)), "solid": "solid"}
 _ON_BOTH = "#737b84"  # text that can be read on white and on near black
 _MOST_STRIPS = 8
 _FRAMES_OF_A_VIDEO, _FRAMES_OF_A_MATCH, _MOST_MATCHES = 7, 8, 4
-# Of films, in pixels.
+# Sizes in films, in pixels.
 _HEIGHT, _WIDEST, _PANEL, _DOT = 256, 480, 448, 5
 _GOALS_SHOWN = 3
 
-# Decorates all that draws: pictures look alike whatever the reader's matplotlibrc or notebook says
-# (text.usetex, a backend), and names of files are text, not formulas between dollar signs.
+# Decorates every function that draws, so that the user's matplotlibrc (text.usetex, say) changes
+# nothing and names of files with dollar signs are not parsed as formulas.
 _own_look = style.context(["default", {"text.parse_math": False}])
 
 
 @_own_look
 def draw(rows: Sequence[Sequence[Chart]]) -> bytes:
-  """A PNG of rows of charts, each row as wide as the others.
+  """A PNG of charts in rows.
 
-  Of Plotly's words it knows those that a run's charts use: lines, markers and heat maps. Charts of
-  a row whose y axes are described alike share one.
+  It understands the part of Plotly's vocabulary that our charts use: lines, markers and heat maps.
+  Charts of a row with equal settings of the y axis share one.
 
   Raises:
     UserError: not one chart.
@@ -177,7 +177,7 @@ def _evenly(video: Video, count: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class _Strip:
-  """Frames uint8 [N, H, W, 3] under their labels, and which of them have a border."""
+  """Frames uint8 [N, H, W, 3], their labels, and the indices of those with a border."""
 
   name: str
   frames: np.ndarray
@@ -189,7 +189,7 @@ class _Strip:
     return max(1, self.frames.shape[2] // 50)
 
   def image(self) -> np.ndarray:
-    """The frames side by side, uint8 [H, W', 4], clear between them."""
+    """The frames side by side, uint8 [H, W', 4], with transparent gaps."""
     count, height, width = self.frames.shape[:3]
     image = np.zeros((height, count, width + self.gap, 4), np.uint8)
     image[:, :, :width, :3] = self.frames.transpose(1, 0, 2, 3)
@@ -239,7 +239,7 @@ def curve_film(
     uint8 [T, 256, W', 3], for `vipjax.videos.write_video`.
   """
   height, width = frames.shape[1:3]
-  # Even, as mp4 wants it; very wide ones are squeezed.
+  # mp4 needs even sizes; very wide frames are squeezed.
   size = _HEIGHT, min(_WIDEST, max(2, round(_HEIGHT * width / height / 2) * 2))
   pictures = resize_frames(frames, size)
   faint, _ = _panel(distances, times, goals, DARK.faint)
@@ -257,7 +257,7 @@ def curve_film(
 
 @_own_look
 def _panel(distances, times, goals, colour: str) -> tuple[np.ndarray, np.ndarray]:
-  """The curve in a colour, uint8 [256, 448, 3], and where its points are, [T, 2] (column, row)."""
+  """The curve, uint8 [256, 448, 3], and the pixels of its points, [T, 2] (column, row)."""
   figure = Figure(figsize=(_PANEL / 100, _HEIGHT / 100), dpi=100, facecolor=DARK.background)
   canvas = FigureCanvasAgg(figure)
   ax = figure.add_axes((0.13, 0.19, 0.65 if goals else 0.83, 0.74))
@@ -281,12 +281,12 @@ def _panel(distances, times, goals, colour: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _figure(height: float, background: str) -> Figure:
-  """An empty picture of a height in inches, as wide as all of them."""
+  """An empty figure, `height` inches high."""
   return Figure(figsize=(_WIDTH, height), layout="constrained", facecolor=background)
 
 
 def _style_axes(ax: Axes, theme: Theme) -> None:
-  """A quiet frame for data: a faint grid, no box."""
+  """Sets a faint grid and no box."""
   ax.set_facecolor(theme.background)
   ax.grid(color=theme.grid, lw=0.8)
   ax.set_axisbelow(True)
@@ -297,7 +297,7 @@ def _style_axes(ax: Axes, theme: Theme) -> None:
 
 
 def _png(figure: Figure) -> bytes:
-  """The picture as a PNG."""
+  """The figure as a PNG."""
   buffer = io.BytesIO()
   FigureCanvasAgg(figure)
   figure.savefig(buffer, format="png", dpi=_DPI)

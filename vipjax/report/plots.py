@@ -13,17 +13,17 @@ from vipjax.report.html import Safe, element, small, small_video_url, table, vid
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
 
-# Metrics that are drawn, in words.
+# Labels of the metrics that are drawn.
 LEARNING = {
   "success": "success rate",
   "return": "return (embedding reward)",
   "distance": "distance to the goal",
 }
 LOSSES = {"loss": "total loss", "vip_loss": "VIP loss", "tcc_loss": "TCC loss"}
-# From so many points on a line is drawn faint, with its running mean on top.
+# A line of this many points or more is drawn faint, with its running mean on top.
 _MANY_POINTS = 60
 _ROWS_WITHOUT_SCRIPTS = 12
-# Groups of videos, and what those that were never trained on are.
+# Groups of videos, and titles of those that were never trained on.
 GROUPS = ("recorded", "unseen", "unseen_views", "other_robots", "failed")
 _UNSEEN = {
   "unseen": "Episodes from seeds never recorded",
@@ -31,7 +31,7 @@ _UNSEEN = {
   "other_robots": "The same by other robots",
   "failed": "Episodes that failed, and random motion; goals are those of successful ones",
 }
-# In a few words, and their colours in the themes' list.
+# Short names of groups, and the indices of their colours.
 _KINDS = {
   "recorded": ("recorded", 0),
   "robot_free": ("recorded, robot-free", 2),
@@ -47,7 +47,7 @@ _TIME = {"title": "time [s]"}
 
 
 def distances(run: Run) -> Safe | None:
-  """Every video that was evaluated, and its distance to the goal, moving together."""
+  """A player of all evaluated videos and their distances to the goal."""
   items: list[dict[str, Any]] = []
   curves: list[dict[str, Any]] = []
   for group in GROUPS:
@@ -74,7 +74,7 @@ def distances(run: Run) -> Safe | None:
 def distance_player(
   items: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]
 ) -> Safe:
-  """`player` of distances to the goal, with a word on how to use it."""
+  """A player of distances to the goal, with a hint on its use."""
   made = player(
     "Distance to the goal of every video over time", items, curves, "distance to the goal",
     scaled_title="distance ÷ first frame's",
@@ -89,12 +89,12 @@ def distance_player(
 def metric_charts(
   rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], xlabel: str
 ) -> list[Chart]:
-  """A chart of each metric that has values, "train_" ones beside those of evaluation.
+  """A chart of each metric that has values; "train_" metrics share the chart of the evaluation.
 
   Args:
     rows: metrics of a stage, each with "step"; None and missing values are left out.
-    labels: metrics in words.
-    xlabel: what the steps are.
+    labels: titles of the metrics.
+    xlabel: names the steps.
   """
   charts = []
   for name, title in labels.items():
@@ -145,7 +145,7 @@ def curve_charts(run: Run) -> list[list[Chart]]:
   group, their mean drawn strong. Distances are divided by each curve's first (a curve that starts
   at 0 is drawn undivided).
   """
-  # A wild curve from before may leave the chart.
+  # Curves above twice their start are cut off.
   pairs = {group: [run.curves(when, group) for when in ("before", "after")] for group in GROUPS}
   tops = [_scaled(curve).max() for pair in pairs.values() for each in pair for curve in each]
   top = 1.08 * (min(max(tops, default=1.0), 2.0) or 1.0)  # 0: the pictures do not change
@@ -193,7 +193,7 @@ def _scaled(curve: Mapping[str, Any]) -> np.ndarray:
 
 
 def _line(x, y, name: str, colour: int, after: int, width: float) -> dict[str, Any]:
-  """A solid line in its colour, or a dashed faint one of before fine-tuning."""
+  """A solid coloured line, or a dashed faint one for before fine-tuning."""
   line = {"width": width} if after else {"width": width, "dash": "dash"}
   return {
     "x": x, "y": np.asarray(y).round(5), "name": name, "colour": colour if after else "faint",
@@ -207,7 +207,7 @@ def attended(run: Run) -> list[Mapping[str, Any]]:
 
 
 def attention(run: Run) -> Safe | None:
-  """Films of Grad-CAM maps beside where their energy falls, moving together."""
+  """A player of Grad-CAM films and the shares of the maps on object, robot and background."""
   items, curves = [], []
   for number, record in enumerate(attended(run)):
     names = [name for name in record["stages"] if "robot_free" not in name]
@@ -232,7 +232,7 @@ def attention(run: Run) -> Safe | None:
 
 
 def _shares(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Curves of the map's energy, and of the area, of each part of the picture."""
+  """Curves of each part's share of the map and of the picture."""
   seen = record["stages"][finest_stage(record["stages"])]
   lines = []
   for label, colour in ((1, 2), (2, 1), (0, 5)):
@@ -251,7 +251,7 @@ def _shares(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def occlusion_charts(run: Run) -> list[Chart]:
-  """How much the value changes over time when object or robot are hidden, in the first 4 videos."""
+  """The change of the value over time when object or robot is hidden, in the first 4 videos."""
   charts = []
   for record in attended(run)[:_IN_A_ROW]:
     traces = []
@@ -275,7 +275,7 @@ def _times(record: Mapping[str, Any]) -> np.ndarray:
 
 
 def off_path_charts(run: Run) -> list[Chart]:
-  """States off the path by progress and potential; a label says what each is."""
+  """States off the path by progress and potential; hovering describes a state."""
   if not run.off_path:
     return []
   states = run.off_path["states"]

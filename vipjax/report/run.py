@@ -1,4 +1,4 @@
-"""What a run folder holds for its report; every part may be missing."""
+"""Reads the parts of a run folder that its report shows; each may be missing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Run:
 
   @property
   def pictures(self) -> pathlib.Path:
-    """The folder for what the report draws."""
+    """The folder of the report's pictures."""
     return self.workdir / "pictures"
 
   def curves(self, when: str, group: str) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:
-  """The files that show the robot, by the names that `vipjax.stages.evaluate` gives them."""
+  """Film files with the robot, by the names that `vipjax.stages.evaluate` gives them."""
   manifests = [workdir / folder / MANIFEST for folder in _FILMED[group]]
   entries = [
     (path, Video(np.empty((0, 0, 0, 3), np.uint8), **metadata))
@@ -148,9 +148,9 @@ def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:
 def _recorded(
   folder: pathlib.Path, data: Mapping[str, Any]
 ) -> tuple[dict[str, Video], dict[str, pathlib.Path]]:
-  """Videos, and the mp4 files among them, by name; the user's own where the config names them."""
+  """Videos and their mp4 files by name; the user's own if the config has a data.path."""
   if own := data.get("path"):
-    # They lie outside the run folder, and may be gone by now.
+    # They lie outside the run folder and may have been removed since.
     try:
       there = hub.on_hub(own) or pathlib.Path(own).expanduser().exists()
       videos = read_videos(own, **reading_options(data)) if there else []

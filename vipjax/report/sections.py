@@ -1,4 +1,4 @@
-"""The parts of the page, in the order in which it shows them."""
+"""The sections that every report has."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _LEARNT_ON = (
   "The encoder learnt on from the policy's own episodes, after {} environment steps: returns "
   "before and after each are of different rewards, and their curve may jump."
 )
-# Settings that tell two experiments apart; the rest is one click away.
+# Settings that usually differ between experiments; a click shows the others.
 _NOTABLE = frozenset(
   """
   seed task robot control placement path episodes robot_free size quality init arch width
@@ -58,7 +58,7 @@ _NOTABLE = frozenset(
   form scale normalize plain_weight robot_free_weight
   """.split()
 )
-# Sections of a config in the order in which they come to work; config.json sorts its keys.
+# Sections of a config in the order of the stages; config.json sorts its keys.
 _GROUPS = (
   "", "env", "data", "record", "encoder", "finetune", "finetune.sampler", "finetune.tcc",
   "evaluate", "reward", "policy",
@@ -67,7 +67,7 @@ _MOST_FILMS = 8
 
 
 def title(run: Run) -> str:
-  """What the page is about, in a few words."""
+  """The title of the page."""
   # data.task is empty unless videos were chosen by it.
   named = (name for key, name in flatten(run.config).items() if key.split(".")[-1] == "task")
   task = next((str(name) for name in named if name), run.workdir.name)
@@ -157,7 +157,7 @@ def _settings(settings: dict[str, Any]) -> Safe:
 
 
 def curves(run: Run, films: Sequence[Safe]) -> Safe:
-  """Distance curves beside their videos, as charts, and their statistics, video by video."""
+  """Distance curves beside their videos, and statistics of each video."""
   heading = "Distance to the goal"
   charts = plots.curve_charts(run)
   if not charts:
@@ -231,7 +231,7 @@ def finetuning(run: Run) -> Safe:
 
 
 def policy(run: Run) -> Safe:
-  """The learning curve of the policy, and a film of what it has come to."""
+  """Learning curves of the policy, and a film of the final one."""
   charts = _metrics(run.policy, plots.LEARNING, "environment steps")
   if charts is None:
     parts = [not_run("the stage policy has not logged any metric.")]
@@ -270,7 +270,7 @@ def cost(run: Run) -> Safe:
 
 
 def repeat(run: Run) -> Safe:
-  """The commands that make this run again."""
+  """The commands that repeat this run."""
   command = run.results.get("command")
   if not command:
     return section("Do it again", not_run("the run has not noted its command."))
@@ -279,7 +279,7 @@ def repeat(run: Run) -> Safe:
 
 
 def versions(run: Run) -> Safe:
-  """What the run was made with."""
+  """Versions of packages, Python and hardware."""
   if not run.versions:
     return section("Versions", not_run("there is no versions.json in the run folder."))
   facts = {key: value for key, value in run.versions.items() if key not in ("packages", "resumed")}

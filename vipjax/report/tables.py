@@ -1,17 +1,17 @@
-"""Numbers as people read them, and the table of results that ends a pipeline."""
+"""Formats numbers for people, and the table of results at the end of a pipeline."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-# In the order in which they run.
+# In the order of a run.
 STAGES = ("record", "finetune", "evaluate", "policy", "report")
 NOT_RUN = "not run"
 _REPORT_NOT_RUN = ("report", NOT_RUN)
 
-# Results in words, in this order. The first two are what every run is after: they are "not run"
-# where they are missing, the others are left out.
+# Labels of results, in the order of the table. The first two are always shown, "not run" if they
+# are missing; the others are left out then.
 _WORDS = {
   "policy_success": "policy success",
   "rank_correlation_unseen": "rank correlation with time, unseen episodes",
@@ -47,7 +47,7 @@ _WORDS = {
 _ALWAYS = ("policy_success", "rank_correlation_unseen")
 # The same measured before fine-tuning; others have "_before" at their end.
 _BEFORE = {"rank_correlation_unseen": ("rank_correlation_before", "rank_correlation_unseen_before")}
-# Shown in places of their own.
+# The page shows these elsewhere.
 _ELSEWHERE = frozenset(
   "seconds peak_memory_mb seeds command additions notes attention off_path".split()
 )
@@ -119,7 +119,7 @@ def total_seconds(seconds: dict[str, float]) -> float | None:
 
 
 def notes(results: dict[str, Any]) -> list[str]:
-  """What the run says of itself in words: `results["notes"]`, a text or a list of texts."""
+  """The run's remarks, `results["notes"]`: a text or a list of texts."""
   found = results.get("notes") or []
   return [found] if isinstance(found, str) else [str(note) for note in found]
 
@@ -136,7 +136,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def value_text(value: Any, key: str = "") -> str:
-  """A value of JSON as a person writes it; rates (by their key) in percent; None is "none"."""
+  """A JSON value for people: rates (recognised by their key) in percent, None as "none"."""
   if value is None or value == "":
     return "none"
   if isinstance(value, bool):
@@ -158,7 +158,7 @@ def value_text(value: Any, key: str = "") -> str:
 
 
 def duration_text(seconds: float | None) -> str:
-  """12.3 s, 4 min 05 s, 2 h 03 min; "not run" for None."""
+  """Formats as 12.3 s, 4 min 05 s or 2 h 03 min; None as "not run"."""
   if seconds is None:
     return NOT_RUN
   if round(seconds, 1) < 60:
@@ -170,7 +170,7 @@ def duration_text(seconds: float | None) -> str:
 
 
 def memory_text(mebibytes: float | None) -> str:
-  """850 MiB or 2.1 GiB; "not run" for None."""
+  """Formats as 850 MiB or 2.1 GiB; None as "not run"."""
   if mebibytes is None:
     return NOT_RUN
   return f"{mebibytes / 1024:.1f} GiB" if mebibytes >= 1024 else f"{mebibytes:.0f} MiB"
