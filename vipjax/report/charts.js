@@ -179,13 +179,13 @@ class Player {
     ];
     const layout = structuredClone(this.data.layout);
     layout.yaxis = { ...layout.yaxis, range: [0, this.top] };
-    if (this.scaled?.checked) layout.yaxis.title = this.data.scaled_title;
+    if (this.scaled?.checked) layout.yaxis.title = this.data.scaled_ylabel;
     return Plotly.react(this.plot, traces, layoutOf(theme, layout), QUIET);
   }
 
   /** Whether a curve is drawn faintly behind another video's; all of them would be a thicket. */
   isBackdrop(curve) {
-    return !this.data.single && !curve.dash;
+    return this.scaled && !curve.dash;
   }
 
   scale(curve) {

@@ -80,8 +80,7 @@ def player(
   items: Sequence[Mapping[str, Any]],
   curves: Sequence[Mapping[str, Any]],
   ylabel: str,
-  single: bool = False,
-  scaled_title: str = "",
+  scaled_ylabel: str | None = None,
 ) -> Safe:
   """Videos and their curves: playing moves a cursor along them, a click on a curve seeks.
 
@@ -93,10 +92,9 @@ def player(
       (which of the videos) and, optionally, "dash" and "plotly". A dashed one of another video is
       not drawn.
     ylabel: title of the y axis.
-    single: whether only the chosen video's curves are drawn; the video then is above them, for it
-      is a wide one.
-    scaled_title: title of the y axis when curves are divided by their first values, which a
-      checkbox asks for; "" for no such checkbox.
+    scaled_ylabel: the same when curves are divided by their first values, which a checkbox asks
+      for. Without it there is no checkbox, only the chosen video's curves are drawn, and the video
+      is above them: it may be a wide one.
   """
   groups: dict[str, list[Safe]] = {}
   for number, item in enumerate(items):
@@ -108,16 +106,16 @@ def player(
     aria_label="video",
   )
   scaled = None
-  if scaled_title:
+  if scaled_ylabel:
     box = element("input", type="checkbox", checked=True)
     scaled = element("label", box, " divide by the first frame's", class_="sub")
   film = element("video", controls=True, preload="auto", muted=True, playsinline=True)
   side = element("div", choice, film, element("p", class_="facts sub"), scaled, class_="side")
   data = {
-    "items": items, "curves": _plain(curves), "single": single, "scaled_title": scaled_title,
+    "items": items, "curves": _plain(curves), "scaled_ylabel": scaled_ylabel,
     "layout": {"xaxis": {"title": "time [s]"}, "yaxis": {"title": ylabel}},
   }  # fmt: skip
-  return _chart(data, label, None, side, "chart tall" if single else "chart wide")
+  return _chart(data, label, None, side, "chart wide" if scaled_ylabel else "chart tall")
 
 
 def _plain(traces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ def distance_player(
   """A player of distances to the goal, with a hint on its use."""
   made = player(
     "Distance to the goal of every video over time", items, curves, "distance to the goal",
-    scaled_title="distance ÷ first frame's",
+    "distance ÷ first frame's",
   )  # fmt: skip
   hint = (
     "Play a video and the cursor follows; click a curve to see that video at that moment. Click in "
@@ -222,7 +222,7 @@ def attention(run: Run) -> Safe | None:
   if not items:
     return None
   label = "Share of the Grad-CAM map on object, robot and background over time"
-  made = player(label, items, curves, "share of map or picture", single=True)
+  made = player(label, items, curves, "share of map or picture")
   hint = (
     "Above its dotted line (the share of the picture that it takes), a part draws more attention "
     "than its size alone would; the object is the whole thing, frame and all. Dots: on which of "
