@@ -238,7 +238,7 @@ def _check_cycles(embeddings, cycles, starts):
   videos, frames = embeddings.shape[:2]
   if videos < 2 or frames < 2:
     raise UserError(
-      f"Expected at least 2 videos of at least 2 frames for TCC, got {videos} of {frames}: "
+      f"Expected for TCC at least 2 videos of at least 2 frames, got {videos} of {frames}: "
       "add videos or frames."
     )
   if (cycles is None) != (starts is None):
