@@ -42,7 +42,7 @@ def test_differing_sizes_are_named():
 def test_no_videos_and_wrong_frames():
   with pytest.raises(UserError, match="expected at least one video, but got none"):
     make_video_set([])
-  with pytest.raises(UserError, match="Expected the frames of a.npy to be uint8 .* got float64"):
+  with pytest.raises(UserError, match="expected the frames of a.npy to be uint8 .* got float64"):
     make_video_set([Video(moving_picture(2) / 255, source="a.npy")])
 
 
