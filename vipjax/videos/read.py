@@ -185,7 +185,7 @@ def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   if MANIFEST in names:
     return [open_file(*entry) for entry in read_manifest(path / MANIFEST)]
   if lerobot.is_dataset(path):
-    return lerobot.lerobot_sources(path, selection)
+    return lerobot.lerobot_videos(path, selection)
   images = with_suffix(entries, IMAGE_SUFFIXES)
   videos = with_suffix(entries, VIDEO_SUFFIXES)
   if images and videos:
@@ -199,7 +199,7 @@ def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
     return [open_file(folder, metadata) for folder, metadata in read_table(path / TABLE)]
   dataset = rlds.find_dataset(path)
   if dataset is not None:
-    return rlds.dataset_sources(dataset, selection)
+    return rlds.dataset_videos(dataset, selection)
   videos += with_suffix(entries, robomimic.SUFFIXES)
   found = [entry for entry in entries if entry in videos or _is_frame_folder(entry)]
   if not found:
@@ -214,9 +214,9 @@ def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
 def _in_file(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos in a file or a folder of images."""
   if ".tfrecord" in path.name:
-    return rlds.tfrecord_sources(path, selection)
+    return rlds.tfrecord_videos(path, selection)
   if path.suffix.lower() in robomimic.SUFFIXES:
-    return robomimic.demo_sources(path, selection)
+    return robomimic.demo_videos(path, selection)
   return [open_file(path, {})]
 
 

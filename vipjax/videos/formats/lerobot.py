@@ -274,7 +274,7 @@ def is_dataset(folder: pathlib.Path) -> bool:
   return os.path.lexists(folder / INFO)
 
 
-def lerobot_sources(root: pathlib.Path, selection: Selection) -> list[LazyVideo]:
+def lerobot_videos(root: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of a data set, episode by episode, camera by camera.
 
   Args:

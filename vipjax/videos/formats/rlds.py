@@ -219,7 +219,7 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
   return found[0].parent if found else None
 
 
-def dataset_sources(folder: pathlib.Path, selection: Selection) -> list[LazyVideo]:
+def dataset_videos(folder: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of a TFDS data set: its episodes, of all splits, camera by camera.
 
   Episodes without steps are left out, with a warning; the others keep their numbers.
@@ -229,15 +229,15 @@ def dataset_sources(folder: pathlib.Path, selection: Selection) -> list[LazyVide
     refuse_stand_ins(entry)
   files = [entry for entry in entries if ".tfrecord" in entry.name]
   records = _records_of_files(files, str(folder)) if files else _records_of_dataset(folder)
-  return _sources(records, selection)
+  return _videos(records, selection)
 
 
-def tfrecord_sources(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
+def tfrecord_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of one TFRecord file."""
-  return _sources(_records_of_files([path], str(path)), selection)
+  return _videos(_records_of_files([path], str(path)), selection)
 
 
-def _sources(records: Records, selection: Selection) -> list[LazyVideo]:
+def _videos(records: Records, selection: Selection) -> list[LazyVideo]:
   if not records.splits:
     raise UserError(
       f"expected at least one episode in {records.name}, but it has none: record one."
@@ -255,14 +255,14 @@ def _sources(records: Records, selection: Selection) -> list[LazyVideo]:
   found = []
   for index in episodes:
     record = records.read(index)
-    sources = [
+    videos = [
       _EpisodeVideo(records, index, record, camera, view) for camera, view in wanted.items()
     ]
-    kept = [source for source in sources if source.length]
+    kept = [video for video in videos if video.length]
     if not kept:
       logging.warning("%s has no steps and is left out.", records.place(index))
-    elif len(kept) < len(sources):
-      names = ", ".join(source.metadata["view"] for source in sources if not source.length)
+    elif len(kept) < len(videos):
+      names = ", ".join(video.metadata["view"] for video in videos if not video.length)
       logging.warning("%s has no frames of %s, which are left out.", records.place(index), names)
     found += kept
   if not found:

@@ -39,7 +39,7 @@ class _DemoVideo(LazyVideo):
     return np.ascontiguousarray(np.moveaxis(frames, 1, -1)) if self._channels_first else frames
 
 
-def demo_sources(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
+def demo_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of an HDF5 file: its demonstrations, camera by camera.
 
   Cameras are the observations that are uint8 [T, H, W, 3] or [T, 3, H, W], in groups of their own,
@@ -73,9 +73,9 @@ def demo_sources(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
           "source": f"{path}, {name}, {camera}",
           "episode": int(re.sub(r"\D", "", name) or 0),
         }
-        source = _DemoVideo(path, images, metadata)
+        video = _DemoVideo(path, images, metadata)
         wanted = selection.wants_episode(metadata["episode"]) and selection.wants_view(camera)
-        (found if wanted else skipped).append(source)
+        (found if wanted else skipped).append(video)
     if not found and not skipped:
       raise UserError(
         "expected demonstrations with images, data/demo_0/obs/CAMERA of uint8 [T, H, W, 3] or "
