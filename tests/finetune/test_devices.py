@@ -12,7 +12,7 @@ import pytest
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value, resnet
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.finetune.batch import Batch, Frames
-from vipjax.finetune.step import FED_AXES, Fed, frames_per_step
+from vipjax.finetune.step import HOST_BATCH_AXES, HostBatch, frames_per_step
 from vipjax.runtime import parallel
 
 # 8 frames of clips and 8 of TCC; small steps, because Adam divides by small numbers.
@@ -63,7 +63,7 @@ def batch_of(settings):
   crop = jax.random.split(jax.random.key(2), frames)
   batch = Batch(Frames(None, None, crop), permutations, indices, cycles, starts)
   pixels = rng.integers(0, 255, (frames, 12, 12, 3), dtype=np.uint8)
-  return Fed(batch, pixels, np.array([6, 5], np.int32))
+  return HostBatch(batch, pixels, np.array([6, 5], np.int32))
 
 
 @functools.cache
@@ -72,7 +72,7 @@ def two_steps(loss, train_batch_norm, num_devices):
   settings = dataclasses.replace(LOSSES[loss], train_batch_norm=train_batch_norm)
   devices = jax.devices()[:num_devices]
   step = make_train_step(value(), settings, 2, [value(7)])
-  step = parallel.compile_step(step, devices, FED_AXES)
+  step = parallel.compile_step(step, devices, HOST_BATCH_AXES)
   state = parallel.replicate(init_state(jax.random.key(1), value(), settings), devices)
   fed, rows = batch_of(settings), []
   data = parallel.replicate(fed._replace(pixels=None), devices)

@@ -4,10 +4,11 @@ import time
 import numpy as np
 import pytest
 
-from vipjax.finetune.shares import StoredFrames, VideoStore, read_shares
+from vipjax.finetune.shares import read_shares
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos import open_videos, write_videos
+from vipjax.videos import LazyVideo, open_videos, write_videos
+from vipjax.videos.lazy import FrameCache
 
 LENGTHS = (3, 5, 2, 4, 6)
 
@@ -21,6 +22,22 @@ def found(tmp_path):
   ]
   write_videos(tmp_path, videos)
   return open_videos(tmp_path)
+
+
+class Counted(LazyVideo):
+  """Another video, whose row is noted when it is decoded."""
+
+  def __init__(self, video, row, decoded):
+    super().__init__({**video.metadata, "fps": video.fps})
+    self._video, self._row, self._seen = video, row, decoded
+
+  @property
+  def length(self):
+    return len(self._video)
+
+  def decode(self, positions):
+    self._seen.append(self._row)
+    return self._video[positions]
 
 
 class Processes:
@@ -47,14 +64,10 @@ class Processes:
         self._meeting.wait()
         return every
 
-      def read(row):
-        self.decoded[process].append(row)
-        return own[row].read()
-
-      reads = [lambda row=row: read(row) for row in range(len(own))]
+      counted = [Counted(video, row, self.decoded[process]) for row, video in enumerate(own)]
       try:
         self.results[process] = read_shares(
-          own, reads, resident_mb, cache_mb, process, len(self.decoded), gather
+          counted, resident_mb, cache_mb, process, len(self.decoded), gather
         )
       except Exception as error:
         self.results[process] = error
@@ -107,16 +120,19 @@ def test_what_is_not_drawn_for_longest_is_decoded_again(found, capsys):
 def test_threads_decode_a_video_once():
   started, decoded = threading.Barrier(4), []
 
-  def read():
-    decoded.append(0)
-    time.sleep(0.1)
-    return Video(np.zeros((2, 4, 4, 3), np.uint8))
+  class Slow(LazyVideo):
+    length = 2
 
-  store = VideoStore([read], 2**20)
+    def decode(self, positions):
+      decoded.append(0)
+      time.sleep(0.1)
+      return np.zeros((2, 4, 4, 3), np.uint8)
+
+  video = Slow({"source": "slow"}).whole(FrameCache(2**20))
 
   def work():
     started.wait()
-    store.frames(0)
+    assert video[1].shape == (4, 4, 3)
 
   threads = [threading.Thread(target=work) for _ in range(4)]
   for thread in threads:
@@ -138,9 +154,16 @@ def test_bad_videos_are_one_sentence_in_every_process(tmp_path, found):
   file.write_bytes(b"")
   errors = Processes(2).run(open_videos(tmp_path / "a"), resident_mb=1.0)
   assert "process 1 reads, but it could not" in str(errors[0]) and file.name in str(errors[1])
-  store = VideoStore([found[0].read], 2**20)
-  with pytest.raises(UserError, match="a.mp4 to be as it was when the run started"):
-    StoredFrames(store, 0, (4, 16, 16, 3), "a.mp4")[0]
+
+
+def test_a_video_that_changes_during_the_run_is_one_sentence(tmp_path):
+  path = tmp_path / "a.npy"
+  np.save(path, np.zeros((3, 8, 8, 3), np.uint8))
+  ((video,), _) = read_shares(open_videos(path), resident_mb=0.0, cache_mb=0.0)
+  assert video.frames[[0, 2]].shape == (2, 8, 8, 3)
+  np.save(path, np.zeros((4, 8, 8, 3), np.uint8))
+  with pytest.raises(UserError, match=r"a.npy to be as it was when the run started, \[3, 8, 8, 3"):
+    video.frames[0]
 
 
 def test_processes_that_found_other_videos_say_so(tmp_path):

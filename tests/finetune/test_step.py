@@ -11,7 +11,7 @@ import pytest
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
-from vipjax.finetune.feed import feed
+from vipjax.finetune.feed import host_loader
 from vipjax.finetune.step import scan_steps
 from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
@@ -54,7 +54,7 @@ def assert_differ(a, b):
 def test_a_batch_fed_by_the_host_is_the_one_that_the_device_draws(value, videos, step):
   state = init_state(jax.random.key(1), value, SETTINGS)
   clips = [np.asarray(clip[:n]) for clip, n in zip(*videos, strict=True)]
-  batches = feed(state.key, [Video(clip) for clip in clips], SETTINGS, 3, first=0, steps=3)
+  batches = host_loader(state.key, [Video(clip) for clip in clips], SETTINGS, 3, first=0, steps=3)
   fed_state = state
   for batch in batches:
     state, metrics = step(state, videos)
@@ -63,7 +63,9 @@ def test_a_batch_fed_by_the_host_is_the_one_that_the_device_draws(value, videos,
       np.testing.assert_allclose(fed_metrics[name], metrics[name], rtol=1e-3, atol=1e-4)
   assert int(fed_state.step) == 3
   # Where a restored run goes on.
-  third = next(feed(state.key, [Video(clip) for clip in clips], SETTINGS, 3, first=2, steps=3))
+  third = next(
+    host_loader(state.key, [Video(clip) for clip in clips], SETTINGS, 3, first=2, steps=3)
+  )
   np.testing.assert_array_equal(third.pixels, batch.pixels)
   rows, places = third.batch.frames.video, third.batch.frames.index
   np.testing.assert_array_equal(third.pixels, np.asarray(videos.frames)[rows, places])
@@ -72,8 +74,8 @@ def test_a_batch_fed_by_the_host_is_the_one_that_the_device_draws(value, videos,
 def test_the_host_feeds_on_when_the_step_has_donated_the_key(videos):
   clips = [Video(np.asarray(clip[:n])) for clip, n in zip(*videos, strict=True)]
   key = jax.random.key(1)
-  first = next(feed(key, clips, SETTINGS, 3, first=0, steps=1))
-  batches = feed(key, clips, SETTINGS, 3, first=0, steps=20)  # more than it reads ahead
+  first = next(host_loader(key, clips, SETTINGS, 3, first=0, steps=1))
+  batches = host_loader(key, clips, SETTINGS, 3, first=0, steps=20)  # more than it reads ahead
   key.delete()
   fed = list(batches)
   assert len(fed) == 20
@@ -82,13 +84,13 @@ def test_the_host_feeds_on_when_the_step_has_donated_the_key(videos):
 
 def test_the_host_feeds_where_jax_may_not_use_its_cpu(videos, monkeypatch):
   clips = [Video(np.asarray(clip[:n])) for clip, n in zip(*videos, strict=True)]
-  wanted = next(feed(jax.random.key(1), clips, SETTINGS, 3, first=0, steps=1))
+  wanted = next(host_loader(jax.random.key(1), clips, SETTINGS, 3, first=0, steps=1))
 
   def local_devices(process_index=None, backend=None):
     raise RuntimeError(f"Unknown backend {backend}")  # as with JAX_PLATFORMS=cuda
 
   monkeypatch.setattr(jax, "local_devices", local_devices)
-  fed = next(feed(jax.random.key(1), clips, SETTINGS, 3, first=0, steps=1))
+  fed = next(host_loader(jax.random.key(1), clips, SETTINGS, 3, first=0, steps=1))
   np.testing.assert_array_equal(fed.pixels, wanted.pixels)
 
 

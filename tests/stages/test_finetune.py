@@ -14,6 +14,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.stages import finetune as run_lib
 from vipjax.stages import finetune as stage
+from vipjax.stages import inputs
 from vipjax.stages.finetune import finetune
 from vipjax.types import Video
 from vipjax.videos import write_videos
@@ -237,7 +238,7 @@ def test_videos_of_ones_own_are_brought_to_one_size(workdir, tmp_path):
   frames = np.zeros((3, 30, 40, 3), np.uint8)
   write_videos(tmp_path / "own", [Video(frames, 10.0, view="a")])
   config = config_of(**{"data.path": str(tmp_path / "own"), "data.size": 20})
-  videos = run_lib.load_videos(config, tmp_path)
+  videos = inputs.load_videos(config, tmp_path)
   assert [video.frames.shape for video in videos] == [(3, 20, 20, 3)]
 
 

@@ -105,5 +105,5 @@ def test_fit_square_keeps_the_centre_by_hand():
 def test_sizes_and_frames_are_checked(function):
   with pytest.raises(UserError, match="expected a size of at least 1 pixel, but got 0x0"):
     function(moving_picture(1, 8, 8), 0)
-  with pytest.raises(UserError, match=r"Expected frames to be uint8 \[T, H, W, 3\]"):
+  with pytest.raises(UserError, match=r"expected frames to be uint8 \[T, H, W, 3\]"):
     function(moving_picture(1)[0], 8)

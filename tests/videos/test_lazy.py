@@ -9,6 +9,7 @@ import pytest
 from tests.videos.clips import assert_one_sentence, encode, moving_picture, write_frames
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, read_video, read_videos
+from vipjax.videos.access import found_in
 from vipjax.videos.lazy import FrameCache, resampled
 
 
@@ -31,9 +32,9 @@ def test_what_lies_before_the_key_frame_is_not_decoded(tmp_path, monkeypatch):
   whole = read_video(path).frames
   (lazy,) = open_videos(path)
   stamps = []
-  from vipjax.videos import random_access
+  from vipjax.videos import decode
 
-  collect = random_access.VideoFile._collect
+  collect = decode.VideoFile._collect
 
   def counted(self, frames, wanted, key):
     def watched():
@@ -43,7 +44,7 @@ def test_what_lies_before_the_key_frame_is_not_decoded(tmp_path, monkeypatch):
 
     return collect(self, watched(), wanted, key)
 
-  monkeypatch.setattr(random_access.VideoFile, "_collect", counted)
+  monkeypatch.setattr(decode.VideoFile, "_collect", counted)
   np.testing.assert_array_equal(lazy[55], whole[55])
   assert len(stamps) == 6 and min(stamps) == 5.0
   stamps.clear()
@@ -73,6 +74,35 @@ def test_the_cache_is_bounded_while_videos_are_watched(tmp_path):
   for index in range(20):
     lazy[index]
   assert lazy._cache.nbytes == 5 * 8 * 8 * 3
+
+
+def test_an_npz_is_decompressed_once_and_stays_as_it_is(tmp_path, monkeypatch):
+  frames = moving_picture(20, 8, 8)
+  np.savez_compressed(tmp_path / "clip.npz", frames)
+  (lazy,) = open_videos(tmp_path / "clip.npz", frame_stride=2)
+  loaded, load = [], np.load
+  monkeypatch.setattr(np, "load", lambda *arguments: loaded.append(1) or load(*arguments))
+  for index in range(10):
+    taken = lazy[index : index + 1]
+    np.testing.assert_array_equal(taken[0], frames[2 * index])
+    taken[:] = 0
+  np.testing.assert_array_equal(lazy[[0, 9]], frames[[0, 18]])
+  assert len(loaded) == 2  # its header, and all of it
+
+
+def test_what_is_found_in_a_file_is_kept_until_the_file_changes(tmp_path):
+  path, calls = tmp_path / "a", []
+
+  def find(path):
+    calls.append(path)
+    return path.read_text()
+
+  with pytest.raises(FileNotFoundError):
+    found_in(find, path)
+  for text in ("one", "three"):
+    path.write_text(text)
+    assert [found_in(find, path) for _ in range(3)] == [text] * 3
+  assert len(calls) == 3
 
 
 @pytest.mark.parametrize(

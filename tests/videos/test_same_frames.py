@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.videos.clips import encode, moving_picture
 from vipjax.videos import open_videos, read_video, write_video
-from vipjax.videos.containers import upright_rgb
+from vipjax.videos.decode import upright_rgb
 
 FILMS = pathlib.Path(__file__).parents[1] / "testdata" / "films"
 LENGTH = 20

@@ -17,6 +17,7 @@ from vipjax.videos import (
   read_video,
   read_videos,
   write_dataset,
+  write_video,
   write_videos,
 )
 
@@ -135,7 +136,13 @@ def test_a_configs_empty_values_mean_all():
 def test_squares_without_the_whole_video_at_its_size(tmp_path):
   frames = moving_picture(70, 12, 16)
   np.savez(tmp_path / "a.npz", frames=frames, fps=7.0)
-  (lazy,) = open_videos(tmp_path / "a.npz", frame_stride=1)
-  video = lazy.fitted(8)
-  np.testing.assert_array_equal(video.frames, fit_square(frames, 8))
-  assert video.fps == 7.0
+  write_video(tmp_path / "a.mp4", frames, 7.0)
+  for path in (tmp_path / "a.npz", tmp_path / "a.mp4"):
+    expected = fit_square(read_video(path).frames, 8)
+    (lazy,) = open_videos(path, size=8)
+    video = lazy.read()
+    np.testing.assert_array_equal(video.frames, expected)
+    assert video.fps == 7.0
+    np.testing.assert_array_equal(lazy[[60, 3]], expected[[60, 3]])
+  with pytest.raises(UserError, match="expected size to be an integer of at least 1"):
+    open_videos(tmp_path, size=0)

@@ -1,4 +1,4 @@
-"""The padded array and the selection before it."""
+"""The padded array, and what it asks of its videos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tests.videos.clips import moving_picture
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos import fit_square, make_video_set, require_frames, select
+from vipjax.videos import make_video_set, require_frames
 
 
 def test_padding_repeats_the_last_frame():
@@ -23,13 +23,6 @@ def test_padding_repeats_the_last_frame():
       np.testing.assert_array_equal(padding, video.frames[-1])
 
 
-def test_size_brings_all_to_one_square():
-  videos = [Video(moving_picture(2, 24, 32)), Video(moving_picture(2, 40, 20))]
-  video_set = make_video_set(videos, size=16)
-  assert video_set.frames.shape == (2, 2, 16, 16, 3)
-  np.testing.assert_array_equal(video_set.frames[1], fit_square(videos[1].frames, 16))
-
-
 def test_differing_sizes_are_named():
   videos = [
     Video(moving_picture(2, 24, 32), source="first.mp4"),
@@ -39,7 +32,7 @@ def test_differing_sizes_are_named():
   ]
   expected = (
     "expected videos of one size, 24x32 as first.mp4, but got third.mp4 (32x24), video 3 (8x8): "
-    "pass size= to resize them."
+    "set data.size, or open them with size=."
   )
   with pytest.raises(UserError) as error:
     make_video_set(videos)
@@ -49,7 +42,7 @@ def test_differing_sizes_are_named():
 def test_no_videos_and_wrong_frames():
   with pytest.raises(UserError, match="expected at least one video, but got none"):
     make_video_set([])
-  with pytest.raises(UserError, match="Expected the frames of a.npy to be uint8 .* got float64"):
+  with pytest.raises(UserError, match="expected the frames of a.npy to be uint8 .* got float64"):
     make_video_set([Video(moving_picture(2) / 255, source="a.npy")])
 
 
@@ -65,25 +58,3 @@ def test_require_frames():
   )
   with pytest.raises(UserError, match="at least 3 frames in every video, but video 0 has 2"):
     require_frames([long], minimum=3)
-
-
-def test_select():
-  frames = moving_picture(1, 4, 4)
-  videos = [
-    Video(frames, view="left", robot_visible=True, episode=0, task="open", success=True),
-    Video(frames, view="left", robot_visible=False, episode=0, task="open", success=True),
-    Video(frames, view="right", robot_visible=True, episode=1, task="shut", success=False),
-    Video(frames),
-  ]
-
-  def chosen(**filters):
-    # Videos hold arrays, so they are told apart as objects and not by `==`.
-    selected = [id(video) for video in select(videos, **filters)]
-    return [index for index, video in enumerate(videos) if id(video) in selected]
-
-  assert chosen() == [0, 1, 2, 3]
-  assert chosen(view="left") == [0, 1]
-  assert chosen(robot_visible=False) == [1]
-  assert chosen(success=False) == [2]
-  assert chosen(episode=0, robot_visible=True) == [0]
-  assert chosen(task="open", view="right") == []

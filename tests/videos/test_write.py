@@ -130,7 +130,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 def test_frames_that_do_not_fit(tmp_path, frames, part):
   with pytest.raises(UserError) as error:
     write_video(tmp_path / "clip.mp4", frames, 10)
-  assert_one_sentence(error, "uint8 [T, H, W, 3]", f"but got {part}")
+  assert_one_sentence(error, "uint8 [T, H, W, 3]", f"got {part}")
   assert not list(tmp_path.iterdir())
 
 

@@ -25,9 +25,9 @@ from vipjax.finetune import (
   step_devices,
   steps_per_dispatch,
 )
-from vipjax.finetune.feed import feed
+from vipjax.finetune.feed import host_loader
 from vipjax.finetune.shares import padded_megabytes
-from vipjax.finetune.step import FED_AXES, frames_per_step
+from vipjax.finetune.step import HOST_BATCH_AXES, frames_per_step
 from vipjax.runtime import parallel
 from vipjax.stages.finetune import placed
 from vipjax.types import Video, VideoSet
@@ -154,10 +154,10 @@ def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
   fed = megabytes > resident
   devices = step_devices(frames_per_step(settings, count))
   step = make_train_step(value, settings, count)
-  step = parallel.compile_step(step, devices, FED_AXES if fed else None)
+  step = parallel.compile_step(step, devices, HOST_BATCH_AXES if fed else None)
   state = init_state(jax.random.key(1), value, settings)
   if fed:
-    batches = feed(state.key, videos, settings, count, 0, 10**6)
+    batches = host_loader(state.key, videos, settings, count, 0, 10**6)
     batches = (placed(batch, devices) for batch in batches)
   else:
     batches = itertools.repeat(parallel.replicate(make_video_set(videos), devices))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from vipjax.finetune.step import Fed
+from vipjax.finetune.step import HostBatch
 from vipjax.runtime import parallel
 from vipjax.runtime.platform import on_cpu
 
@@ -25,7 +25,7 @@ def step_devices(frames: int) -> list[jax.Device]:
   return parallel.dividing(jax.devices(), frames, "frames of a batch (4 per clip and TCC's)")
 
 
-def placed(batch: Fed, devices: list[jax.Device]) -> Fed:
+def placed(batch: HostBatch, devices: list[jax.Device]) -> HostBatch:
   """The batch on the devices, of which each gets its share of the frames."""
   rest = parallel.replicate(batch._replace(pixels=None), devices)
   return rest._replace(pixels=parallel.shard(batch.pixels, devices))

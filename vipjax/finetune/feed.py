@@ -10,7 +10,7 @@ import numpy as np
 
 from vipjax.finetune.batch import Batch, make_draw
 from vipjax.finetune.settings import Settings
-from vipjax.finetune.step import Fed
+from vipjax.finetune.step import HostBatch
 from vipjax.runtime.platform import cpu_device
 from vipjax.types import Video
 
@@ -18,7 +18,7 @@ _THREADS, _AHEAD = 4, 8
 _NAMED = 3  # videos of a batch that an error names
 
 
-def feed(
+def host_loader(
   key: jax.Array,
   videos: Sequence[Video],
   settings: Settings,
@@ -26,7 +26,7 @@ def feed(
   first: int,
   steps: int,
   share: slice = slice(None),
-) -> Iterator[Fed]:
+) -> Iterator[HostBatch]:
   """The batches of steps first..steps - 1, the same ones that the device would draw itself.
 
   A step's batch depends on the key and its number alone, so the position of this iterator is the
@@ -44,7 +44,7 @@ def feed(
   """
   draw, lengths = _draw_on_host(key, videos, settings, num_task)
 
-  def load(step: int) -> Fed:
+  def load(step: int) -> HostBatch:
     batch = draw(step)
     rows = np.asarray(batch.frames.video)[share]
     places = np.asarray(batch.frames.index)[share]
@@ -53,7 +53,7 @@ def feed(
     for row in np.unique(rows):
       chosen = rows == row
       pixels[chosen] = videos[row].frames[places[chosen]]
-    return Fed(batch, pixels, lengths)
+    return HostBatch(batch, pixels, lengths)
 
   dataset = grain.MapDataset.range(first, steps).map(load)
   options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
@@ -63,7 +63,7 @@ def feed(
 def describe_batches(
   key: jax.Array, videos: Sequence[Video], settings: Settings, num_task: int
 ) -> Callable[[int], str]:
-  """A function that says of which videos the batch of a step was; arguments as `feed`."""
+  """A function that names the videos of a step's batch; arguments as those of `host_loader`."""
   if settings.sampler.name == "prioritised":
     return lambda step: "drawn by priorities, which are not kept"
   draw, _ = _draw_on_host(key, videos, settings, num_task)

@@ -46,7 +46,7 @@ class TrainState(NamedTuple):
   errors: jax.Array | None = None
 
 
-class Fed(NamedTuple):
+class HostBatch(NamedTuple):
   """A batch whose frames come from the host, where the videos do not fit the device (a pytree).
 
   Attributes:
@@ -60,7 +60,8 @@ class Fed(NamedTuple):
   lengths: Any
 
 
-FED_AXES = Fed(None, 0, None)  # what devices share of it: the frames; for parallel.compile_step
+# What devices share of it, for `parallel.compile_step`: the frames.
+HOST_BATCH_AXES = HostBatch(None, 0, None)
 
 
 def init_state(
@@ -97,11 +98,11 @@ def make_train_step(
   settings: Settings,
   num_task: int,
   teachers: Sequence[ValueFunction] = (),
-) -> Callable[[TrainState, VideoSet | Fed], tuple[TrainState, dict[str, jax.Array]]]:
+) -> Callable[[TrainState, VideoSet | HostBatch], tuple[TrainState, dict[str, jax.Array]]]:
   """The pure training step (state, data) -> (state, metrics).
 
-  The data are all videos, or the `Fed` batch of the step. `runtime.parallel.compile_step` compiles
-  it for one device, or for many that share the frames of each batch.
+  The data are all videos, or a `HostBatch`. `runtime.parallel.compile_step` compiles the step for
+  one device, or for many that share the frames of each batch.
 
   Args:
     value: gives the architecture and the input size; its variables are not used.
@@ -119,7 +120,7 @@ def make_train_step(
 
   def embed(params, batch_stats, data, frames):
     """Embeddings [n, D] of frames, the encoder's and each teacher's; BatchNorm's statistics."""
-    if isinstance(data, Fed):
+    if isinstance(data, HostBatch):
       pixels = data.pixels
     else:
       pixels = data.frames[frames.video, frames.index]
@@ -176,7 +177,7 @@ def make_train_step(
     return total, ({"loss": total, **metrics}, batch_stats, found)
 
   def step(state, data):
-    if isinstance(data, Fed):
+    if isinstance(data, HostBatch):
       batch = data.batch
     else:
       draw = make_draw(settings, num_task, data.frames.shape[1])

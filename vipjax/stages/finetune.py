@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import pathlib
 import time
@@ -16,11 +15,11 @@ import numpy as np
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.finetune.devices import placed, step_devices, steps_per_dispatch
-from vipjax.finetune.feed import describe_batches, feed
+from vipjax.finetune.feed import describe_batches, host_loader
 from vipjax.finetune.settings import check_cycles
 from vipjax.finetune.shares import padded_megabytes, read_shares
 from vipjax.finetune.step import (
-  FED_AXES,
+  HOST_BATCH_AXES,
   TrainState,
   frames_per_step,
   init_state,
@@ -34,7 +33,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
-from vipjax.stages.inputs import find_videos, make_encoder, make_settings, read_fitted
+from vipjax.stages.inputs import find_videos, make_encoder, make_settings
 from vipjax.types import Video
 from vipjax.videos import (
   LazyVideo,
@@ -73,14 +72,13 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
   settings = make_settings(config.finetune)
-  found, size = find_videos(config, workdir)
+  found = find_videos(config, workdir)
   num_task = len(found)
   check_cycles(settings.tcc, num_task)
-  reads = [functools.partial(read_fitted, video, size) for video in found]
   background = _find_background(config, workdir)
   everything, resident = read_shares(
-    [*found, *background], [*reads, *(video.read for video in background)],
-    config.data.resident_mb, config.data.cache_mb, jax.process_index(), jax.process_count(),
+    [*found, *background], config.data.resident_mb, config.data.cache_mb,
+    jax.process_index(), jax.process_count(),
   )  # fmt: skip
   if not resident:
     _check_fed(everything, config)
@@ -96,7 +94,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   step = make_train_step(value, settings, num_task, teachers)
   # A batch that the host feeds is for one step.
   counts = {1, steps_per_dispatch()} if resident else {1}
-  axes = None if resident else FED_AXES
+  axes = None if resident else HOST_BATCH_AXES
   dispatches = {
     count: parallel.compile_step(scan_steps(step, count), devices, axes) for count in counts
   }
@@ -108,11 +106,11 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     if resident:
       batches = itertools.repeat(parallel.replicate(make_video_set(everything), devices))
     else:
-      fed = feed(
+      host_batches = host_loader(
         state.key, everything, settings, num_task, first, config.finetune.steps,
         parallel.own_share(frames, devices),
       )  # fmt: skip
-      batches = (placed(batch, devices) for batch in fed)
+      batches = (placed(batch, devices) for batch in host_batches)
     preparing = time.monotonic() - started
     state, facts = _run_steps(
       dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,

@@ -71,16 +71,13 @@ def load_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
   Raises:
     UserError: there are none, or one has a single frame.
   """
-  found, size = find_videos(config, workdir)
-  videos = [read_fitted(video, size) for video in found]
+  videos = [video.read() for video in find_videos(config, workdir)]
   require_frames(videos, minimum=2)
   return videos
 
 
-def find_videos(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> tuple[list[LazyVideo], int]:
-  """The run's videos, not yet decoded, and the size they are brought to (0: their own)."""
+def find_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[LazyVideo]:
+  """The run's videos, not yet decoded."""
   folder = pathlib.Path(workdir) / "videos"
   if config.data.size and not config.data.path:
     raise UserError(
@@ -93,14 +90,11 @@ def find_videos(
       "config and workdir first, or give --config.data.path=FOLDER."
     )
   if config.data.path:
-    return open_videos(config.data.path, **reading_options(config.data)), config.data.size
+    size = config.data.size or None
+    return open_videos(config.data.path, **reading_options(config.data), size=size)
   # A corpus has a folder for each task.
   parts = sorted(file.parent for file in folder.glob("*/videos.json")) or [folder]
-  return [video for part in parts for video in open_videos(part)], 0
-
-
-def read_fitted(video: LazyVideo, size: int) -> Video:
-  return video.fitted(size) if size else video.read()
+  return [video for part in parts for video in open_videos(part)]
 
 
 def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunction:

@@ -2,14 +2,14 @@
 
 Reading: `read_video`, `read_videos` (dispatch in `read.py`), `read_image`.
 Writing: `write_video`, `write_videos`, `write_image`.
-Many videos as one padded array: `make_video_set`, with `select` and `require_frames` before it.
+Many videos as one padded array: `make_video_set`, with `require_frames` before it.
 """
 
 from vipjax.videos.export import write_dataset
 from vipjax.videos.images import fit_square, read_image, resize_frames, write_image
 from vipjax.videos.lazy import LazyVideo
 from vipjax.videos.read import local_path, open_videos, read_video, read_videos
-from vipjax.videos.video_set import check_same_size, make_video_set, require_frames, select
+from vipjax.videos.video_set import check_same_size, make_video_set, require_frames
 from vipjax.videos.write import write_video, write_videos
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
   "read_videos",
   "require_frames",
   "resize_frames",
-  "select",
   "write_dataset",
   "write_image",
   "write_video",

@@ -1,13 +1,15 @@
-"""What goes wrong between a path and its contents, said in one sentence."""
+"""Paths and their contents: each error on the way is one sentence."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import av
 import numpy as np
@@ -32,6 +34,20 @@ _DECODING_ERRORS = (
 )
 
 
+def found_in(find: Callable[[pathlib.Path], Any], path: pathlib.Path) -> Any:
+  """The result of a function for a file or a folder, kept until that changes: an index of it."""
+  try:
+    status = path.stat()
+  except OSError:
+    return find(path)  # It says what is wrong.
+  return _kept(find, path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _kept(find: Callable[[pathlib.Path], Any], path: pathlib.Path, *version: int) -> Any:
+  return find(path)
+
+
 def natural_key(name: str) -> tuple[list[str | int], str]:
   """Sort key that puts "2.png" before "10.png"; equal numbers are ordered by the name itself."""
   # Splitting on a group alternates text and digits, so two keys always compare like with like.
@@ -44,7 +60,7 @@ def existing_path(path: str | os.PathLike[str], expected: str) -> pathlib.Path:
 
   Args:
     path: a file or a folder; a leading `~` is expanded.
-    expected: what the caller looks for, such as "a video file or folder".
+    expected: the thing that is looked for, such as "a video file or folder".
 
   Raises:
     UserError: nothing is there, or a folder on the way may not be entered.
@@ -70,7 +86,7 @@ def listed(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def with_suffix(entries: list[pathlib.Path], suffixes: tuple[str, ...]) -> list[pathlib.Path]:
-  """Those entries that are files with one of the suffixes, in either case of letters.
+  """The entries that are files with one of the suffixes, in either case of letters.
 
   Raises:
     UserError: such an entry is a dead link.
@@ -100,7 +116,7 @@ def permitted(path: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def decoding(path: pathlib.Path) -> Iterator[None]:
-  """Turns whatever a decoder raises on the file into one sentence that names the file.
+  """Turns the errors of a decoder into one sentence that names the file.
 
   Raises:
     UserError: the file is empty, may not be read, cannot be decoded, or is a dead link or a Git LFS
@@ -175,8 +191,8 @@ def check_frames(frames: object, name: str) -> np.ndarray:
   """The frames, once they are known to be uint8 [T, H, W, 3] with at least one frame.
 
   Args:
-    frames: what should be frames.
-    name: what to call them in the message.
+    frames: an array, or anything that NumPy makes one of.
+    name: their name in the message.
 
   Raises:
     UserError: another dtype, rank or number of channels, or an axis of length 0.

@@ -181,7 +181,7 @@ def _moment(found: dict[str, str | None]) -> list[_Value] | None:
 
 
 def _counts(column: Sequence[_Value]) -> bool:
-  """Whether digits after the point count on their own, as in "v2.0001" or from 1.9 to 1.10."""
+  """True where digits after the point count on their own: "v2.0001", or from 1.9 to 1.10."""
   if any(value.is_version for value in column):
     return True
   if all(_YEARS[0] <= value.whole < _YEARS[1] and not value.is_time for value in column):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -29,42 +29,31 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
   path = existing_path(path, "an image file")
   if path.is_dir():
     raise UserError(f"expected an image file, but {path} is a folder: pass one of its files.")
-  with decoding(path), Image.open(path) as image:
-    upright = ImageOps.exif_transpose(image)
-    return np.array(_to_rgb(upright))
+  with decoding(path):
+    return _upright(path)
 
 
-def decode_images(encoded: Sequence[bytes], source: str) -> np.ndarray:
-  """Decodes images of one size, as `read_image` does.
+def decode_images(encoded: Iterable[bytes], source: str) -> Iterator[np.ndarray]:
+  """Decodes images, as `read_image` does.
 
   Args:
-    encoded: the contents of image files (png, jpg), at least one.
-    source: what to call them in messages.
+    encoded: the contents of image files (png, jpg).
+    source: their name in messages.
 
-  Returns:
-    uint8 [T, H, W, 3].
+  Yields:
+    uint8 [H, W, 3] of each.
 
   Raises:
-    UserError: what Pillow cannot decode, or differing sizes.
+    UserError: Pillow cannot decode one.
   """
-  images = []
   for index, content in enumerate(encoded):
     try:
-      with Image.open(io.BytesIO(content)) as image:
-        images.append(np.array(_to_rgb(ImageOps.exif_transpose(image))))
+      yield _upright(io.BytesIO(content))
     except (OSError, SyntaxError, ValueError) as error:
       raise UserError(
         f"expected images in {source}, but image {index} cannot be decoded ({error}): copy the "
         "data set again."
       ) from error
-  shapes = {image.shape for image in images}
-  if len(shapes) > 1:
-    sizes = sorted(f"{shape[0]}x{shape[1]}" for shape in shapes)
-    raise UserError(
-      f"expected images of one size in {source}, but they change ({', '.join(sizes)}): leave it "
-      "out."
-    )
-  return np.stack(images)
 
 
 def write_image(
@@ -140,6 +129,11 @@ def fit_square(frames: np.ndarray, size: int) -> np.ndarray:
   top = round((resized.shape[1] - size) / 2)
   left = round((resized.shape[2] - size) / 2)
   return np.ascontiguousarray(resized[:, top : top + size, left : left + size])
+
+
+def _upright(file: pathlib.Path | io.BytesIO) -> np.ndarray:
+  with Image.open(file) as image:
+    return np.array(_to_rgb(ImageOps.exif_transpose(image)))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

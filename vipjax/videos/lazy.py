@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import abc
 import collections
+import copy
+import pathlib
 import threading
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos.images import fit_square
-from vipjax.videos.sources import Source
+from vipjax.videos.images import fit_square, read_image
 
 CACHE_BYTES = 256 * 2**20
-_DECODED_AT_ONCE = 64
 
 
 class FrameCache:
-  """Decoded frames by some key, the most recently used, up to so many bytes; safe among threads."""
+  """The most recently used decoded frames, up to a number of bytes; safe among threads."""
 
   def __init__(self, capacity: float = CACHE_BYTES):
     self._capacity, self._bytes = capacity, 0
@@ -27,20 +28,19 @@ class FrameCache:
     self._lock = threading.Lock()
 
   def get(self, key: Hashable) -> np.ndarray | None:
-    """The frame, which is now the most recently used; None when it is not kept."""
+    """The frames of a key, which are now the most recently used; None when they are not kept."""
     with self._lock:
-      if key not in self._frames:
-        return None
-      self._frames.move_to_end(key)
-      return self._frames[key]
+      if key in self._frames:
+        self._frames.move_to_end(key)
+      return self._frames.get(key)
 
-  def put(self, key: Hashable, frame: np.ndarray) -> None:
-    """Keeps a frame, or several as one, and drops those that have not been used for longest."""
+  def put(self, key: Hashable, frames: np.ndarray) -> None:
+    """Keeps one frame, or several as one, and drops those that have not been used for longest."""
     with self._lock:
-      if key in self._frames or frame.nbytes > self._capacity:
+      if key in self._frames or frames.nbytes > self._capacity:
         return
-      self._frames[key] = frame
-      self._bytes += frame.nbytes
+      self._frames[key] = frames
+      self._bytes += frames.nbytes
       self._drop()
 
   def limit(self, capacity: float) -> None:
@@ -59,98 +59,178 @@ class FrameCache:
     return self._bytes
 
 
-class LazyVideo:
+class Choice(NamedTuple):
+  """The frames that are taken of a video, and their size; see `open_videos`."""
+
+  frame_stride: int = 1
+  max_frames: int | None = None
+  fps: float | None = None
+  size: int | None = None
+
+
+class LazyVideo(abc.ABC):
   """One video that is decoded as it is indexed: `video[3]`, `video[10:20]`, `video[[5, 0, 5]]`.
 
-  Video files are entered at the key frame before what is asked for; the rest is not decoded.
+  Decoding a film begins at the key frame before the first that is asked for. Each format is a
+  subclass, which knows its metadata and decodes frames by their positions in the file; this class
+  chooses the positions, fits the frames and keeps them.
 
   Attributes:
-    fps: frames per second, after stride and rate; of a variable rate the mean.
-    metadata: what is known of it: the other fields of `Video` but for the frames.
+    metadata: the known fields of `Video` other than frames, fps and times; "source" always.
+    length: T, the number of frames in the file; a format with `file_times` of its own needs none.
+    shape: (T, H, W, 3) of all frames that are taken, once it is known: then it may not change.
   """
 
-  def __init__(
-    self,
-    source: Source,
-    cache: FrameCache,
-    frame_stride: int = 1,
-    max_frames: int | None = None,
-    fps: float | None = None,
-  ):
-    """Nothing is decoded yet; arguments as those of `read_videos`."""
-    self._source, self._cache = source, cache
-    self._limits = (frame_stride, max_frames)
-    self._rate = fps
-    self._positions: np.ndarray | None = None
+  length: int
+  shape: tuple[int, ...] | None = None
+  _choice, _cache, _is_whole = Choice(), FrameCache(0), False
 
-  @property
-  def metadata(self) -> dict[str, Any]:
-    return {name: value for name, value in self._source.metadata.items() if name != "fps"}
+  def __init__(self, metadata: Mapping[str, Any], stills: Sequence[pathlib.Path] = ()):
+    """Decodes nothing yet.
+
+    Args:
+      metadata: as above; "fps", where it is known, wins over the file's own.
+      stills: images of the file's first and last frame, kept without loss; or none.
+    """
+    self.metadata = {name: value for name, value in metadata.items() if name != "fps"}
+    self.known_fps: float | None = metadata.get("fps")
+    self._stills = tuple(stills)
+    self._lock = threading.Lock()
+
+  @abc.abstractmethod
+  def decode(self, positions: Sequence[int]) -> Iterable[np.ndarray]:
+    """uint8 [H, W, 3] each: frames of the file at ascending positions; some may be the same.
+
+    Raises:
+      UserError: contents that cannot be decoded.
+    """
+
+  def name(self, position: int) -> str:
+    """The name of a frame of the file in messages."""
+    return f"frame {position}"
+
+  def file_fps(self) -> float:
+    """Frames per second of the file."""
+    return self.known_fps or Video.fps
+
+  def file_times(self) -> np.ndarray:
+    """float64 [T], T >= 1, seconds of each frame of the file from the first."""
+    return np.arange(self.length) / self.file_fps()
+
+  def chosen(self, choice: Choice, cache: FrameCache) -> LazyVideo:
+    """The same video with other frames taken, which another cache keeps."""
+    video = copy.copy(self)
+    video._choice, video._cache = choice, cache
+    return video
+
+  def whole(self, cache: FrameCache) -> LazyVideo:
+    """The same video, decoded at once and kept as a whole: for frames drawn at random."""
+    video = copy.copy(self)
+    video._cache, video._is_whole, video._lock = cache, True, threading.Lock()
+    return video
 
   @property
   def fps(self) -> float:
-    stride, _ = self._limits
-    return (self._rate or self._source.fps()) / stride
-
-  def __len__(self) -> int:
-    return len(self.positions)
+    """Frames per second that are taken; of a variable rate the mean."""
+    return (self._choice.fps or self.file_fps()) / self._choice.frame_stride
 
   @property
   def times(self) -> np.ndarray:
-    """float64 [T], when each frame is shown, in s from the first; even ones where a rate is set."""
-    if self._rate is not None:
-      return np.arange(len(self)) / self.fps
-    return self._source.times()[self.positions]
+    """float64 [T], seconds of each frame from the first; even ones where a rate is set."""
+    positions = self.positions
+    if self._choice.fps is not None:
+      return np.arange(len(positions)) / self.fps
+    return self.file_times()[positions]
 
   @property
   def positions(self) -> np.ndarray:
-    """int64 [T], which frames of the source these are."""
-    if self._positions is None:
-      times = self._source.times()
+    """int64 [T], the places in the file of the frames that are taken."""
+    times = self.file_times()
+    if self._choice.fps is None:
       positions = np.arange(len(times))
-      if self._rate is not None:
-        positions = resampled(times, self._rate)
-      stride, limit = self._limits
-      self._positions = positions[::stride][:limit]
-    return self._positions
+    else:
+      positions = resampled(times, self._choice.fps)
+    return positions[:: self._choice.frame_stride][: self._choice.max_frames]
+
+  def __len__(self) -> int:
+    return self.shape[0] if self.shape else len(self.positions)
 
   def __getitem__(self, index: int | slice | Sequence[int]) -> np.ndarray:
     """uint8 [H, W, 3] for a whole number, [len, H, W, 3] for a slice or a list of them."""
-    if isinstance(index, int | np.integer):
-      return self._take(self.positions[[index]])[0]
-    chosen = self.positions[index if isinstance(index, slice) else np.asarray(index, np.int64)]
-    if not len(chosen):
+    if not isinstance(index, int | np.integer | slice):
+      index = np.asarray(index, np.int64)
+    chosen = np.arange(len(self))[index]
+    if not chosen.size:
       raise UserError(f"expected at least one frame, but {index} chooses none of {len(self)}.")
-    return self._take(chosen)
+    places = np.atleast_1d(chosen)
+    frames = self.all_frames()[places] if self._is_whole else self._take(self.positions[places])
+    return frames if chosen.ndim else frames[0]
 
   def read(self) -> Video:
-    """Decodes all of it, past the cache."""
-    if self._rate is None:
-      return self._source.read(*self._limits)
-    return self._source.video(self._source.take(self.positions), self.fps, self.times)
+    """Decodes all frames, past the cache; those that are resized come into memory one by one."""
+    frames = self._decoded(self.positions.tolist())
+    return Video(frames, self.fps, times=self.times, **self.metadata)
 
-  def fitted(self, size: int) -> Video:
-    """All of it brought to squares by `fit_square`, with few frames at their own size at a time."""
-    parts = [
-      fit_square(self._source.take(self.positions[start : start + _DECODED_AT_ONCE]), size)
-      for start in range(0, len(self), _DECODED_AT_ONCE)
-    ]
-    return self._source.video(np.concatenate(parts), self.fps, self.times)
+  def all_frames(self) -> np.ndarray:
+    """uint8 [T, H, W, 3], decoded unless they are kept, by one thread alone; for reading only."""
+    with self._lock:
+      frames = self._cache.get(self)
+      if frames is None:
+        frames = self._decoded(self.positions.tolist())
+        self._cache.put(self, frames)
+    if self.shape not in (None, frames.shape):
+      raise UserError(
+        f"expected {self.metadata['source']} to be as it was when the run started, "
+        f"{list(self.shape)}, but it is {list(frames.shape)} now: start again with videos that do "
+        "not change."
+      )
+    return frames
 
   def _take(self, positions: np.ndarray) -> np.ndarray:
-    frames = {p: self._cache.get((self._source, p)) for p in set(positions.tolist())}
+    """Frames of the file, each decoded unless it is kept."""
+    frames = {p: self._cache.get((self, p)) for p in set(positions.tolist())}
     missing = sorted(position for position, frame in frames.items() if frame is None)
     if missing:
-      decoded = self._source.take(missing)
-      for position, frame in zip(missing, decoded, strict=True):
+      for position, frame in zip(missing, self._decoded(missing), strict=True):
         # A copy: a view would keep all that was decoded with it alive.
         frames[position] = frame.copy()
-        self._cache.put((self._source, position), frames[position])
+        self._cache.put((self, position), frames[position])
     return np.stack([frames[position] for position in positions.tolist()])
+
+  def _decoded(self, positions: Sequence[int]) -> np.ndarray:
+    """Frames of the file at ascending positions, at the size that was chosen."""
+    stills = dict(zip((0, len(self.file_times()) - 1), self._stills, strict=False))
+    shape, size, frames, source = None, self._choice.size, None, self.metadata["source"]
+    for row, (position, frame) in enumerate(zip(positions, self.decode(positions), strict=True)):
+      if frame.shape != (shape := shape or frame.shape):
+        raise UserError(
+          f"expected frames of one size in {source}, but {self.name(positions[0])} is "
+          f"{shape[0]}x{shape[1]} and {self.name(position)} is {frame.shape[0]}x{frame.shape[1]}: "
+          "bring them to one size, or keep them apart."
+        )
+      if position in stills:
+        frame = _still(stills[position], shape)
+      if size:
+        frame = fit_square(frame[None], size)[0]
+      if frames is None:
+        frames = np.empty((len(positions), *frame.shape), np.uint8)
+      frames[row] = frame
+    return frames
+
+
+def _still(file: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+  """The image of a frame, which must have its shape."""
+  still = read_image(file)
+  if still.shape != shape:
+    raise UserError(
+      f"expected {file} to be of its film's size, {list(shape[:2])}, but got "
+      f"{list(still.shape[:2])}: write the folder again."
+    )
+  return still
 
 
 def resampled(times: np.ndarray, rate: float) -> np.ndarray:
-  """Which frame is shown at 0, 1 / rate, 2 / rate, ... seconds, up to the last frame.
+  """The frames that are shown at 0, 1 / rate, 2 / rate, ... seconds, up to the last frame.
 
   Args:
     times: float64 [T], seconds of each frame, ascending from 0.

@@ -1,4 +1,4 @@
-"""Which reader takes which path: a file by its suffix, a folder by what it holds."""
+"""Reading any path: a file by its suffix, a folder by its contents."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from vipjax.videos.access import (
   permitted,
   with_suffix,
 )
+from vipjax.videos.files import open_file
 from vipjax.videos.formats import hub, lerobot, rlds, robomimic
 from vipjax.videos.formats.folders import MANIFEST, STILLS, TABLE, read_manifest, read_table
-from vipjax.videos.lazy import CACHE_BYTES, FrameCache, LazyVideo
+from vipjax.videos.lazy import CACHE_BYTES, Choice, FrameCache, LazyVideo
 from vipjax.videos.selection import Selection
-from vipjax.videos.sources import Source, WithStills, file_source
 
 _MOST_SEARCHED = 10_000
 
@@ -53,8 +53,7 @@ def read_video(
     UserError: as `read_videos`, or there are several videos.
   """
   selection = Selection(view, episodes, task, success)
-  # Several videos are refused before any is decoded.
-  found = _open(path, selection, FrameCache(0), frame_stride, max_frames, fps)
+  found = _open(path, selection, Choice(frame_stride, max_frames, fps))
   if len(found) > 1:
     raise UserError(
       f"expected one video in {path}, but it holds {len(found)}: "
@@ -82,7 +81,7 @@ def read_videos(
     order, with the metadata that it gives (its fps wins over the file's) and the first and last
     frames that it keeps as images;
   - a robomimic HDF5 file (hdf5, h5): every camera of every demonstration is a video;
-  - a LeRobot data set (v2.1, v3) in a local folder, or "hf://owner/name[@revision]", of which
+  - a LeRobot data set (v2.1, v3) in a local folder, or "hf://owner/name[@revision]": then
     huggingface_hub fetches the files that the selection needs;
   - a TFDS data set (array_record, parquet or TFRecord; RLDS as in Open X-Embodiment, or any other
     with sequences of images) in the folder of its version, or the only one in a folder; or a single
@@ -114,8 +113,7 @@ def read_videos(
       manifest does not hold.
   """
   selection = Selection(view, episodes, task, success)
-  found = _open(path, selection, FrameCache(0), frame_stride, max_frames, fps)
-  return [video.read() for video in found]
+  return [video.read() for video in _open(path, selection, Choice(frame_stride, max_frames, fps))]
 
 
 def open_videos(
@@ -128,38 +126,44 @@ def open_videos(
   episodes: Sequence[int] | None = None,
   task: str | None = None,
   success: bool | None = None,
+  size: int | None = None,
   cache_bytes: int = CACHE_BYTES,
 ) -> list[LazyVideo]:
   """Every video at a path, to be decoded as it is indexed: `open_videos(path)[0][100:110]`.
 
   Args:
     path, frame_stride, max_frames, fps, view, episodes, task, success: as `read_videos`.
+    size: side in pixels of the squares that frames are brought to by `fit_square`; None leaves
+      them as they are.
     cache_bytes: of decoded frames to keep, for all these videos together.
 
   Raises:
-    UserError: as `read_videos`; what is wrong with the frames of a file shows when they are read.
+    UserError: as `read_videos`; errors in the frames of a file come when they are read.
   """
   selection = Selection(view, episodes, task, success)
-  return _open(path, selection, FrameCache(cache_bytes), frame_stride, max_frames, fps)
+  return _open(path, selection, Choice(frame_stride, max_frames, fps, size), cache_bytes)
 
 
-def _open(path, selection: Selection, cache, frame_stride, max_frames, fps) -> list[LazyVideo]:
-  """What all of the above do first."""
-  _check_limits(frame_stride, max_frames, fps)
+def _open(
+  path: str | os.PathLike[str], selection: Selection, choice: Choice, cache_bytes: int = 0
+) -> list[LazyVideo]:
+  """The videos at a path that are wanted; nothing is decoded."""
+  _check_choice(choice)
   path = local_path(path, selection)
-  found = find_sources(path, selection)
-  kept = [source for source in found if source.fits(selection)]
+  found = find_videos(path, selection)
+  cache = FrameCache(cache_bytes)
+  kept = [video.chosen(choice, cache) for video in found if selection.keeps(video.metadata)]
   if not kept:
-    raise selection.nothing_found(path, [source.metadata for source in found])
-  return [LazyVideo(source, cache, frame_stride, max_frames, fps) for source in kept]
+    raise selection.nothing_found(path, [video.metadata for video in found])
+  return kept
 
 
 def local_path(path: str | os.PathLike[str], selection: Selection | None = None) -> pathlib.Path:
-  """Where the videos at a path lie on this machine.
+  """The place of the videos at a path on this machine.
 
   Args:
-    path: as `read_videos` takes it; what is on the hub is fetched.
-    selection: what is wanted of a data set on the hub; None fetches all of it.
+    path: as `read_videos` takes it; a data set of the hub is fetched.
+    selection: the part of such a data set to fetch; None fetches all of it.
 
   Raises:
     UserError: nothing is there, or as `vipjax.videos.formats.hub.fetch`.
@@ -169,8 +173,8 @@ def local_path(path: str | os.PathLike[str], selection: Selection | None = None)
   return existing_path(path, "a video file or folder")
 
 
-def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
-  """The videos at an existing path, by what is there; nothing is decoded yet.
+def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
+  """The videos at an existing path; nothing is decoded yet.
 
   The selection spares looking at episodes that are not wanted; it is not fully applied.
   """
@@ -179,12 +183,9 @@ def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
   entries = listed(path)
   names = {entry.name for entry in entries}
   if MANIFEST in names:
-    return [
-      WithStills(file_source(file, metadata), *stills) if stills else file_source(file, metadata)
-      for file, metadata, stills in read_manifest(path / MANIFEST)
-    ]
+    return [open_file(*entry) for entry in read_manifest(path / MANIFEST)]
   if lerobot.is_dataset(path):
-    return lerobot.lerobot_sources(path, selection)
+    return lerobot.lerobot_videos(path, selection)
   images = with_suffix(entries, IMAGE_SUFFIXES)
   videos = with_suffix(entries, VIDEO_SUFFIXES)
   if images and videos:
@@ -193,12 +194,12 @@ def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
       f"and {len(images)} images: give each their own folder."
     )
   if images:
-    return [file_source(path, {})]
+    return [open_file(path, {})]
   if TABLE in names:
-    return [file_source(folder, metadata) for folder, metadata in read_table(path / TABLE)]
+    return [open_file(folder, metadata) for folder, metadata in read_table(path / TABLE)]
   dataset = rlds.find_dataset(path)
   if dataset is not None:
-    return rlds.dataset_sources(dataset, selection)
+    return rlds.dataset_videos(dataset, selection)
   videos += with_suffix(entries, robomimic.SUFFIXES)
   found = [entry for entry in entries if entry in videos or _is_frame_folder(entry)]
   if not found:
@@ -207,32 +208,32 @@ def find_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
       if is_dead_link(inner):
         refuse_stand_ins(inner)
     raise UserError(_no_videos(path, entries))
-  return [source for entry in found for source in _in_file(entry, selection)]
+  return [video for entry in found for video in _in_file(entry, selection)]
 
 
-def _in_file(path: pathlib.Path, selection: Selection) -> list[Source]:
+def _in_file(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos in a file or a folder of images."""
   if ".tfrecord" in path.name:
-    return rlds.tfrecord_sources(path, selection)
+    return rlds.tfrecord_videos(path, selection)
   if path.suffix.lower() in robomimic.SUFFIXES:
-    return robomimic.demo_sources(path, selection)
-  return [file_source(path, {})]
+    return robomimic.demo_videos(path, selection)
+  return [open_file(path, {})]
 
 
-def _check_limits(frame_stride: int, max_frames: int | None, fps: float | None) -> None:
-  for name, value in (("frame_stride", frame_stride), ("max_frames", max_frames)):
-    if value is None and name == "max_frames":
-      continue
-    if not isinstance(value, int) or value < 1:
+def _check_choice(choice: Choice) -> None:
+  for name in ("frame_stride", "max_frames", "size"):
+    value = getattr(choice, name)
+    if (value is not None or name == "frame_stride") and (not isinstance(value, int) or value < 1):
       raise UserError(
         f"expected {name} to be an integer of at least 1, but got {value!r}: correct it."
       )
+  fps = choice.fps
   if fps is not None and not (math.isfinite(fps) and fps > 0):
     raise UserError(f"expected a finite fps above 0, but got {fps!r}: pass frames per second.")
 
 
 def _no_videos(path: pathlib.Path, entries: list[pathlib.Path]) -> str:
-  """The message for a folder without videos; names subfolders that may be what was meant."""
+  """The message for a folder without videos; names subfolders that may be meant."""
   folders = [entry.name for entry in entries if entry.is_dir()]
   names = ", ".join(entry.name for entry in entries[:4])
   came = f"it holds others ({names})" if entries else "it is empty"

@@ -18,7 +18,7 @@ from PIL import Image
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.access import check_frames, check_free, permitted, whole_file
-from vipjax.videos.containers import EXACT_CONVERSION
+from vipjax.videos.decode import EXACT_CONVERSION
 from vipjax.videos.formats.folders import MANIFEST, STILLS
 from vipjax.videos.images import write_image
 
@@ -28,7 +28,7 @@ _BT709 = 1
 # swscale centres a colour sample between its four pixels, where H.264 by default has it on the left
 # two: unsaid, colours come back half a pixel to the side.
 _CHROMA_AT_CENTRE = "chromaloc=1"
-# Of times that are not even, in s.
+# The unit of times that are not even, in s.
 _UNIT = fractions.Fraction(1, 90_000)
 
 
@@ -119,39 +119,32 @@ def write_videos(
   folder = pathlib.Path(folder).expanduser()
   if not videos:
     raise UserError(f"expected at least one video to write to {folder}, but got none: pass some.")
-  paths = [folder / f"{video_stem(video, index)}.mp4" for index, video in enumerate(videos)]
-  taken: set[pathlib.Path] = set()
-  for path in paths:
-    if path in taken:
+  stems = [video_stem(video, index) for index, video in enumerate(videos)]
+  for index, stem in enumerate(stems):
+    if stem in stems[:index]:
       raise UserError(
         f"expected videos that differ in episode, view or robot_visible, but two would be "
-        f"{path.name}: number their episodes."
+        f"{stem}.mp4: number their episodes."
       )
-    taken.add(path)
-  manifest = folder / MANIFEST
   # All that can be refused is refused before the first file is written.
-  for index, video in enumerate(videos):
+  entries = []
+  for index, (stem, video) in enumerate(zip(stems, videos, strict=True)):
     check_frames(video.frames, f"the frames of video {index}")
-  images = [
-    [f"{STILLS}/{path.stem}_{end}.png" for end in ("first", "last")] if stills else []
-    for path in paths
-  ]
-  entries = [
-    {"file": path.name, STILLS: names, **video.metadata()}
-    for path, names, video in zip(paths, images, videos, strict=True)
-  ]
-  for entry, video in zip(entries, videos, strict=True):
+    images = [f"{STILLS}/{stem}_{end}.png" for end in ("first", "last")] if stills else []
+    entries.append({"file": f"{stem}.mp4", STILLS: images, **video.metadata()})
     if _are_uneven(video.times, video.fps):
-      entry["fps"] = None  # Stated here it would hide the times in the file.
+      entries[-1]["fps"] = None  # Stated here it would hide the times in the file.
   text = json.dumps(entries, indent=2, default=plain) + "\n"
+  manifest = folder / MANIFEST
+  paths = [folder / entry["file"] for entry in entries]
   with permitted(folder):
-    for path in [manifest, *paths, *(folder / name for names in images for name in names)]:
+    for path in (manifest, *paths, *(folder / name for each in entries for name in each[STILLS])):
       check_free(path, overwrite)
     # The old manifest must not speak for files that are about to change.
     manifest.unlink(missing_ok=True)
-  for path, names, video in zip(paths, images, videos, strict=True):
+  for path, entry, video in zip(paths, entries, videos, strict=True):
     write_video(path, video.frames, video.fps, times=video.times, crf=crf, overwrite=overwrite)
-    for name, frame in zip(names, _even(video.frames[[0, -1]]), strict=False):
+    for name, frame in zip(entry[STILLS], _even(video.frames[[0, -1]]), strict=False):
       write_image(folder / name, frame, overwrite=overwrite)
   with whole_file(manifest, overwrite) as partial:
     partial.write_text(text, encoding="utf-8")
@@ -174,7 +167,7 @@ def video_stem(video: Video, index: int) -> str:
 
 
 def _are_uneven(times: np.ndarray | None, fps: float) -> bool:
-  """Whether some frame is not where the fps has it, to a tenth of a frame."""
+  """True where a frame is off its place by the fps by more than a tenth of a frame."""
   return times is not None and bool((np.abs(times * fps - np.arange(len(times))) > 0.1).any())
 
 
@@ -225,7 +218,7 @@ def _write_gif(
   images = [Image.fromarray(frame) for frame in frames]
   shown: float | list[float] = 1000 / fps
   if times is not None:
-    # Of whole hundredths of a second, so that roundings do not add up; the last as in the mean.
+    # In whole hundredths of a second, so that roundings do not add up; the last as in the mean.
     shown = [*np.maximum(10 * np.diff(np.rint(100 * times)), 10).tolist(), 1000 / fps]
   images[0].save(
     path, format="GIF", save_all=True, append_images=images[1:], duration=shown, loop=0

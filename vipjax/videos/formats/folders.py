@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
-from vipjax.types import Video
 from vipjax.videos.access import damaged, decoding, existing_path
 from vipjax.videos.formats.fields import (
   FLAG,
@@ -26,7 +21,6 @@ from vipjax.videos.formats.fields import (
   Kind,
   read_json,
 )
-from vipjax.videos.images import read_image
 
 MANIFEST = "videos.json"
 TABLE = "manifest.csv"
@@ -46,23 +40,6 @@ _STILLS = Kind(
   "the names of two images, of the first and the last frame",
   lambda value: TEXTS.holds(value) and len(value) in (0, 2),
 )
-
-
-def read_images(folder: pathlib.Path, images: Sequence[pathlib.Path]) -> np.ndarray:
-  """Reads images of one size as uint8 [T, H, W, 3]; at least one; UserError names one that differs.
-
-  Args:
-    folder: where they are, for messages.
-    images: the files in order.
-  """
-  frames = [read_image(image) for image in images]
-  for image, frame in zip(images, frames, strict=True):
-    if frame.shape != frames[0].shape:
-      raise UserError(
-        f"expected images of one size in {folder}, but {images[0].name} is {_size(frames[0])} and "
-        f"{image.name} is {_size(frame)}: resize them or keep them apart."
-      )
-  return np.stack(frames)
 
 
 def read_table(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
@@ -153,15 +130,3 @@ def _read_entry(path: pathlib.Path, entry: Fields) -> Entry:
   ]
   metadata = {key: value for key, value in known.items() if value is not None}
   return Entry(files[0], metadata, tuple(files[1:]))
-
-
-def apply_metadata(video: Video, metadata: Mapping[str, Any], frame_stride: int) -> Video:
-  """The video with a manifest's metadata; where the manifest is silent, the file's own stay."""
-  metadata = dict(metadata)
-  if "fps" in metadata:
-    metadata["fps"] = metadata["fps"] / frame_stride
-  return dataclasses.replace(video, **metadata)
-
-
-def _size(frame: np.ndarray) -> str:
-  return f"{frame.shape[0]}x{frame.shape[1]}"

@@ -11,7 +11,6 @@ package is not needed.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import pathlib
@@ -24,7 +23,8 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 
 from vipjax.runtime.errors import UserError
-from vipjax.videos.access import damaged, decoding, existing_path
+from vipjax.videos.access import damaged, decoding, existing_path, found_in
+from vipjax.videos.decode import VideoFile
 from vipjax.videos.formats.episodes import Columns, Episode, check_new, columns_of
 from vipjax.videos.formats.fields import (
   INDEX,
@@ -39,9 +39,8 @@ from vipjax.videos.formats.fields import (
   read_json_lines,
 )
 from vipjax.videos.images import decode_images
-from vipjax.videos.random_access import VideoFile
+from vipjax.videos.lazy import LazyVideo
 from vipjax.videos.selection import ROBOT_FREE, Selection
-from vipjax.videos.sources import EvenSource, Source
 from vipjax.videos.write import write_video
 
 INFO = "meta/info.json"
@@ -161,8 +160,8 @@ class LeRobotDataset:
 
   def rows(self, episode: EpisodeRecord) -> _Rows:
     """The rows of an episode; UserError unless there are as many as its length."""
-    path, modified = self._data(episode)
-    rows, length = _read_rows(path, modified).get(episode.number), episode.value("length", LENGTH)
+    path, length = self._rows_path(episode), episode.value("length", LENGTH)
+    rows = found_in(_read_rows, path).get(episode.number)
     if rows is None or rows.count != length:
       raise UserError(
         f"expected {length} rows of {episode.place} in {path}, but there are "
@@ -174,11 +173,10 @@ class LeRobotDataset:
 
   def images(self, episode: EpisodeRecord, camera: str) -> list[bytes]:
     """The encoded images of an episode, of a camera that is no film."""
-    return _encoded_images(*self._data(episode), camera, episode.number)
+    return _encoded_images(self._rows_path(episode), camera, episode.number)
 
-  def _data(self, episode: EpisodeRecord) -> tuple[pathlib.Path, int]:
-    path = existing_path(self.data_path(episode), "the rows of a LeRobot data set")
-    return path, path.stat().st_mtime_ns
+  def _rows_path(self, episode: EpisodeRecord) -> pathlib.Path:
+    return existing_path(self.data_path(episode), "the rows of a LeRobot data set")
 
   def _place(self, name: str, episode: EpisodeRecord, kind: str, **names: Any) -> pathlib.Path:
     template = self.info.value(name, TEXT)
@@ -199,13 +197,13 @@ class LeRobotDataset:
     return self.root / place
 
 
-class _LeRobotSource(EvenSource):
+class _LeRobotVideo(LazyVideo):
   """One episode of one camera."""
 
   def __init__(self, dataset: LeRobotDataset, episode: EpisodeRecord, camera: str):
     self._dataset, self._episode, self._camera = dataset, episode, camera
     self.length = episode.value("length", LENGTH)
-    self.metadata = {
+    super().__init__({
       "fps": dataset.fps,
       "task": "; ".join(episode.optional("tasks", TEXTS) or []) or None,
       "embodiment": dataset.info.optional("robot_type", TEXT),
@@ -214,10 +212,10 @@ class _LeRobotSource(EvenSource):
       "success": dataset.rows(episode).success if _SUCCESS in dataset.features else None,
       "source": f"{dataset.root}, episode {episode.number}, {camera.removeprefix(_CAMERA_PREFIX)}",
       "episode": episode.number,
-    }
+    })  # fmt: skip
 
 
-class _FilmSource(_LeRobotSource):
+class _FilmVideo(_LeRobotVideo):
   """Frames in an mp4, which may hold other episodes, too, and more frames than there are rows."""
 
   def __init__(self, dataset: LeRobotDataset, episode: EpisodeRecord, camera: str):
@@ -225,22 +223,19 @@ class _FilmSource(_LeRobotSource):
     self._path = dataset.film_path(episode, camera)
     self._start = dataset.film_start(episode, camera)
 
-  def times(self) -> np.ndarray:
-    return self._times - self._times[0]
+  def file_times(self) -> np.ndarray:
+    times = self._row_times()
+    return times - times[0]
 
-  def take(self, positions: Sequence[int]) -> np.ndarray:
-    return self._film.read(self._places[list(positions)])
+  def decode(self, positions: Sequence[int]) -> Iterable[np.ndarray]:
+    film = found_in(VideoFile, existing_path(self._path, "a film of the data set"))
+    return film.read(self._places(film.times)[positions])
 
-  @functools.cached_property
-  def _film(self) -> VideoFile:
-    return VideoFile(existing_path(self._path, "a film of the data set"))
-
-  @functools.cached_property
-  def _times(self) -> np.ndarray:
+  def _row_times(self) -> np.ndarray:
     """Seconds of each row, as it says itself, or by the fps where it does not."""
     times = self._dataset.rows(self._episode).times
     if times is None:
-      return super().times()
+      return super().file_times()
     if (np.diff(times) <= 0).any():
       row = 1 + int(np.argmax(np.diff(times) <= 0))
       raise UserError(
@@ -249,28 +244,26 @@ class _FilmSource(_LeRobotSource):
       )
     return times
 
-  @functools.cached_property
-  def _places(self) -> np.ndarray:
-    """int64 [T], the film's frame for each row: the nearest in time."""
-    film = self._film.times
-    wanted = self._start + self._times
+  def _places(self, film: np.ndarray) -> np.ndarray:
+    """int64 [T], the film's frame for each row: the nearest of its times."""
+    wanted = self._start + self._row_times()
     places = np.searchsorted((film[1:] + film[:-1]) / 2, wanted)
-    missed = np.abs(film[places] - wanted) > _TOLERANCE / self.fps()
+    missed = np.abs(film[places] - wanted) > _TOLERANCE / self.file_fps()
     if missed.any():
       row = int(np.argmax(missed))
       raise UserError(
         f"expected a frame at {wanted[row]:.3f} s in {self._path} for row {row} of "
         f"{self._episode.place}, but the nearest of its {len(film)} is at {film[places[row]]:.3f} "
-        f"s, and rows are {1 / self.fps():.3f} s apart: download the data set again, or encode its "
-        "films anew."
+        f"s, and rows are {1 / self.file_fps():.3f} s apart: download the data set again, or "
+        "encode its films anew."
       )
     return places
 
 
-class _ImageSource(_LeRobotSource):
+class _ImageVideo(_LeRobotVideo):
   """Encoded images in the episode's rows."""
 
-  def take(self, positions: Sequence[int]) -> np.ndarray:
+  def decode(self, positions: Sequence[int]) -> Iterable[np.ndarray]:
     self._dataset.rows(self._episode)  # Checks that all are there.
     encoded = self._dataset.images(self._episode, self._camera)
     return decode_images([encoded[position] for position in positions], self.metadata["source"])
@@ -281,7 +274,7 @@ def is_dataset(folder: pathlib.Path) -> bool:
   return os.path.lexists(folder / INFO)
 
 
-def lerobot_sources(root: pathlib.Path, selection: Selection) -> list[Source]:
+def lerobot_videos(root: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of a data set, episode by episode, camera by camera.
 
   Args:
@@ -298,7 +291,7 @@ def lerobot_sources(root: pathlib.Path, selection: Selection) -> list[Source]:
       f"{', '.join(dataset.features) or 'none'}: pass a data set with images or videos."
     )
   return [
-    (_FilmSource if dataset.is_film(camera) else _ImageSource)(dataset, episode, camera)
+    (_FilmVideo if dataset.is_film(camera) else _ImageVideo)(dataset, episode, camera)
     for episode, camera in dataset.wanted(selection)
   ]
 
@@ -359,9 +352,8 @@ class _Rows(NamedTuple):
   count: int
 
 
-@functools.lru_cache(maxsize=1024)
-def _read_rows(path: pathlib.Path, modified: int) -> dict[int, _Rows]:
-  """The rows of each episode in a file; `modified` tells the versions of a file apart.
+def _read_rows(path: pathlib.Path) -> dict[int, _Rows]:
+  """The rows of each episode in a file.
 
   Raises:
     UserError: columns are missing or hold no numbers.
@@ -385,8 +377,7 @@ def _read_rows(path: pathlib.Path, modified: int) -> dict[int, _Rows]:
   }
 
 
-@functools.lru_cache(maxsize=8)
-def _encoded_images(path: pathlib.Path, modified: int, camera: str, episode: int) -> list[bytes]:
+def _encoded_images(path: pathlib.Path, camera: str, episode: int) -> list[bytes]:
   """The encoded images of an episode, in the order of its frames; as `_read_rows`."""
   with decoding(path):
     _check_column(camera, parquet.read_schema(path).names, path)
@@ -677,7 +668,7 @@ def check_columns(source: pathlib.Path, names: Collection[str]) -> None:
     there = parquet.read_schema(path).names
     _check_column("index", there, path)
     columns |= set(there)
-    unknown = set(_read_rows(path, path.stat().st_mtime_ns)) - numbers
+    unknown = set(found_in(_read_rows, path)) - numbers
     if unknown:
       raise UserError(
         f"expected rows of those episodes alone that {source / 'meta'} lists, but {path} has rows "

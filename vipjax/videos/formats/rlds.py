@@ -30,8 +30,8 @@ from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.videos.access import damaged, decoding, listed, natural_key
 from vipjax.videos.formats.episodes import Columns, Episode, check_new, columns_of
 from vipjax.videos.images import decode_images
+from vipjax.videos.lazy import LazyVideo
 from vipjax.videos.selection import ROBOT_FREE, Selection
-from vipjax.videos.sources import EvenSource, Source
 
 INFO = "dataset_info.json"
 # Begins the names of the columns that labels are written to.
@@ -61,9 +61,7 @@ class Records:
   def __init__(
     self, name: str, splits: list[tuple[str, int]], read: Callable[[int], dict[str, Any]]
   ):
-    self.name, self.splits = name, splits
-    # So many records are kept as cameras of one episode are read one after the other, and more.
-    self.read = functools.lru_cache(maxsize=4)(read)
+    self.name, self.splits, self.read = name, splits, read
 
   def place(self, index: int) -> str:
     """An episode's name in messages."""
@@ -176,12 +174,13 @@ def _values_of(feature: Any) -> list[bytes] | np.ndarray:
       return list(feature.bytes_list.value)
 
 
-class _EpisodeSource(EvenSource):
+class _EpisodeVideo(LazyVideo):
   """One camera of one episode; of its record all is kept but the images."""
 
-  def __init__(self, records: Records, index: int, camera: str, view: str):
+  def __init__(
+    self, records: Records, index: int, record: Mapping[str, Any], camera: str, view: str
+  ):
     self._records, self._index, self._camera = records, index, camera
-    record = records.read(index)
     self.length = len(record.get(camera, ()))
     name = view.removesuffix(ROBOT_FREE)
     rate, success = _values(record, "fps"), _values(record, "success")
@@ -196,9 +195,9 @@ class _EpisodeSource(EvenSource):
       "source": f"{records.place(index)}, {view}",
       "episode": index,
     }
-    self.metadata = {key: value for key, value in known.items() if value is not None}
+    super().__init__({key: value for key, value in known.items() if value is not None})
 
-  def take(self, positions: Sequence[int]) -> np.ndarray:
+  def decode(self, positions: Sequence[int]) -> Iterable[np.ndarray]:
     images = self._records.read(self._index)[self._camera]
     return decode_images([images[position] for position in positions], self.metadata["source"])
 
@@ -220,7 +219,7 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
   return found[0].parent if found else None
 
 
-def dataset_sources(folder: pathlib.Path, selection: Selection) -> list[Source]:
+def dataset_videos(folder: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of a TFDS data set: its episodes, of all splits, camera by camera.
 
   Episodes without steps are left out, with a warning; the others keep their numbers.
@@ -230,15 +229,15 @@ def dataset_sources(folder: pathlib.Path, selection: Selection) -> list[Source]:
     refuse_stand_ins(entry)
   files = [entry for entry in entries if ".tfrecord" in entry.name]
   records = _records_of_files(files, str(folder)) if files else _records_of_dataset(folder)
-  return _sources(records, selection)
+  return _videos(records, selection)
 
 
-def tfrecord_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
+def tfrecord_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of one TFRecord file."""
-  return _sources(_records_of_files([path], str(path)), selection)
+  return _videos(_records_of_files([path], str(path)), selection)
 
 
-def _sources(records: Records, selection: Selection) -> list[Source]:
+def _videos(records: Records, selection: Selection) -> list[LazyVideo]:
   if not records.splits:
     raise UserError(
       f"expected at least one episode in {records.name}, but it has none: record one."
@@ -255,12 +254,15 @@ def _sources(records: Records, selection: Selection) -> list[Source]:
   wanted, episodes = (wanted, episodes) if wanted and episodes else (views, episodes or [first])
   found = []
   for index in episodes:
-    sources = [_EpisodeSource(records, index, camera, view) for camera, view in wanted.items()]
-    kept = [source for source in sources if source.length]
+    record = records.read(index)
+    videos = [
+      _EpisodeVideo(records, index, record, camera, view) for camera, view in wanted.items()
+    ]
+    kept = [video for video in videos if video.length]
     if not kept:
       logging.warning("%s has no steps and is left out.", records.place(index))
-    elif len(kept) < len(sources):
-      names = ", ".join(source.metadata["view"] for source in sources if not source.length)
+    elif len(kept) < len(videos):
+      names = ", ".join(video.metadata["view"] for video in videos if not video.length)
       logging.warning("%s has no frames of %s, which are left out.", records.place(index), names)
     found += kept
   if not found:

@@ -15,22 +15,23 @@ from absl import logging
 from vipjax.runtime.errors import UserError
 from vipjax.videos.access import damaged, decoding, natural_key
 from vipjax.videos.formats.fields import OBJECT, RATE, TEXT
+from vipjax.videos.lazy import LazyVideo
 from vipjax.videos.selection import Selection
-from vipjax.videos.sources import EvenSource, Source
 
 SUFFIXES = (".hdf5", ".h5")
 _SHOWN = 4
 
 
-class _DemoSource(EvenSource):
+class _DemoVideo(LazyVideo):
   """One camera of one demonstration; the file is open only while it is read."""
 
   def __init__(self, path: pathlib.Path, images: Any, metadata: dict[str, Any]):
-    self._path, self._dataset, self.metadata = path, images.name, metadata
+    super().__init__(metadata)
+    self._path, self._dataset = path, images.name
     self.length = len(images)
     self._channels_first = images.shape[-1] != 3
 
-  def take(self, positions: Sequence[int]) -> np.ndarray:
+  def decode(self, positions: Sequence[int]) -> np.ndarray:
     # HDF5 wants ascending positions, each once.
     wanted, inverse = np.unique(np.asarray(positions), return_inverse=True)
     with _opened(self._path) as file:
@@ -38,7 +39,7 @@ class _DemoSource(EvenSource):
     return np.ascontiguousarray(np.moveaxis(frames, 1, -1)) if self._channels_first else frames
 
 
-def demo_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
+def demo_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of an HDF5 file: its demonstrations, camera by camera.
 
   Cameras are the observations that are uint8 [T, H, W, 3] or [T, 3, H, W], in groups of their own,
@@ -72,9 +73,9 @@ def demo_sources(path: pathlib.Path, selection: Selection) -> list[Source]:
           "source": f"{path}, {name}, {camera}",
           "episode": int(re.sub(r"\D", "", name) or 0),
         }
-        source = _DemoSource(path, images, metadata)
+        video = _DemoVideo(path, images, metadata)
         wanted = selection.wants_episode(metadata["episode"]) and selection.wants_view(camera)
-        (found if wanted else skipped).append(source)
+        (found if wanted else skipped).append(video)
     if not found and not skipped:
       raise UserError(
         "expected demonstrations with images, data/demo_0/obs/CAMERA of uint8 [T, H, W, 3] or "
