@@ -1,4 +1,4 @@
-"""What a value function says of states that lie off the expert's path."""
+"""Measures a value function on states off the expert's path."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _CHUNK = 16
 
 
 class OffPath(NamedTuple):
-  """What `measure_off_path` found.
+  """The result of `measure_off_path`.
 
   Attributes:
-    means: of `off_path.correlations`, by potential, all that is not of one kind of rollout; and
-      "hacked", the share of states whose rank by the reward's potential is above that by progress
-      by more than half of all ranks, and "hacked_policy", the share of the policy's own ones. Those
-      that do not say policy leave it out: its states differ from run to run, the others do not.
+    means: by potential the `off_path.correlations` that are not of one kind of rollout; "hacked",
+      the share of states whose rank by the reward's potential exceeds that by progress by more
+      than half of all ranks; and "hacked_policy", that share for the policy's states. All but
+      "hacked_policy" exclude the policy's states, which differ between runs.
     record: JSON-able: all correlations, all states, and the hacks.
-    hacks: uint8 [H, W, 3] by file name, the states that the reward's potential likes most beyond
-      their progress.
+    hacks: uint8 [H, W, 3] by file name, the states whose rank by the reward's potential exceeds
+      that by progress most.
   """
 
   means: dict[str, Any]
@@ -44,14 +44,14 @@ def measure_off_path(
   channels: Channels,
   settings: RewardSettings | None = None,
 ) -> OffPath:
-  """Correlation of the value with true progress over rollouts that leave the expert's path.
+  """Returns correlations of the value with true progress over rollouts off the expert's path.
 
   Args:
     value: the value function.
-    videos: those whose goals the reward has.
-    rollouts: films from the views of the channels, without the robot too if any video is.
-    channels: what the reward sees.
-    settings: how distances become rewards; None is as published.
+    videos: the videos that give the reward's goals.
+    rollouts: films from the channels' views, also without the robot if any of the videos is.
+    channels: the reward's channels.
+    settings: the reward's settings; None is as published.
   """
   settings = settings or RewardSettings()
   paid_goals = channel_goals(channels, videos)
@@ -88,7 +88,7 @@ def measure_off_path(
 
 
 def _stack(films: Sequence[Video], goals: Sequence[ChannelGoal]) -> np.ndarray:
-  """uint8 [T, C, H, W, 3] in the order of the channels."""
+  """Returns uint8 [T, C, H, W, 3] in the order of the channels."""
   by_channel = {(film.view, film.robot_visible): film.frames for film in films}
   return np.stack([by_channel[each.view, each.channel.robot_visible] for each in goals], axis=1)
 
@@ -103,7 +103,7 @@ def _hacked(states: off_path.States, gap: np.ndarray) -> dict[str, float]:
 
 
 def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """`EmbeddingReward.potential` a few states at a time, compiled once for all rollouts."""
+  """Returns `EmbeddingReward.potential`, computed in chunks that share one compiled program."""
   made = []
   for start in range(0, len(frames), _CHUNK):
     part = frames[start : start + _CHUNK]
