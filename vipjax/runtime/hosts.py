@@ -38,7 +38,8 @@ _PEER_STATUS = (
 )  # fmt: skip
 _PEER_GONE = (
   "expected all processes of this run, got one that has ended or cannot be reached ({reason}); "
-  "read its output, then start all again with the same commands: they continue from the last checkpoint."
+  "read its output, then start all processes again with the same commands, to continue from the "
+  "last checkpoint."
 )
 
 _SHARE = "give all processes the same --workdir, on a file system that they share."

@@ -1,4 +1,4 @@
-"""The same encoder and the same training step as a user of PyTorch would write them.
+"""The same encoder and training step, written for PyTorch.
 
 ResNets as torchvision shapes them (arXiv:1512.03385; the stride of a bottleneck on its 3x3
 convolution), with VIP's loss (arXiv:2210.00030) and Adam.
@@ -18,7 +18,7 @@ def convolution(inputs, outputs, size, stride=1):
 
 
 class Block(nn.Module):
-  """A residual block, a bottleneck or not."""
+  """A residual block, with or without bottleneck."""
 
   def __init__(self, inputs, channels, stride, bottleneck):
     super().__init__()
@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Normalized frames [B, 3, H, W] -> embeddings [B, D]."""
+  """Maps normalized frames [B, 3, H, W] to embeddings [B, D]."""
 
   def __init__(self, arch, width, embedding_dim):
     super().__init__()
@@ -77,16 +77,16 @@ class ResNet(nn.Module):
 
 
 def normalize(levels):
-  """Colours 0..255 [..., 3, H, W] -> ImageNet's mean and deviation removed."""
+  """Returns colours 0..255 [..., 3, H, W], normalized by ImageNet's mean and deviation."""
   mean = torch.tensor(MEAN, device=levels.device).view(3, 1, 1)
   std = torch.tensor(STD, device=levels.device).view(3, 1, 1)
   return (levels / 255 - mean) / std
 
 
 def embed(frames, state, arch, width, embedding_dim, result):
-  """Embeds the uint8 frames [N, S, S, 3] of a file by the weights of another, S being the input.
+  """Prepares embedding the uint8 frames [N, S, S, 3] of a file with the weights of another file.
 
-  Writes the embeddings to the file `result`, for the other side to compare.
+  It writes the embeddings to the file `result` for a comparison.
   """
   network, device, layout = _network(arch, width, embedding_dim)
   with np.load(state) as arrays:
