@@ -38,7 +38,9 @@ def holder(tmp_path):
 def test_the_second_run_in_a_folder_is_refused_until_the_first_ends(tmp_path, holder):
   run = tmp_path / "run"
   kept = {path: path.read_bytes() for path in run.iterdir()}
-  with pytest.raises(UserError, match=rf"got {run}, which process {holder.pid} on .* uses; wait for it"):
+  with pytest.raises(
+    UserError, match=rf"got {run}, which process {holder.pid} on .* uses; wait for it"
+  ):
     places.hold(run)
   assert {path: path.read_bytes() for path in run.iterdir()} == kept
   holder.send_signal(signal.SIGKILL)
