@@ -22,8 +22,8 @@ def get_config() -> ConfigDict:
   # 25 ms from frame to frame.
   config.record.frame_stride = 2
 
-  # The small encoder of the package, trained without windows: ResNet-50 at 224 pixels embeds only 10
-  # frames/s on two cores. With init = "scratch" the same network starts from fresh weights.
+  # The small encoder of the package, trained without windows: ResNet-50 at 224 pixels embeds only
+  # 10 frames/s on two cores. With init = "scratch" the same network starts from fresh weights.
   config.encoder.init = "mini"
   config.encoder.arch = "resnet18"
   config.encoder.width = 16
