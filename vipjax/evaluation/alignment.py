@@ -55,8 +55,7 @@ def alignment_tau(first: np.ndarray, second: np.ndarray) -> float:
     A number in [-1, 1]: 1.0 if all later frames have later neighbours. It is not symmetric,
     because one video may pause where the other moves.
   """
-  neighbours = nearest_frames(first, second)
-  return statistics.kendall(neighbours, np.arange(len(neighbours)))
+  return _tau(nearest_frames(first, second))
 
 
 def cycle_errors(embeddings: Sequence[np.ndarray], length: int) -> np.ndarray:
@@ -126,10 +125,7 @@ def align(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, A
     raise UserError(f"expected at least two videos to align, got {len(embeddings)}; add some.")
   table = _neighbour_table(embeddings)
   lengths = [len(each) for each in embeddings]
-  taus = {
-    pair: statistics.kendall(neighbours, np.arange(len(neighbours)))
-    for pair, neighbours in table.items()
-  }
+  taus = {pair: _tau(neighbours) for pair, neighbours in table.items()}
   result: dict[str, Any] = {"tau": float(np.mean(list(taus.values())))}
   for length in (2, 3):
     measures: list[float | None] = [None] * 3
@@ -144,6 +140,10 @@ def align(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, A
   }  # fmt: skip
   result["nearest"] = {names[j]: table[0, j].tolist() for j in indices if j != 0}
   return result
+
+
+def _tau(neighbours: np.ndarray) -> float:
+  return statistics.kendall(neighbours, np.arange(len(neighbours)))
 
 
 def _neighbour_table(embeddings: Sequence[np.ndarray]) -> dict[tuple[int, int], np.ndarray]:

@@ -55,7 +55,7 @@ class Attention:
 
   def record(self) -> dict[str, Any]:
     """Returns all attributes by name; `files.jsonable` turns their NaN into None."""
-    return {"share": self.share, "area": self.area, "peak": self.peak}
+    return dataclasses.asdict(self)
 
 
 def attention(maps: np.ndarray, labels: np.ndarray) -> Attention:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation import statistics
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
@@ -43,13 +44,7 @@ class DistanceCurve:
 
   def record(self) -> dict[str, Any]:
     """Returns all attributes as JSON-able values; an infinite largest rise becomes None."""
-    numbers = {key: getattr(self, key) for key in STATISTICS}
-    return {
-      "name": self.name,
-      "distances": [float(distance) for distance in self.distances],
-      "times": [float(time) for time in self.times],
-      **{key: number if np.isfinite(number) else None for key, number in numbers.items()},
-    }
+    return files.jsonable(dataclasses.asdict(self))
 
 
 def distance_curve(
@@ -121,10 +116,7 @@ def summary(curves: Sequence[DistanceCurve]) -> dict[str, Any]:
   if not curves:
     raise UserError("expected at least one curve to sum up, got none; measure some videos.")
   means = {key: float(np.mean([getattr(curve, key) for curve in curves])) for key in STATISTICS}
-  return {
-    "mean": {key: mean if np.isfinite(mean) else None for key, mean in means.items()},
-    "videos": [curve.record() for curve in curves],
-  }
+  return {"mean": files.jsonable(means), "videos": [curve.record() for curve in curves]}
 
 
 def off_path_correlation(potential: npt.ArrayLike, progress: npt.ArrayLike) -> float:

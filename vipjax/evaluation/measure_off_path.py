@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -62,24 +63,29 @@ def measure_off_path(
   reward = make_reward(goals, value, dataclasses.replace(settings, normalize="none"))
   seen = [each.channel for each in goals]
   columns = [seen.index(each.channel) for each in paid_goals]
-  parts = []
-  for kind, films, hand, target in rollouts:
+  names = [each.view + ("" if each.channel.robot_visible else ", robot-free") for each in goals]
+  parts, shown = [], []
+  for number, (kind, films, hand, target) in enumerate(rollouts):
     frames = _stack(films, goals)
-    distances = _potential(reward, frames)[1]
+    every_state = functools.partial(np.full, len(hand))
     parts.append({
-      "kind": kind, "video": films[0], "hand": hand, "object": target, "distances": distances,
+      "kind": every_state(kind), "rollout": every_state(number), "time": films[0].seconds,
+      "hand": hand, "object": target, "success": every_state(bool(films[0].success)),
+      "distances": _potential(reward, frames)[1],
       "reward": _potential(paid, frames[:, columns])[0],
     })  # fmt: skip
-  names = [each.view + ("" if each.channel.robot_visible else ", robot-free") for each in goals]
-  states = _states(parts, names)
+    shown.append(films[0].frames)
+  joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+  potentials = {"reward": joined.pop("reward")}
+  potentials |= dict(zip(names, -joined.pop("distances").T, strict=True))
+  states = off_path.States(**joined, potentials=potentials)
   hacks, gap = off_path.reward_hacks(
     states.potentials["reward"], states.progress, states.rollout, _HACKS, states.kind
   )
   found, pictures = [], {}
   for number, index in enumerate(hacks):
-    part = parts[states.rollout[index]]
     place = index - int(np.argmax(states.rollout == states.rollout[index]))
-    pictures[f"hack{number}.png"] = part["video"].frames[place]
+    pictures[f"hack{number}.png"] = shown[states.rollout[index]][place]
     found.append({"file": f"hack{number}.png", "state": index, "gap": gap[index]})
   correlations = off_path.correlations(states)
   means = {name: {aim: numbers[aim] for aim in _REPORTED} for name, numbers in correlations.items()}
@@ -111,23 +117,3 @@ def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray,
     made.append(reward.potential(padded))
   potential, distances = (np.concatenate(parts)[: len(frames)] for parts in zip(*made, strict=True))
   return potential, distances
-
-
-def _states(parts: Sequence[dict], names: Sequence[str]) -> off_path.States:
-  def joined(make):
-    return np.concatenate([make(number, part) for number, part in enumerate(parts)])
-
-  def repeated(make):
-    return joined(lambda number, part: np.repeat(make(number, part), len(part["hand"])))
-
-  distances = joined(lambda _, part: part["distances"])
-  return off_path.States(
-    kind=repeated(lambda _, part: part["kind"]),
-    rollout=repeated(lambda number, _: number),
-    time=joined(lambda _, part: part["video"].seconds),
-    hand=joined(lambda _, part: part["hand"]),
-    object=joined(lambda _, part: part["object"]),
-    success=repeated(lambda _, part: bool(part["video"].success)),
-    potentials={"reward": joined(lambda _, part: part["reward"])}
-    | {name: -distances[:, column] for column, name in enumerate(names)},
-  )

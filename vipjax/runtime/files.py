@@ -6,7 +6,7 @@ import json
 import math
 import os
 import pathlib
-import tempfile
+import secrets
 from typing import Any
 
 import jax
@@ -46,19 +46,16 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
   """Replaces the file atomically: a reader finds the old content or the new, never a part."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+  # tempfile would make a file that only its owner can read.
+  temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
   try:
-    with os.fdopen(handle, "wb") as file:
+    with temporary.open("xb") as file:
       file.write(content)
       file.flush()
       os.fsync(file.fileno())
-    # mkstemp makes files that only their owner can read; these get the usual permissions.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
     os.replace(temporary, path)
   except BaseException:
-    pathlib.Path(temporary).unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
     raise
 
 

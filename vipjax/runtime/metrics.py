@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -55,16 +56,18 @@ class MetricsWriter:
         its lines are dropped. Lines of other stages stay.
     """
     workdir = pathlib.Path(workdir)
-    self._name = name
-    self._writes = hosts.is_first()
-    if not self._writes:
+    self._name, self._path = name, workdir / _FILE
+    self._opened = contextlib.ExitStack()
+    self._file, self._viewers = None, []
+    if not hosts.is_first():
       return
-    self._wandb = wandb_run.open_stage(workdir, name)
-    self._path = workdir / _FILE
+    wandb = wandb_run.open_stage(workdir, name)
     keep_up_to = -1 if resume_step is None else resume_step
     self._drop_later_lines(keep_up_to)
-    self._file = self._path.open("a", encoding="utf-8")
-    self._events = _Events(workdir / "tensorboard" / name, keep_up_to + 1)
+    events = _Events(workdir / "tensorboard" / name, keep_up_to + 1)
+    self._opened.callback(events.close)
+    self._file = self._opened.enter_context(self._path.open("a", encoding="utf-8"))
+    self._viewers = [events] if wandb is None else [events, wandb]
 
   def write(self, step: int, metrics: dict[str, Any]) -> None:
     """Writes the metrics of a step: scalars of Python, NumPy or JAX by their names.
@@ -83,50 +86,35 @@ class MetricsWriter:
       if name in ("step", "stage"):
         raise UserError(f"expected a metric not called 'step' or 'stage', got '{name}'; rename it.")
       scalars[name] = array.item()
-    if not self._writes:
-      return
-    line = files.jsonable({"step": int(step), "stage": self._name, **scalars})
-    self._file.write(json.dumps(line, allow_nan=False) + "\n")
-    self._file.flush()
-    self._events.write(int(step), [summary.scalar(name, value) for name, value in scalars.items()])
-    if self._wandb is not None:
-      self._wandb.write(int(step), scalars)
+    if self._file is not None:
+      line = files.jsonable({"step": int(step), "stage": self._name, **scalars})
+      self._file.write(json.dumps(line, allow_nan=False) + "\n")
+      self._file.flush()
+    for viewer in self._viewers:
+      viewer.write(int(step), scalars)
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
     """Writes a picture, uint8 [H, W, 3], to TensorBoard (and W&B)."""
     image = _checked(name, image, ndim=3)
-    if not self._writes:
-      return
-    self._events.write(int(step), [summary.image(name, image, dataformats="HWC")])
-    if self._wandb is not None:
-      self._wandb.image(int(step), name, image)
+    for viewer in self._viewers:
+      viewer.image(int(step), name, image)
 
   def film(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
     """Writes a film, uint8 [T, H, W, 3], to TensorBoard (and W&B), as a gif of at most 25 Hz."""
     stride = max(1, math.ceil(fps / _MOST_FPS))
     frames = _checked(name, frames, ndim=4)[::stride]
-    if not self._writes:
+    if not self._viewers:
       return
     file, pictures = io.BytesIO(), [Image.fromarray(frame) for frame in frames]
     pictures[0].save(
       file, "GIF", save_all=True, append_images=pictures[1:], duration=1000 * stride / fps, loop=0
     )
-    height, width = frames.shape[1:3]
-    # tensorboardX's own add_video needs moviepy.
-    image = Summary.Image(
-      height=height, width=width, colorspace=3, encoded_image_string=file.getvalue()
-    )
-    self._events.write(int(step), [Summary(value=[Summary.Value(tag=name, image=image)])])
-    if self._wandb is not None:
-      self._wandb.film(int(step), name, file.getvalue())
+    for viewer in self._viewers:
+      viewer.film(int(step), name, file.getvalue())
 
   def close(self) -> None:
     """Flushes and closes both files."""
-    if self._writes:
-      try:
-        self._file.close()
-      finally:
-        self._events.close()
+    self._opened.close()
 
   def __enter__(self) -> MetricsWriter:
     return self
@@ -173,9 +161,22 @@ class _Events:
     self._put(file_version="brain.Event:2")
     self._put(step=purge_step, session_log=SessionLog(status=SessionLog.START))
 
-  def write(self, step: int, summaries: list) -> None:
-    for each in summaries:
-      self._put(step=step, summary=each)
+  def write(self, step: int, values: dict[str, Any]) -> None:
+    """Writes numbers of a step."""
+    for name, value in values.items():
+      self._put(step=step, summary=summary.scalar(name, value))
+    self._records.flush()
+
+  def image(self, step: int, name: str, image: np.ndarray) -> None:
+    """Writes a picture, uint8 [H, W, 3]."""
+    self._put(step=step, summary=summary.image(name, image, dataformats="HWC"))
+    self._records.flush()
+
+  def film(self, step: int, name: str, gif: bytes) -> None:
+    """Writes a film, the contents of a gif file; tensorboardX's own add_video needs moviepy."""
+    width, height = Image.open(io.BytesIO(gif)).size
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+    self._put(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
     self._records.flush()
 
   def close(self) -> None:

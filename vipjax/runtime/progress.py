@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import tqdm
@@ -21,8 +22,6 @@ _LINE_SECONDS = 10.0
 
 class Progress:
   """A progress bar on a terminal; a line every ten seconds elsewhere (a log, a pipe).
-
-  `progress` makes one around an iterable; or by hand:
 
       with Progress(total=1000, label="finetune", initial=step) as bar:
         bar.update(1, loss=0.3)
@@ -126,33 +125,6 @@ class Progress:
     print(line.replace("|| ", "| "), file=self._file, flush=True)
 
 
-def progress(
-  iterable_or_total: Iterable | int, label: str, *, initial: int = 0, **options
-) -> Progress | Iterator:
-  """Shows progress on standard error.
-
-  Args:
-    iterable_or_total: the items, or their number.
-    label: name of the work.
-    initial: number of items that an earlier run has done; an iterable holds only the others.
-    **options: further arguments of `Progress`.
-
-  Returns:
-    For an iterable an iterator over its items; for a number a `Progress` to update and close.
-  """
-  if isinstance(iterable_or_total, int):
-    return Progress(iterable_or_total, label, initial=initial, **options)
-  total = len(iterable_or_total) + initial if isinstance(iterable_or_total, Sized) else None
-
-  def iterate():
-    with Progress(total, label, initial=initial, **options) as bar:
-      for item in iterable_or_total:
-        yield item
-        bar.update()
-
-  return iterate()
-
-
 def peak_memory_mb() -> float:
   """Returns the peak resident memory of this process and its children, in MiB (an upper bound).
 
@@ -175,18 +147,9 @@ def _children_kilobytes(process: str) -> int:
   """Returns the sum of the peaks of all living descendants; 0 without /proc."""
   total = 0
   for task in pathlib.Path(f"/proc/{process}/task").glob("*/children"):
-    try:
-      children = task.read_text().split()
-    except OSError:  # the thread has ended
-      continue
-    total += sum(_peak_kilobytes(child) + _children_kilobytes(child) for child in children)
+    with contextlib.suppress(OSError):  # the thread or a child has ended
+      for child in task.read_text().split():
+        status = pathlib.Path(f"/proc/{child}/status").read_text()
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        total += (int(peak[1]) if peak else 0) + _children_kilobytes(child)
   return total
-
-
-def _peak_kilobytes(process: str) -> int:
-  try:
-    status = pathlib.Path(f"/proc/{process}/status").read_text()
-  except OSError:  # the process has ended
-    return 0
-  match = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-  return int(match.group(1)) if match else 0
