@@ -148,7 +148,7 @@ def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
   )
   settings = Settings(batch_size=16, then_resize=0, tcc=TccSettings(weight=0.0))
   frame = np.random.default_rng(0).integers(0, 256, (VIDEO_SIZE, VIDEO_SIZE, 3), np.uint8)
-  # Every video has memory of its own.
+  # Each video has its own memory.
   videos = [Video(np.tile(frame, (VIDEO_LENGTH, 1, 1, 1))) for _ in range(count)]
   megabytes = padded_megabytes(videos)
   fed = megabytes > resident

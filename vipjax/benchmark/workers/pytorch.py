@@ -105,15 +105,15 @@ def embed(frames, state, arch, width, embedding_dim, result):
 
 
 def train(arch, width, embedding_dim, videos, length, source, size, clips, negatives, steps):
-  """Fine-tuning steps: crops of random clips, VIP's loss, Adam.
+  """Prepares fine-tuning steps: crops of random clips, VIP's loss, Adam.
 
   Args:
-    arch, width, embedding_dim: of the network.
-    videos, length, source: so many random videos of so many frames of so many pixels.
-    size: of the network's input.
+    arch, width, embedding_dim: architecture of the network.
+    videos, length, source: numbers of random videos, of their frames, and of pixels a side.
+    size: size of the network's input in pixels.
     clips: B clips of 4 frames in a batch.
     negatives: permutations of the batch.
-    steps: in a run.
+    steps: steps in a run.
   """
   network, device, layout = _network(arch, width, embedding_dim)
   network.train()
@@ -149,7 +149,7 @@ def train(arch, width, embedding_dim, videos, length, source, size, clips, negat
 
 
 def vip_loss(embeddings, negatives, discount=0.98, epsilon=1e-8, norm_weight=0.001):
-  """VIP's loss of embeddings [B, 4, D] in the order o_0, g, o_t, o_t+1."""
+  """Returns VIP's loss of embeddings [B, 4, D] in the order o_0, g, o_t, o_t+1."""
   first, goal, now, after = embeddings.unbind(1)
 
   def value(x):
@@ -172,14 +172,14 @@ def vip_loss(embeddings, negatives, discount=0.98, epsilon=1e-8, norm_weight=0.0
 def _network(arch, width, embedding_dim):
   device = "cuda" if torch.cuda.is_available() else "cpu"
   torch.manual_seed(0)
-  # Channels last is what PyTorch advises for convolutions, on either device.
+  # PyTorch recommends channels last for convolutions on both devices.
   layout = torch.channels_last
   network = ResNet(arch, width, embedding_dim).to(device).to(memory_format=layout)
   return network, device, layout
 
 
 def _precision(device):
-  """bfloat16 on a GPU, as ours; float32 on a CPU."""
+  """Returns a context of bfloat16 on a GPU, as in our program, and float32 on a CPU."""
   return torch.autocast(device, torch.bfloat16, enabled=device != "cpu")
 
 

@@ -1,4 +1,4 @@
-"""A peer's process: reads requests from its input, one JSON value a line, and answers likewise.
+"""A peer's process: reads requests from its input and writes answers, one JSON value a line.
 
     {"make": "module.function", "settings": {...}}   prepares the work; answers its facts
     "run"                                            does it once; answers the seconds
