@@ -80,7 +80,7 @@ def timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
 
 
 def looping(loop_steps: Iterator[Any], steps: int) -> Callable[[], float]:
-  """A contender: takes `steps` steps of `vipjax.sac.train_loop` and waits for the last state."""
+  """Returns a contender that takes `steps` steps of `train_loop` and waits for the last state."""
 
   def run() -> float:
     start = time.perf_counter()

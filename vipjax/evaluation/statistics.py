@@ -14,7 +14,7 @@ from vipjax.runtime.errors import UserError
 
 
 def rank_correlation(distances: npt.ArrayLike) -> float:
-  """Spearman correlation of -distance with time.
+  """Returns the Spearman correlation of -distance with time.
 
   Args:
     distances: float [T], T >= 2.
@@ -31,7 +31,7 @@ def rank_correlation(distances: npt.ArrayLike) -> float:
 
 
 def falling_fraction(distances: npt.ArrayLike, stride: int = 1, tolerance: float = 0.0) -> float:
-  """Share of steps that come closer to the goal: d[t + stride] < d[t] - tolerance.
+  """Returns the share of steps that approach the goal: d[t + stride] < d[t] - tolerance.
 
   Args:
     distances: float [T], T > stride.
@@ -79,9 +79,9 @@ def largest_rise(distances: npt.ArrayLike) -> float:
 
 
 def kendall_correlation(distances: npt.ArrayLike) -> float:
-  """Kendall's tau-b of -distance with time; what `rank_correlation` is to Spearman.
+  """Returns Kendall's tau-b of -distance with time.
 
-  Without ties, (1 + tau) / 2 is the share of pairs of frames whose order the distance gets right.
+  Without ties, (1 + tau) / 2 is the share of pairs of frames that the distance orders correctly.
   Arguments, range and errors as `rank_correlation`.
   """
   distances = check_curve("distances", distances)
@@ -130,7 +130,7 @@ def normalize(distances: npt.ArrayLike) -> np.ndarray:
 
 
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-  """Spearman's rank correlation of two samples, ties sharing their mean rank.
+  """Returns Spearman's rank correlation of two samples; ties share their mean rank.
 
   Args:
     x: float [S], S >= 2, finite.
@@ -154,7 +154,7 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 
 def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-  """Kendall's tau-b of two samples: concordant minus discordant pairs, corrected for ties.
+  """Returns Kendall's tau-b of two samples: concordant minus discordant pairs, tie-corrected.
 
   Args:
     x: float [S], S >= 2, finite.

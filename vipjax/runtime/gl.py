@@ -87,7 +87,7 @@ def explain() -> str:
 
 
 def require() -> str:
-  """Like `configure`, for code that is about to render.
+  """Calls `configure` for code that is about to render, and checks that rendering works.
 
   Returns:
     The value of `MUJOCO_GL`.
