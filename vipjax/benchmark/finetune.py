@@ -142,7 +142,7 @@ def _tcc_row(bench: Bench, B: int, K: int | str, T: int, N: int, D: int) -> dict
 
 
 def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
-  """Returns the rate of steps with videos on the device, or with loaded batches above `resident`."""
+  """Returns the rate of steps with videos on the device, or on the host above `resident`."""
   value = init_value(
     jax.random.key(0), ResNetConfig("resnet18", 16), Preprocessing(VIDEO_SIZE, VIDEO_SIZE)
   )

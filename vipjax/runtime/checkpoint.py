@@ -24,7 +24,7 @@ from vipjax.runtime.errors import UserError
 _FORMAT = 1
 
 
-class Checkpointer:
+class Checkpointer(contextlib.AbstractContextManager):
   """Saves a state under its step, keeps the last few (and the best), restores the newest readable.
 
   The state is any pytree of JAX arrays, typed random keys, NumPy arrays and Python numbers. `save`
@@ -179,9 +179,6 @@ class Checkpointer:
     """Waits as `wait` does, then frees Orbax's resources."""
     self.wait()
     self._manager.close()
-
-  def __enter__(self) -> Checkpointer:
-    return self
 
   def __exit__(self, *unused) -> None:
     self.close()

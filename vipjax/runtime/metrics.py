@@ -35,7 +35,7 @@ _FILE = "metrics.jsonl"
 _MOST_FPS = 25  # of films; browsers slow down a faster gif
 
 
-class MetricsWriter:
+class MetricsWriter(contextlib.AbstractContextManager):
   """Appends the metrics of one stage to `metrics.jsonl` and to `tensorboard/<stage>/`.
 
   With --wandb they also go to Weights & Biases (`wandb_run`).
@@ -115,9 +115,6 @@ class MetricsWriter:
   def close(self) -> None:
     """Flushes and closes both files."""
     self._opened.close()
-
-  def __enter__(self) -> MetricsWriter:
-    return self
 
   def __exit__(self, *unused) -> None:
     self.close()

@@ -20,7 +20,7 @@ from vipjax.runtime import hosts
 _LINE_SECONDS = 10.0
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager):
   """A progress bar on a terminal; a line every ten seconds elsewhere (a log, a pipe).
 
       with Progress(total=1000, label="finetune", initial=step) as bar:
@@ -99,9 +99,6 @@ class Progress:
       self._bar.close()
     else:
       self._write_line()
-
-  def __enter__(self) -> Progress:
-    return self
 
   def __exit__(self, *unused) -> None:
     self.close()
