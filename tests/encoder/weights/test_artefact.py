@@ -98,7 +98,7 @@ def test_wrong_tensors_are_listed(folder, change, words):
 @pytest.mark.parametrize(
   ("content", "words"),
   [
-    ("not json", "Expected JSON"),
+    ("not json", "expected JSON"),
     ("[]", "of format vipjax-encoder-1"),
     ('{"format": "other"}', "got 'other'"),
   ],
