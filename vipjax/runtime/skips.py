@@ -11,7 +11,7 @@ State = TypeVar("State", bound=tuple)
 
 
 def keep_finite(finite: jax.Array, new: State, old: State) -> State:
-  """Returns the state after an update: `new`, or `old` if `finite` (bool scalar) is false; jittable.
+  """Returns `new`, or `old` where `finite` (bool scalar) is false, after an update; jittable.
 
   Both are NamedTuples with an int32 `step`, which increases in both cases, and an int32 [2]
   `skipped`: numbers of updates that were not finite, in all and in a row until now.
