@@ -4,7 +4,7 @@
 
 Hardware: 2 CPU cores, 8 GiB. Run time and results: docs/results/demo.md.
 
-What differs from configs/paper.py is set below, each with its reason.
+It changes the values of configs/paper.py below; configs/paper.py gives the reasons of most.
 """
 
 from ml_collections import ConfigDict
@@ -15,15 +15,15 @@ from configs import paper
 def get_config() -> ConfigDict:
   config = paper.get_config()
 
-  # Software rendering: 128 pixels without shadows are drawn at 250 frames/s, 480 with them at 10.
-  # The agent's frames are drawn exactly as the videos are.
+  # Software rendering draws 250 frames/s at 128 pixels without shadows, 10 at 480 with shadows.
+  # The agent's frames have the videos' size and quality.
   config.record.size = 128
   config.record.quality = "fast"
   # 25 ms from frame to frame.
   config.record.frame_stride = 2
 
-  # The small encoder of the package, which never saw a window: ResNet-50 at 224 pixels embeds 10
-  # frames/s on two cores. With init = "scratch" the same network starts from fresh weights.
+  # The small encoder of the package, trained without windows: ResNet-50 at 224 pixels embeds only
+  # 10 frames/s on two cores. With init = "scratch" the same network starts from fresh weights.
   config.encoder.init = "mini"
   config.encoder.arch = "resnet18"
   config.encoder.width = 16
@@ -40,9 +40,9 @@ def get_config() -> ConfigDict:
   config.finetune.crop_scale = (0.4, 1.0)  # at 80 pixels a fifth of the frame shows too little
   config.finetune.then_resize = 0
   config.finetune.sampler.name = "uniform"
-  # All ordered pairs, where the publication has K = 20 cycles of T = 4: with four videos each such
-  # cycle passes through the robot-free ones, where nothing moves until the window does, and no
-  # cycle can be closed.
+  # All ordered pairs instead of the publication's K = 20 cycles of T = 4: with four videos each
+  # such cycle passes through the robot-free ones, which do not move before the window does, so
+  # that no cycle can close.
   config.finetune.tcc.num_cycles = 0
   config.finetune.tcc.frames = 8
   config.finetune.checkpoint_every = 200

@@ -1,9 +1,8 @@
-"""Encoders on tasks they never saw: zero-shot distance curves and off-path correlations.
+"""Judges encoders on tasks unseen in training: zero-shot distance curves, off-path correlations.
 
     python -m launch.judge --config=configs/judge.py --workdir=runs/judge
 
-Hardware: 2 CPU cores. Run time and numbers: docs/results/mini.md. To judge others beside it, then
-or later:
+Hardware: 2 CPU cores. Run time and numbers: docs/results/mini.md. For other encoders, also later:
 --config.judge.encoders="('mini', 'random', 'runs/demo')".
 """
 
@@ -15,7 +14,7 @@ from configs import demo
 def get_config() -> ConfigDict:
   config = demo.get_config()
   config.judge = ConfigDict()
-  # Held out of configs/pretrain.py, each under a control with which the scripted expert solves it.
+  # Held out of configs/pretrain.py, each with a control under which the scripted expert succeeds.
   config.judge.tasks = (
     ("window-open", "torque"),
     ("window-close", "torque"),
@@ -26,6 +25,6 @@ def get_config() -> ConfigDict:
     ("handle-pull-side", "end_effector"),
   )
   config.judge.encoders = ("mini", "random")  # "random", or anything that vipjax.load takes
-  config.evaluate.unseen_episodes = 6  # experts' episodes of each task, the object elsewhere
+  config.evaluate.unseen_episodes = 6  # expert episodes of each task, with other placements
   config.evaluate.off_path_episodes = 6  # rollouts of each kind
   return config

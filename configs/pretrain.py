@@ -1,16 +1,14 @@
-"""The encoder that ships: VIP on videos of 43 Meta-World tasks without a window.
+"""Trains the package's encoder "mini": VIP on videos of 43 Meta-World tasks without a window.
 
     python -m launch.pretrain --config=configs/pretrain.py --workdir=runs/pretrain
 
-makes "mini".
-
 Hardware: 2 CPU cores, 16 GiB. Run time and numbers: docs/results/mini.md.
 
-Held out are window-open and window-close, which the demo is about, and five tasks more for
-measuring. Training sees the frames of the corpus alone: no actions, no rewards, no success. What is
-filmed depends on the simulator's success: a film ends 6 control steps after it, without it at the
-time limit; of episodes without it the first config.corpus.max_frames frames are kept, and no copies
-without the robot, which only experts that succeeded have.
+The corpus excludes window-open and window-close, the demo's subject, and five more tasks for
+measuring. Training sees only the frames: no actions, no rewards, no success. The films depend on
+the simulator's success: a film ends 6 control steps after success, or at the time limit. Without
+success only the first config.corpus.max_frames frames are kept. Only successful experts also get
+films without the robot.
 """
 
 from ml_collections import ConfigDict
@@ -26,24 +24,24 @@ def get_config() -> ConfigDict:
     "window-open", "window-close", "drawer-close", "button-press-wall", "faucet-close",
     "plate-slide-back", "handle-pull-side",
   )  # fmt: skip
-  config.corpus.only = ()  # if any are named, only these are recorded
+  config.corpus.only = ()  # tasks to record; (): all
   config.corpus.controls = ("torque", "end_effector")  # in turns
-  config.corpus.expert_episodes = 6  # of each task, from a random viewpoint and a close one each
-  # Experts led astray, filmed on their way back; half of them had approached the object before.
+  config.corpus.expert_episodes = 6  # of each task, each from a random viewpoint and a close one
+  # Experts filmed on their way back from random motion; half of them approach the object before it.
   config.corpus.recovering_episodes = 6
   config.corpus.astray = (5, 100)  # control steps of random motion
   config.corpus.approach = (10, 60)  # control steps
   config.corpus.noisy_episodes = 2
   config.corpus.random_episodes = 2
-  config.corpus.noise = (0.0, 0.0, 0.1, 0.2, 0.3)  # deviation on the expert's actions
-  config.corpus.heavy_noise = 0.6  # of the noisy episodes
+  config.corpus.noise = (0.0, 0.0, 0.1, 0.2, 0.3)  # standard deviation on the expert's actions
+  config.corpus.heavy_noise = 0.6  # the same in the noisy episodes
   config.corpus.size = 96  # pixels
   config.corpus.frame_stride = 2
-  config.corpus.max_frames = 60  # kept of an episode that failed
+  config.corpus.max_frames = 60  # kept of a failed episode
   config.corpus.azimuth = (15.0, 165.0)  # degrees
   config.corpus.elevation = (-60.0, -20.0)
   config.corpus.distance = (0.85, 1.4)  # metres
-  # Every episode is filmed a second time, from near one of these azimuths of close cameras.
+  # A second film of every episode comes from near one of these azimuths of close cameras.
   config.corpus.close_azimuths = (40.0, 140.0, 165.0)
 
   config.encoder.init = "scratch"
@@ -58,21 +56,21 @@ def get_config() -> ConfigDict:
   config.finetune.steps = 8000
   config.finetune.batch_size = 24
   config.finetune.learning_rate = 1e-3
-  # VIP wants about one unit of distance per frame; fresh embeddings span about one in all.
+  # VIP asks for about one unit of distance per frame; fresh embeddings span about one in all.
   config.finetune.head_learning_rate = 1e-2
   config.finetune.decay = True
-  config.finetune.last_goal = 0.5  # the goal of most uses is the end of the task
+  config.finetune.last_goal = 0.5  # most uses have the end of the task as goal
   config.finetune.crop_scale = (0.3, 1.0)
   config.finetune.then_resize = 0
   config.finetune.sampler.name = "uniform"  # the hard part of 43 tasks is not in one place
   config.finetune.tcc.weight = 0.0  # cycles between different tasks mean nothing
   config.finetune.checkpoint_every = 250
 
-  # Each stage changes some of the above, records its corpus and trains; encoder.init and
-  # finetune.teachers may name earlier stages. Rank correlation along an expert's path comes from
-  # base, progress off the path from gamma96, whose distances saturate earlier. Distilling two such
-  # encoders into one, ensemble, raises both a little. plain sees no expert led astray and is the
-  # better start for fine-tuning, so it is distilled from the others too.
+  # Each stage changes some of these values, records its corpus and trains; encoder.init and
+  # finetune.teachers can name earlier stages. base gives rank correlation along an expert's path,
+  # gamma96, whose distances saturate earlier, progress off the path. Distilling two such encoders
+  # into one, ensemble, raises both a little. plain sees no recovering experts and is the better
+  # start for fine-tuning, so the last stages distil it and the others.
   config.pretrain = ConfigDict()
   config.pretrain.stages = (
     "plain", "base", "gamma96", "gamma97", "gamma97_96", "ensemble", "plain_ensemble", "mini",

@@ -1,4 +1,4 @@
-"""Scripted experts at all of Meta-World's 50 tasks with each arm; physics alone, nothing is drawn.
+"""Runs scripted experts on Meta-World's 50 tasks with each arm; physics only, no rendering.
 
     python -m launch.tasks --config=configs/tasks.py --workdir=runs/tasks
 
@@ -12,9 +12,9 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.seed = 0
   config.tasks = ConfigDict()
-  config.tasks.names = ()  # Meta-World tasks; () is all
+  config.tasks.names = ()  # Meta-World tasks; (): all
   config.tasks.robots = ("sawyer", "panda", "jaco")
   config.tasks.controls = ("torque", "end_effector")
-  config.tasks.episodes = 20  # of each task, objects at random
+  config.tasks.episodes = 20  # of each task, with random placements
   config.tasks.horizon = 500  # control steps, Meta-World's own
   return config

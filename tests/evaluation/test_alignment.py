@@ -84,7 +84,7 @@ def test_align_sums_up():
 @pytest.mark.parametrize(
   ("call", "words"),
   [
-    (lambda: evaluation.nearest_frames(line(0, 1), np.zeros((2, 3))), "one size, but 1 and 3"),
+    (lambda: evaluation.nearest_frames(line(0, 1), np.zeros((2, 3))), "one size, got 1 and 3"),
     (lambda: evaluation.nearest_frames(line(0), line(0, 1)), "at least two frames"),
     (lambda: evaluation.nearest_frames(line(0, np.nan), line(0, 1)), "not all finite"),
     (lambda: evaluation.cycle_errors([line(0, 1)], 2), "at least 2 videos"),

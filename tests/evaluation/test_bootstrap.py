@@ -39,5 +39,5 @@ def test_one_wild_run_moves_the_robust_mean_less():
 def test_refusals():
   with pytest.raises(UserError, match="at least two values"):
     evaluation.bootstrap_interval([1.0])
-  with pytest.raises(UserError, match="between 0 and 1, but 95"):
+  with pytest.raises(UserError, match="between 0 and 1, got 95"):
     evaluation.bootstrap_interval([1.0, 2.0], confidence=95)

@@ -104,7 +104,7 @@ def test_off_path_correlation():
 
 
 def test_refusals():
-  with pytest.raises(UserError, match="at least two frames in the video 'right', but 1 came"):
+  with pytest.raises(UserError, match="at least two frames in the video 'right', got 1"):
     evaluation.distance_curve(Brightness(), grey([5], view="right"))
   with pytest.raises(UserError, match="at least one video"):
     evaluation.distance_curves(Brightness(), [])

@@ -118,7 +118,7 @@ def test_overlay_colours_what_counts():
 
 @pytest.mark.parametrize("stage", [0, 5])
 def test_refusals(value, frames, stage):
-  with pytest.raises(UserError, match=f"from 1 to 4, but {stage} came"):
+  with pytest.raises(UserError, match=f"from 1 to 4, got {stage}"):
     evaluation.grad_cam(value, frames, frames[-1], stage)
   with pytest.raises(UserError, match="a goal of 64x64"):
     evaluation.grad_cam(value, frames, frames[0, :16])

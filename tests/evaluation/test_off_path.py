@@ -106,7 +106,7 @@ def test_record_has_every_state():
   ("call", "words"),
   [
     (lambda: evaluation.reward_hacks([1, 2], [1, 2], [0, 1], 0), "at least 1 state"),
-    (lambda: evaluation.reward_hacks([1, 2], [1, 2, 3], [0, 1], 1), "one length, but 2, 3 and 2"),
+    (lambda: evaluation.reward_hacks([1, 2], [1, 2, 3], [0, 1], 1), "one length, got 2, 3 and 2"),
     (lambda: evaluation.reward_hacks([1, np.nan], [1, 2], [0, 1], 1), "finite potential"),
   ],
 )

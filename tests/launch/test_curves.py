@@ -156,7 +156,7 @@ def test_sizes_are_those_of_the_video_not_of_what_is_shown(value, tmp_path):
 
 def test_a_file_where_the_page_should_lie_is_told_before_the_work(tmp_path):
   (tmp_path / "out").touch()
-  with pytest.raises(UserError, match="a folder at .*out, but a file is in the way"):
+  with pytest.raises(UserError, match="a folder at .*out, got a file in the way"):
     own_videos.check_out(tmp_path / "out", overwrite=True)
 
 

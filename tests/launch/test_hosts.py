@@ -112,8 +112,8 @@ def test_two_processes_are_one_whatever_ends_them(folder):
   said = processes[1 - victim].communicate(timeout=60)[1]
   assert processes[1 - victim].returncode == 1, (victim, said[-3000:])
   *_, last = said.splitlines()
-  assert last.startswith("error: another process of this run has ended"), (victim, said[-3000:])
-  assert "start all processes again" in last and "they go on from the last checkpoint" in last
+  assert last.startswith("error: expected all processes of this run, got one that has ended")
+  assert "start all processes again" in last and "continue from the last checkpoint" in last
   step = newest(folder, "two")
 
   # SIGTERM to one stops both, at the same step.
@@ -164,10 +164,10 @@ def test_each_process_decodes_its_share_of_the_videos(folder):
 @pytest.mark.parametrize(
   ("arguments", "sentence"),
   [
-    (["--num_processes=2"], "Expected --coordinator=HOST:PORT with --num_processes and"),
+    (["--num_processes=2"], "expected --coordinator=HOST:PORT with --num_processes and"),
     (["--coordinator=localhost", "--num_processes=2", "--process_id=0"], "--coordinator=localhost"),
     (["--coordinator=h:1", "--num_processes=2", "--process_id=2"], "--process_id from 0 to 1"),
-    (["--coordinator=auto"], "Expected to meet the other processes at auto, but it failed"),
+    (["--coordinator=auto"], "expected to meet the other processes at auto, got no connection"),
   ],
 )
 def test_processes_that_cannot_meet_are_one_sentence(folder, arguments, sentence):

@@ -116,7 +116,7 @@ def test_a_run_is_measured_by_its_own_config(published):
   nowhere = subprocess.run(
     [*command[:-1], f"--workdir={workdir / 'videos'}"], cwd=ROOT, capture_output=True, text=True
   )
-  assert nowhere.returncode == 1 and "Expected a run folder" in nowhere.stderr
+  assert nowhere.returncode == 1 and "expected a run folder" in nowhere.stderr
 
 
 def test_a_saved_policy_acts(published):

@@ -83,5 +83,5 @@ def test_goals_are_written_for_the_report_and_warned_of(value, videos, tmp_path,
 )
 def test_an_image_shows_one_view_with_the_robot(value, videos, overrides):
   config = config_of(**{"reward.goal": "a.png", **overrides})
-  with pytest.raises(UserError, match="which shows one view with the robot"):
+  with pytest.raises(UserError, match="which show one view with the robot"):
     make_reward(config, value, videos)

@@ -174,7 +174,7 @@ def test_same_step_without_frames_is_refused(value):
 def test_unknown_autoreset_is_refused(value):
   envs = SyncVectorEnv([PictureEnv])
   envs.metadata = {**envs.metadata, "autoreset_mode": None}
-  with pytest.raises(UserError, match="autoreset_mode, got None"):
+  with pytest.raises(UserError, match="autoreset_mode in its metadata, got None"):
     EmbeddingRewardVectorWrapper(envs, value, GOAL)
 
 

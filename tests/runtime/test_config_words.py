@@ -39,7 +39,7 @@ def test_keys_that_are_not_are_one_sentence(key):
   with pytest.raises(UserError) as error:
     config_words.check(command(f"--config.{key}=1"))
   message = str(error.value)
-  assert f"no key '{key}'" in message and "\n" not in message and message.endswith((".", "?"))
+  assert f"got '{key}'" in message and "\n" not in message and message.endswith((".", "?"))
 
 
 def test_a_number_can_be_given_where_the_config_has_none(monkeypatch):
@@ -57,5 +57,5 @@ def test_a_number_can_be_given_where_the_config_has_none(monkeypatch):
     parsed("much")
   said = str(config_words.illegal_value(error.value, command()))
   assert said.startswith(
-    "Expected a number for --config.policy.target_entropy (the config has None)"
+    "expected a number for --config.policy.target_entropy (the config has None)"
   )

@@ -17,7 +17,7 @@ from vipjax.runtime.errors import UserError
 
 def get_config(preset="big"):
   if preset not in ("big", "small"):
-    raise UserError(f"Expected the preset big or small, but {preset} came: choose one.")
+    raise UserError(f"expected the preset big or small, got {preset}; choose one.")
   config = config_dict.ConfigDict()
   config.seed = 0
   config.action = "print"
@@ -126,10 +126,10 @@ def test_flags(folder, name, arguments, output):
     (
       "plain",
       ["--config=config.py", "--config.finetune.stepz=5"],
-      "Expected a key of config.py, but it has no key 'finetune.stepz': "
+      "expected a key of config.py, got 'finetune.stepz', which it does not have; "
       "did you mean --config.finetune.steps?",
     ),
-    ("default", ["--config.stepz=5"], "no key 'stepz'"),
+    ("default", ["--config.stepz=5"], "got 'stepz'"),
     ("plain", ["--config=config.py", "--config.rate=5"], "did you mean --config.finetune.rate?"),
     (
       "plain",
@@ -139,31 +139,31 @@ def test_flags(folder, name, arguments, output):
     (
       "plain",
       ["--config=config.py", "--config.finetune=5"],
-      "'finetune' is a section of config.py: set one of its keys",
+      "got the section 'finetune' of config.py; set one of its keys",
     ),
     (
       "plain",
       ["--config=config.py", "--config.finetune.steps=many"],
-      "Expected a whole number for --config.finetune.steps (the config has 500), but 'many' came",
+      "expected a whole number for --config.finetune.steps (the config has 500), got 'many'",
     ),
     ("default", ["--config.finetune.steps=1.5"], "a whole number"),
-    ("plain", ["--config=config.py", "--config.finetune.rate=x"], "Expected a number for"),
-    ("plain", ["--config=config.py", "--config.finetune.augment=7"], "Expected true or false for"),
-    ("plain", ["--config=config.py", "--config.finetune.limit=x"], "Expected a whole number for"),
-    ("plain", ["--overwrite=7"], "Expected true or false for --overwrite, but '7' came"),
-    ("plain", ["--config=absent.py"], "there is none at 'absent.py'"),
-    ("plain", ["--config=config.py:huge"], "Expected the preset big or small, but huge came"),
-    ("plain", ["--config=fixed.py:huge"], "Expected no preset, as fixed.py has none"),
-    ("plain", ["--config=empty.py"], "Expected a function get_config in empty.py"),
-    ("plain", [], "Expected a config, but none came: give --config=configs/demo.py."),
-    ("plain", ["--config="], "Expected --config=FILE, but the file is missing"),
-    ("plain", ["--config"], "Expected --config=FILE, but the file is missing"),
-    ("plain", ["--config.seed=1"], "Expected --config=FILE before --config.seed"),
-    ("plain", ["--config.seed=1", "--config=config.py"], "but it came after"),
-    ("plain", ["--workdirr=x"], "--workdirr came: did you mean --workdir?"),
+    ("plain", ["--config=config.py", "--config.finetune.rate=x"], "expected a number for"),
+    ("plain", ["--config=config.py", "--config.finetune.augment=7"], "expected true or false for"),
+    ("plain", ["--config=config.py", "--config.finetune.limit=x"], "expected a whole number for"),
+    ("plain", ["--overwrite=7"], "expected true or false for --overwrite, got '7'"),
+    ("plain", ["--config=absent.py"], "got none at 'absent.py'"),
+    ("plain", ["--config=config.py:huge"], "expected the preset big or small, got huge"),
+    ("plain", ["--config=fixed.py:huge"], "expected no preset, as fixed.py has none"),
+    ("plain", ["--config=empty.py"], "expected a function get_config in empty.py"),
+    ("plain", [], "expected a config, got none; give --config=configs/demo.py."),
+    ("plain", ["--config="], "expected --config=FILE, got no file"),
+    ("plain", ["--config"], "expected --config=FILE, got no file"),
+    ("plain", ["--config.seed=1"], "expected --config=FILE before --config.seed"),
+    ("plain", ["--config.seed=1", "--config=config.py"], "got it after"),
+    ("plain", ["--workdirr=x"], "got --workdirr; did you mean --workdir?"),
     ("default", ["--workdir"], "Missing value for flag --workdir"),
-    ("default", ["config.py"], "Expected flags only, but 'config.py' came"),
-    ("renders", [], "MUJOCO_GL=off switches rendering off"),
+    ("default", ["config.py"], "expected flags only, got 'config.py'"),
+    ("renders", [], "MUJOCO_GL=off, which switches rendering off"),
   ],
 )
 def test_what_the_user_can_mend_is_one_line(folder, name, arguments, sentence):
@@ -209,14 +209,14 @@ def test_compiled_programs_are_kept_in_the_cache(folder):
 def test_without_a_writable_cache_there_is_a_warning(folder):
   done = launch(folder, "default", VIPJAX_CACHE=str(folder / "config.py"))
   assert done.returncode == 0
-  assert done.stderr.startswith("warning: compiled programs are not kept.")
+  assert done.stderr.startswith("warning: compiled programs are not kept: expected to write")
 
 
 def test_a_platform_that_is_not_here_is_one_line(folder):
   done = launch(folder, "default", JAX_PLATFORMS="rocm")
   assert (done.returncode, done.stdout) == (1, "")
   (line,) = done.stderr.splitlines()
-  assert line.startswith("error: Expected a device for JAX, but JAX_PLATFORMS=rocm has none here")
+  assert line.startswith("error: expected a device for JAX, got none for JAX_PLATFORMS=rocm")
 
 
 def test_weights_and_biases_are_asked_for_before_any_work(folder, tmp_path):

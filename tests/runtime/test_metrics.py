@@ -117,15 +117,15 @@ def test_a_film_is_a_gif_that_browsers_play_at_its_speed(tmp_path):
 
 def test_wrong_metrics_are_refused(tmp_path):
   with metrics.MetricsWriter(tmp_path, "policy") as writer:
-    with pytest.raises(UserError, match=r"'loss', but an array of shape \(2,\).*reduce it first"):
+    with pytest.raises(UserError, match=r"'loss', got an array of shape \(2,\).*reduce it first"):
       writer.write(0, {"loss": jnp.ones(2)})
-    with pytest.raises(UserError, match="'name', but an array"):
+    with pytest.raises(UserError, match="'name', got an array"):
       writer.write(0, {"name": "text"})
-    with pytest.raises(UserError, match="may not be called 'stage'"):
+    with pytest.raises(UserError, match="not called .*, got 'stage'"):
       writer.write(0, {"stage": 1.0})
-    with pytest.raises(UserError, match=r"uint8 picture \[H, W, 3\] for 'goal', but float32"):
+    with pytest.raises(UserError, match=r"uint8 picture \[H, W, 3\] for 'goal', got float32"):
       writer.image(0, "goal", np.zeros((4, 6, 3), np.float32))
-    with pytest.raises(UserError, match=r"\[T, H, W, 3\] for 'goal', but uint8 \(4, 6, 3\)"):
+    with pytest.raises(UserError, match=r"\[T, H, W, 3\] for 'goal', got uint8 \(4, 6, 3\)"):
       writer.film(0, "goal", np.zeros((4, 6, 3), np.uint8), 10.0)
   assert metrics.read_metrics(tmp_path) == []
 

@@ -38,7 +38,9 @@ def holder(tmp_path):
 def test_the_second_run_in_a_folder_is_refused_until_the_first_ends(tmp_path, holder):
   run = tmp_path / "run"
   kept = {path: path.read_bytes() for path in run.iterdir()}
-  with pytest.raises(UserError, match=rf"process {holder.pid} on .* does into {run}: wait for it"):
+  with pytest.raises(
+    UserError, match=rf"got {run}, which process {holder.pid} on .* uses; wait for it"
+  ):
     places.hold(run)
   assert {path: path.read_bytes() for path in run.iterdir()} == kept
   holder.send_signal(signal.SIGKILL)
@@ -70,7 +72,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys)
 @pytest.mark.parametrize("place", ["file", "file/x", "file/x/y"])
 def test_a_file_where_a_folder_should_be(tmp_path, place):
   (tmp_path / "file").touch()
-  with pytest.raises(UserError, match=f"^Expected a folder at {tmp_path / place}, but a file"):
+  with pytest.raises(UserError, match=f"^expected a folder at {tmp_path / place}, got a file"):
     places.make_folder(tmp_path / place)
 
 
@@ -79,7 +81,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
   monkeypatch.setattr(places.tempfile, "TemporaryFile", read_only)
-  with pytest.raises(UserError, match=f"into the folder {tmp_path}, but got 'Read-only file"):
+  with pytest.raises(UserError, match=f"into the folder {tmp_path}, got 'Read-only file"):
     places.make_folder(tmp_path)
 
 

@@ -6,7 +6,6 @@ import sys
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from vipjax.runtime import progress
 
@@ -91,30 +90,6 @@ def test_an_unknown_total_shows_count_and_rate():
     bar.update(8)
     bar.message("halfway")
   assert log.getvalue().splitlines() == ["halfway", "read: 8frame [00:02,  4.00frame/s]"]
-
-
-def test_iterables_pass_through():
-  log = io.StringIO()
-  shown = progress.progress([1, 2, 3], "items", initial=2, file=log, clock=Clock())
-  assert list(shown) == [1, 2, 3]
-  assert "5/5" in log.getvalue()
-  assert list(progress.progress(iter("ab"), "letters", file=log)) == ["a", "b"]
-
-
-def test_an_interrupted_iteration_shows_where_it_stopped():
-  log = io.StringIO()
-  with pytest.raises(KeyboardInterrupt):
-    for item in progress.progress([1, 2, 3], "items", file=log):
-      if item == 2:
-        raise KeyboardInterrupt
-  assert "1/3" in log.getvalue()
-
-
-def test_a_count_gives_a_bar_to_update():
-  log = io.StringIO()
-  with progress.progress(3, "steps", file=log) as bar:
-    bar.update(2)
-  assert "2/3" in log.getvalue()
 
 
 def test_peak_memory_counts_this_process_and_its_children(monkeypatch):

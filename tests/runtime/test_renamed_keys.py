@@ -42,7 +42,7 @@ def test_a_run_begun_before_goes_on(tmp_path):
 def test_a_config_with_an_old_name_is_refused(tmp_path):
   config = demo.get_config()
   config.reward.goals = "nearest"
-  with pytest.raises(UserError, match="reward.goals came: it is called reward.goal_reduction now"):
+  with pytest.raises(UserError, match="got reward.goals; use its new name reward.goal_reduction"):
     run_folder.open_run(tmp_path / "run", config)
   assert not (tmp_path / "run").exists()
 
@@ -51,12 +51,12 @@ def test_an_override_with_an_old_name_is_refused(monkeypatch):
   if "config" not in config_words.flags.FLAGS:
     launcher.define_flags()
   argv = ["launch", f"--config={demo.__file__}", "--config.reward.normalise=none"]
-  with pytest.raises(UserError, match="it is called reward.normalize now"):
+  with pytest.raises(UserError, match="use its new name reward.normalize"):
     config_words.check(argv)
 
 
 def test_a_change_with_an_old_name_is_refused():
   config = paper.get_config()
   config.ablation = {}
-  with pytest.raises(UserError, match="it is called reward.normalize now"):
+  with pytest.raises(UserError, match="use its new name reward.normalize"):
     variant_config(config, ['reward.normalise="none"'], 0)

@@ -143,7 +143,7 @@ def test_a_folder_of_other_things_is_never_touched(tmp_path, overwrite):
   # An encoder artefact has a config.json too.
   (tmp_path / "config.json").write_text("{}")
   (tmp_path / "model.safetensors").write_text("precious")
-  with pytest.raises(UserError, match="holds other files.*another --workdir"):
+  with pytest.raises(UserError, match="with other files.*another --workdir"):
     run_folder.open_run(tmp_path, make_config(), overwrite)
   assert (tmp_path / "model.safetensors").read_text() == "precious"
 
@@ -151,7 +151,7 @@ def test_a_folder_of_other_things_is_never_touched(tmp_path, overwrite):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_empty_folder_will_do_and_a_file_will_not(tmp_path, overwrite):
   assert run_folder.open_run(tmp_path, make_config(), overwrite) == tmp_path
-  with pytest.raises(UserError, match="is a file"):
+  with pytest.raises(UserError, match="got the file"):
     run_folder.open_run(tmp_path / "config.json", make_config(), overwrite)
 
 
@@ -191,7 +191,7 @@ def test_json_of_what_runs_produce(tmp_path):
     "path": str(tmp_path),
     "3": [True, None, "text"],
   }
-  with pytest.raises(TypeError, match="JSON can hold, but set"):
+  with pytest.raises(TypeError, match="JSON can hold, got set"):
     files.write_json(tmp_path / "value.json", {"set": {1}})
 
 
@@ -217,10 +217,10 @@ def test_written_files_have_the_usual_permissions(tmp_path):
 
 
 def test_unreadable_json(tmp_path):
-  with pytest.raises(UserError, match="there is none"):
+  with pytest.raises(UserError, match="got none"):
     files.read_json(tmp_path / "absent.json")
   (tmp_path / "broken.json").write_text("{")
-  with pytest.raises(UserError, match="cannot be read"):
+  with pytest.raises(UserError, match="got something else"):
     files.read_json(tmp_path / "broken.json")
 
 
@@ -260,5 +260,5 @@ def test_a_runs_own_config_is_completed_with_new_keys(tmp_path):
     "evaluate": {"n": 2},
     "old": 1,
   }
-  with pytest.raises(UserError, match="Expected a run folder"):
+  with pytest.raises(UserError, match="expected a run folder"):
     run_folder.run_config(tmp_path, declared)

@@ -27,7 +27,7 @@ def test_too_little_is_a_sentence_and_leaves_nothing(monkeypatch):
 
   monkeypatch.setattr(os, "posix_fallocate", full)
   for ask in (lambda: shared.require(5000), lambda: FrameVectorEnv({"horizon": 2}, 1)):
-    with pytest.raises(UserError, match="bytes of shared memory, but got 'No space left.*enlarge"):
+    with pytest.raises(UserError, match="bytes of shared memory, got 'No space left.*enlarge"):
       ask()
   assert [size for _, size in asked][0] == 5000 and len(asked) == 2
   assert not any(os.path.exists(path) for path, _ in asked)

@@ -98,7 +98,7 @@ def test_nothing_is_sent_unasked(package, tmp_path):
 
 def test_refusals_are_one_sentence(package, tmp_path, monkeypatch):
   package.refuses = True
-  with pytest.raises(UserError, match=r"\(no API key configured\): run 'wandb login'"):
+  with pytest.raises(UserError, match="got 'no API key configured'; run 'wandb login'"):
     MetricsWriter(tmp_path, "policy")
   monkeypatch.setitem(sys.modules, "wandb", None)
   with pytest.raises(UserError, match="pip install wandb, or leave the flag out"):

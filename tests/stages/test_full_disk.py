@@ -101,8 +101,8 @@ def test_it_says_so_and_goes_on_when_there_is_room(
   with pytest.raises(Exception, match="No space left on device") as raised:
     run(workdir, fill)
   sentence = str(full_disk(raised.value))
-  assert sentence.startswith("expected room on the disk, but it is full (")
-  assert "\n" not in sentence and sentence.endswith("the same command goes on from it.")
+  assert sentence.startswith("expected room on the disk, got none (")
+  assert "\n" not in sentence and sentence.endswith("continues from the last checkpoint.")
   assert steps(workdir) == [2]
   assert not (workdir / "encoder").exists()
 

@@ -186,7 +186,7 @@ def test_git_lfs_pointers(tmp_path, name):
   for read in (read_videos, lambda place: open_videos(place)[0][0]):
     with pytest.raises(UserError) as error:
       read(folder)
-    assert_one_sentence(error, path, "a Git LFS pointer: run git lfs pull")
+    assert_one_sentence(error, path, "a Git LFS pointer; run git lfs pull")
 
 
 @pytest.mark.parametrize("name", ["b.mp4", "b.npy", "1.png", "b.hdf5", "videos.json", "b", "b.1"])
@@ -203,7 +203,7 @@ def test_a_dead_link_among_good_files(tmp_path, name):
   for path in (tmp_path, tmp_path / name):
     with pytest.raises(UserError) as error:
       read_videos(path)
-    assert_one_sentence(error, tmp_path / name, "a dead link", "blobs/1234")
+    assert_one_sentence(error, tmp_path / name, "the dead link", "blobs/1234")
 
 
 def test_a_copied_cache_without_its_blobs(tmp_path):
@@ -214,14 +214,14 @@ def test_a_copied_cache_without_its_blobs(tmp_path):
   for read in (read_videos, lambda folder: check_label_out(folder, folder / "out")):
     with pytest.raises(UserError) as error:
       read(tmp_path)
-    assert_one_sentence(error, "is a dead link", "../../blobs/1234")
+    assert_one_sentence(error, "the dead link", "../../blobs/1234")
 
 
 def test_a_link_on_the_way_is_dead(tmp_path):
   (tmp_path / "a").symlink_to("gone")
   with pytest.raises(UserError) as error:
     read_videos(tmp_path / "a" / "clip.mp4")
-  assert_one_sentence(error, tmp_path / "a" / "clip.mp4", f"{tmp_path / 'a'} is a dead link")
+  assert_one_sentence(error, tmp_path / "a" / "clip.mp4", f"the dead link {tmp_path / 'a'}")
 
 
 def test_what_a_manifest_names_is_a_dead_link(tmp_path):
@@ -233,4 +233,4 @@ def test_what_a_manifest_names_is_a_dead_link(tmp_path):
     (folder / manifest).write_text(text)
     with pytest.raises(UserError) as error:
       read_videos(folder)
-    assert_one_sentence(error, folder / "a", "is a dead link")
+    assert_one_sentence(error, folder / "a", "the dead link")

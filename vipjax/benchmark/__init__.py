@@ -1,4 +1,4 @@
-"""How fast everything is, beside what a user would run instead and what the machine could do."""
+"""Speed of all parts, compared with other packages and with the machine's peak."""
 
 from vipjax.benchmark.run import SUITES, run_suite
 

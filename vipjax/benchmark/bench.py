@@ -1,4 +1,4 @@
-"""What all suites share: the machine's peak, the peers, how a case is measured."""
+"""The common part of all suites: the machine's peak, the peers, measuring a case."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from vipjax.encoder import compute_dtype
 
 
 class Bench:
-  """Measures cases and remembers which peers were skipped.
+  """Measures cases and records skipped peers.
 
   Attributes:
-    peak: what the machine can do.
-    repeats: how often each contender is timed.
-    skipped: what did not run (peers, arms whose files are not here), with the reason.
+    peak: the machine's peak.
+    repeats: number of timings of each contender.
+    skipped: reasons by name for peers, and arms with missing files, that did not run.
   """
 
   def __init__(self, repeats: int = 5, peer_pythons: Sequence[str] = (), peak_size: int = 0):
     """Measures the machine's peak.
 
     Args:
-      repeats: how often each contender is timed.
-      peer_pythons: Python interpreters that may have the peers' packages; this one is asked last.
-      peak_size: of the matrices of the peak's measurement; 0 is large enough.
+      repeats: number of timings of each contender.
+      peer_pythons: Python interpreters that may have the peers' packages; this one is tried last.
+      peak_size: size of the matrices that measure the peak; 0 chooses one.
     """
     self.repeats = repeats
     self.skipped: dict[str, str] = {}
@@ -48,15 +48,15 @@ class Bench:
     cost: Cost | None = None,
     facts: Mapping[str, Any] | None = None,
   ) -> Case:
-    """Times us against the peers that can be run.
+    """Times our work against that of the peers that can run.
 
     Args:
       name, unit, amount, cost, facts: as in `Case`.
-      ours: does our work once and returns the seconds that it took.
+      ours: does our work once and returns its seconds.
       specs: the peers.
 
     Returns:
-      The case; peers that could not run are in `skipped`.
+      The case; `skipped` gets the peers that could not run.
     """
     print(f"measuring {name}", file=sys.stderr, flush=True)
     with peers.start(specs, self._pythons) as (running, skipped):
@@ -70,7 +70,7 @@ class Bench:
     return Case(name, unit, amount, seconds, cost, memory, {**(facts or {}), "peers": told})
 
   def _interleave(self, ours, running) -> dict[str, list[float]]:
-    """As `measure.interleave`; a peer that fails on the way is left out and all run again."""
+    """Runs `measure.interleave`; if a peer fails, it runs all others again without it."""
     while True:
       try:
         return measure.interleave({OURS: ours, **running}, self.repeats)
@@ -80,6 +80,6 @@ class Bench:
 
 
 def forget_peak_memory() -> None:
-  """Has the system count this process's peak memory from now on (Linux only)."""
+  """Resets the system's record of this process's peak memory (Linux only)."""
   with contextlib.suppress(OSError):
     pathlib.Path("/proc/self/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""Embedding: frames in memory to embeddings in memory, by the public call, against PyTorch."""
+"""Times embedding, from frames in memory to embeddings in memory, against PyTorch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vipjax.encoder.weights.torch_layout import to_state_dict
 
 ABOUT = (
   "`ValueFunction.embed`: uint8 frames at the network's input size to float32 embeddings, as numpy "
-  "arrays on both sides. PyTorch (eager, inference mode, channels last) embeds the same frames by "
-  "the same weights; `difference` in the JSON is the largest difference of any of its embeddings "
-  "from ours over the largest of ours."
+  "arrays on both sides. PyTorch (eager, inference mode, channels last) embeds the same frames "
+  "with the same weights; `difference` in the JSON is the largest absolute difference of its "
+  "embeddings from ours, divided by our largest absolute value."
 )
 
 
@@ -36,12 +36,12 @@ def run(
   """Measures embedding.
 
   Args:
-    bench: measures.
+    bench: measures the cases.
     archs: architectures to compare with PyTorch.
-    width: of the networks.
+    width: width of the networks.
     size: pixels of their input.
-    frames: embedded in a run.
-    sweep_sizes, sweep_batches: for the table of rates of the first architecture.
+    frames: number of frames in a run.
+    sweep_sizes, sweep_batches: sizes in the table of rates of the first architecture.
   """
   cases = [_case(bench, ResNetConfig(arch, width), size, frames) for arch in archs]
   rows = []
@@ -59,7 +59,7 @@ def _case(bench: Bench, config: ResNetConfig, size: int, count: int) -> Case:
   value = _value(config, size)
   frames = _frames(count, size)
   ours = value.embed(frames)
-  # All frames in one program: the work is the same however it is cut up.
+  # One program for all frames: the work does not depend on the chunks.
   cost = floor.count(jax.jit(value.embed_fn), value.variables, frames)
   with tempfile.TemporaryDirectory() as folder:
     paths = {name: str(pathlib.Path(folder) / name) for name in ("frames", "state", "result")}
@@ -94,6 +94,6 @@ def _frames(count: int, size: int) -> np.ndarray:
 
 
 def _state(value: ValueFunction) -> dict[str, np.ndarray]:
-  """torchvision's names, without the released format's prefix."""
+  """Returns the weights by torchvision's names, without the released format's prefix."""
   state = to_state_dict(value.config, value.variables)
   return {name.removeprefix("module.convnet."): array for name, array in state.items()}

@@ -1,4 +1,4 @@
-"""Environment steps without pictures, against Meta-World as it is and envpool's."""
+"""Times environment steps without pictures, against Meta-World and envpool."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vipjax.benchmark.results import SuiteResult
 from vipjax.envs import FrameVectorEnv
 
 ABOUT = (
-  "Steps of window-open by random actions, counted over all environments; a step is five steps of "
-  "the physics everywhere. Ours: torque control, one worker process per core, Meta-World's success "
-  "and shaped reward computed at each step. Meta-World as it is: end-effector control, Gymnasium's "
+  "Steps of window-open with random actions, counted over all environments; a step is five steps "
+  "of the physics for all. Ours: torque control, one worker process per core, Meta-World's success "
+  "and shaped reward at each step. Meta-World, unchanged: end-effector control, Gymnasium's "
   "AsyncVectorEnv, one process per environment."
 )
 
@@ -29,10 +29,10 @@ def run(
   """Measures environment steps.
 
   Args:
-    bench: measures.
-    num_envs: environments to compare with the peers.
-    steps: of all environments in a run.
-    sweep_envs: for the table of rates against the number of environments.
+    bench: measures the cases.
+    num_envs: number of environments in the comparison with the peers.
+    steps: steps of all environments in a run.
+    sweep_envs: numbers of environments in the table of rates.
   """
   settings = {"num_envs": num_envs, "steps": steps}
   specs = [
@@ -54,7 +54,7 @@ def run(
 
 
 def stepping(env: FrameVectorEnv, steps: int) -> Callable[[], float]:
-  """A contender: resets once, then steps all environments `steps` times a run."""
+  """Resets the environments and returns a contender that steps all of them `steps` times a run."""
   rng = np.random.default_rng(0)
   env.reset(seed=0)
 

@@ -1,4 +1,4 @@
-"""The fine-tuning step against the same step in PyTorch, and what TCC costs."""
+"""Times the fine-tuning step against the same step in PyTorch, and the cost of TCC."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from vipjax.videos import make_video_set
 ABOUT = (
   "One whole step: draw clips of four frames of uint8 videos, crop, resize and embed them, VIP "
   "loss with 3 negatives and norms, gradients, Adam; BatchNorm in training mode. PyTorch (eager, "
-  "channels last, fused Adam) does the same on as many clips. TCC is left out of this comparison; "
-  "its own cost stands in the table below."
+  "channels last, fused Adam) does the same on as many clips. This comparison excludes TCC; the "
+  "table below gives its cost."
 )
 VIDEOS, LENGTH = 4, 40
-# Clips of 24 frames of 64 pixels: 0.28 MiB each. Past RESIDENT MiB the host feeds the batches, as
-# config.data.resident_mb has it.
+# Clips of 24 frames of 64 pixels: 0.28 MiB each. Above RESIDENT MiB the host loads the batches, as
+# with config.data.resident_mb.
 VIDEO_COUNTS = (1, 10, 100, 1000, 10_000)
 VIDEO_LENGTH, VIDEO_SIZE, RESIDENT = 24, 64, 2048
 # K cycles of T videos; N frames of each of B videos; embeddings of size D.
@@ -68,14 +68,14 @@ def run(
   """Measures the step.
 
   Args:
-    bench: measures.
+    bench: measures the cases.
     archs: architectures.
-    width: of the networks.
+    width: width of the networks.
     size: pixels of their input; the videos are 256/224 times as large.
-    clips: of four frames in a batch.
-    video_counts: rows of the table of more videos.
-    resident: MiB of videos past which the host feeds the batches.
+    clips: clips of four frames in a batch.
     tcc_sizes: rows of TCC's table: B videos, K cycles ("all pairs") of T videos, N frames, D.
+    video_counts: rows of the table of more videos.
+    resident: MiB of videos above which the host loads the batches.
   """
   cases = [_case(bench, ResNetConfig(arch, width), size, clips) for arch in archs]
   rows = [_tcc_row(bench, **sizes) for sizes in tcc_sizes]
@@ -96,7 +96,7 @@ def _case(bench: Bench, config: ResNetConfig, size: int, clips: int) -> Case:
   frames = np.random.default_rng(0).integers(0, 256, (VIDEOS, LENGTH, source, source, 3), np.uint8)
   videos = VideoSet(frames, np.full(VIDEOS, LENGTH, np.int32))
   state = init_state(jax.random.key(1), value, settings)
-  # One device's program has the work of all of them.
+  # The program for one device has the work of all devices.
   cost = floor.count(jax.jit(make_train_step(value, settings, VIDEOS)), state, videos)
   steps = steps_per_dispatch()
   step = scan_steps(make_train_step(value, settings, VIDEOS), steps)
@@ -142,13 +142,13 @@ def _tcc_row(bench: Bench, B: int, K: int | str, T: int, N: int, D: int) -> dict
 
 
 def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
-  """One step after another, with the videos on the device or, where they are too many, fed."""
+  """Returns the rate of steps with videos on the device, or on the host above `resident`."""
   value = init_value(
     jax.random.key(0), ResNetConfig("resnet18", 16), Preprocessing(VIDEO_SIZE, VIDEO_SIZE)
   )
   settings = Settings(batch_size=16, then_resize=0, tcc=TccSettings(weight=0.0))
   frame = np.random.default_rng(0).integers(0, 256, (VIDEO_SIZE, VIDEO_SIZE, 3), np.uint8)
-  # Every video has memory of its own.
+  # Each video has its own memory.
   videos = [Video(np.tile(frame, (VIDEO_LENGTH, 1, 1, 1))) for _ in range(count)]
   megabytes = padded_megabytes(videos)
   fed = megabytes > resident

@@ -1,8 +1,8 @@
-"""The floor under a program's time: its operations and bytes over what this machine can do.
+"""The floor of a program's time: its operations and bytes over this machine's peak rates.
 
-No program is faster than its arithmetic at the machine's best rate, nor than reading its inputs and
-writing its results once. Both rates are measured in the same run, by a large matrix product and a
-large copy, so that a busy machine lowers the peak along with the program.
+A program cannot be faster than its arithmetic at the machine's best rate, or than reading its
+inputs and writing its results once. A large matrix product and a large copy measure both rates in
+the same run, so that a busy machine lowers the peak as it slows the program.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from vipjax.runtime.platform import cpu_device, on_cpu
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
-  """What the machine can do.
+  """The machine's peak rates.
 
   Attributes:
     operations: per second, of a matrix product in `dtype` (a multiplication and its addition are
       two).
     bytes: per second, read and written by a copy.
-    dtype: of the matrix product, the compute dtype on this platform.
+    dtype: dtype of the matrix product, this platform's compute dtype.
   """
 
   operations: float
@@ -37,23 +37,23 @@ class Peak:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-  """What a program must do at least.
+  """The least work of a program.
 
   Attributes:
-    operations: as written, before the compiler's changes; None where they cannot be counted.
-    bytes: of its arguments and results: each has to be moved once.
+    operations: as written, before the compiler's changes; None if they cannot be counted.
+    bytes: bytes of its arguments and results, each moved once.
   """
 
   operations: float | None
   bytes: float
 
   def times(self, count: int) -> Cost:
-    """The cost of `count` such programs in a row."""
+    """Returns the cost of `count` such programs in a row."""
     operations = None if self.operations is None else self.operations * count
     return Cost(operations, self.bytes * count)
 
   def floor_seconds(self, peak: Peak) -> float | None:
-    """The least time that it can take; None where its operations are not counted."""
+    """Returns the least time of the program; None without a count of its operations."""
     if self.operations is None:
       return None
     return max(self.operations / peak.operations, self.bytes / peak.bytes)
@@ -63,15 +63,15 @@ def measure_peak(dtype: Any, size: int = 0, repeats: int = 8) -> Peak:
   """Times a product of two [size, size] matrices, and adding 1 to 16 times as many numbers.
 
   Args:
-    dtype: of the matrices.
-    size: of the matrices; 0 is 2048 on a CPU and 8192 on an accelerator.
-    repeats: of each; the best counts.
+    dtype: dtype of the matrices.
+    size: size of the matrices; 0 is 2048 on a CPU and 8192 on an accelerator.
+    repeats: number of timings of each; the best counts.
   """
   size = size or (2048 if on_cpu() else 8192)
   matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
   product = jax.jit(lambda a, b: a @ b)
   seconds = _best(lambda: product(matrix, matrix), repeats)
-  # In place: the pages of a new result would have to be cleared by the system at every turn.
+  # In place, because the system clears the pages of a new result every time.
   increment = jax.jit(lambda x: x + 1, donate_argnums=0)
   flat = jnp.zeros(16 * size * size, jnp.float32)
   moved = 2 * flat.nbytes
@@ -84,10 +84,10 @@ def measure_peak(dtype: Any, size: int = 0, repeats: int = 8) -> Peak:
 
 
 def count(function: Callable, *arguments: Any) -> Cost:
-  """Counts a jitted function's work at these arguments; it is neither compiled nor run.
+  """Counts a jitted function's work for these arguments without compiling or running it.
 
-  A loop inside the program counts as one round of it. Operations are those of the program for a
-  CPU, whatever this machine computes on: the compilers of accelerators do not say theirs.
+  A loop inside the program counts as one iteration. The operations are those of the program for a
+  CPU on any machine, because the compilers of accelerators do not report theirs.
   """
   lowered = function.lower(*jax.tree.map(_on_a_cpu, arguments))
   try:
@@ -99,7 +99,7 @@ def count(function: Callable, *arguments: Any) -> Cost:
 
 
 def _on_a_cpu(leaf: Any) -> Any:
-  """The shape and dtype of an array that lies on a CPU, where JAX knows one."""
+  """Returns the shape and dtype of an array, placed on a CPU if JAX has one."""
   cpu = cpu_device()
   if cpu is None:
     return leaf
@@ -108,7 +108,7 @@ def _on_a_cpu(leaf: Any) -> Any:
 
 
 def held_bytes(function: Callable, *arguments: Any) -> int:
-  """Bytes that the compiled function holds at its peak: arguments, results and temporaries."""
+  """Returns the compiled function's peak memory in bytes: arguments, results and temporaries."""
   memory = function.lower(*arguments).compile().memory_analysis()
   held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
   return held - memory.alias_size_in_bytes

@@ -1,7 +1,7 @@
-"""Timing contenders against one another, and what the numbers say.
+"""Times contenders against one another.
 
-Machines drift: another process comes, the clock falls. So contenders take turns, the order turning
-round at every repeat, and ratios are taken within each repeat before their median is.
+Machines drift: another process starts, the clock slows. So contenders take turns, in an order that
+reverses at every repeat, and a ratio is the median of the ratios within each repeat.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vipjax.runtime.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-  """Median, quartiles and range of some numbers."""
+  """Median, quartiles and range of numbers."""
 
   median: float
   lower_quartile: float
@@ -29,13 +29,13 @@ class Spread:
 
 
 def spread(numbers: Any) -> Spread:
-  """The Spread of at least one number."""
+  """Returns the Spread of at least one number."""
   quartiles = np.percentile(numbers, [50, 25, 75, 0, 100])
   return Spread(*(float(quartile) for quartile in quartiles))
 
 
 def ratios(numerator: Any, denominator: Any) -> Spread:
-  """The Spread of numerator / denominator, taken pair by pair."""
+  """Returns the Spread of numerator / denominator, pair by pair."""
   return spread(np.asarray(numerator) / np.asarray(denominator))
 
 
@@ -45,12 +45,12 @@ def interleave(
   """Runs every contender `warmup` times, then all of them in turns, `repeats` times.
 
   Args:
-    contenders: by name, functions that do their work once and return the seconds that it took.
-    repeats: how often each is timed.
-    warmup: how often each runs before, untimed: compilation, caches, thread pools.
+    contenders: by name, functions that do their work once and return its seconds.
+    repeats: number of timings of each.
+    warmup: number of untimed runs before: compilation, caches, thread pools.
 
   Returns:
-    For each contender its seconds; those at one position belong to one turn.
+    The seconds of each contender; equal positions belong to one turn.
 
   Raises:
     UserError: fewer than one repeat.
@@ -69,7 +69,7 @@ def interleave(
 
 
 def timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
-  """A contender: calls the function and waits until the device has computed all that it returns."""
+  """Returns a contender that calls the function and waits until its results are computed."""
 
   def run() -> float:
     start = time.perf_counter()
@@ -80,7 +80,7 @@ def timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
 
 
 def looping(loop_steps: Iterator[Any], steps: int) -> Callable[[], float]:
-  """A contender: takes `steps` steps of `vipjax.sac.train_loop` and waits for the last state."""
+  """Returns a contender that takes `steps` steps of `train_loop` and waits for the last state."""
 
   def run() -> float:
     start = time.perf_counter()
@@ -93,14 +93,14 @@ def looping(loop_steps: Iterator[Any], steps: int) -> Callable[[], float]:
 
 
 class Stateful:
-  """A contender that hands its state on: step (state, *arguments) -> (state, anything)."""
+  """A contender that passes its state on: step (state, *arguments) -> (state, anything)."""
 
   def __init__(self, step: Callable[..., tuple[Any, Any]], state: Any, *arguments: Any):
     self._step, self._state, self._arguments = step, state, arguments
 
   def __call__(self) -> float:
     start = time.perf_counter()
-    # The step may donate its state, so the old one is not to be used again.
+    # The step may donate its state, so the old one must not be used again.
     self._state, result = self._step(self._state, *self._arguments)
     jax.block_until_ready((self._state, result))
     return time.perf_counter() - start

@@ -1,8 +1,8 @@
-"""Peers: what users would run instead, each in a process (and maybe a Python) of its own.
+"""Peers: other packages for the same work, each in its own process and possibly its own Python.
 
 A peer's process is a worker script that answers requests through a pipe, one JSON value a line:
-"run" does the work once and answers with the seconds that it took, measured in there, so that runs
-of ours and theirs can take turns. No peer is ever imported here.
+"run" does the work once and answers with its seconds, measured in the process, so that our runs
+and theirs can take turns. This module imports no peer.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _WORKER = pathlib.Path(__file__).parent / "workers" / "worker.py"
 
 @dataclasses.dataclass(frozen=True)
 class PeerSpec:
-  """What a peer is.
+  """Specification of a peer.
 
   Attributes:
-    name: as the tables show it.
-    work: the function of a worker module that makes it, as "module.function".
-    needs: packages that the Python it runs in must have.
+    name: name in the tables.
+    work: function of a worker module that prepares the work, as "module.function".
+    needs: packages that its Python must have.
     settings: keyword arguments of that function; JSON-able.
   """
 
@@ -38,10 +38,10 @@ class PeerSpec:
 
 
 class PeerFailed(Exception):
-  """A peer could not do its work; the message says why. The suite goes on without it.
+  """A peer could not do its work; the message gives the reason. The suite continues without it.
 
   Attributes:
-    peer: its name.
+    peer: the peer's name.
   """
 
   def __init__(self, peer: str, reason: str):
@@ -53,15 +53,15 @@ class Peer:
   """A running peer; calling it does its work once and returns the seconds.
 
   Attributes:
-    facts: what it told of itself at its start: versions of packages, settings.
-    process_id: of its process.
+    facts: what the worker reports at its start: versions of packages, settings.
+    process_id: the process's id.
   """
 
   def __init__(self, spec: PeerSpec, python: str):
-    """Starts the process and has it prepare its work.
+    """Starts the process, which prepares its work.
 
     Raises:
-      PeerFailed: it could not.
+      PeerFailed: the process failed.
     """
     self._name = spec.name
     self._process = subprocess.Popen(
@@ -69,7 +69,7 @@ class Peer:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      # Our device count is no business of a peer that uses JAX, nor are our paths of its imports.
+      # Our device count and import paths must not affect a peer.
       env={k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "PYTHONPATH")},
     )
     self.process_id = self._process.pid
@@ -83,7 +83,7 @@ class Peer:
     return float(self._ask("run"))
 
   def memory_mb(self) -> float:
-    """The most memory that the peer's processes have had so far, in MiB."""
+    """Returns the peak memory of the peer's processes so far, in MiB."""
     return float(self._ask("memory"))
 
   def close(self) -> None:
@@ -113,13 +113,13 @@ class Peer:
 
 
 def find_python(needs: Sequence[str], candidates: Sequence[str]) -> str | None:
-  """The first Python that has the packages; None where none has.
+  """Returns the first Python that has the packages; None if none has them.
 
   Args:
     needs: names of modules.
-    candidates: paths of Python interpreters; this one is asked after them.
+    candidates: paths of Python interpreters, tried before this one.
   """
-  # find_spec imports nothing of the packages themselves, which can take many seconds.
+  # find_spec does not import the packages, which can take many seconds.
   script = f"import importlib.util as i; print(all(i.find_spec(n) for n in {list(needs)!r}))"
   for python in (*candidates, sys.executable):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -138,14 +138,14 @@ def find_python(needs: Sequence[str], candidates: Sequence[str]) -> str | None:
 def start(
   specs: Sequence[PeerSpec], candidates: Sequence[str]
 ) -> Iterator[tuple[dict[str, Peer], dict[str, str]]]:
-  """Runs the peers that can be run.
+  """Runs the peers that can run.
 
   Args:
     specs: the peers.
     candidates: as for `find_python`.
 
   Yields:
-    The running peers by name; for each other the reason why it was skipped.
+    The running peers, and the reasons for the skipped ones, by name.
   """
   running, skipped = {}, {}
   with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The whole loop of the policy stage against its parts, one after the other."""
+"""Times the whole loop of the policy stage against its parts, one after the other."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from vipjax.sac.agent import make_update_many
 from vipjax.scene import View
 
 ABOUT = (
-  "The loop: act, step and draw the environments, embed their pictures, reward, store, update; "
-  "counted are environment steps. Sizes are those of configs/demo.py (two pictures of each "
-  "environment, ResNet-18 of width 16 at 80 px, 3 updates per step of all environments). Its parts "
-  "are timed in the same turns, each alone; done one after the other they would take the sum of "
-  "their times, and the loop's share of that rate is above 100% where they overlap."
+  "The loop: act, step and draw the environments, embed their pictures, reward, store, update; the "
+  "unit is an environment step. Sizes are those of configs/demo.py (two pictures of each "
+  "environment, ResNet-18 of width 16 at 80 px, 3 updates per step of all environments). Each part "
+  "is timed alone in the same turns; one after the other they take the sum of their times, and the "
+  "loop's share of that rate exceeds 100% if they overlap."
 )
 
 
@@ -44,21 +44,21 @@ def run(
   """Measures the loop and its parts.
 
   Args:
-    bench: measures.
-    num_envs: environments.
-    size: of their pictures in pixels.
-    width: of the encoder.
-    input_size: of the encoder, in pixels.
-    updates: per step of all environments.
-    steps: of all environments in a run.
-    sac: the agent; None is the default one.
-    start_clips: in the batch of the first step of fine-tuning that start-up is measured to.
+    bench: measures the cases.
+    num_envs: number of environments.
+    size: size of their pictures in pixels.
+    width: width of the encoder.
+    input_size: size of the encoder's input in pixels.
+    updates: updates per step of all environments.
+    steps: steps of all environments in a run.
+    sac: the agent's settings; None is the default.
+    start_clips: clips in the batch of the first fine-tuning step, which ends the start-up.
   """
   sac = sac or SacSettings()
   channels = [Channel(View()), Channel(View(), robot_visible=False)]
   with (
     FrameVectorEnv({}, num_envs, channels, size) as env,
-    # The loop leaves its environments in the middle of a step.
+    # The loop stops with its environments in the middle of a step.
     FrameVectorEnv({}, num_envs, channels, size) as loop_env,
   ):
     first = env.reset(seed=0)[1]
@@ -90,7 +90,7 @@ def run(
 
 
 def _rows(seconds: dict[str, list[float]], amount: int) -> list[dict[str, Any]]:
-  """Each part alone, all in a row, and the loop, whose share of that is taken turn by turn."""
+  """Returns rows for each part, for all parts in a row, and for the loop; ratios are by turn."""
   parts = {name: np.array(times) for name, times in seconds.items() if name != "loop"}
   parts["these in a row"] = sum(parts.values())
   parts["loop"] = np.array(seconds["loop"])
@@ -110,7 +110,7 @@ def _rows(seconds: dict[str, list[float]], amount: int) -> list[dict[str, Any]]:
 def _reward(frames: np.ndarray, width: int, input_size: int) -> EmbeddingReward:
   config = ResNetConfig("resnet18", width=width, embedding_dim=128)
   value = init_value(jax.random.key(0), config, Preprocessing(input_size, input_size))
-  # Any pictures will do for goals.
+  # Any pictures can be goals here.
   goals = [frames[0, channel] for channel in range(frames.shape[1])]
   return EmbeddingReward(value, goals, goals, [1.0, 2.0])
 

@@ -1,4 +1,4 @@
-"""Steps with a picture each, against Meta-World with its own renderer."""
+"""Times steps with a picture each, against Meta-World with its own renderer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 
 ABOUT = (
-  "Steps of window-open by random actions with one picture of each environment, counted over all "
-  "of them; the picture ends as a numpy array in the learner's process. Ours: the fast renderer, "
-  "one worker process per core, frames in shared memory. Meta-World as it is: its own renderer, "
+  "Steps of window-open with random actions and one picture of each environment, counted over all "
+  "environments; the learner's process gets the picture as a numpy array. Ours: the fast renderer, "
+  "one worker process per core, frames in shared memory. Meta-World, unchanged: its own renderer, "
   "Gymnasium's AsyncVectorEnv, one process per environment."
 )
 
@@ -36,11 +36,11 @@ def run(
   """Measures rendered steps.
 
   Args:
-    bench: measures.
-    sizes: height and width of the pictures in pixels.
-    num_envs: environments.
-    steps: of all environments in a run.
-    single_sizes: for the table of a single renderer.
+    bench: measures the cases.
+    sizes: heights and widths of the pictures in pixels.
+    num_envs: number of environments.
+    steps: steps of all environments in a run.
+    single_sizes: sizes in the table of a single renderer.
     single_robots: arms in that table.
   """
   cases = []
@@ -56,14 +56,14 @@ def run(
   for robot in single_robots:
     try:
       rows += [_single_row(bench, robot, size) for size in single_sizes]
-    except UserError as error:  # the files of the other arms have to be fetched
+    except UserError as error:  # the files of the other arms need a download
       bench.skipped[robot] = str(error)
   title = f"Pictures per second of one process (MUJOCO_GL={gl.configure()})"
   return SuiteResult("render", ABOUT, cases, bench.skipped, bench.peak, {title: rows})
 
 
 def _single_row(bench: Bench, robot: str, size: int) -> dict[str, float | str]:
-  """Rates of one renderer of each quality, without physics, and their ratio turn by turn."""
+  """Returns rates of one renderer of each quality, without physics, and their ratio by turn."""
   counts = {"fast": 10, "full": 1}
   with contextlib.ExitStack() as stack:
     works = {}

@@ -1,4 +1,4 @@
-"""What a suite found, as a table for people and as JSON for programs."""
+"""Results of a suite, as a table for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OURS = "vipjax"
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """One thing measured, for us and for every peer that ran.
+  """One measurement, for our package and every peer that ran.
 
   Attributes:
-    name: what it was.
-    unit: of what is counted, such as "frames".
-    amount: how many of them a run does.
-    seconds: by contender, ours first, of each repeat.
-    cost: of our program; None where it is no single program.
-    memory_mb: by contender, the most resident memory of its processes, libraries included.
-    facts: anything else that JSON can hold.
+    name: name of the work.
+    unit: unit of the work, such as "frames".
+    amount: number of units in a run.
+    seconds: seconds of each repeat, by contender, ours first.
+    cost: cost of our program; None if it is not a single program.
+    memory_mb: peak resident memory of a contender's processes, libraries included, by contender.
+    facts: further JSON-able values.
   """
 
   name: str
@@ -41,29 +41,29 @@ class Case:
   facts: Mapping[str, Any]
 
   def rate(self, who: str) -> Spread:
-    """Units per second."""
+    """Returns units per second."""
     return spread([self.amount / seconds for seconds in self.seconds[who]])
 
   def advantage(self, who: str) -> Spread:
-    """How many times as fast as this contender we are, turn by turn."""
+    """Returns this contender's seconds over ours, turn by turn."""
     return ratios(self.seconds[who], self.seconds[OURS])
 
   def floor_reached(self, peak: Peak) -> float | None:
-    """The least time of our program over the median of the times that it took."""
+    """Returns our program's least time over the median of its times."""
     least = self.cost and self.cost.floor_seconds(peak)
     return None if least is None else least / spread(self.seconds[OURS]).median
 
 
 @dataclasses.dataclass(frozen=True)
 class SuiteResult:
-  """All that a suite found.
+  """All results of a suite.
 
   Attributes:
-    suite: its name.
-    about: what its numbers mean, a sentence or more.
-    cases: what was measured.
-    skipped: what did not run, with the reason.
-    peak: what the machine could do in the same run.
+    suite: the suite's name.
+    about: explanation of its numbers.
+    cases: the measurements.
+    skipped: reasons by name for skipped peers and arms.
+    peak: the machine's peak in the same run.
     tables: further tables by title, each a list of rows with the same keys.
   """
 
@@ -79,9 +79,9 @@ def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathl
   """Writes `<suite>.json` and `<suite>.md` into the folder.
 
   Args:
-    result: what was found.
-    folder: made if missing; earlier results of the suite are replaced.
-    command: that found it.
+    result: the suite's results.
+    folder: made if missing; the function replaces earlier results of the suite.
+    command: the command that measured them.
 
   Returns:
     The path of the table.
@@ -114,7 +114,7 @@ def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathl
 
 
 def markdown(result: SuiteResult, command: str, versions: Mapping[str, Any]) -> str:
-  """The result as a Markdown page."""
+  """Returns the result as a Markdown page."""
   packages, peak = versions["packages"], result.peak
   shown = [name for name in ("jax", "flax", "mujoco") if name in packages]
   known = ", ".join(f"{name} {packages[name]}" for name in shown)
@@ -133,10 +133,10 @@ def markdown(result: SuiteResult, command: str, versions: Mapping[str, Any]) -> 
   ]
   if result.cases:
     lines += [
-      'Rates are medians with their quartiles; "times as fast" is ours over theirs, turn by turn:'
-      " median (least to most). Floor reached: the least time that our operations and bytes can"
-      " take at those peaks, over the time taken. Memory is the most that the processes held,"
-      " libraries included.",
+      'Rates are medians with their quartiles; "times as fast" is our rate over theirs, turn by'
+      " turn: median (least to most). Floor reached: the least time of our operations and bytes at"
+      " those peaks, over the measured time. Memory is the peak of the processes, libraries"
+      " included.",
       "",
       _table(_rows(result)),
       "",
@@ -184,7 +184,7 @@ def _times(advantage: Spread) -> str:
 
 
 def _number(value: float) -> str:
-  """Three digits that count, without an exponent."""
+  """Returns a number with three significant digits, without an exponent."""
   if value and abs(value) < 100:
     return f"{value:#.3g}".rstrip(".")
   return f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""Runs a suite and writes what it found."""
+"""Runs a suite and writes its results."""
 
 from __future__ import annotations
 
@@ -30,25 +30,27 @@ def run_suite(
   Args:
     suite: one of SUITES.
     out: folder of the results.
-    command: as it shall stand in them.
-    repeats: how often each contender is timed.
+    command: the command, for the results.
+    repeats: number of timings of each contender.
     peer_pythons: Python interpreters that may have the peers' packages.
     peak_size: as for `Bench`.
-    **sizes: arguments of the suite's own `run`; its defaults are what is published.
+    **sizes: arguments of the suite's own `run`; published results use its defaults.
 
   Returns:
-    The path of the table; the JSON lies beside it.
+    The path of the table; the JSON file is beside it.
 
   Raises:
-    UserError: another suite, a Python that is not there, or a folder that cannot be written.
+    UserError: another suite, a missing Python, or a folder without write access.
   """
   if suite not in SUITES:
     raise UserError(f"expected a suite among {', '.join(SUITES)}, got {suite!r}; choose one.")
   for python in peer_pythons:
     if not os.access(python, os.X_OK):
-      raise UserError(f"expected a Python interpreter for --peer_python, got {python}: it is none.")
+      raise UserError(
+        f"expected a Python interpreter for --peer_python, got {python}; give another path."
+      )
   places.make_folder(pathlib.Path(out))
   bench = Bench(repeats, peer_pythons, peak_size)
-  # Here: the suites of environments load MuJoCo, which the others do without.
+  # Imported here, because only the suites of environments need MuJoCo.
   result = importlib.import_module(f"vipjax.benchmark.{suite}").run(bench, **sizes)
   return results.write(result, out, command)

@@ -1,4 +1,4 @@
-"""SAC: updates, and the whole loop on environments that cost nothing, against other packages."""
+"""Times SAC's updates, and its loop on environments that cost nothing, against other packages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ABOUT = (
   "Updates: critics, actor, temperature and targets, each on a fresh batch of 256 from a replay of "
   "random transitions, many in one call as each package allows; 51 observations, 8 actions, hidden "
   "layers 256 x 256 (ours normalizes its critics' layers, theirs do not). Loop: nine environments "
-  "that cost nothing, one update for each of their steps; counted are environment steps."
+  "that cost nothing, one update for each of their steps; the unit is an environment step."
 )
 OBSERVATION, ACTIONS, ENVS = 51, 8, 9
 PACKAGES = {"sbx-rl": ("sbx", "stable_baselines3"), "stable-baselines3": ("stable_baselines3",)}
@@ -41,13 +41,13 @@ def run(
   """Measures updates and the loop.
 
   Args:
-    bench: measures.
+    bench: measures the cases.
     hidden: widths of the hidden layers.
     batch_size: transitions per update.
-    updates: in one call.
+    updates: updates in one call.
     loop_steps: steps of all environments in a run of the loop.
     replay_size: transitions in the replay.
-    replay_sizes: for the table of the cost of a larger replay.
+    replay_sizes: transitions in the table of larger replays.
   """
   settings = SacSettings(hidden=tuple(hidden), batch_size=batch_size)
   sizes = {
@@ -65,7 +65,7 @@ def run(
 def _update_case(bench: Bench, settings: SacSettings, updates: int, sizes: dict[str, Any]) -> Case:
   agent = init_agent(jax.random.key(0), OBSERVATION, ACTIONS, settings)
   memory = _full_replay(sizes["replay_size"])
-  # A loop's body counts once, so a single update is counted, and its batch instead of the replay.
+  # The count includes a loop's body only once, so this counts one update on a batch.
   batch = replay.sample(jax.random.key(0), memory, settings.batch_size)
   cost = floor.count(jax.jit(make_update(ACTIONS, settings)), agent, batch).times(updates)
   step = jax.jit(make_update_many(ACTIONS, settings, updates), donate_argnums=0)
@@ -116,7 +116,7 @@ def _full_replay(size: int) -> replay.Replay:
 
 
 class EmptyVectorEnv:
-  """Stands in for FrameVectorEnv: random observations, no frames, episodes of 200 steps."""
+  """Replaces FrameVectorEnv: random observations, no frames, episodes of 200 steps."""
 
   num_envs = ENVS
   observation_space = gymnasium.spaces.Box(-10, 10, (OBSERVATION,), np.float32)
@@ -149,7 +149,7 @@ class EmptyVectorEnv:
 
 
 class NoReward:
-  """Stands in for EmbeddingReward: rewards of 0 and nothing to embed."""
+  """Replaces EmbeddingReward: rewards of 0 and nothing to embed."""
 
   num_channels = 0
 

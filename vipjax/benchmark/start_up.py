@@ -1,4 +1,4 @@
-"""From the command to the first step of fine-tuning, with and without compiled programs cached."""
+"""Times the start of fine-tuning up to its first step, with and without cached programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# What launch.finetune does before its first step, at the demo's sizes and without its videos.
+# The work of launch.finetune before its first step, at the demo's sizes and without its videos.
 _SCRIPT = """
 from vipjax.runtime.cache import use_compilation_cache
 use_compilation_cache()
@@ -32,14 +32,14 @@ jax.block_until_ready(step(state, parallel.replicate(videos, devices)))
 
 
 def rows(repeats: int, clips: int = 16) -> list[dict[str, Any]]:
-  """Seconds from the start of a process to the end of its first fine-tuning step.
+  """Returns seconds from the start of a process to the end of its first fine-tuning step.
 
   Args:
-    repeats: processes that find the cache filled; the first of all finds it empty.
-    clips: in a batch.
+    repeats: number of processes with a filled cache, after one with an empty cache.
+    clips: clips in a batch.
 
   Returns:
-    Two rows: "compiled programs", "seconds".
+    Two rows with "compiled programs" and "seconds".
   """
   script = _SCRIPT.format(clips=clips)
   with tempfile.TemporaryDirectory() as folder:

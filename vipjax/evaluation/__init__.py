@@ -1,4 +1,4 @@
-"""How good a value function is: curves, alignment, attention, and what lies off the path."""
+"""Measures of a value function: curves, alignment, attention, and states off the expert's path."""
 
 from vipjax.evaluation.alignment import (
   align,

@@ -1,9 +1,9 @@
-"""Do the same moments of different videos get the same embeddings? Nearest neighbours tell.
+"""Measures of alignment: whether equal moments of different videos have equal embeddings.
 
-Frames of one video are matched to their nearest in another. Matches that keep the order of time
-(Kendall's tau) and matches that lead back to where they started (cycle consistency) are what
-temporal cycle-consistency learning is measured by (Dwibedi et al., arXiv:1904.07846; XIRL,
-arXiv:2106.03911). Embeddings are floats [T, D]; everything is NumPy.
+Each frame of one video has a nearest frame in another. Temporal cycle-consistency learning is
+measured by whether these matches keep the order of time (Kendall's tau) and whether they lead back
+to their start (cycle consistency; Dwibedi et al., arXiv:1904.07846; XIRL, arXiv:2106.03911).
+Embeddings are floats [T, D]; all functions use NumPy.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from vipjax.evaluation import statistics
 from vipjax.runtime.errors import UserError
 
-# Squared distances are taken for so many frames of the first video at a time.
+# Frames of the first video whose squared distances are computed at a time.
 _CHUNK = 64
 
 
 def nearest_frames(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-  """For each frame of one video its nearest (L2) in another; of equally near ones the earliest.
+  """Returns each frame's nearest frame (L2) in another video; a tie goes to the earlier one.
 
   Args:
     first: float [T, D], T >= 2.
@@ -32,13 +32,13 @@ def nearest_frames(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     int64 [T] in [0, S).
 
   Raises:
-    UserError: other ranks, too few frames, sizes D that differ, or values that are not finite.
+    UserError: wrong ranks, too few frames, different sizes D, or values that are not finite.
   """
   first, second = _check_embeddings(first), _check_embeddings(second)
   if first.shape[1] != second.shape[1]:
     raise UserError(
-      f"Expected embeddings of one size, but {first.shape[1]} and {second.shape[1]} came: embed "
-      "both videos with one encoder."
+      f"expected embeddings of one size, got {first.shape[1]} and {second.shape[1]}; embed both "
+      "videos with one encoder."
     )
   return np.concatenate([
     np.argmin(np.sum((part[:, None] - second[None]) ** 2, axis=-1), axis=1)
@@ -47,40 +47,39 @@ def nearest_frames(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def alignment_tau(first: np.ndarray, second: np.ndarray) -> float:
-  """Kendall's tau-b of the nearest frames in the second video with time in the first.
+  """Returns Kendall's tau-b of the nearest frames in the second video with time in the first.
 
   Arguments and errors as `nearest_frames`.
 
   Returns:
-    A number in [-1, 1]: 1.0 when later frames have later neighbours throughout. It is not
-    symmetric: one video may pause where the other moves.
+    A number in [-1, 1]: 1.0 if all later frames have later neighbours. It is not symmetric,
+    because one video may pause where the other moves.
   """
-  neighbours = nearest_frames(first, second)
-  return statistics.kendall(neighbours, np.arange(len(neighbours)))
+  return _tau(nearest_frames(first, second))
 
 
 def cycle_errors(embeddings: Sequence[np.ndarray], length: int) -> np.ndarray:
-  """How far from its start each walk of nearest frames through videos comes back.
+  """Returns the distance from start to return of each walk of nearest frames through videos.
 
   Args:
     embeddings: float [T_i, D] of B >= `length` videos.
-    length: videos in a cycle, 2 or 3; the jump back into the first is not counted.
+    length: videos in a cycle, 2 or 3; the cycle then jumps back into its first video.
 
   Returns:
     float64 [K] in [0, 1): frames between start and return, divided by the number of frames of the
     first video, for every frame of the first video of every ordered choice of `length` different
-    videos; 0 is exactly consistent. For videos of equal length it is
-    `vipjax.losses.cycle_index_error`, divided.
+    videos; 0 is exactly consistent. For videos of equal length it equals
+    `vipjax.losses.cycle_index_error`, divided by the length.
 
   Raises:
     UserError: too few videos, another length, or as `nearest_frames`.
   """
   if length not in (2, 3):
-    raise UserError(f"Expected cycles through 2 or 3 videos, but {length} came: choose one.")
+    raise UserError(f"expected cycles through 2 or 3 videos, got {length}; choose one of these.")
   if len(embeddings) < length:
     raise UserError(
-      f"Expected at least {length} videos for cycles through as many, but {len(embeddings)} came: "
-      "add some or shorten the cycles."
+      f"expected at least {length} videos for cycles through as many, got {len(embeddings)}; add "
+      "some or shorten the cycles."
     )
   lengths = [len(each) for each in embeddings]
   errors, starts = _cycle_errors(_neighbour_table(embeddings), lengths, length)
@@ -88,12 +87,12 @@ def cycle_errors(embeddings: Sequence[np.ndarray], length: int) -> np.ndarray:
 
 
 def leads_back(first: np.ndarray, second: np.ndarray, tolerance: float = 0.05) -> np.ndarray:
-  """Which frames of one video the nearest frame in another leads back to: consistent cycles of 2.
+  """Returns which frames of one video have a consistent cycle through another video.
 
   Args:
     first: float [T, D], T >= 2.
     second: float [S, D], S >= 2.
-    tolerance: how far from its start a walk may end, as a share of the first video's frames.
+    tolerance: greatest distance from start to return, as a share of the first video's frames.
 
   Returns:
     bool [T].
@@ -106,30 +105,27 @@ def leads_back(first: np.ndarray, second: np.ndarray, tolerance: float = 0.05) -
 
 
 def align(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, Any]:
-  """All measures of a group of videos as values that JSON can hold.
+  """Returns all measures of a group of videos as JSON-able values.
 
   Args:
     embeddings: float [T_i, D] of B >= 2 videos.
-    names: of the videos.
+    names: the videos' names.
 
   Returns:
-    "tau" (mean over ordered pairs), "cycle_consistency_2" and "_3" (share of walks that come back
-    to the very frame), "cycle_error_2" and "_3" (mean of `cycle_errors`) and
-    "cycle_index_error_2" and "_3" (the same in frames); those with 3 are None for two videos.
-    "pairs": tau by name of the first and of the second video. "nearest": by name of each video but
-    the first, the nearest frame there of each frame of the first: int lists.
+    "tau" (mean over ordered pairs), "cycle_consistency_2" and "_3" (share of walks that return to
+    their start), "cycle_error_2" and "_3" (mean of `cycle_errors`) and "cycle_index_error_2" and
+    "_3" (the same in frames); those with 3 are None for two videos. "pairs": tau by the names of
+    the first and the second video. "nearest": for each video but the first, by name, the nearest
+    frame in it for each frame of the first video, as int lists.
 
   Raises:
     UserError: fewer than two videos, or as `nearest_frames`.
   """
   if len(embeddings) < 2:
-    raise UserError(f"Expected at least two videos to align, but {len(embeddings)} came: add some.")
+    raise UserError(f"expected at least two videos to align, got {len(embeddings)}; add some.")
   table = _neighbour_table(embeddings)
   lengths = [len(each) for each in embeddings]
-  taus = {
-    pair: statistics.kendall(neighbours, np.arange(len(neighbours)))
-    for pair, neighbours in table.items()
-  }
+  taus = {pair: _tau(neighbours) for pair, neighbours in table.items()}
   result: dict[str, Any] = {"tau": float(np.mean(list(taus.values())))}
   for length in (2, 3):
     measures: list[float | None] = [None] * 3
@@ -146,14 +142,18 @@ def align(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, A
   return result
 
 
+def _tau(neighbours: np.ndarray) -> float:
+  return statistics.kendall(neighbours, np.arange(len(neighbours)))
+
+
 def _neighbour_table(embeddings: Sequence[np.ndarray]) -> dict[tuple[int, int], np.ndarray]:
-  """`nearest_frames` of every ordered pair of videos."""
+  """Returns `nearest_frames` of every ordered pair of videos."""
   pairs = itertools.permutations(range(len(embeddings)), 2)
   return {(i, j): nearest_frames(embeddings[i], embeddings[j]) for i, j in pairs}
 
 
 def _cycle_errors(table, lengths: Sequence[int], length: int) -> tuple[np.ndarray, np.ndarray]:
-  """Of every walk: frames between start and return, and frames of its first video; [K] each."""
+  """Returns, by walk, frames from start to return and frames of its first video; [K] each."""
   errors, starts = [], []
   for cycle in itertools.permutations(range(len(lengths)), length):
     start = np.arange(lengths[cycle[0]])
@@ -169,8 +169,8 @@ def _check_embeddings(embeddings: np.ndarray) -> np.ndarray:
   array = np.asarray(embeddings, np.float64)
   if array.ndim != 2 or len(array) < 2 or not np.isfinite(array).all():
     raise UserError(
-      "Expected finite embeddings [T, D] of at least two frames, but an array of shape "
-      f"{list(array.shape)} came{'' if np.isfinite(array).all() else ', not all finite'}: embed a "
+      "expected finite embeddings [T, D] of at least two frames, got an array of shape "
+      f"{list(array.shape)}{'' if np.isfinite(array).all() else ', not all finite'}; embed a "
       "longer video with an encoder that has not diverged."
     )
   return array

@@ -1,6 +1,6 @@
-"""What the value looks at: shares of a Grad-CAM map on object and robot, and a check by occlusion.
+"""Attention of the value: shares of a Grad-CAM map on object and robot, and a check by occlusion.
 
-Pixels have labels, BACKGROUND, OBJECT or ROBOT of `vipjax.scene`, which the simulator knows.
+The simulator labels each pixel as BACKGROUND, OBJECT or ROBOT of `vipjax.scene`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _NOWHERE = -1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Attention:
-  """Where the energy of Grad-CAM maps falls, frame by frame.
+  """The energy of Grad-CAM maps by label, for each frame.
 
   Attributes:
     share: float64 [T, 3], the share of the map's sum on background, object and robot (in the order
-      of their labels); NaN where the map is 0 all over.
-    area: float64 [T, 3], the share of the pixels that each takes.
-    peak: int64 [T], the label of the pixel where the map is greatest; -1 where it is 0 all over.
+      of their labels); NaN for a map of zeros.
+    area: float64 [T, 3], the share of pixels of each label.
+    peak: int64 [T], the label of the map's greatest pixel; -1 for a map of zeros.
   """
 
   share: np.ndarray
@@ -36,12 +36,12 @@ class Attention:
   peak: np.ndarray
 
   def summary(self) -> dict[str, float | None]:
-    """Means over the frames that have a map, as values that JSON can hold.
+    """Returns means over the frames that have a map, as JSON-able values.
 
-    "<what>_share"; "<what>_over_area", mean share divided by mean area (1: as if looking
-    anywhere; None: never in the picture); "peak_on_<what>", share of frames. None without a map.
-    "frames_with_map" is the share of frames that have one: where nothing raises the value, the ReLU
-    leaves none.
+    For each label <name>: "<name>_share"; "<name>_over_area", mean share divided by mean area (1:
+    as for a uniform map; None: never in the picture); "peak_on_<name>", share of frames. They are
+    None without a map. "frames_with_map" is the share of frames that have a map: the ReLU leaves
+    none where nothing raises the value.
     """
     seen = self.peak != _NOWHERE
     result: dict[str, float | None] = {"frames_with_map": float(np.mean(seen))}
@@ -54,25 +54,25 @@ class Attention:
     return result
 
   def record(self) -> dict[str, Any]:
-    """All of it as lists for JSON; NaN becomes None there."""
-    return {"share": self.share, "area": self.area, "peak": self.peak}
+    """Returns all attributes by name; `files.jsonable` turns their NaN into None."""
+    return dataclasses.asdict(self)
 
 
 def attention(maps: np.ndarray, labels: np.ndarray) -> Attention:
-  """Shares of Grad-CAM maps on what the pixels show.
+  """Returns the shares of Grad-CAM maps on each label.
 
   Args:
-    maps: float [T, h, w], >= 0; enlarged to the labels' size, bilinear.
+    maps: float [T, h, w], >= 0; the function enlarges them to the labels' size, bilinear.
     labels: uint8 [T, S, S] of BACKGROUND, OBJECT and ROBOT, in the network's view (`see_labels`).
 
   Raises:
-    UserError: another rank, or numbers of frames that differ.
+    UserError: another rank, or different numbers of frames.
   """
   maps, labels = np.asarray(maps), np.asarray(labels)
   if maps.ndim != 3 or labels.ndim != 3 or len(maps) != len(labels):
     raise UserError(
-      f"Expected maps [T, h, w] and labels [T, S, S] of as many frames, but shapes {maps.shape} "
-      f"and {labels.shape} came: pass those of one video."
+      f"expected maps [T, h, w] and labels [T, S, S] of as many frames, got shapes {maps.shape} "
+      f"and {labels.shape}; pass those of one video."
     )
   fine = enlarge(maps, labels.shape[1]).astype(np.float64)
   total = fine.sum((1, 2))
@@ -86,18 +86,18 @@ def attention(maps: np.ndarray, labels: np.ndarray) -> Attention:
 
 
 def see_labels(preprocessing: Preprocessing, labels: np.ndarray) -> np.ndarray:
-  """Labels of frames uint8 [T, H, W] as the network sees the frames, uint8 [T, crop, crop].
+  """Returns the labels uint8 [T, H, W] of frames in the network's view, uint8 [T, crop, crop].
 
-  Each pixel gets the label that most of it shows.
+  Each pixel gets the label of its largest part.
   """
   colours = 255 * np.eye(len(LABELS), dtype=np.uint8)[labels]
   return network_view(preprocessing, colours).argmax(-1).astype(np.uint8)
 
 
 def paint_over(frames: np.ndarray, labels: np.ndarray, label: int) -> np.ndarray:
-  """Frames uint8 [T, H, W, 3] with all pixels of a label in the mean colour of the background.
+  """Returns frames uint8 [T, H, W, 3] with all pixels of a label in the background's mean colour.
 
-  The mean is each frame's own; a frame without background has none, and black is taken.
+  Each frame has its own mean; without background it is black.
   """
   painted = frames.copy()
   for frame, shown in zip(painted, labels, strict=True):
@@ -113,18 +113,18 @@ def occlusion(
   goal: np.ndarray,
   robot_free: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-  """How the value changes when something is hidden; the goal stays as it is.
+  """Returns the change of the value if the object or the robot is hidden; the goal is unchanged.
 
   Args:
     value: the value function.
     frames: uint8 [T, H, W, 3].
     labels: uint8 [T, H, W] of the frames.
     goal: uint8 [H, W, 3].
-    robot_free: uint8 [T, H, W, 3], the frames drawn without the robot, if there are such.
+    robot_free: uint8 [T, H, W, 3], the frames drawn without the robot; None if missing.
 
   Returns:
-    V(hidden) - V(frame), float32 [T], by what is hidden: "object" and "robot", painted over
-    (`paint_over`), and "robot_removed", the robot-free frames.
+    V(hidden) - V(frame), float32 [T], under "object" and "robot" for frames painted over
+    (`paint_over`), and "robot_removed" for the robot-free frames.
   """
   hidden = {name: paint_over(frames, labels, LABELS[name]) for name in ("object", "robot")}
   if robot_free is not None:
@@ -134,10 +134,10 @@ def occlusion(
 
 
 def agreement(seen: Attention, hidden: dict[str, np.ndarray]) -> float | None:
-  """Spearman correlation, over frames, of what Grad-CAM and occlusion say of object against robot.
+  """Returns the Spearman correlation over frames of Grad-CAM's and occlusion's share of the object.
 
-  Grad-CAM's word is the object's part of the energy on object and robot; that of occlusion is the
-  object's part of the change of the value. None with fewer than three frames that have both.
+  Grad-CAM's share is the object's part of the energy on object and robot, occlusion's share the
+  object's part of the value's change. None if fewer than three frames have both.
   """
   on_either = seen.share[:, OBJECT] + seen.share[:, ROBOT]
   change = np.abs(hidden["object"]) + np.abs(hidden["robot"])

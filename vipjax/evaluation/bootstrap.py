@@ -1,4 +1,4 @@
-"""Means over few seeds with intervals (Agarwal et al., arXiv:2108.13264)."""
+"""Means over few seeds, with intervals (Agarwal et al., arXiv:2108.13264)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SAMPLES = 10_000
 
 
 def mean(values: np.ndarray) -> np.ndarray:
-  """The mean over the last axis."""
+  """Returns the mean over the last axis."""
   return values.mean(-1)
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
-  """The mean of the middle half over the last axis, [..., S] -> [...]; robust to single seeds.
+  """Returns the mean of the middle half over the last axis, [..., S] -> [...]; robust to outliers.
 
-  A quarter of the values, rounded down, is cut off at either end: of fewer than four values none.
+  It drops a quarter of the values, rounded down, at either end; none of fewer than four values.
   """
   cut = values.shape[-1] // 4
   ordered = np.sort(values, axis=-1)
@@ -30,26 +30,26 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
 def bootstrap_interval(
   values: Sequence[float], statistic=mean, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-  """Percentile bootstrap interval of a statistic of independent runs.
+  """Returns the percentile bootstrap interval of a statistic of independent runs.
 
-  Runs are drawn with replacement 10,000 times. With three seeds that is coarse: no interval can be
-  wider than from the least value to the greatest, so the true one is covered less often than said.
+  It draws runs with replacement 10,000 times. With three seeds the interval is coarse: it cannot
+  exceed the range of the values, so it covers the true value less often than `confidence`.
 
   Args:
-    values: float [S], S >= 2, one number of each run.
+    values: float [S], S >= 2, one number per run.
     statistic: function of arrays [..., S] over the last axis, such as `interquartile_mean`.
     confidence: in (0, 1).
-    seed: of the draws.
+    seed: seed of the draws.
 
   Returns:
-    The interval's ends.
+    The lower and the upper end.
 
   Raises:
     UserError: fewer than two values, values that are not finite, or a confidence out of range.
   """
   values = statistics.check_curve("values", values)
   if not 0 < confidence < 1:
-    raise UserError(f"Expected a confidence between 0 and 1, but {confidence} came: try 0.95.")
+    raise UserError(f"expected a confidence between 0 and 1, got {confidence}; try 0.95.")
   picks = np.random.default_rng(seed).integers(0, len(values), (_SAMPLES, len(values)))
   ends = np.quantile(statistic(values[picks]), [(1 - confidence) / 2, (1 + confidence) / 2])
   return float(ends[0]), float(ends[1])

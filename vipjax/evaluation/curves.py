@@ -1,4 +1,4 @@
-"""Distance curves of videos: how far each frame is from the goal, and what that says."""
+"""Distance curves of videos: the distance of each frame to the goal, with statistics."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation import statistics
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
@@ -25,11 +26,11 @@ class DistanceCurve:
   """The distance to the goal along one video.
 
   Attributes:
-    name: which video, such as "episode 0, left, robot-free".
+    name: the video's name, such as "episode 0, left, robot-free".
     distances: float32 [T], T >= 2, distance of each frame to the goal, in embedding units.
     times: float64 [T], episode time of each frame in s, from 0, ascending.
     rank_correlation, kendall_correlation, largest_rise, smoothness: see `statistics`.
-    falling_fraction: see `statistics.falling_fraction`, of single frames.
+    falling_fraction: see `statistics.falling_fraction`, with stride 1.
   """
 
   name: str
@@ -42,27 +43,21 @@ class DistanceCurve:
   smoothness: float
 
   def record(self) -> dict[str, Any]:
-    """All of it as values that JSON can hold; an infinite largest rise is None."""
-    numbers = {key: getattr(self, key) for key in STATISTICS}
-    return {
-      "name": self.name,
-      "distances": [float(distance) for distance in self.distances],
-      "times": [float(time) for time in self.times],
-      **{key: number if np.isfinite(number) else None for key, number in numbers.items()},
-    }
+    """Returns all attributes as JSON-able values; an infinite largest rise becomes None."""
+    return files.jsonable(dataclasses.asdict(self))
 
 
 def distance_curve(
   value: ValueFunction, video: Video, goal: np.ndarray | None = None, name: str | None = None
 ) -> DistanceCurve:
-  """The distance of every frame of a video to a goal.
+  """Returns the curve of distances of a video's frames to a goal.
 
   Args:
     value: the value function.
     video: at least two frames.
     goal: uint8 [H, W, 3], or [G, H, W, 3] whose embeddings are averaged, of the frames' size;
-      None takes the last frame of the video itself.
-    name: what to call the curve; None takes `video_name(video)`.
+      None is the video's last frame.
+    name: the curve's name; None is `video_name(video)`.
 
   Raises:
     UserError: a video of one frame, a goal of another size, or distances that are not finite.
@@ -70,15 +65,15 @@ def distance_curve(
   name = video_name(video) if name is None else name
   if len(video.frames) < 2:
     raise UserError(
-      f"Expected at least two frames in the video '{name}', but {len(video.frames)} came: record "
-      "a longer one."
+      f"expected at least two frames in the video '{name}', got {len(video.frames)}; record a "
+      "longer one."
     )
   goal = video.frames[-1] if goal is None else goal
   return make_curve(value.distance(video.frames, goal), video.seconds, name)
 
 
 def make_curve(distances: np.ndarray, times: np.ndarray, name: str) -> DistanceCurve:
-  """The curve of known distances [T] at times [T], in s, T >= 2, with its statistics."""
+  """Returns the curve of distances [T] at times [T], in s, T >= 2, with its statistics."""
   return DistanceCurve(
     name=name,
     distances=distances,
@@ -88,17 +83,17 @@ def make_curve(distances: np.ndarray, times: np.ndarray, name: str) -> DistanceC
 
 
 def distance_curves(value: ValueFunction, videos: Sequence[Video]) -> list[DistanceCurve]:
-  """The curve of each video to its own last frame, in the order of the videos.
+  """Returns the curve of each video to its own last frame, in the order of the videos.
 
   Args:
     value: the value function.
-    videos: at least one; they get the names of `video_names`.
+    videos: at least one; `video_names` gives the names.
 
   Raises:
     UserError: no videos, or as `distance_curve`.
   """
   if not videos:
-    raise UserError("Expected at least one video to measure, but none came: record some first.")
+    raise UserError("expected at least one video to measure, got none; record some first.")
   names = video_names(videos)
   return [
     distance_curve(value, video, name=name) for video, name in zip(videos, names, strict=True)
@@ -106,39 +101,36 @@ def distance_curves(value: ValueFunction, videos: Sequence[Video]) -> list[Dista
 
 
 def summary(curves: Sequence[DistanceCurve]) -> dict[str, Any]:
-  """Means over the curves, and each curve, as values that JSON can hold.
+  """Returns means over the curves, and each curve, as JSON-able values.
 
   Args:
     curves: at least one.
 
   Returns:
     {"mean": {statistic: number}, "videos": [record, ...]} with the names in `STATISTICS` and
-    `DistanceCurve.record`; a mean that is infinite is None.
+    `DistanceCurve.record`; an infinite mean becomes None.
 
   Raises:
     UserError: no curves.
   """
   if not curves:
-    raise UserError("Expected at least one curve to sum up, but none came: measure some videos.")
+    raise UserError("expected at least one curve to sum up, got none; measure some videos.")
   means = {key: float(np.mean([getattr(curve, key) for curve in curves])) for key in STATISTICS}
-  return {
-    "mean": {key: mean if np.isfinite(mean) else None for key, mean in means.items()},
-    "videos": [curve.record() for curve in curves],
-  }
+  return {"mean": files.jsonable(means), "videos": [curve.record() for curve in curves]}
 
 
 def off_path_correlation(potential: npt.ArrayLike, progress: npt.ArrayLike) -> float:
-  """Spearman correlation of a potential with the true progress, over states off the expert's path.
+  """Returns the Spearman correlation of a potential with true progress, off the expert's path.
 
-  It foretells, at no cost of training, whether a policy that climbs the potential gets anywhere.
+  Without training a policy, it predicts whether a policy that climbs the potential makes progress.
 
   Args:
-    potential: float [S], S >= 2: the value V(o, g), or any potential that the reward climbs, in
-      each state; higher is meant to be better.
-    progress: float [S], the simulator's own measure in the same states; higher is better.
+    potential: float [S], S >= 2: V(o, g), or another potential of a reward, in each state; higher
+      should be better.
+    progress: float [S], the simulator's measure in the same states; higher is better.
 
   Returns:
-    A number in [-1, 1]; 0.0 when either is constant.
+    A number in [-1, 1]; 0.0 if either is constant.
 
   Raises:
     UserError: too few states, different lengths, or values that are not finite.
@@ -147,10 +139,10 @@ def off_path_correlation(potential: npt.ArrayLike, progress: npt.ArrayLike) -> f
 
 
 def video_name(video: Video) -> str:
-  """Which video it is, in words, from what is known of it: "episode 0, left, robot-free".
+  """Returns a video's name from its metadata, such as "episode 0, left, robot-free".
 
-  Where nothing is known, the name of its file; bytes in it that are no UTF-8 as \\udc80, which
-  every page and picture can show.
+  Without metadata it is the file's name; bytes in it that are not UTF-8 become \\udc80, which every
+  page and picture can show.
   """
   words = [] if video.episode is None else [f"episode {video.episode}"]
   words += [word for word in (video.view,) if word]
@@ -160,7 +152,7 @@ def video_name(video: Video) -> str:
 
 
 def video_names(videos: Sequence[Video]) -> list[str]:
-  """`video_name` of each; names that would repeat get numbers: "left (1)", "left (2)"."""
+  """Returns `video_name` of each; equal names get numbers: "left (1)", "left (2)"."""
   names = [video_name(video) for video in videos]
   seen: dict[str, int] = {}
   numbered = []

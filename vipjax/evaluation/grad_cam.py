@@ -1,7 +1,8 @@
 """Grad-CAM of the value: which parts of a frame raise V(o, g) (Selvaraju et al., arXiv:1610.02391).
 
-The maps lie in what the network sees: the central crop of the resized frame, `crop` pixels a side
-(`vipjax.encoder.Preprocessing`). `network_view` brings frames, and `attention` masks, there.
+The maps cover the network's view: the central crop of the resized frame, `crop` pixels a side
+(`vipjax.encoder.Preprocessing`). `network_view` converts frames to it, `attention.see_labels`
+labels.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ STAGES = 4
 def grad_cam(
   value: ValueFunction, frames: np.ndarray, goal: np.ndarray, stage: int = STAGES
 ) -> np.ndarray:
-  """Grad-CAM maps of V(o, g) for the frames of a video.
+  """Returns Grad-CAM maps of V(o, g) for the frames of a video.
 
-  relu(sum_k a_k A_k), where A are the features of a convolutional stage and a_k is the mean over
-  places of dV/dA_k (equations 1 and 2 of the paper). Not scaled: maps of one video compare.
+  A map is relu(sum_k a_k A_k), where A are the features of a convolutional stage and a_k is the
+  mean over places of dV/dA_k (equations 1 and 2 of the paper). Maps of one video share a scale.
 
   Args:
-    value: any of our encoders.
+    value: the value function.
     frames: uint8 [T, H, W, 3].
     goal: uint8 [H, W, 3], or [G, H, W, 3] whose embeddings are averaged.
-    stage: 4 is the last one, as usual, of `crop` / 32 cells a side; each one before it has twice
-      as many. For small inputs the last has too few cells to tell object from arm.
+    stage: 4, the usual last one, has `crop` / 32 cells a side; each stage before has twice as many.
+      For small inputs the last has too few cells to tell object from arm.
 
   Returns:
-    float32 [T, h, w], >= 0. Zero all over where the frame is the goal: V is at its peak there.
+    float32 [T, h, w], >= 0. It is 0 for a frame that is the goal, because V has its maximum there.
 
   Raises:
     UserError: as `ValueFunction.distance`, or a stage outside 1 to 4.
   """
   if stage not in range(1, STAGES + 1):
-    raise UserError(f"Expected a stage from 1 to {STAGES}, but {stage} came: 4 is the last one.")
+    raise UserError(f"expected a stage from 1 to {STAGES}, got {stage}; choose one of these.")
   goal = np.asarray(goal)
   goal = goal[None] if goal.ndim == 3 else goal
   value.distance(frames[:1], goal)  # checks both
@@ -56,13 +57,13 @@ def grad_cam(
     padded = np.pad(part, [(0, _CHUNK - len(part))] + [(0, 0)] * 3)
     maps.append(np.asarray(compute(variables, padded, goal_embedding))[: len(part)])
   result = np.concatenate(maps)
-  # There the distance is 0 but for rounding, and its gradient the direction of that rounding.
+  # At the goal the distance is 0 up to rounding, and its gradient is that of the rounding error.
   result[[len(goal) == 1 and np.array_equal(frame, goal[0]) for frame in frames]] = 0.0
   return result
 
 
 def fine_stage(value: ValueFunction, cells: int = 7) -> int:
-  """The last stage whose maps have at least `cells` a side (7: those of 224 pixels); else 1."""
+  """Returns the last stage whose maps have at least `cells` a side (7: at 224 pixels), else 1."""
   crop = value.preprocessing.crop
   frames = jax.ShapeDtypeStruct((1, crop, crop, 3), jnp.float32)
   module = value.module()
@@ -79,12 +80,12 @@ def fine_stage(value: ValueFunction, cells: int = 7) -> int:
 def network_view(
   preprocessing: Preprocessing, frames: np.ndarray, full_size: bool = False
 ) -> np.ndarray:
-  """Frames as the network sees them, up to one grey level, before colours are normalized.
+  """Returns frames in the network's view, rounded to grey levels, before colours are normalized.
 
   Args:
-    preprocessing: of the value function.
+    preprocessing: the value function's preprocessing.
     frames: uint8 [T, H, W, 3].
-    full_size: the same part of the frames at their own resolution, if that is finer: for people.
+    full_size: True to keep the frames' own resolution if that is finer, for pictures.
 
   Returns:
     uint8 [T, crop, crop, 3]; more pixels with `full_size`.
@@ -97,21 +98,21 @@ def network_view(
 
 
 def enlarge(maps: np.ndarray, size: int) -> np.ndarray:
-  """Maps [T, h, w] -> float32 [T, size, size], bilinear, as the usual pictures show them."""
+  """Returns maps [T, h, w] enlarged to float32 [T, size, size], bilinear."""
   rows, columns = (np.asarray(resize_weights(size, n, 0, n)) for n in maps.shape[1:])
   return np.asarray(rows @ maps @ columns.T, np.float32)
 
 
 def overlay(frames: np.ndarray, maps: np.ndarray, strength: float = 0.55) -> np.ndarray:
-  """Maps as colours over frames: dark blue where nothing raises the value, red where most does.
+  """Returns frames under their maps' colours: dark blue for 0, red for the map's greatest value.
 
   Args:
-    frames: uint8 [T, S, S, 3], as `network_view` makes them.
-    maps: float [T, h, w], >= 0; each is divided by its own greatest value.
+    frames: uint8 [T, S, S, 3], from `network_view`.
+    maps: float [T, h, w], >= 0; the function divides each by its greatest value.
     strength: opacity of the colours, 0 to 1.
 
   Returns:
-    uint8 [T, S, S, 3]; a frame whose map is 0 all over stays as it is.
+    uint8 [T, S, S, 3]; a frame with a map of zeros is unchanged.
   """
   from matplotlib import colormaps
 
@@ -127,7 +128,7 @@ def _compiled(module, preprocessing: Preprocessing, stage: int):
   def value_of(features, variables, goal_embedding):
     embeddings = module.apply(variables, features, stages=stage, method="head")
     squares = jnp.sum(jnp.square(embeddings - goal_embedding[None]), axis=-1)
-    # The root has no gradient at 0; there the value is at its peak, and nothing raises it.
+    # The root has no gradient at 0, where the value has its maximum and nothing raises it.
     away = squares > 0
     return -jnp.sum(jnp.where(away, jnp.sqrt(jnp.where(away, squares, 1.0)), 0.0))
 

@@ -1,4 +1,4 @@
-"""Groups of videos measured together: each video is embedded once, for its curve and alignment."""
+"""Measures groups of videos together, with one embedding of each video for curve and alignment."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vipjax.types import Video
 def measure_groups(
   value: ValueFunction, groups: dict[str, Sequence[Video]]
 ) -> tuple[dict[str, list[DistanceCurve]], dict[str, dict[str, Any]]]:
-  """Curves and alignment of groups of videos, each video embedded once.
+  """Returns curves and alignment of groups of videos.
 
   Args:
-    value: any value function.
-    groups: videos by name of the group; goals of the group "failed" are the last frames of the
-      videos in "recorded" and "robot_free", of the same view and visibility of the robot.
+    value: the value function.
+    groups: videos by name of the group. The goals of the group "failed" are the last frames of
+      the videos in "recorded" and "robot_free" with the same view and visibility of the robot.
 
   Returns:
-    Curves by group, and `align` of each group that has two videos or more, and as "both" of
+    Curves by group; and `align` of each other group of at least two videos, with "both" for the
     recorded and robot-free videos together.
   """
   embedded = {

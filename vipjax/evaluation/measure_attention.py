@@ -1,4 +1,4 @@
-"""Attention measured with the simulator's masks."""
+"""Measures attention with the simulator's labels."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def measure_attention(
   episodes: Iterable[tuple[Sequence[Video], Sequence[np.ndarray]]],
   folder: pathlib.Path | None = None,
 ) -> dict[str, Any]:
-  """Grad-CAM with the simulator's masks, and occlusion, of every view of every episode.
+  """Returns attention by Grad-CAM and by occlusion for every view of every episode.
 
-  Each view of each episode has its own last frame as goal. Maps are those of the last stage and,
-  where it has fewer than 7 cells a side, also of the last stage that has.
+  The goal is the view's own last frame. The maps are those of the last stage and, if that has fewer
+  than 7 cells a side, also of the last stage that has as many.
 
   Args:
-    values: "after" and "before" fine-tuning.
-    episodes: of each its videos, a view's with the robot before its one without it, and labels
-      [T, H, W] of each video, as `SceneRenderer.labels` has them.
-    folder: gets a film of each view: the frame beside its maps, after fine-tuning; None for none.
+    values: the value functions "after" and "before" fine-tuning.
+    episodes: pairs of an episode's videos, for each view the one with the robot and then the one
+      without it, and the labels [T, H, W] of each video (`SceneRenderer.labels`).
+    folder: gets a film of each view, frames beside their maps after fine-tuning; None for no films.
 
   Returns:
-    JSON-able {"means", "videos"}. Of the means, "stage<s>" has the means of `Attention.summary`
-    over the views with the robot after fine-tuning, "stage<s>_before" the same before it,
-    "stage<s>_robot_free" and "stage<s>_robot_free_before" those of the views without it;
-    "occlusion" the mean |change of V| over the first frame's distance, by what is hidden;
-    "agreement" that of the two, by stage.
+    JSON-able {"means", "videos"}. In "means", "stage<s>" has the means of `Attention.summary` over
+    the views with the robot after fine-tuning, "stage<s>_before" those before fine-tuning,
+    "stage<s>_robot_free" and "stage<s>_robot_free_before" those of the views without the robot;
+    "occlusion" has the mean |change of V| over the first frame's distance, by the hidden part;
+    "agreement" has the mean of `agreement`, by stage.
   """
   records = []
   for videos, labels in episodes:
     names = video_names(videos)
-    # Robot-free videos follow those they are copies of.
+    # Each robot-free video follows its original.
     for i in range(0, len(videos), 2):
       for when, value in values.items():
         film = None
@@ -58,7 +58,7 @@ def measure_attention(
 
 
 def reported(means: Mapping[str, Any]) -> dict[str, Any]:
-  """Of the means of `measure_attention`, the numbers that a stage reports."""
+  """Returns the means of `measure_attention` that a stage reports."""
   return {
     name: {key: numbers[key] for key in _REPORTED} if name.startswith("stage") else numbers
     for name, numbers in means.items()
@@ -67,9 +67,9 @@ def reported(means: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finest_stage(names: Iterable[str]) -> str:
-  """The finest stage's among names as `measure_attention` has them.
+  """Returns the name of the finest stage with the robot after fine-tuning.
 
-  After fine-tuning and with the robot: "stage2" of "stage4", "stage2" and "stage2_before", say.
+  For example "stage2" of "stage4", "stage2" and "stage2_before".
   """
   return min(name for name in names if name.startswith("stage") and "_" not in name)
 
@@ -80,7 +80,7 @@ def _look(
   labels: Sequence[np.ndarray],
   film: pathlib.Path | None,
 ) -> dict[str, Any]:
-  """Everything of one view: attention by stage, with and without the robot, and occlusion."""
+  """Returns one view's record: attention by stage, with and without the robot, and occlusion."""
   plain, free = (video.frames for video in pair)
   stages = sorted({STAGES, fine_stage(value)}, reverse=True)
   seen: dict[str, Attention] = {}

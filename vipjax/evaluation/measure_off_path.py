@@ -1,8 +1,9 @@
-"""What a value function says of states that lie off the expert's path."""
+"""Measures a value function on states off the expert's path."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,16 +21,16 @@ _CHUNK = 16
 
 
 class OffPath(NamedTuple):
-  """What `measure_off_path` found.
+  """The result of `measure_off_path`.
 
   Attributes:
-    means: of `off_path.correlations`, by potential, all that is not of one kind of rollout; and
-      "hacked", the share of states whose rank by the reward's potential is above that by progress
-      by more than half of all ranks, and "hacked_policy", the share of the policy's own ones. Those
-      that do not say policy leave it out: its states differ from run to run, the others do not.
+    means: by potential the `off_path.correlations` that are not of one kind of rollout; "hacked",
+      the share of states whose rank by the reward's potential exceeds that by progress by more
+      than half of all ranks; and "hacked_policy", that share for the policy's states. All but
+      "hacked_policy" exclude the policy's states, which differ between runs.
     record: JSON-able: all correlations, all states, and the hacks.
-    hacks: uint8 [H, W, 3] by file name, the states that the reward's potential likes most beyond
-      their progress.
+    hacks: uint8 [H, W, 3] by file name, the states whose rank by the reward's potential exceeds
+      that by progress most.
   """
 
   means: dict[str, Any]
@@ -44,14 +45,14 @@ def measure_off_path(
   channels: Channels,
   settings: RewardSettings | None = None,
 ) -> OffPath:
-  """Correlation of the value with true progress over rollouts that leave the expert's path.
+  """Returns correlations of the value with true progress over rollouts off the expert's path.
 
   Args:
     value: the value function.
-    videos: those whose goals the reward has.
-    rollouts: films from the views of the channels, without the robot too if any video is.
-    channels: what the reward sees.
-    settings: how distances become rewards; None is as published.
+    videos: the videos that give the reward's goals.
+    rollouts: films from the channels' views, also without the robot if any of the videos is.
+    channels: the reward's channels.
+    settings: the reward's settings; None is as published.
   """
   settings = settings or RewardSettings()
   paid_goals = channel_goals(channels, videos)
@@ -62,24 +63,29 @@ def measure_off_path(
   reward = make_reward(goals, value, dataclasses.replace(settings, normalize="none"))
   seen = [each.channel for each in goals]
   columns = [seen.index(each.channel) for each in paid_goals]
-  parts = []
-  for kind, films, hand, target in rollouts:
+  names = [each.view + ("" if each.channel.robot_visible else ", robot-free") for each in goals]
+  parts, shown = [], []
+  for number, (kind, films, hand, target) in enumerate(rollouts):
     frames = _stack(films, goals)
-    distances = _potential(reward, frames)[1]
+    every_state = functools.partial(np.full, len(hand))
     parts.append({
-      "kind": kind, "video": films[0], "hand": hand, "object": target, "distances": distances,
+      "kind": every_state(kind), "rollout": every_state(number), "time": films[0].seconds,
+      "hand": hand, "object": target, "success": every_state(bool(films[0].success)),
+      "distances": _potential(reward, frames)[1],
       "reward": _potential(paid, frames[:, columns])[0],
     })  # fmt: skip
-  names = [each.view + ("" if each.channel.robot_visible else ", robot-free") for each in goals]
-  states = _states(parts, names)
+    shown.append(films[0].frames)
+  joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+  potentials = {"reward": joined.pop("reward")}
+  potentials |= dict(zip(names, -joined.pop("distances").T, strict=True))
+  states = off_path.States(**joined, potentials=potentials)
   hacks, gap = off_path.reward_hacks(
     states.potentials["reward"], states.progress, states.rollout, _HACKS, states.kind
   )
   found, pictures = [], {}
   for number, index in enumerate(hacks):
-    part = parts[states.rollout[index]]
     place = index - int(np.argmax(states.rollout == states.rollout[index]))
-    pictures[f"hack{number}.png"] = part["video"].frames[place]
+    pictures[f"hack{number}.png"] = shown[states.rollout[index]][place]
     found.append({"file": f"hack{number}.png", "state": index, "gap": gap[index]})
   correlations = off_path.correlations(states)
   means = {name: {aim: numbers[aim] for aim in _REPORTED} for name, numbers in correlations.items()}
@@ -88,7 +94,7 @@ def measure_off_path(
 
 
 def _stack(films: Sequence[Video], goals: Sequence[ChannelGoal]) -> np.ndarray:
-  """uint8 [T, C, H, W, 3] in the order of the channels."""
+  """Returns uint8 [T, C, H, W, 3] in the order of the channels."""
   by_channel = {(film.view, film.robot_visible): film.frames for film in films}
   return np.stack([by_channel[each.view, each.channel.robot_visible] for each in goals], axis=1)
 
@@ -103,7 +109,7 @@ def _hacked(states: off_path.States, gap: np.ndarray) -> dict[str, float]:
 
 
 def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """`EmbeddingReward.potential` a few states at a time, compiled once for all rollouts."""
+  """Returns `EmbeddingReward.potential`, computed in chunks that share one compiled program."""
   made = []
   for start in range(0, len(frames), _CHUNK):
     part = frames[start : start + _CHUNK]
@@ -111,23 +117,3 @@ def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray,
     made.append(reward.potential(padded))
   potential, distances = (np.concatenate(parts)[: len(frames)] for parts in zip(*made, strict=True))
   return potential, distances
-
-
-def _states(parts: Sequence[dict], names: Sequence[str]) -> off_path.States:
-  def joined(make):
-    return np.concatenate([make(number, part) for number, part in enumerate(parts)])
-
-  def repeated(make):
-    return joined(lambda number, part: np.repeat(make(number, part), len(part["hand"])))
-
-  distances = joined(lambda _, part: part["distances"])
-  return off_path.States(
-    kind=repeated(lambda _, part: part["kind"]),
-    rollout=repeated(lambda number, _: number),
-    time=joined(lambda _, part: part["video"].seconds),
-    hand=joined(lambda _, part: part["hand"]),
-    object=joined(lambda _, part: part["object"]),
-    success=repeated(lambda _, part: bool(part["video"].success)),
-    potentials={"reward": joined(lambda _, part: part["reward"])}
-    | {name: -distances[:, column] for column, name in enumerate(names)},
-  )

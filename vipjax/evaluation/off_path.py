@@ -1,7 +1,7 @@
-"""Off the expert's path: does the value still follow the simulator's true progress?
+"""Whether the value follows the simulator's true progress off the expert's path.
 
-A policy meets states that no video shows. Where the value is high and the progress low there, it
-will be paid for nothing: such states are searched for among rollouts.
+A policy reaches states that no video shows. If the value is high and the progress low in such a
+state, the reward pays for nothing; `reward_hacks` finds such states in rollouts.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from vipjax.evaluation import statistics
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
-# Progress as one number: with -(2 x hand + 10 x object) as the reward SAC opens the window.
+# Weights of progress: with -(2 x hand + 10 x object) as the reward SAC opens the window.
 _HAND_WEIGHT, _OBJECT_WEIGHT = 2.0, 10.0
-# Metres by which an object counts as moved.
+# Metres from which an object counts as moved.
 _MOVED = 0.01
-# Fewer states make no correlation worth the name.
+# Least number of states for a correlation.
 _FEWEST = 10
 POLICY = "policy"
-# Kinds of rollouts that an expert begins; the others never had the task in mind.
+# Kinds of rollouts that an expert begins.
 _DISTURBED = ("perturbed", "abandoned")
 
 
 class Rollout(NamedTuple):
-  """Frames that some policy led to, and how far along they are.
+  """The films of one rollout and its progress.
 
   Attributes:
     kind: as in `States`.
-    films: what each view shows of it, with and, if need be, without the robot; T frames each.
-    hand: float [T], metres from the hand to the object.
-    object: float [T], metres of the object to its target.
+    films: a film of T frames from each view, with the robot and, if needed, without it.
+    hand: float [T], distance from the hand to the object in metres.
+    object: float [T], distance from the object to its target in metres.
   """
 
   kind: str
@@ -46,17 +46,17 @@ class Rollout(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class States:
-  """S states of rollouts and how far along they are.
+  """S states of rollouts and their progress.
 
   Attributes:
-    kind: str [S], what made the rollout: "perturbed", "abandoned", "random", "policy".
-    rollout: int [S], which rollout.
+    kind: str [S], the kind of rollout: "perturbed", "abandoned", "random", "policy".
+    rollout: int [S], number of the rollout.
     time: float [S], s since its start.
-    hand: float [S], metres from the hand to the object.
-    object: float [S], metres of the object to its target.
-    success: bool [S], whether the rollout succeeded in the end.
+    hand: float [S], distance from the hand to the object in metres.
+    object: float [S], distance from the object to its target in metres.
+    success: bool [S], whether the rollout ends in success.
     potentials: float [S] by name: the value in each view, with and without the robot, and
-      "reward", the potential that the run's policy climbs. Higher is meant to be better.
+      "reward", the potential of the run's reward. Higher should be better.
   """
 
   kind: np.ndarray
@@ -69,33 +69,33 @@ class States:
 
   @property
   def progress(self) -> np.ndarray:
-    """float [S], the simulator's progress as one number, <= 0."""
+    """float [S], the simulator's progress, <= 0."""
     return -(_HAND_WEIGHT * self.hand + _OBJECT_WEIGHT * self.object)
 
   @property
   def shared(self) -> np.ndarray:
-    """bool [S], whether other runs have the same rollout: those of the run's policy are its own."""
+    """bool [S], whether other runs have the same rollout: all but those of the run's policy."""
     return self.kind != POLICY
 
   @property
   def moved(self) -> np.ndarray:
-    """bool [S], whether the object has moved since the rollout began."""
+    """bool [S], whether the object has moved since the rollout's start."""
     first = {which: np.argmax(self.rollout == which) for which in np.unique(self.rollout)}
     start = np.array([self.object[first[which]] for which in self.rollout])
     return np.abs(self.object - start) > _MOVED
 
 
 def correlations(states: States) -> dict[str, dict[str, float | None]]:
-  """Spearman correlations of each potential with what it should follow.
+  """Returns Spearman correlations of each potential with progress.
 
   Returns:
-    By potential: "progress", and "progress_<kind>" over the states of a kind; "hand" with the
-    nearness of the hand while the object has not moved; "object" with that of the object to its
-    target once it has; "progress_disturbed" and "object_disturbed" with progress and with that
-    nearness, moved or not, over the rollouts that an expert begins; "success": of all pairs of a
-    rollout that succeeded and one that failed, the share in which the first ends higher (0.5 by
-    chance). All but "progress_policy" leave out the policy's own states, which differ from run to
-    run. None where there are fewer than 10 states, or no such pair.
+    By potential: "progress", and "progress_<kind>" over the states of a kind; "hand", with the
+    hand's nearness to the object before the object has moved; "object", with the object's nearness
+    to its target after that; "progress_disturbed" and "object_disturbed", with progress and with
+    the object's nearness over all states of rollouts that an expert begins; "success", the share
+    of pairs of a rollout that succeeds and one that fails in which the first ends higher (0.5 by
+    chance). All but "progress_policy" exclude the policy's states, which differ between runs. None
+    for fewer than 10 states, or without such a pair.
   """
   moved, shared = states.moved, states.shared
   aims = {"progress": (states.progress, shared)}
@@ -119,15 +119,15 @@ def correlations(states: States) -> dict[str, dict[str, float | None]]:
 
 
 def rank_gap(potential: np.ndarray, progress: np.ndarray) -> np.ndarray:
-  """How much more a potential likes each state than it deserves.
+  """Returns the difference of each state's ranks by potential and by progress.
 
   Args:
-    potential: float [S], S >= 2, higher is meant to be better.
-    progress: float [S], the simulator's own.
+    potential: float [S], S >= 2, higher should be better.
+    progress: float [S], the simulator's progress.
 
   Returns:
-    float64 [S], the rank by potential minus the rank by progress, in [-1, 1] (ranks from 0 to 1,
-    ties sharing their mean).
+    float64 [S], the rank by potential minus the rank by progress, in [-1, 1] (ranks from 0 to 1;
+    ties share their mean).
   """
   from scipy.stats import rankdata  # here, because scipy.stats takes a second to import
 
@@ -141,31 +141,31 @@ def reward_hacks(
   count: int,
   kind: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The states that a potential likes most beyond what they deserve, one of each rollout.
+  """Returns the states whose rank by potential exceeds that by progress most, one per rollout.
 
   Args:
-    potential: float [S], S >= 2, higher is meant to be better.
-    progress: float [S], the simulator's own.
-    rollout: int [S], which rollout each state is of.
-    count: how many to find at most.
-    kind: str [S], what made each rollout; then at most half of them, rounded up, are of one kind: a
-      policy that rests on such a state does so in every episode.
+    potential: float [S], S >= 2, higher should be better.
+    progress: float [S], the simulator's progress.
+    rollout: int [S], number of each state's rollout.
+    count: greatest number of states to return.
+    kind: str [S], kind of each rollout; at most half of the states, rounded up, are then of one
+      kind, because a policy that rests on such a state does so in every episode.
 
   Returns:
-    int64 [K], indices of the worst states first, K <= count, only such with a gap above 0; and
-    float64 [S], the gap of every state (`rank_gap`).
+    int64 [K], indices of states with a gap above 0, the worst first, K <= count; and float64 [S],
+    the gap of every state (`rank_gap`).
 
   Raises:
     UserError: fewer than two states, different lengths, values that are not finite, a count < 1.
   """
   if count < 1:
-    raise UserError(f"Expected to look for at least 1 state, but {count} came: raise it.")
+    raise UserError(f"expected to look for at least 1 state, got {count}; raise it.")
   potential = statistics.check_curve("potential", potential)
   progress = statistics.check_curve("progress", progress)
   if not len(potential) == len(progress) == len(rollout):
     raise UserError(
-      f"Expected arrays of one length, but {len(potential)}, {len(progress)} and {len(rollout)} "
-      "came: pass one value for each state."
+      f"expected arrays of one length, got {len(potential)}, {len(progress)} and {len(rollout)}; "
+      "pass one value for each state."
     )
   gap = rank_gap(potential, progress)
   kinds = np.asarray(rollout if kind is None else kind).tolist()
@@ -181,7 +181,7 @@ def reward_hacks(
 
 
 def record(states: States) -> dict[str, Any]:
-  """The states as lists for JSON, for a picture of them."""
+  """Returns the states by name, for a plot; `files.jsonable` converts them."""
   fields = ("kind", "rollout", "time", "hand", "object", "success")
   return {name: getattr(states, name) for name in fields} | {
     "progress": states.progress,

@@ -1,8 +1,8 @@
-"""What one distance curve says about a value function, as numbers.
+"""Statistics of a distance curve.
 
 A curve is the distance of each frame of a video to the goal, float [T], in embedding units. A
-useful one falls all the way: VIP (arXiv:2210.00030) shows such curves as pictures, these are their
-numbers. All functions take one curve and are pure NumPy.
+useful one falls throughout: VIP (arXiv:2210.00030) shows pictures of such curves, these functions
+measure them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from vipjax.runtime.errors import UserError
 
 
 def rank_correlation(distances: npt.ArrayLike) -> float:
-  """Spearman correlation of -distance with time.
+  """Returns the Spearman correlation of -distance with time.
 
   Args:
     distances: float [T], T >= 2.
 
   Returns:
-    A number in [-1, 1]: 1.0 when every frame is closer to the goal than the one before it, -1.0
-    when every frame is farther. Equal distances share the mean of their ranks. A constant curve
-    has no correlation; 0.0 stands for it, because it says nothing about time.
+    A number in [-1, 1]: 1.0 if every frame is closer to the goal than the one before, -1.0 if
+    every frame is farther. Equal distances share their mean rank. A constant curve gives 0.0.
 
   Raises:
     UserError: fewer than two distances, another rank, or values that are not finite.
@@ -32,7 +31,7 @@ def rank_correlation(distances: npt.ArrayLike) -> float:
 
 
 def falling_fraction(distances: npt.ArrayLike, stride: int = 1, tolerance: float = 0.0) -> float:
-  """Share of steps that come closer to the goal: d[t + stride] < d[t] - tolerance.
+  """Returns the share of steps that approach the goal: d[t + stride] < d[t] - tolerance.
 
   Args:
     distances: float [T], T > stride.
@@ -41,7 +40,7 @@ def falling_fraction(distances: npt.ArrayLike, stride: int = 1, tolerance: float
     tolerance: least fall that counts, >= 0, in the units of the distances.
 
   Returns:
-    A number in [0, 1]; a step of equal distances is not falling.
+    A number in [0, 1]; a step of equal distances does not fall.
 
   Raises:
     UserError: as `rank_correlation`, or a stride or tolerance out of range.
@@ -49,26 +48,25 @@ def falling_fraction(distances: npt.ArrayLike, stride: int = 1, tolerance: float
   distances = check_curve("distances", distances)
   if not 1 <= stride < len(distances):
     raise UserError(
-      f"Expected a stride from 1 to {len(distances) - 1} for {len(distances)} distances, but "
-      f"{stride} came: change it or pass a longer curve."
+      f"expected a stride from 1 to {len(distances) - 1} for {len(distances)} distances, got "
+      f"{stride}; change it or pass a longer curve."
     )
   if not (np.isfinite(tolerance) and tolerance >= 0):
-    raise UserError(f"Expected a tolerance of at least 0, but {tolerance} came: change it.")
+    raise UserError(f"expected a tolerance of at least 0, got {tolerance}; change it.")
   return float(np.mean(distances[stride:] < distances[:-stride] - tolerance))
 
 
 def largest_rise(distances: npt.ArrayLike) -> float:
-  """The farthest that the curve ever climbs above where it had been, relative to its start.
+  """Returns the greatest rise of the curve above an earlier point, relative to its start.
 
-  max over s <= t of (d[t] - d[s]) / d[0]: the largest negative reward that a stretch of the
-  episode adds up to.
+  It is the maximum over s <= t of (d[t] - d[s]) / d[0]: the largest negative sum of rewards of any
+  stretch of the episode.
 
   Args:
     distances: float [T], T >= 2, d[0] >= 0.
 
   Returns:
-    A number >= 0; 0.0 when the curve never rises. A curve that starts at distance 0 and rises has
-    no scale: infinity.
+    A number >= 0; 0.0 if the curve never rises, infinity if it rises from distance 0.
 
   Raises:
     UserError: as `rank_correlation`.
@@ -81,9 +79,9 @@ def largest_rise(distances: npt.ArrayLike) -> float:
 
 
 def kendall_correlation(distances: npt.ArrayLike) -> float:
-  """Kendall's tau-b of -distance with time; what `rank_correlation` is to Spearman.
+  """Returns Kendall's tau-b of -distance with time.
 
-  Without ties, (1 + tau) / 2 is the share of pairs of frames whose order the distance gets right.
+  Without ties, (1 + tau) / 2 is the share of pairs of frames that the distance orders correctly.
   Arguments, range and errors as `rank_correlation`.
   """
   distances = check_curve("distances", distances)
@@ -91,7 +89,7 @@ def kendall_correlation(distances: npt.ArrayLike) -> float:
 
 
 def smoothness(distances: npt.ArrayLike) -> float:
-  """How alike successive steps of the curve are: 1 - sum |s[t+1] - s[t]| / (2 sum |s[t]|).
+  """Returns the likeness of successive steps: 1 - sum |s[t+1] - s[t]| / (2 sum |s[t]|).
 
   s are the steps d[t+1] - d[t]. The reward of a step is -s: a smooth curve pays evenly.
 
@@ -99,8 +97,8 @@ def smoothness(distances: npt.ArrayLike) -> float:
     distances: float [T], T >= 2.
 
   Returns:
-    A number in [0, 1]: 1.0 for a straight line (and a constant), 0.0 for one that reverses at every
-    step or goes all its way in a single one of many.
+    A number in [0, 1]: 1.0 for a straight line (and a constant), 0.0 for a curve that reverses at
+    every step or moves in only one of many steps.
 
   Raises:
     UserError: as `rank_correlation`.
@@ -125,14 +123,14 @@ def normalize(distances: npt.ArrayLike) -> np.ndarray:
   distances = check_curve("distances", distances)
   if distances[0] <= 0:
     raise UserError(
-      f"Expected a first distance above 0 to divide by, but {distances[0]} came: start the video "
-      "away from its goal, or look whether the encoder has collapsed."
+      f"expected a first distance above 0 to divide by, got {distances[0]}; start the video away "
+      "from its goal, or check whether the encoder has collapsed."
     )
   return distances / distances[0]
 
 
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-  """Spearman's rank correlation of two samples, ties sharing their mean rank.
+  """Returns Spearman's rank correlation of two samples; ties share their mean rank.
 
   Args:
     x: float [S], S >= 2, finite.
@@ -156,7 +154,7 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 
 def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-  """Kendall's tau-b of two samples: concordant minus discordant pairs, corrected for ties.
+  """Returns Kendall's tau-b of two samples: concordant minus discordant pairs, tie-corrected.
 
   Args:
     x: float [S], S >= 2, finite.
@@ -182,20 +180,22 @@ def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 
 def check_curve(name: str, values: npt.ArrayLike) -> np.ndarray:
-  """float64 [T] with T >= 2 and finite, or a UserError that calls it `name`."""
+  """Returns float64 [T] with T >= 2 and finite; otherwise raises UserError with `name`."""
   try:
     array = np.asarray(values, np.float64)
   except (TypeError, ValueError) as error:
-    raise UserError(f"Expected numbers [T] for the {name}, but {error}: pass an array.") from error
+    raise UserError(
+      f"expected numbers [T] for the {name}, got '{error}'; pass an array."
+    ) from error
   if array.ndim != 1 or len(array) < 2:
     raise UserError(
-      f"Expected at least two {name} in an array [T], but the shape {list(array.shape)} came: "
-      "pass one value for each frame of a longer video."
+      f"expected at least two {name} in an array [T], got the shape {list(array.shape)}; pass one "
+      "value for each frame of a longer video."
     )
   broken = int(np.sum(~np.isfinite(array)))
   if broken:
     raise UserError(
-      f"Expected finite {name}, but {broken} of {len(array)} are not: look at the encoder that "
+      f"expected finite {name}, got {broken} of {len(array)} that are not; check the encoder that "
       "made them."
     )
   return array
@@ -204,5 +204,5 @@ def check_curve(name: str, values: npt.ArrayLike) -> np.ndarray:
 def _check_pair(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
   x, y = check_curve("x", x), check_curve("y", y)
   if len(x) != len(y):
-    raise UserError(f"Expected samples of one length, but {len(x)} and {len(y)} came: pair them.")
+    raise UserError(f"expected samples of one length, got {len(x)} and {len(y)}; pair them.")
   return x, y

@@ -1,8 +1,8 @@
-"""Rewards from pictures, and wrappers that give them to other people's environments.
+"""Rewards from pictures, and wrappers that add them to any environment.
 
-`EmbeddingReward` is the reward itself, over arrays of frames. `EmbeddingRewardWrapper` and
-`EmbeddingRewardVectorWrapper` put it on any Gymnasium environment that renders; the module
-`vipjax.reward.stable_baselines` does so for the vector environments of stable-baselines3 and sbx.
+`EmbeddingReward` computes the reward of arrays of frames. `EmbeddingRewardWrapper` and
+`EmbeddingRewardVectorWrapper` add it to any Gymnasium environment that renders; the module
+`vipjax.reward.stable_baselines` adds it to vector environments of stable-baselines3 and sbx.
 """
 
 from vipjax.reward.embedding import EmbeddingReward, RewardSettings

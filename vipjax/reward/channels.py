@@ -1,4 +1,4 @@
-"""From a run's videos to the reward: which frames are goals, and which pictures it needs."""
+"""Makes the reward from videos: finds the goal frames and the pictures that the reward needs."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from vipjax.videos import fit_square, write_image
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ChannelGoal:
-  """What one channel of the reward is measured to.
+  """The goal of one channel of the reward.
 
   Attributes:
     view: name of the viewpoint.
-    channel: the picture that the channel needs of each step.
-    goal: its goal frames, as they came.
-    videos: those whose channel it is, square and of one size; at least one.
-    weight: of the channel in the potential.
+    channel: the picture that the channel needs at each step.
+    goal: the goal frames, in their own sizes.
+    videos: at least one video of the channel, all square and of one size.
+    weight: weight of the channel in the potential.
   """
 
   view: str
@@ -49,20 +49,20 @@ class ChannelGoal:
 
   @property
   def frames(self) -> np.ndarray:
-    """uint8 [G, H, W, 3]: the goal frames at the videos' size."""
+    """uint8 [G, H, W, 3], the goal frames in the videos' size."""
     size = self.videos[0].frames.shape[1]
     return np.concatenate([fit_square(image[None], size) for image in self.goal.frames])
 
 
 @dataclasses.dataclass(frozen=True)
 class Channels:
-  """Which pictures the potential sees, and what it measures them to.
+  """The pictures of the potential, and their goals.
 
   Attributes:
     views: viewpoints by name, at least one; they share the weights evenly.
-    goal: which frames are goals; `goals.HELP` says what it may be.
+    goal: the goal frames; `goals.HELP` lists the forms.
     plain_weight: weight of the pictures with the robot, >= 0.
-    robot_free_weight: weight of the pictures without it, >= 0.
+    robot_free_weight: weight of the pictures without the robot, >= 0.
   """
 
   views: Mapping[str, View]
@@ -72,21 +72,20 @@ class Channels:
 
 
 def channel_goals(channels: Channels, videos: Sequence[Video]) -> list[ChannelGoal]:
-  """The goal of each channel: of each view, with and without the robot where that has a weight.
+  """Returns the goal of each channel: each view, with and without the robot if its weight is not 0.
 
-  Goals are frames of all videos of the view (and, where the view of videos is unknown, of those
-  too), the last ones unless `channels.goal` asks for others; or its files, for a single view with
-  the robot.
+  Goals are frames of all videos of the view or of unknown view: the last ones unless
+  `channels.goal` chooses others; or the files that it names, for a single view with the robot.
 
   Raises:
-    UserError: a channel without videos, or a goal that does not suit them.
+    UserError: a channel without videos, or a goal that does not fit them.
   """
   goal, found = channels.goal or LAST, []
   if names_files(goal) and (len(channels.views) > 1 or channels.robot_free_weight):
     raise UserError(
-      "expected one view in config.policy.views and config.reward.robot_free_weight=0 with a "
-      f"config.reward.goal, which shows one view with the robot, got {list(channels.views)} "
-      f"and {channels.robot_free_weight}; change these, or leave the goal to the videos."
+      "expected one view in config.policy.views and config.reward.robot_free_weight=0 for a "
+      f"config.reward.goal from files, which show one view with the robot, got "
+      f"{list(channels.views)} and {channels.robot_free_weight}; change these or the goal."
     )
   for name, view in channels.views.items():
     for visible, weight in ((True, channels.plain_weight), (False, channels.robot_free_weight)):
@@ -95,7 +94,7 @@ def channel_goals(channels: Channels, videos: Sequence[Video]) -> list[ChannelGo
       chosen = _goal_videos(videos, name, visible)
       sources = [video.source or f"video {index}" for index, video in enumerate(chosen)]
       each = find_goals(goal, [video.frames for video in chosen], sources)
-      # Views share the weight: the reward's range does not depend on how many there are.
+      # Views share the weight, so that the reward's range does not depend on their number.
       weight = weight / len(channels.views)
       found.append(ChannelGoal(name, Channel(view, visible), _joined(each), chosen, weight))
   return found
@@ -107,13 +106,13 @@ def make_reward(
   settings: RewardSettings | None = None,
   devices: Sequence[jax.Device] | None = None,
 ) -> EmbeddingReward:
-  """The reward measured to the goals, a channel for each.
+  """Returns the reward with a channel for each goal.
 
   Args:
-    goals: as `channel_goals` finds them.
+    goals: result of `channel_goals`.
     value: the value function.
     settings: None is as published.
-    devices: share the states of a call; None is JAX's first.
+    devices: devices that share the states of a call; None is JAX's first.
 
   Raises:
     UserError: goal frames of different sizes, or as `EmbeddingReward`.
@@ -129,7 +128,7 @@ def make_reward(
 
 
 def _joined(goals: Sequence[Goal]) -> Goal:
-  """One goal of all that differ."""
+  """Returns one goal with the frames of all different goals."""
   different = list({id(goal): goal for goal in goals}.values())
   if len(different) == 1:
     return different[0]
@@ -141,7 +140,7 @@ def _joined(goals: Sequence[Goal]) -> Goal:
 
 
 def _goal_videos(videos: Sequence[Video], view: str, visible: bool) -> list[Video]:
-  """Videos whose last frames are goals of a channel, checked."""
+  """Returns the channel's videos that do not fail, after checks."""
   chosen = [
     video
     for video in videos
@@ -170,13 +169,13 @@ def record_goals(
   goals: Sequence[ChannelGoal],
   goal_reduction: str,
 ) -> None:
-  """Writes the goal frames and where they are from, for the report; warns of those that do not fit.
+  """Writes the goal frames with their origins for the report; warns of those that do not fit.
 
   Args:
     folder: gets `goals.json` and `goal<n>.png`.
     value: the value function.
-    goals: as `channel_goals` found them.
-    goal_reduction: "mean" or "nearest", of several goal frames.
+    goals: result of `channel_goals`.
+    goal_reduction: "mean" or "nearest", for several goal frames.
   """
   records = []
   for each in goals:
@@ -188,7 +187,7 @@ def record_goals(
       embeddings = value.embed(video.frames)
       distances = goal_distances(embeddings, embedded)
       warnings += misfits(each.goal, video.frames, embeddings, distances)
-    # One is enough to look into: what is wrong with one video is mostly wrong with all.
+    # One warning is enough, because the videos of a channel usually share their faults.
     for warning in warnings[:1]:
       logging.warning(warning)
     for frame, source in zip(each.goal.frames, each.goal.sources, strict=True):

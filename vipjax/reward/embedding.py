@@ -1,7 +1,7 @@
 """Rewards from pictures: goals, the potential of a state, and its change over a step.
 
 The potential of a state is minus a weighted sum of embedding distances to goal frames, one per
-channel (a viewpoint, with or without the robot); published is a single channel of weight 1. The
+channel (a viewpoint, with or without the robot); the publication has one channel of weight 1. The
 reward of a step is the change of the potential, V(o', g) - V(o, g).
 """
 
@@ -26,17 +26,17 @@ NORMALIZATIONS = ("none", "first_frame")
 
 @dataclasses.dataclass(frozen=True)
 class RewardSettings:
-  """How distances become rewards; the defaults are those of configs/paper.py.
+  """Settings of the reward; the defaults are those of configs/paper.py.
 
   Attributes:
     form: "difference" V' - V (published); "discounted" gamma V' - V, which leaves the optimal
-      policy of any other reward unchanged (Ng et al. 1999); "value" V' itself.
+      policy of any other reward unchanged (Ng et al. 1999); "value" V'.
     discount: gamma of "discounted".
-    scale: fixed factor of the reward; what it is worth depends on the entropy temperature.
+    scale: fixed factor of the reward; its effect depends on the entropy temperature.
     normalize: "first_frame" divides each channel's distance by that of the first frame of its
-      goal's video, so that channels weigh alike whatever their embedding spans; "none" is
-      published.
-    goal_reduction: of several goal frames the "mean" embedding, or the "nearest" counts.
+      goal's video, which gives channels equal weight whatever the range of their distances;
+      "none" is published.
+    goal_reduction: with several goal frames, distance to their "mean" embedding or the "nearest".
   """
 
   form: str = "difference"
@@ -55,7 +55,7 @@ class RewardSettings:
           "one of these."
         )
     if not (np.isfinite(self.scale) and self.scale > 0):
-      raise UserError(f"expected a reward scale above 0, got {self.scale}.")
+      raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})
 
 
@@ -63,8 +63,8 @@ class EmbeddingReward:
   """The potential of frames and the reward of steps, for one value function and its goals.
 
   Attributes:
-    num_channels: C.
-    settings: how distances become rewards.
+    num_channels: number of channels, C.
+    settings: the reward's settings.
   """
 
   def __init__(
@@ -80,31 +80,33 @@ class EmbeddingReward:
 
     Args:
       value: the value function.
-      goals: for each channel its goal frame uint8 [H, W, 3], or several [G, H, W, 3].
-      first_frames: for each channel the frame uint8 [H, W, 3] that `normalize="first_frame"`
-        measures from; None will do for any other.
-      weights: for each channel its weight, not negative.
+      goals: goal frames of each channel, uint8 [H, W, 3] or [G, H, W, 3].
+      first_frames: frame uint8 [H, W, 3] of each channel for `normalize="first_frame"`; otherwise
+        None suffices.
+      weights: weight of each channel, >= 0.
       settings: None is as published.
-      devices: share the states of a call; None is JAX's first.
+      devices: devices that share the states of a call; None is JAX's first.
 
     Raises:
-      UserError: lists of different length, no channel, or a first frame that is the goal itself.
+      UserError: lists of different lengths, no channel, or a first frame that equals the goal.
     """
     self.settings = settings or RewardSettings()
     firsts = [None] * len(goals) if first_frames is None else list(first_frames)
     if not len(goals) == len(firsts) == len(weights) > 0:
       raise UserError(
         "expected one goal, first frame and weight for each of at least one channel, got "
-        f"{len(goals)}, {len(firsts)} and {len(weights)}."
+        f"{len(goals)}, {len(firsts)} and {len(weights)}; pass lists of one length."
       )
     self.num_channels = len(goals)
     factors = np.asarray(weights, np.float32)
     if not (np.isfinite(factors).all() and (factors >= 0).all() and factors.sum() > 0):
-      raise UserError(f"expected channel weights >= 0 with a sum above 0, got {list(weights)}.")
+      raise UserError(
+        f"expected channel weights >= 0 with a sum above 0, got {list(weights)}; change them."
+      )
     if self.settings.normalize == "first_frame" and first_frames is None:
       raise UserError(
-        "expected first frames, from which normalize='first_frame' measures, got none; pass them "
-        "or set normalize to 'none'."
+        "expected first frames for normalize='first_frame', got none; pass them or set normalize "
+        "to 'none'."
       )
     devices = jax.local_devices()[:1] if devices is None else devices
     self._place = functools.partial(parallel.replicate, devices=devices)
@@ -113,14 +115,14 @@ class EmbeddingReward:
     self._common = self._measured_by(value)
 
   def __reduce__(self):
-    """Copies and pickles are made of the arguments, on JAX's first device: no program can be."""
+    """Copies and pickles the arguments, for JAX's first device; programs cannot be copied."""
     return EmbeddingReward, (self._value, self._goals, self._firsts, self._weights, self.settings)
 
   def with_value(self, value: ValueFunction) -> EmbeddingReward:
-    """The same reward of a value function with other variables; compiles nothing anew.
+    """Returns the same reward for a value function with other variables, without compiling.
 
     Args:
-      value: of the same architecture and preprocessing.
+      value: a value function of the same architecture and preprocessing.
 
     Raises:
       UserError: as the constructor does.
@@ -130,7 +132,7 @@ class EmbeddingReward:
     return other
 
   def _measured_by(self, value: ValueFunction):
-    """What all states are compared with, on the devices: variables, goals' embeddings, factors."""
+    """Returns variables, goals' embeddings and factors of the distances, placed on the devices."""
     self._value = value
     factors = self._weights
     if self.settings.normalize == "first_frame":
@@ -140,8 +142,8 @@ class EmbeddingReward:
       ])  # fmt: skip
       if not (starts > 1e-6).all():
         raise UserError(
-          f"expected first frames at a distance from their goal, got {starts.tolist()}; the video "
-          "shows nothing that the value function sees, or starts at its goal."
+          f"expected first frames at a distance from their goal, got {starts.tolist()}; give a "
+          "video that starts away from its goal and whose changes the value function sees."
         )
       factors = factors / starts
     embedded = [value.embed(goal if goal.ndim == 4 else goal[None]) for goal in self._goals]
@@ -150,24 +152,25 @@ class EmbeddingReward:
     return self._place((value.variables, embedded, factors.astype(np.float32)))
 
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Potential and distances of N states, embedded in one call.
+    """Returns potential and distances of N states, embedded in one call.
 
     Args:
       frames: uint8 [N, C, H, W, 3].
 
     Returns:
-      float32 [N], minus the weighted sum of distances (unscaled: the scale is the reward's);
-      float32 [N, C], the distances as the encoder has them.
+      float32 [N], minus the weighted sum of distances, without the reward's scale; float32 [N, C],
+      the distances in embedding units.
     """
     if frames.ndim != 5 or frames.shape[1] != self.num_channels:
       raise UserError(
-        f"expected frames [N, {self.num_channels}, H, W, 3], one per channel, got {frames.shape}."
+        f"expected frames [N, {self.num_channels}, H, W, 3], one per channel, got {frames.shape}; "
+        "pass a picture of each channel."
       )
     potential, distances = self._compute(self._common, frames)
     return np.asarray(potential), np.asarray(distances)
 
   def reward(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
-    """float32 [N], the reward of N steps from potentials before and after them."""
+    """Returns float32 [N], the rewards of N steps, from the potentials before and after."""
     settings = self.settings
     if settings.form == "value":
       change = next_potential

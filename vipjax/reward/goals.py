@@ -1,4 +1,4 @@
-"""Which frames are the goal, and whether they fit the videos that are measured against them."""
+"""Finds goal frames, and checks that they fit the videos measured against them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ HELP = (
   "end), 'all-last' (the last frames of all the videos), or image or video files with commas "
   "between them (of a video its last frame)"
 )
-# Found on recordings of two cameras with the scene moved about, where pictures of one camera
-# correlate from .5 to 1, and on other footage, up to .5.
+# In recordings of two cameras with a rearranged scene, pictures of one camera have correlations
+# from .5 to 1; with other footage they have up to .5.
 _LEAST_LIKENESS = 0.5
 _LIKENESS_SIZE = 32  # pixels
-_SAME = 1.0  # grey levels of such small pictures: what a codec changes in a still
+_SAME = 1.0  # grey levels of such small pictures: a codec's changes of a still
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class Goal:
   """The goal of one video.
 
   Attributes:
-    name: what it is, in words.
+    name: description of the goal.
     frames: at least one, each uint8 [H, W, 3]; sizes may differ.
-    sources: for each frame where it is from.
+    sources: origin of each frame.
   """
 
   name: str
@@ -45,18 +45,15 @@ class Goal:
 def find_goals(
   goal: str, videos: Sequence[LazyVideo | np.ndarray], names: Sequence[str]
 ) -> list[Goal]:
-  """The goal of each video.
+  """Returns the goal of each video.
 
   Args:
-    goal: `HELP` says what it may be.
-    videos: lazy ones, or frames uint8 [T, H, W, 3].
-    names: what to call each video in `Goal.sources`.
-
-  Returns:
-    One for each video.
+    goal: `HELP` lists its forms.
+    videos: lazy videos, or frames uint8 [T, H, W, 3].
+    names: name of each video in `Goal.sources`.
 
   Raises:
-    UserError: a goal of another form, a file that cannot be read, or a frame that is not there.
+    UserError: a goal of another form, an unreadable file, or a missing frame.
   """
   if goal == LAST or goal == ALL_LAST:
     frames = [video[-1] for video in videos]
@@ -69,20 +66,20 @@ def find_goals(
     return [_chosen_frame(goal, video, name) for video, name in zip(videos, names, strict=True)]
   files = _files(goal)
   if not files:
-    raise UserError(f"expected a goal, got {goal!r}; it may be {HELP}.")
+    raise UserError(f"expected a goal, got {goal!r}; give {HELP}.")
   known = ", ".join(pathlib.Path(name).name for name in files)
   return [Goal(known, tuple(read_goal(name) for name in files), tuple(files))] * len(videos)
 
 
 def names_files(goal: str) -> bool:
-  """Whether a goal is given by files, not by frames of the videos themselves."""
+  """Returns whether a goal names files, not frames of the videos."""
   if goal in (LAST, ALL_LAST):
     return False
   return not goal.startswith(FRAME) or os.path.exists(goal)  # frame=3.png may be one
 
 
 def _files(goal: str) -> list[str]:
-  """The names between commas; as much as is there is one name, for commas may be in names too."""
+  """Returns the names between commas; names contain commas, so the longest existing name counts."""
   parts, files = goal.split(","), []
   while parts:
     names = [",".join(parts[:end]).strip() for end in range(len(parts), 0, -1)]
@@ -94,7 +91,7 @@ def _files(goal: str) -> list[str]:
 
 
 def read_goal(path: str | os.PathLike[str]) -> np.ndarray:
-  """A goal frame uint8 [H, W, 3]: an image file, or the last frame of a video."""
+  """Returns a goal frame uint8 [H, W, 3]: an image, or the last frame of a video."""
   found = existing_path(path, f"a goal ({HELP})")
   if found.is_file() and found.suffix.lower() in IMAGE_SUFFIXES:
     return read_image(found)
@@ -112,13 +109,13 @@ def embed_goal(value: ValueFunction, goal: Goal, goal_reduction: str = "mean") -
   Args:
     value: the value function.
     goal: one frame or several.
-    goal_reduction: of several, "mean" takes the mean embedding, "nearest" each of them.
+    goal_reduction: for several frames, "mean" gives their mean embedding, "nearest" each one's.
 
   Returns:
     float32 [G, D], G = 1 for "mean".
 
   Raises:
-    UserError: another word for `goal_reduction`.
+    UserError: another value of `goal_reduction`.
   """
   if goal_reduction not in ("mean", "nearest"):
     raise UserError(
@@ -129,7 +126,7 @@ def embed_goal(value: ValueFunction, goal: Goal, goal_reduction: str = "mean") -
 
 
 def goal_distances(embeddings: np.ndarray, goals: np.ndarray) -> np.ndarray:
-  """float32 [T]: distance of each of [T, D] embeddings to the nearest of [G, D] goals."""
+  """Returns float32 [T]: distance of each of [T, D] embeddings to the nearest of [G, D] goals."""
   return np.stack([np.linalg.norm(embeddings - each, axis=-1) for each in goals]).min(axis=0)
 
 
@@ -140,23 +137,23 @@ def misfits(
   distances: np.ndarray,
   size: tuple[int, int] | None = None,
 ) -> list[str]:
-  """What speaks against measuring the distance of a video to the goal, a sentence each.
+  """Returns reasons against measuring the distance of a video to the goal, one sentence each.
 
-  Two tests tell another scene or viewpoint: pictures that hardly correlate, pixel by pixel, with
-  any frame; and a goal that is farther from every frame than any frame is from the video's own
-  end, so that the way to it is longer than all that the video shows. On recordings of two cameras
-  25 degrees apart, with the scene moved about, they doubted 44 of 50 goals of the other camera and
-  none of 40 of the same (encoder: mini; 46 and 5 after fine-tuning on two episodes of them).
+  Two tests detect another scene or viewpoint: the goal's pixels hardly correlate with any frame's;
+  or the goal is farther from every frame than any frame is from the video's end, so that the goal
+  is farther than the whole path that the video shows. On recordings of two cameras 25 degrees
+  apart, with a rearranged scene, they reject 44 of 50 goals of the other camera and none of 40 of
+  the same camera (encoder: mini; 46 and 5 after fine-tuning on two episodes of them).
 
   Args:
-    goal: its frames.
-    frames: uint8 [N, H, W, 3], some or all of the video.
-    embeddings: float32 [T, D], of frames of the video up to its last.
-    distances: float32 [T], of the same to the goal.
-    size: height and width of the video; None takes those of the frames, which may be smaller.
+    goal: the goal.
+    frames: uint8 [N, H, W, 3], some or all frames of the video.
+    embeddings: float32 [T, D], embeddings of frames of the video up to its last.
+    distances: float32 [T], distances of the same frames to the goal.
+    size: height and width of the video; None is that of the frames, which may be smaller.
 
   Returns:
-    Warnings; none when the goal fits.
+    Warnings; [] if the goal fits.
   """
   height, width = size or frames.shape[1:3]
   sizes = [image.shape[:2] for image in goal.frames]
@@ -166,39 +163,39 @@ def misfits(
   found = []
   if others:
     found.append(
-      f"The goal ({goal.name}) is {others[0]} and the video {height}x{width} (height x width): of "
-      "shapes so different other parts are cut off, crop one of them."
+      f"The goal ({goal.name}) is {others[0]} and the video {height}x{width} (height x width): the "
+      "network's crops of such different shapes show different parts; crop one of them."
     )
   small = _small(frames)
   if (np.abs(small - small[0]) <= _SAME).all():
-    return [*found, "The pictures do not change: distances and rewards say nothing of this video."]
+    return [*found, "The pictures do not change: distances and rewards of this video mean nothing."]
   patterns = _patterns(small)
   likenesses = [float((patterns @ _patterns(_small(image[None])).T).max()) for image in goal.frames]
   away, way = distances.min(), np.linalg.norm(embeddings - embeddings[-1], axis=-1).max()
   if max(likenesses) < _LEAST_LIKENESS:
     found.append(
       f"The goal ({goal.name}) resembles no frame of the video (correlation of pixels "
-      f"{max(likenesses):.2f}): it may show another viewpoint or scene, and then distances mean "
+      f"{max(likenesses):.2f}): it may show another viewpoint or scene, for which distances mean "
       "little."
     )
   elif away > way:
     found.append(
       f"The goal ({goal.name}) is at least {away:.3g} from every frame of the video, which itself "
-      f"covers {way:.3g} up to its end: it may show another viewpoint or scene, and then distances "
-      "mean little."
+      f"covers {way:.3g} up to its end: it may show another viewpoint or scene, for which "
+      "distances mean little."
     )
   return found
 
 
 def _small(frames: np.ndarray) -> np.ndarray:
-  """float64 [T, P]: small grey pictures."""
+  """Returns small grey pictures, float64 [T, P]."""
   return fit_square(frames, _LIKENESS_SIZE).mean(axis=-1).reshape(len(frames), -1)
 
 
 def _patterns(grey: np.ndarray) -> np.ndarray:
-  """float64 [T, P + 1]: [T, P] with mean 0 and length 1, whose products are correlations.
+  """Returns float64 [T, P + 1]: pictures of mean 0 and length 1, whose products are correlations.
 
-  The last number is one grey level in all pictures, by which two without a pattern are alike.
+  The last number is one grey level in all pictures, so that two pictures without pattern correlate.
   """
   grey = grey - grey.mean(axis=1, keepdims=True)
   grey = np.pad(grey, ((0, 0), (0, 1)), constant_values=np.sqrt(grey.shape[1]))

@@ -1,4 +1,4 @@
-"""The embedding reward for the vector environments of stable-baselines3, which sbx uses as well.
+"""The embedding reward for the vector environments of stable-baselines3 and sbx.
 
     from stable_baselines3 import SAC  # or: from sbx import SAC
     from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
@@ -10,8 +10,8 @@
     envs = EmbeddingRewardVecEnvWrapper(DummyVecEnv([make] * 8), vipjax.load("mini"), goal)
     SAC("MlpPolicy", VecMonitor(envs)).learn(100_000)
 
-Only this module imports stable-baselines3, and with it torch; a single environment needs neither
-(`vipjax.EmbeddingRewardWrapper`).
+Only this module imports stable-baselines3, and thereby torch; `vipjax.EmbeddingRewardWrapper` for
+a single environment needs neither.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vipjax.runtime.errors import UserError
 class EmbeddingRewardVecEnvWrapper(VecEnvWrapper):
   """N environments with the change of their pictures' distances to the goal as rewards.
 
-  All pictures of a step are embedded in one call, once more where an episode has begun. Each
+  It embeds all pictures of a step in one call, and in a second one if an episode begins. Each
   environment's `info` gains "distance" and "task_reward" and loses "frame".
   """
 
@@ -37,10 +37,10 @@ class EmbeddingRewardVecEnvWrapper(VecEnvWrapper):
     """Wraps a vector environment (DummyVecEnv, SubprocVecEnv).
 
     Args:
-      venv: each of its environments has `vipjax.FrameInInfo` around it, for they reset within the
-        step that ends an episode.
+      venv: environments that have `vipjax.FrameInInfo` around each, because they reset within the
+        last step of an episode.
       value: the value function.
-      goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environments render.
+      goal: uint8 [H, W, 3], or several [G, H, W, 3], from the environments' viewpoint.
       **keywords: `settings`, `first_frame` and `task_reward_weight` of `StepRewards`.
 
     Raises:
@@ -60,16 +60,16 @@ class EmbeddingRewardVecEnvWrapper(VecEnvWrapper):
     observations, task_rewards, ended, infos = self.venv.step_wait()
     rewards, distances = self._rewards.step(_stacked(infos), task_rewards)
     if ended.any():
-      # The reset's own info: an environment that has not ended keeps an old one there.
+      # reset_infos has the frame after the reset; for other environments it is an old one.
       self._rewards.start(_stacked(self.venv.reset_infos), ended)
     for info, distance, task_reward in zip(infos, distances, task_rewards, strict=True):
-      del info[FRAME]  # algorithms keep infos
+      del info[FRAME]  # algorithms store infos
       info |= {"distance": float(distance), "task_reward": float(task_reward)}
     return observations, rewards, ended, infos
 
 
 def _stacked(infos: list[dict[str, Any]]) -> np.ndarray:
-  """uint8 [N, H, W, 3] out of the infos of N environments."""
+  """Returns uint8 [N, H, W, 3] from the infos of N environments."""
   if not all(FRAME in info for info in infos):
     raise UserError(
       "expected the frame of every environment in info['frame'], got none; put "

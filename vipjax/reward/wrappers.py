@@ -3,13 +3,13 @@
     env = gymnasium.make("Pusher-v5", render_mode="rgb_array")
     env = vipjax.EmbeddingRewardWrapper(env, vipjax.load("mini"), goal)
 
-Many environments at once are embedded in one batch:
+The vector wrapper embeds many environments in one batch:
 
     envs = gymnasium.make_vec("Pusher-v5", 8, render_mode="rgb_array")
     envs = vipjax.EmbeddingRewardVectorWrapper(envs, vipjax.load("mini"), goal)
 
-An environment that resets itself within the step that ends an episode (AutoresetMode.SAME_STEP)
-can no longer show the episode's last frame; `FrameInInfo` around each environment keeps it:
+An environment that resets itself within the last step of an episode (AutoresetMode.SAME_STEP)
+cannot render the episode's last frame afterwards; `FrameInInfo` around each environment keeps it:
 
     envs = gymnasium.make_vec(
         "Pusher-v5", 8, render_mode="rgb_array", wrappers=[vipjax.FrameInInfo],
@@ -32,9 +32,9 @@ FRAME = "frame"  # the key of `info` under which FrameInInfo puts the picture
 
 
 class StepRewards:
-  """The rewards of N environments, whose potentials it remembers from step to step.
+  """Computes the rewards of N environments and remembers their potentials between steps.
 
-  For those who drive environments by hand, or write a wrapper for another interface.
+  It serves code that steps environments itself, or a wrapper for another interface.
   """
 
   def __init__(
@@ -49,16 +49,16 @@ class StepRewards:
 
     Args:
       value: the value function.
-      goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environments render.
-      settings: how distances become rewards; None is as published.
-      first_frame: uint8 [H, W, 3], wanted by `settings.normalize="first_frame"`.
-      task_reward_weight: factor of the environments' own reward, which is added; 0 replaces it.
+      goal: uint8 [H, W, 3], or several [G, H, W, 3], from the environments' viewpoint.
+      settings: the reward's settings; None is as published.
+      first_frame: uint8 [H, W, 3], needed for `settings.normalize="first_frame"`.
+      task_reward_weight: weight of the environments' own reward in the sum; 0 drops that reward.
 
     Raises:
       UserError: as `EmbeddingReward`, or a weight that is not finite.
     """
     if not np.isfinite(task_reward_weight):
-      raise UserError(f"expected a finite task_reward_weight, got {task_reward_weight}; mend it.")
+      raise UserError(f"expected a finite task_reward_weight, got {task_reward_weight}; change it.")
     firsts = None if first_frame is None else [first_frame]
     self._reward = EmbeddingReward(value, [np.asarray(goal)], firsts, [1.0], settings)
     self._weight = task_reward_weight
@@ -69,7 +69,7 @@ class StepRewards:
 
     Args:
       frames: uint8 [N, H, W, 3].
-      mask: bool [N], the environments that start; None for all. The others' frames are ignored.
+      mask: bool [N], the environments that start; None for all. Other frames are ignored.
 
     Returns:
       float32 [N], the frames' distances to the goal.
@@ -87,15 +87,15 @@ class StepRewards:
 
     Args:
       frames: uint8 [N, H, W, 3].
-      task_rewards: float [N], the environments' own.
-      reset: bool [N], environments that took no step but started an episode, whose reward is 0;
+      task_rewards: float [N], the environments' own rewards.
+      reset: bool [N], environments that started an episode instead of a step and get reward 0;
         None for none.
 
     Returns:
       float64 [N] rewards and float32 [N] distances to the goal.
 
     Raises:
-      UserError: `start` was not called before, or frames of another shape.
+      UserError: no earlier call of `start`, or frames of another shape.
     """
     if self._potential is None:
       raise UserError("expected a reset before the first step, got none; call reset().")
@@ -107,14 +107,14 @@ class StepRewards:
 
 
 class FrameInInfo(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
-  """Renders after every reset and step, and puts the picture into `info["frame"]`.
+  """Renders after every reset and step; puts the picture, uint8 [H, W, 3], into `info["frame"]`.
 
-  uint8 [H, W, 3]. Vector environments hand `info` on, even of the step before an automatic reset
-  and from other processes.
+  Vector environments pass `info` on, also from the step before an automatic reset and from other
+  processes.
   """
 
   def __init__(self, env: gymnasium.Env):
-    """Wraps an environment with render_mode "rgb_array"; raises UserError for another."""
+    """Wraps an environment with render_mode "rgb_array"; raises UserError for another mode."""
     gymnasium.utils.RecordConstructorArgs.__init__(self)
     gymnasium.Wrapper.__init__(self, env)
     _check_render_mode(env.render_mode)
@@ -132,18 +132,18 @@ class FrameInInfo(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
 class EmbeddingRewardWrapper(gymnasium.Wrapper):
   """One environment with the change of its picture's distance to the goal as reward.
 
-  `info` gains "distance", float, to the goal after the step, and "task_reward", the environment's
-  own reward. For agents that take Gymnasium environments one by one; where there are many, the
-  vector wrapper embeds all in one call.
+  `info` gains "distance", float, the distance to the goal after the step, and "task_reward", the
+  environment's own reward. For many environments use the vector wrapper, which embeds all pictures
+  in one call.
   """
 
   def __init__(self, env: gymnasium.Env, value: ValueFunction, goal: np.ndarray, **keywords: Any):
     """Wraps an environment.
 
     Args:
-      env: its render_mode is "rgb_array"; it is rendered after every reset and step.
+      env: an environment with render_mode "rgb_array", rendered after every reset and step.
       value: the value function.
-      goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environment renders.
+      goal: uint8 [H, W, 3], or several [G, H, W, 3], from the environment's viewpoint.
       **keywords: `settings`, `first_frame` and `task_reward_weight` of `StepRewards`.
 
     Raises:
@@ -169,9 +169,9 @@ class EmbeddingRewardWrapper(gymnasium.Wrapper):
 class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
   """N environments with the change of their pictures' distances to the goal as rewards.
 
-  All pictures of a step are embedded in one call, once more where an episode has begun in the same
-  step. `infos` gains "distance" and "task_reward", float [N], as of the step, before an automatic
-  reset. The step with which AutoresetMode.NEXT_STEP resets an environment has reward 0.
+  It embeds all pictures of a step in one call, and in a second one if an episode begins in the same
+  step. `infos` gains "distance" and "task_reward", float [N], of the step before an automatic
+  reset. A step in which AutoresetMode.NEXT_STEP resets an environment has reward 0.
   """
 
   def __init__(
@@ -184,10 +184,10 @@ class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
     """Wraps a vector environment.
 
     Args:
-      env: its environments render "rgb_array". With AutoresetMode.SAME_STEP each has `FrameInInfo`
-        around it; where it is there, it is used in the other modes as well.
+      env: environments with render_mode "rgb_array". AutoresetMode.SAME_STEP requires
+        `FrameInInfo` around each; in the other modes it is optional.
       value: the value function.
-      goal: uint8 [H, W, 3], or several [G, H, W, 3], seen from where the environments render.
+      goal: uint8 [H, W, 3], or several [G, H, W, 3], from the environments' viewpoint.
       **keywords: `settings`, `first_frame` and `task_reward_weight` of `StepRewards`.
 
     Raises:
@@ -198,15 +198,15 @@ class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
     mode = env.metadata.get("autoreset_mode")
     if not isinstance(mode, AutoresetMode):
       raise UserError(
-        "expected a vector environment whose metadata state its autoreset_mode, got "
-        f"{mode!r}; set it to one of gymnasium.vector.AutoresetMode."
+        f"expected a vector environment with an autoreset_mode in its metadata, got {mode!r}; set "
+        "it to one of gymnasium.vector.AutoresetMode."
       )
     self._mode = mode
     self._rewards = StepRewards(value, goal, **keywords)
     self._resets_next = np.zeros(self.num_envs, bool)
 
   def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
-    # Gymnasium takes the mask out of the options that it is given.
+    # Gymnasium removes the mask from the options.
     mask = None if options is None else options.get("reset_mask")
     observations, infos = self.env.reset(seed=seed, options=options)
     distances = self._rewards.start(self._frames(infos, mask), mask)
@@ -235,7 +235,7 @@ class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
     return observations, rewards, terminated, truncated, infos
 
   def _frames(self, infos: dict[str, Any], mask: np.ndarray | None = None) -> np.ndarray:
-    """uint8 [N, H, W, 3] as of now; of environments outside the mask they may be black."""
+    """Returns the current frames uint8 [N, H, W, 3]; those outside the mask may be black."""
     if FRAME in infos:
       known = infos[f"_{FRAME}"]
       if (known if mask is None else known | ~mask).all():
@@ -243,21 +243,21 @@ class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
     elif self._mode != AutoresetMode.SAME_STEP:
       return np.stack([checked_frame(frame) for frame in self.env.render()])
     raise UserError(
-      "expected the frame of every environment in infos['frame'], for those that reset within a "
-      "step show their last frame nowhere else; make the environments with "
+      "expected the frame of every environment in infos['frame'], the only place of last frames "
+      "before a reset within a step, got none; make the environments with "
       "wrappers=[vipjax.FrameInInfo]."
     )
 
 
 def _last_frames(infos: dict[str, Any], frames: np.ndarray, ended: np.ndarray) -> np.ndarray:
-  """Frames as of the step: where an episode has ended, those from before the reset."""
+  """Returns the frames of the step; for ended episodes those before the reset."""
   if not ended.any():
     return frames
   return np.where(ended[:, None, None, None], infos["final_info"][FRAME], frames)
 
 
 def checked_frame(frame: Any) -> np.ndarray:
-  """What `render` gave, as uint8 [H, W, 3]; raises UserError for anything else."""
+  """Returns a result of `render` as uint8 [H, W, 3]; raises UserError for anything else."""
   picture = np.asarray(frame)
   if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
     raise UserError(

@@ -22,11 +22,11 @@ _ADVICE = "set the environment variable VIPJAX_CACHE to a folder that you may wr
 def cache_folder(name: str) -> pathlib.Path:
   """Returns the folder `name` in the user's cache, made if missing, readable by the user alone.
 
-  The cache is `$VIPJAX_CACHE` where that is set, else the platform's own place for caches
-  (`~/.cache/vipjax` on Linux). It is private because what lies in it is executed.
+  The cache is `$VIPJAX_CACHE` if set, else the platform's own place for caches (`~/.cache/vipjax`
+  on Linux). It is private because programs run its content.
 
   Args:
-    name: what is kept there, such as "xla" or "robots"; a single path component.
+    name: name of the content, such as "xla" or "robots"; a single path component.
 
   Raises:
     UserError: there is no home folder, or the folder cannot be made.
@@ -35,7 +35,7 @@ def cache_folder(name: str) -> pathlib.Path:
     root = os.environ.get("VIPJAX_CACHE") or platformdirs.user_cache_dir("vipjax")
     folder = pathlib.Path(root).expanduser() / name
   except RuntimeError as error:
-    raise UserError(f"Expected a home folder for a cache, but there is none: {_ADVICE}") from error
+    raise UserError(f"expected a home folder for a cache, got none; {_ADVICE}") from error
   try:
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.mkdir(exist_ok=True, mode=0o700)
@@ -47,19 +47,19 @@ def cache_folder(name: str) -> pathlib.Path:
 def use_compilation_cache() -> None:
   """Keeps compiled programs in the user's cache, so that a second run starts faster.
 
-  A place that the user has chosen (`JAX_COMPILATION_CACHE_DIR`) stays; without a writable cache
-  there is a warning and programs are compiled anew each time. Child processes inherit it.
+  The user's own `JAX_COMPILATION_CACHE_DIR` stays. Without a writable cache a warning appears, and
+  each run compiles its programs again. Child processes inherit the cache.
   """
   if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     return
   try:
     folder = cache_folder("xla")
   except UserError as error:
-    print(f"warning: compiled programs are not kept. {error}", file=sys.stderr)
+    print(f"warning: compiled programs are not kept: {error}", file=sys.stderr)
     return
-  import jax  # Here, so that --help and wrong flags answer at once.
+  import jax  # here, so that --help and wrong flags answer at once
 
-  # Half a second: less is compiled as fast as it is looked up.
+  # Half a second: shorter compilations take no longer than looking them up.
   for name, value in (
     ("jax_compilation_cache_dir", str(folder)),
     ("jax_persistent_cache_min_compile_time_secs", 0.5),
@@ -69,25 +69,25 @@ def use_compilation_cache() -> None:
 
 
 def file_sha256(path: pathlib.Path) -> str:
-  """Hexadecimal sha256 of a file's content."""
+  """Returns the hexadecimal sha256 of a file's content."""
   with open(path, "rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unwritable(folder: pathlib.Path, error: OSError) -> UserError:
   return UserError(
-    f"Expected to write into the cache folder {folder}, but got '{error.strerror}': {_ADVICE}"
+    f"expected to write into the cache folder {folder}, got '{error.strerror}'; {_ADVICE}"
   )
 
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[None]:
-  """Holds a lock file between processes; the system frees it when the process ends, however.
+  """Holds a lock file between processes; the system frees it whenever the process ends.
 
-  In a cache that cannot be written nothing changes, so that nothing need be locked.
+  A cache that this process cannot write needs no lock, because nothing in it changes.
 
   Raises:
-    UserError: the block tried to write where it cannot.
+    UserError: the block tried to write into such a cache.
   """
   with contextlib.ExitStack() as stack:
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What two configs differ in."""
+"""Compares two configs."""
 
 from __future__ import annotations
 
@@ -6,27 +6,19 @@ import json
 import pathlib
 from typing import Any
 
+import jax
+
 from vipjax.runtime.errors import UserError
 
-# How many differing keys of a config an error names.
+# Number of differing keys that an error names.
 _DIFFERENCES_SHOWN = 3
 _MISSING = object()
-
-
-def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-  """Nested dicts to {"a.b": value}; an empty dict is a value."""
-  if not isinstance(config, dict) or not config:
-    return {prefix: config}
-  flat = {}
-  for key, value in config.items():
-    flat |= _flatten(value, f"{prefix}.{key}" if prefix else key)
-  return flat
 
 
 def check_same_config(
   workdir: pathlib.Path, stored: dict[str, Any], config: dict[str, Any]
 ) -> None:
-  """Raises UserError, naming what differs, when a run was made with another config than this."""
+  """Raises UserError, which names the differing keys, if a run's stored config is another one."""
   then, now = _flatten(stored), _flatten(config)
   differing = [key for key in {**then, **now} if then.get(key, _MISSING) != now.get(key, _MISSING)]
   if not differing:
@@ -41,7 +33,13 @@ def check_same_config(
   )
   more = len(differing) - _DIFFERENCES_SHOWN
   raise UserError(
-    f"The run in {workdir} was made with another config, which differs in {shown}"
-    f"{f' and {more} more' if more > 0 else ''}: "
-    "start over with --overwrite or give another --workdir."
+    f"expected the config of the run in {workdir}, got another one, which differs in {shown}"
+    f"{f' and {more} more' if more > 0 else ''}; start over with --overwrite or give another "
+    "--workdir."
   )
+
+
+def _flatten(config: dict[str, Any]) -> dict[str, Any]:
+  """Returns {"a.b": value} for nested dicts; an empty dict is a value."""
+  leaves = jax.tree.leaves_with_path(config, lambda node: not (isinstance(node, dict) and node))
+  return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

@@ -1,6 +1,6 @@
-"""What may be wrong with --config and --config.key=value on a command line, in one sentence.
+"""Checks --config and --config.key=value on a command line and reports errors in one sentence.
 
-ml_collections reports these with a traceback from inside the parsing of flags, or much later.
+ml_collections reports them with a traceback from inside the parsing of flags, or much later.
 """
 
 from __future__ import annotations
@@ -34,31 +34,33 @@ def check(argv: Sequence[str]) -> None:
   for position, arg in enumerate(argv[1:], start=1):
     if match := CONFIG.match(arg):
       if keys:
-        raise UserError(f"Expected --config before --config.{keys[0]}, but it came after: swap.")
+        raise UserError(
+          f"expected --config before --config.{keys[0]}, got it after; swap the two flags."
+        )
       file = match["file"] if match["file"] is not None else _next(argv, position)
     elif match := _OVERRIDE.match(arg):
       keys.append(match["key"])
   if file is None:
     if keys:
-      raise UserError(f"Expected --config=FILE before --config.{keys[0]}, but none came: add it.")
+      raise UserError(f"expected --config=FILE before --config.{keys[0]}, got none; add it.")
     return
   if not file:
-    raise UserError("Expected --config=FILE, but the file is missing: give configs/demo.py, say.")
+    raise UserError("expected --config=FILE, got no file; give one such as configs/demo.py.")
   known = _keys(_load(file))
   for key in keys:
-    # A bracket picks an item of a tuple; the key before it is what has to exist.
+    # A bracket picks an item of a tuple; the key before the bracket has to exist.
     if key.split("[")[0] not in known:
       check_key(key)
       raise _unknown_key(key, known, file)
     if "[" in key and isinstance(value := known[key.split("[")[0]], tuple):
       raise UserError(
-        f"Expected all of a tuple, but --config.{key} picks one of its numbers: give all, such as "
+        f"expected all numbers of a tuple, got one in --config.{key}; give all, such as "
         f"--config.{key.split('[')[0]}={value}."
       )
     if isinstance(known.get(key), config_dict.ConfigDict):
       inner = next(iter(known[key]), "key")
       raise UserError(
-        f"Expected a value to set, but '{key}' is a section of {file}: set one of its keys, "
+        f"expected a key with a value, got the section '{key}' of {file}; set one of its keys, "
         f"such as --config.{key}.{inner}."
       )
 
@@ -72,19 +74,19 @@ def _load(file_and_preset: str) -> config_dict.ConfigDict:
   file, colon, preset = file_and_preset.partition(":")
   if not pathlib.Path(file).is_file():
     raise UserError(
-      f"Expected a config file, but there is none at '{file}' seen from {os.getcwd()}: "
-      "give a path such as configs/demo.py."
+      f"expected a config file, got none at '{file}' seen from {os.getcwd()}; give a path such as "
+      "configs/demo.py."
     )
   get_config = runpy.run_path(file).get("get_config")
   if get_config is None:
-    raise UserError(f"Expected a function get_config in {file}, but there is none: add it.")
+    raise UserError(f"expected a function get_config in {file}, got none; add it.")
   if colon and not inspect.signature(get_config).parameters:
-    raise UserError(f"Expected no preset, as {file} has none, but '{preset}' came: leave it out.")
+    raise UserError(f"expected no preset, as {file} has none, got '{preset}'; leave it out.")
   return get_config(preset) if colon else get_config()
 
 
 def _keys(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, Any]:
-  """All keys of the config, sections included, as {"finetune.steps": value}."""
+  """Returns all keys of the config, sections included, as {"finetune.steps": value}."""
   keys = {}
   for key, value in config.items():
     keys[prefix + key] = value
@@ -95,18 +97,18 @@ def _keys(config: config_dict.ConfigDict, prefix: str = "") -> dict[str, Any]:
 
 def _unknown_key(key: str, known: dict[str, Any], file: str) -> UserError:
   near = difflib.get_close_matches(key, known, n=1)
-  # A key that is right but for its section.
+  # The key may exist in another section.
   near = near or [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
   advice = (
     f"did you mean --config.{near[0]}?"
     if near
     else f"its sections are {', '.join(sorted({name.split('.')[0] for name in known}))}."
   )
-  return UserError(f"Expected a key of {file}, but it has no key '{key}': {advice}")
+  return UserError(f"expected a key of {file}, got '{key}', which it does not have; {advice}")
 
 
 def illegal_value(error: flags.IllegalFlagValueError, argv: Sequence[str]) -> UserError:
-  """The sentence for a value of another type than its key has."""
+  """Returns the error for a value whose type differs from its key's."""
   match = _ILLEGAL_VALUE.match(str(error))
   if match is None:
     return UserError(" ".join(str(error).split()))
@@ -124,6 +126,6 @@ def illegal_value(error: flags.IllegalFlagValueError, argv: Sequence[str]) -> Us
       section = section[name]
     kind, now = section.get_type(key), f" (the config has {section[key]!r})"
   return UserError(
-    f"Expected {_KINDS.get(kind, f'a {kind.__name__}')} for --{flag}{now}, but "
-    f"'{match['value']}' came: change it or leave it out."
+    f"expected {_KINDS.get(kind, f'a {kind.__name__}')} for --{flag}{now}, got "
+    f"'{match['value']}'; change it or leave it out."
   )

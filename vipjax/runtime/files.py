@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and JSON that says NaN as null."""
+"""Atomic writing of files, and JSON with null for NaN."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import os
 import pathlib
-import tempfile
+import secrets
 from typing import Any
 
 import jax
@@ -17,10 +17,10 @@ from vipjax.runtime.errors import UserError
 
 
 def jsonable(value: Any) -> Any:
-  """Turns what runs produce into what JSON can hold.
+  """Converts a value to types that JSON has.
 
-  Arrays (NumPy or JAX) become numbers or nested lists, tuples become lists, paths become strings,
-  keys become strings. NaN and infinities become None, because JSON has no word for them.
+  Arrays (NumPy or JAX) become numbers or nested lists, tuples become lists, paths and keys become
+  strings. NaN and infinities become None, because JSON cannot express them.
 
   Raises:
     TypeError: a value of any other type.
@@ -39,36 +39,33 @@ def jsonable(value: Any) -> Any:
     return value
   if isinstance(value, os.PathLike):
     return os.fspath(value)
-  raise TypeError(f"Expected a value that JSON can hold, but {type(value).__name__} came.")
+  raise TypeError(f"expected a value that JSON can hold, got {type(value).__name__}; convert it.")
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-  """Replaces the file at once: whoever reads it finds the old content or the new, never a part."""
+  """Replaces the file atomically: a reader finds the old content or the new, never a part."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+  # tempfile would make a file that only its owner can read.
+  temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
   try:
-    with os.fdopen(handle, "wb") as file:
+    with temporary.open("xb") as file:
       file.write(content)
       file.flush()
       os.fsync(file.fileno())
-    # mkstemp makes files that only their owner can read; ours are to be shared like any other.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
     os.replace(temporary, path)
   except BaseException:
-    pathlib.Path(temporary).unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
     raise
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """`write_bytes` of a text; bytes in a file's name that are no UTF-8 are written as \\udc80."""
+  """Writes a text as `write_bytes`; bytes of file names that are not UTF-8 become \\udc80."""
   write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes `jsonable(value)` to the file, atomically; folders are made as needed."""
+  """Writes `jsonable(value)` to the file atomically; makes missing folders."""
   write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
 
 
@@ -76,13 +73,13 @@ def read_json(path: str | os.PathLike) -> Any:
   """Reads a JSON file.
 
   Raises:
-    UserError: there is no such file, or it does not hold JSON.
+    UserError: the file does not exist, or it does not hold JSON.
   """
   try:
     return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
   except FileNotFoundError as error:
-    raise UserError(f"Expected a JSON file at {path}, but there is none.") from error
+    raise UserError(f"expected a JSON file at {path}, got none; restore it.") from error
   except ValueError as error:
     raise UserError(
-      f"Expected JSON in {path}, but it cannot be read ({error}): remove the file or restore it."
+      f"expected JSON in {path}, got something else ({error}); remove the file or restore it."
     ) from error

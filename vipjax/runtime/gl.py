@@ -12,9 +12,9 @@ import os
 
 from vipjax.runtime.errors import UserError
 
-# What each value of MUJOCO_GL needs. glfw also needs a display, which only opening one can tell.
+# The library of each value of MUJOCO_GL. glfw needs a display, which cannot be checked in advance.
 _LIBRARIES = {"osmesa": "OSMesa", "egl": "EGL"}
-# Why we chose what MUJOCO_GL says; processes that inherit the one inherit the other.
+# The reason for our choice of MUJOCO_GL; child processes inherit both variables.
 _WHY = "VIPJAX_GL_REASON"
 _OFF = ("disable", "disabled", "off", "false", "0")
 _ADVICE = (
@@ -24,7 +24,7 @@ _ADVICE = (
 
 
 def can_load(library: str) -> bool:
-  """Whether the shared library (a name as the linker knows it, such as "EGL") loads here."""
+  """Returns whether a shared library, given by its name for the linker such as "EGL", loads."""
   path = ctypes.util.find_library(library)
   if path is None:
     return False
@@ -36,15 +36,15 @@ def can_load(library: str) -> bool:
 
 
 def has_nvidia_device() -> bool:
-  """Whether this machine shows an NVIDIA GPU to this process."""
+  """Returns whether this process sees an NVIDIA GPU."""
   return bool(glob.glob("/dev/nvidia[0-9]*"))
 
 
 def choose() -> tuple[str, str] | None:
-  """The value of `MUJOCO_GL` that fits this machine, and why; None without a headless library.
+  """Returns the `MUJOCO_GL` that fits this machine and the reason; None without a headless library.
 
-  EGL renders on an NVIDIA GPU. Without one OSMesa comes first, as it needs no device files, and
-  EGL in software is second.
+  EGL renders on an NVIDIA GPU. Without a GPU the first choice is OSMesa, which needs no device
+  files, and the second is EGL in software.
   """
   nvidia = has_nvidia_device()
   if nvidia and can_load("EGL"):
@@ -60,13 +60,13 @@ def choose() -> tuple[str, str] | None:
 def configure() -> str | None:
   """Sets `MUJOCO_GL` before MuJoCo is imported, unless the user has set it; never raises.
 
-  Also has Mesa's software renderer draw on the calling thread (`LP_NUM_THREADS=0`, unless set):
-  at the small frame sizes used here its threads cost more than they bring, and parallel
-  environments are processes already.
+  It also makes Mesa's software renderer draw on the calling thread (`LP_NUM_THREADS=0`, unless
+  set): at small frame sizes its threads cost more than they gain, and parallel environments are
+  processes already.
 
   Returns:
-    The value of `MUJOCO_GL`, in small letters; None when no library was found, and then nothing
-    is set: physics works, and `require` tells why rendering does not.
+    The value of `MUJOCO_GL`, in lower case; None if no library was found. The variable then stays
+    unset: physics works, and `require` reports why rendering does not.
   """
   os.environ.setdefault("LP_NUM_THREADS", "0")
   chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
@@ -80,37 +80,37 @@ def configure() -> str | None:
 
 
 def explain() -> str:
-  """What draws the frames and why, in one line; after `configure`."""
+  """Returns one line that names the renderer and the reason; call it after `configure`."""
   chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
   why = os.environ.get(_WHY, "the environment variable MUJOCO_GL says so")
   return f"drawing frames with {_LIBRARIES.get(chosen, chosen)}: {why}"
 
 
 def require() -> str:
-  """Like `configure`, for code that is about to render.
+  """Calls `configure` for code that is about to render, and checks that rendering works.
 
   Returns:
     The value of `MUJOCO_GL`.
 
   Raises:
-    UserError: no headless library is here, or the one that the user asked for is not, or
-      `MUJOCO_GL` switches rendering off.
+    UserError: no headless library loads, the user's choice does not load, or `MUJOCO_GL` switches
+      rendering off.
   """
   chosen = configure()
   if chosen is None:
     raise UserError(
-      "MuJoCo needs a headless GL library to render frames, but neither OSMesa nor EGL can be "
-      f"loaded: {_ADVICE}."
+      "expected a headless GL library to render frames, OSMesa or EGL, got none that can be "
+      f"loaded; {_ADVICE}."
     )
   if chosen in _OFF:
     raise UserError(
-      f"Rendering frames needs a GL library, but the environment variable MUJOCO_GL={chosen} "
-      "switches rendering off: unset it."
+      "expected a GL library to render frames, got the environment variable "
+      f"MUJOCO_GL={chosen}, which switches rendering off; unset it."
     )
   library = _LIBRARIES.get(chosen)
   if library is not None and not can_load(library):
     raise UserError(
-      f"The environment variable MUJOCO_GL={chosen} asks for the library lib{library}, but it "
-      f"cannot be loaded: unset the variable to use another, or {_ADVICE}."
+      f"expected the library lib{library}, as the environment variable MUJOCO_GL={chosen} says, "
+      f"got none that can be loaded; unset the variable to use another, or {_ADVICE}."
     )
   return chosen

@@ -1,6 +1,6 @@
-"""What every launcher shares: flags, the environment, and errors in one line.
+"""The common parts of all launchers: flags, the environment, and errors in one line.
 
-Import it before anything that imports MuJoCo: importing it chooses the GL library.
+Import it before anything that imports MuJoCo, because this import chooses the GL library.
 
     _FLAGS = launcher.define_flags("configs/demo.py")
 
@@ -30,10 +30,10 @@ from vipjax.runtime.errors import UserError, full_disk
 
 
 def _use_all_cores() -> None:
-  """Makes every core a device of its own, before JAX is imported; a GPU's devices are not touched.
+  """Makes every core a device, before JAX is imported; a GPU's devices stay as they are.
 
-  XLA gains little from more than one core for a network of small convolutions, and data
-  parallelism uses them all.
+  XLA gains little from more than one core for a network of small convolutions, but data
+  parallelism uses all cores.
   """
   name = "--xla_force_host_platform_device_count"
   if name not in os.environ.get("XLA_FLAGS", ""):
@@ -41,30 +41,30 @@ def _use_all_cores() -> None:
     os.environ["XLA_FLAGS"] = f"{given} {name}={usable_cores()}".strip()
 
 
-# Flags defined here belong to the launcher that asks for them, so its --help shows them.
+# The flags below belong to the launcher that asks for them, so its --help shows them.
 flags.disclaim_key_flags()
 gl.configure()
 _use_all_cores()
-# A notebook's cell passes on to `!python -m` a backend that may not be installed, and matplotlib
-# would raise; no launcher opens a window.
+# `!python -m` in a notebook inherits a backend that may not be installed, for which matplotlib
+# raises; no launcher opens a window.
 os.environ["MPLBACKEND"] = "agg"
 
-# The --config of the launcher that runs; one process runs one launcher.
+# The launcher's default --config; one process runs one launcher.
 _default_config: str | None = None
 
 
 class LaunchFlags:
-  """The flags that every launcher has; to be read inside `main`, after parsing."""
+  """The flags of every launcher; read them inside `main`, after parsing."""
 
   @property
   def config(self) -> config_dict.ConfigDict:
-    """The config with its overrides, locked: keys that it has not cannot be set.
+    """The config with its overrides, locked against unknown keys.
 
     Raises:
-      UserError: no --config was given and there is no default, or a number is out of its range.
+      UserError: no --config was given and the launcher has no default, or a number is out of range.
     """
     if flags.FLAGS.config is None:
-      raise UserError("Expected a config, but none came: give --config=configs/demo.py.")
+      raise UserError("expected a config, got none; give --config=configs/demo.py.")
     ranges.check("", flags.FLAGS.config)
     return flags.FLAGS.config
 
@@ -78,14 +78,14 @@ class LaunchFlags:
     if flags.FLAGS.workdir:
       return pathlib.Path(flags.FLAGS.workdir).expanduser()
     if flags.FLAGS.config is None:
-      raise UserError("Expected a run folder, but none came: give --workdir=runs/demo.")
+      raise UserError("expected a run folder, got none; give --workdir=runs/demo.")
     file, _, preset = flags.FLAGS["config"].config_filename.partition(":")
     name = pathlib.Path(file).stem
     return pathlib.Path("runs") / (f"{name}_{preset}" if preset else name)
 
   @property
   def overwrite(self) -> bool:
-    """Whether to delete the run in the folder and start over."""
+    """True to delete the run in the folder and start over."""
     return flags.FLAGS.overwrite
 
 
@@ -93,16 +93,15 @@ def define_flags(default_config: str | None = None) -> LaunchFlags:
   """Defines --config, --workdir, --overwrite and --wandb; call it once, on the launcher's import.
 
   Args:
-    default_config: the config file of a launcher that can be run without --config.
+    default_config: the config file of a launcher that runs without --config.
 
   Returns:
-    The flags, whose attributes are read inside `main`.
+    The flags; read their attributes inside `main`.
   """
   global _default_config
   _default_config = default_config
-  # The default is put on the command line by _parse_flags instead of being given here, because
-  # ml_collections would load it and apply the overrides while the launcher is being imported,
-  # where an error cannot be told in one line.
+  # _parse_flags adds the default to the command line. If it were given here, ml_collections would
+  # load it while Python imports the launcher, where no error can be reported in one line.
   config_flags.DEFINE_config_file(
     "config",
     None,
@@ -124,7 +123,7 @@ def define_flags(default_config: str | None = None) -> LaunchFlags:
 
 
 def define_host_flags() -> None:
-  """Defines the flags of a launcher that several processes may run together."""
+  """Defines the flags of a launcher that several processes can run together."""
   flags.DEFINE_string(
     "coordinator",
     None,
@@ -132,30 +131,33 @@ def define_host_flags() -> None:
     "or a TPU pod says",
   )
   flags.DEFINE_integer("num_processes", None, "how many processes run this together")
-  flags.DEFINE_integer("process_id", None, "which of them this is, from 0")
+  flags.DEFINE_integer("process_id", None, "the number of this process, from 0")
 
 
 def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int = 0) -> None:
   """Runs a launcher: parses the flags, calls `main`, and ends the process.
 
-  What a user can mend ends it with one line, "error: ...", and status 1; Ctrl-C with a line that
-  says how to go on, and status 130. Anything else is a bug of ours and shows its traceback.
+  An error that the user can correct ends it with one line, "error: ...", and status 1; Ctrl-C ends
+  it with a line that says how to continue, and status 130. Any other error is a bug of this package
+  and shows its traceback.
 
   Args:
-    main: called with the arguments that are no flags: the name of the program and its words.
-    renders: whether it draws frames; then a missing GL library is told before any work is done.
-    words: how many arguments that are no flags it takes at most.
+    main: called with the program's name and the arguments that are not flags.
+    renders: whether it draws frames; a missing GL library then ends it before any work.
+    words: the largest number of arguments that are not flags.
   """
 
   def guarded(argv):
-    # Orbax tells of every save at the level of information: progress bars drown in it.
+    # Orbax logs every save as information, which would flood the progress bars.
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)
     try:
       if words and argv[words + 1 :]:
-        raise UserError(f"Expected flags after '{argv[words]}', but '{argv[words + 1]}' came.")
+        raise UserError(
+          f"expected flags after '{argv[words]}', got '{argv[words + 1]}'; leave it out."
+        )
       if not words and argv[1:]:
-        raise UserError(f"Expected flags only, but '{argv[1]}' came: did you mean --config=...?")
+        raise UserError(f"expected flags only, got '{argv[1]}'; did you mean --config=...?")
       if renders:
         gl.require()
         print(gl.explain(), file=sys.stderr, flush=True)
@@ -163,7 +165,7 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
       cache.use_compilation_cache()
       _require_devices()
       if "wandb" in flags.FLAGS and flags.FLAGS.wandb:
-        from vipjax.runtime import wandb_run  # Here, because it imports JAX.
+        from vipjax.runtime import wandb_run  # here, because it imports JAX
 
         wandb_run.enable(flags.FLAGS.wandb)
       return main(argv)
@@ -173,13 +175,13 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
       print("\ninterrupted; run the same command again to go on", file=sys.stderr, flush=True)
       _exit(130)
     except Exception as error:  # noqa: BLE001 (XLA's errors have no class of their own)
-      mended = _mendable(error)
-      if mended is None:
+      known = _as_user_error(error)
+      if known is None:
         raise
-      _exit_with(mended)
+      _exit_with(known)
 
   if isinstance(sys.stdout, io.TextIOWrapper):
-    # Where the output cannot hold a letter of a name or a table, its number stands there.
+    # A letter that the output's encoding lacks appears as its number.
     sys.stdout.reconfigure(errors="backslashreplace")
   app.run(guarded, flags_parser=_parse_flags)
 
@@ -191,29 +193,29 @@ def _meet_others() -> None:
     if name in flags.FLAGS and flags.FLAGS[name].value is not None
   }
   if given:
-    from vipjax.runtime import hosts  # Here, so that --help and wrong flags answer at once.
+    from vipjax.runtime import hosts  # here, so that --help and wrong flags answer at once
 
     hosts.connect(**{"coordinator": "", **given})
 
 
 def _require_devices() -> None:
-  import jax  # Here, so that --help and wrong flags answer at once.
+  import jax  # here, so that --help and wrong flags answer at once
 
   try:
     jax.devices()
-  except (RuntimeError, AssertionError) as error:  # the latter where no plugin is installed for it
+  except (RuntimeError, AssertionError) as error:  # the latter without the platform's plugin
     platforms = os.environ.get("JAX_PLATFORMS", "")
     said = f" ({' '.join(str(error).split())[:160]})" if str(error) else ""
     raise UserError(
-      f"Expected a device for JAX, but JAX_PLATFORMS={platforms} has none here{said}: unset that "
+      f"expected a device for JAX, got none for JAX_PLATFORMS={platforms}{said}; unset that "
       "environment variable, or set it to cpu."
     ) from error
 
 
-def _mendable(error: Exception) -> UserError | None:
-  """What a user can mend though it was raised as something else."""
+def _as_user_error(error: Exception) -> UserError | None:
+  """Returns the UserError for an error of another class that the user can correct, else None."""
   if isinstance(error, RuntimeError) and str(error) == "Could not determine home directory.":
-    return UserError("Expected a home folder for '~', but there is none: write the path out.")
+    return UserError("expected a home folder for '~', got none; write the path out.")
   hosts = sys.modules.get("vipjax.runtime.hosts")
   return full_disk(error) or (hosts.peer_failure(error) if hosts else None)
 
@@ -231,7 +233,7 @@ def _exit_with(error: BaseException) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-  """Parses the command line; what is wrong with it ends the process in one sentence."""
+  """Parses the command line; an error in it ends the process with one sentence."""
   if _default_config is not None and not any(config_words.CONFIG.match(arg) for arg in argv):
     argv = [argv[0], f"--config={_default_config}", *argv[1:]]
   try:
@@ -242,18 +244,22 @@ def _parse_flags(argv: list[str]) -> list[str]:
   except flags.UnrecognizedFlagError as error:
     near = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=1)
     advice = f"did you mean --{near[0]}?" if near else "--help lists the flags."
-    _exit_with(UserError(f"Expected a flag of this command, but --{error.flagname} came: {advice}"))
+    _exit_with(UserError(f"expected a flag of this command, got --{error.flagname}; {advice}"))
   except flags.IllegalFlagValueError as error:
     _exit_with(config_words.illegal_value(error, argv))
   except TypeError as error:
-    # How ml_collections says that a config file gives a key a value of another type.
+    # ml_collections raises this if a config file gives a key a value of another type.
     if not str(error).startswith("Could not override field"):
       raise
-    _exit_with(UserError(f"The config file gives a value of a wrong type: {error}: correct it."))
+    _exit_with(
+      UserError(
+        f"expected values of the keys' types in the config file, got '{error}'; correct it."
+      )
+    )
   except flags.Error as error:
     _exit_with(UserError(" ".join(str(error).split())))
   except SystemExit:
-    # absl ends --help with status 1, as if asking for help were a failure.
+    # absl ends --help with status 1, as it ends a failure.
     if any(arg.lstrip("-").startswith("help") for arg in argv[1:]):
       sys.exit(0)
     raise

@@ -1,4 +1,4 @@
-"""Tables in Markdown, as the result pages have them."""
+"""Tables in Markdown, for the result pages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  """A table, without a newline at its end; each row has as many cells as the header."""
+  """Returns a table without a final newline; each row has as many cells as the header."""
   lines = [header, ["---"] * len(header), *rows]
   return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -18,10 +19,10 @@ from PIL import Image
 from vipjax.runtime import files, hosts, wandb_run
 from vipjax.runtime.errors import UserError
 
-# tensorboardX imports torch where it happens to be installed: seconds, for nothing that we use.
+# tensorboardX imports an installed torch, which takes seconds and which we do not use.
 _hides_torch = "torch" not in sys.modules
 if _hides_torch:
-  sys.modules["torch"] = None  # what makes `import torch` an ImportError
+  sys.modules["torch"] = None  # makes `import torch` raise an ImportError
 from tensorboardX import summary  # noqa: E402
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: E402
 from tensorboardX.proto.summary_pb2 import Summary  # noqa: E402
@@ -31,105 +32,89 @@ if _hides_torch:
   del sys.modules["torch"]
 
 _FILE = "metrics.jsonl"
-_MOST_FPS = 25  # of films; browsers slow a faster gif down
+_MOST_FPS = 25  # of films; browsers slow down a faster gif
 
 
-class MetricsWriter:
+class MetricsWriter(contextlib.AbstractContextManager):
   """Appends the metrics of one stage to `metrics.jsonl` and to `tensorboard/<stage>/`.
 
   With --wandb they also go to Weights & Biases (`wandb_run`).
 
-  A line is {"step": 10, "stage": "finetune", "loss": 0.5}; NaN and infinities are null in it
-  (TensorBoard shows them). One writer at a time may be open in a run folder. Of several processes
-  the first alone writes; the others' writers do nothing.
+  A line is {"step": 10, "stage": "finetune", "loss": 0.5}, with null for NaN and infinities
+  (TensorBoard shows them). A run folder may have one open writer at a time. Of several processes
+  only the first one's writer writes.
   """
 
   def __init__(self, workdir: str | os.PathLike, name: str, resume_step: int | None = None):
-    """Opens the files, and drops what an interrupted run wrote past its last checkpoint.
+    """Opens the files, and drops the lines that an interrupted run wrote past its last checkpoint.
 
     Args:
       workdir: the run folder.
       name: the stage, such as "finetune".
-      resume_step: the step of the checkpoint that was restored: lines of this stage up to it
-        stay, later ones go, so the file continues as if nothing had happened. None when the
-        stage starts from nothing: all its lines go. Lines of other stages always stay.
+      resume_step: the step of the restored checkpoint: the stage's later lines are dropped, so
+        that the file continues as without the interruption. None if the stage starts anew: all
+        its lines are dropped. Lines of other stages stay.
     """
     workdir = pathlib.Path(workdir)
-    self._name = name
-    self._writes = hosts.is_first()
-    if not self._writes:
+    self._name, self._path = name, workdir / _FILE
+    self._opened = contextlib.ExitStack()
+    self._file, self._viewers = None, []
+    if not hosts.is_first():
       return
-    self._wandb = wandb_run.open_stage(workdir, name)
-    self._path = workdir / _FILE
+    wandb = wandb_run.open_stage(workdir, name)
     keep_up_to = -1 if resume_step is None else resume_step
     self._drop_later_lines(keep_up_to)
-    self._file = self._path.open("a", encoding="utf-8")
-    self._events = _Events(workdir / "tensorboard" / name, keep_up_to + 1)
+    events = _Events(workdir / "tensorboard" / name, keep_up_to + 1)
+    self._opened.callback(events.close)
+    self._file = self._opened.enter_context(self._path.open("a", encoding="utf-8"))
+    self._viewers = [events] if wandb is None else [events, wandb]
 
   def write(self, step: int, metrics: dict[str, Any]) -> None:
     """Writes the metrics of a step: scalars of Python, NumPy or JAX by their names.
 
     Raises:
-      UserError: a metric is no scalar, or is called "step" or "stage".
+      UserError: a metric is not a scalar, or its name is "step" or "stage".
     """
     scalars = {}
     for name, value in metrics.items():
       array = np.asarray(value)
       if array.size != 1 or array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise UserError(
-          f"Expected a number for the metric '{name}', but an array of shape {array.shape} and "
-          f"type {array.dtype} came: reduce it first."
+          f"expected a number for the metric '{name}', got an array of shape {array.shape} and "
+          f"type {array.dtype}; reduce it first."
         )
       if name in ("step", "stage"):
-        raise UserError(f"A metric may not be called '{name}', which each line has: rename it.")
+        raise UserError(f"expected a metric not called 'step' or 'stage', got '{name}'; rename it.")
       scalars[name] = array.item()
-    if not self._writes:
-      return
-    line = files.jsonable({"step": int(step), "stage": self._name, **scalars})
-    self._file.write(json.dumps(line, allow_nan=False) + "\n")
-    self._file.flush()
-    self._events.write(int(step), [summary.scalar(name, value) for name, value in scalars.items()])
-    if self._wandb is not None:
-      self._wandb.write(int(step), scalars)
+    if self._file is not None:
+      line = files.jsonable({"step": int(step), "stage": self._name, **scalars})
+      self._file.write(json.dumps(line, allow_nan=False) + "\n")
+      self._file.flush()
+    for viewer in self._viewers:
+      viewer.write(int(step), scalars)
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
     """Writes a picture, uint8 [H, W, 3], to TensorBoard (and W&B)."""
     image = _checked(name, image, ndim=3)
-    if not self._writes:
-      return
-    self._events.write(int(step), [summary.image(name, image, dataformats="HWC")])
-    if self._wandb is not None:
-      self._wandb.image(int(step), name, image)
+    for viewer in self._viewers:
+      viewer.image(int(step), name, image)
 
   def film(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
     """Writes a film, uint8 [T, H, W, 3], to TensorBoard (and W&B), as a gif of at most 25 Hz."""
     stride = max(1, math.ceil(fps / _MOST_FPS))
     frames = _checked(name, frames, ndim=4)[::stride]
-    if not self._writes:
+    if not self._viewers:
       return
     file, pictures = io.BytesIO(), [Image.fromarray(frame) for frame in frames]
     pictures[0].save(
       file, "GIF", save_all=True, append_images=pictures[1:], duration=1000 * stride / fps, loop=0
     )
-    height, width = frames.shape[1:3]
-    # tensorboardX's own add_video needs moviepy.
-    image = Summary.Image(
-      height=height, width=width, colorspace=3, encoded_image_string=file.getvalue()
-    )
-    self._events.write(int(step), [Summary(value=[Summary.Value(tag=name, image=image)])])
-    if self._wandb is not None:
-      self._wandb.film(int(step), name, file.getvalue())
+    for viewer in self._viewers:
+      viewer.film(int(step), name, file.getvalue())
 
   def close(self) -> None:
     """Flushes and closes both files."""
-    if self._writes:
-      try:
-        self._file.close()
-      finally:
-        self._events.close()
-
-  def __enter__(self) -> MetricsWriter:
-    return self
+    self._opened.close()
 
   def __exit__(self, *unused) -> None:
     self.close()
@@ -144,27 +129,27 @@ class MetricsWriter:
       files.write_text(self._path, kept)
 
   def _keeps(self, line: str, last_step: int) -> bool:
-    if not line.endswith("\n"):  # The process was killed while it wrote this line.
+    if not line.endswith("\n"):  # the process was killed while it wrote this line
       return False
     try:
       record = json.loads(line)
       return record["stage"] != self._name or record["step"] <= last_step
     except (ValueError, KeyError, TypeError) as error:
       raise UserError(
-        f"Expected lines of JSON with 'step' and 'stage' in {self._path}, but one is "
-        f"{line.strip()[:80]!r}: move the file away and run again."
+        f"expected lines of JSON with 'step' and 'stage' in {self._path}, got "
+        f"{line.strip()[:80]!r}; move the file away and run again."
       ) from error
 
 
 class _Events:
-  """An event file of TensorBoard, written here and now.
+  """An event file of TensorBoard, written in the calling thread.
 
-  tensorboardX's own writer has a thread for it. Where the disk is full that thread ends, and the
-  program waits for it for ever, a few lines later.
+  tensorboardX's own writer uses a thread. On a full disk that thread ends, and soon the program
+  waits for it forever.
   """
 
   def __init__(self, folder: pathlib.Path, purge_step: int):
-    """Opens a new file; TensorBoard hides what earlier ones hold at and past purge_step."""
+    """Opens a new file; TensorBoard hides events of earlier files from purge_step on."""
     folder.mkdir(parents=True, exist_ok=True)
     nanoseconds = time.time_ns()
     # TensorBoard sorts by name, and two writers may open within one second.
@@ -173,9 +158,22 @@ class _Events:
     self._put(file_version="brain.Event:2")
     self._put(step=purge_step, session_log=SessionLog(status=SessionLog.START))
 
-  def write(self, step: int, summaries: list) -> None:
-    for each in summaries:
-      self._put(step=step, summary=each)
+  def write(self, step: int, values: dict[str, Any]) -> None:
+    """Writes numbers of a step."""
+    for name, value in values.items():
+      self._put(step=step, summary=summary.scalar(name, value))
+    self._records.flush()
+
+  def image(self, step: int, name: str, image: np.ndarray) -> None:
+    """Writes a picture, uint8 [H, W, 3]."""
+    self._put(step=step, summary=summary.image(name, image, dataformats="HWC"))
+    self._records.flush()
+
+  def film(self, step: int, name: str, gif: bytes) -> None:
+    """Writes a film, the contents of a gif file; tensorboardX's own add_video needs moviepy."""
+    width, height = Image.open(io.BytesIO(gif)).size
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+    self._put(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
     self._records.flush()
 
   def close(self) -> None:
@@ -190,7 +188,7 @@ def _checked(name: str, pictures: np.ndarray, ndim: int) -> np.ndarray:
   if pictures.dtype != np.uint8 or pictures.ndim != ndim or pictures.shape[-1] != 3:
     shape = "[H, W, 3]" if ndim == 3 else "[T, H, W, 3]"
     raise UserError(
-      f"Expected a uint8 picture {shape} for '{name}', but {pictures.dtype} {pictures.shape} came: "
+      f"expected a uint8 picture {shape} for '{name}', got {pictures.dtype} {pictures.shape}; "
       "convert it first."
     )
   return pictures
@@ -201,10 +199,10 @@ def read_metrics(workdir: str | os.PathLike, stage: str | None = None) -> list[d
 
   Args:
     workdir: the run folder.
-    stage: the stage to return; None for all of them.
+    stage: the stage to return; None for all stages.
 
   Returns:
-    One dict per line, in the order in which they were written; none when there is no file.
+    One dict per line, in the file's order; [] without a file.
   """
   path = pathlib.Path(workdir) / _FILE
   if not path.is_file():

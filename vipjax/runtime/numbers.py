@@ -1,4 +1,4 @@
-"""Whole numbers, as people write them."""
+"""Whole numbers that users give."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from vipjax.runtime.errors import UserError
 
 
 def require_at_least(name: str, value: Any, least: int) -> None:
-  """Raises UserError where the value of that name is no whole number of at least `least`."""
+  """Raises UserError unless the value is an int of at least `least`; `name` is for the message."""
   if type(value) is not int or value < least:
-    raise UserError(f"expected {name} of at least {least}, got {value!r}.")
+    raise UserError(f"expected {name} of at least {least}, got {value!r}; change it.")
 
 
 def whole_numbers(name: str, text: str) -> list[int]:
-  """The numbers of "0,2,5-7" as [0, 2, 5, 6, 7], in their order.
+  """Returns the numbers of a text such as "0,2,5-7" as [0, 2, 5, 6, 7], in their order.
 
   Args:
-    name: of what they are, for the message.
-    text: numbers of at least 0 and ranges of them, with commas between them.
+    name: the argument's name, for the message.
+    text: numbers of at least 0 and ranges of them, separated by commas.
 
   Raises:
-    UserError: anything else.
+    UserError: a text of another form.
   """
   numbers: list[int] = []
   for part in text.split(","):

@@ -223,9 +223,9 @@ def compile_check(devices: Sequence[jax.Device]) -> Callable[[Any, int], None]:
     differing = np.flatnonzero((found != found[0]).any(axis=1)).tolist()
     if differing:
       raise UserError(
-        f"expected the same numbers on all {len(devices)} devices, but at step {step} device "
-        f"{differing[0]} ({devices[differing[0]]}) differs from the first; the last checkpoint is "
-        "from before: run again to go on from it, on other devices if it happens again."
+        f"expected the same numbers on all {len(devices)} devices at step {step}, got others on "
+        f"device {differing[0]} ({devices[differing[0]]}) than on the first; run again to continue "
+        "from the last checkpoint, on other devices if it happens again."
       )
 
   return check

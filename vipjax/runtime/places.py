@@ -1,4 +1,4 @@
-"""Folders to write into: made and tried before any work is done, and held by one run at a time."""
+"""Makes folders, tests writing into them before any work, and locks them for one run at a time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from vipjax.runtime.errors import UserError
 
 LOCK = ".lock"
 
-# A process that was just killed may take so long to end.
+# A killed process may take so long to end.
 _PATIENCE_SECONDS = 2.0
 
-# Descriptors, open for as long as this process lives: the system frees a lock with the process,
-# however it ends, so that none is ever left behind.
+# Descriptors that stay open while this process lives: the system frees a lock when its process
+# ends, so that no lock stays behind.
 _held: dict[pathlib.Path, int] = {}
 
 
 def make_folder(folder: pathlib.Path) -> None:
-  """Makes a folder with those on the way, and tries to write there.
+  """Makes a folder and its parents, and tests that this process can write there.
 
   Raises:
-    UserError: a file is in the way, or nothing can be written there.
+    UserError: a file is in the way, or this process cannot write there.
   """
   try:
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,14 +34,14 @@ def make_folder(folder: pathlib.Path) -> None:
       pass
   except (FileExistsError, NotADirectoryError) as error:
     raise UserError(
-      f"Expected a folder at {folder}, but a file is in the way: give another one."
+      f"expected a folder at {folder}, got a file in the way; give another folder."
     ) from error
   except OSError as error:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # `errors.full_disk` knows what to say
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # `errors.full_disk` reports it
       raise
     raise UserError(
-      f"Expected to write into the folder {folder}, but got '{error.strerror}': give one that you "
-      "may write to."
+      f"expected to write into the folder {folder}, got '{error.strerror}'; give one that you may "
+      "write to."
     ) from error
 
 
@@ -49,11 +49,11 @@ def hold(workdir: pathlib.Path) -> None:
   """Keeps other processes from writing into a run folder until this process ends.
 
   Raises:
-    UserError: another process writes there, or this one cannot.
+    UserError: another process writes there, or this one cannot write there.
   """
   make_folder(workdir)
   path = workdir.resolve() / LOCK
-  # A folder of the same name may have taken its place.
+  # Another folder of this name may have replaced the one that this process holds.
   if path in _held and path.exists() and os.path.samestat(path.stat(), os.fstat(_held[path])):
     return
   file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -64,8 +64,8 @@ def hold(workdir: pathlib.Path) -> None:
     holder = os.read(file, 200).decode("utf-8", "replace").strip() or "another process"
     os.close(file)
     raise UserError(
-      f"Expected a run folder that no other run writes into, but {holder} does into {workdir}: "
-      "wait for it, stop it, or give another --workdir."
+      f"expected a run folder that no other run uses, got {workdir}, which {holder} uses; wait for "
+      "it, stop it, or give another --workdir."
     )
   os.truncate(file, 0)
   os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())
@@ -73,10 +73,10 @@ def hold(workdir: pathlib.Path) -> None:
 
 
 def try_lock(file: int, path: pathlib.Path) -> bool:
-  """Locks an open file (its descriptor) until it is closed.
+  """Locks an open file, given by its descriptor, until that is closed.
 
   Returns:
-    False where another process has it. True where the file system has no locks, after a warning.
+    False if another process has the lock. On a file system without locks it warns and returns True.
   """
   if os.name == "nt":
     import msvcrt
@@ -95,7 +95,7 @@ def try_lock(file: int, path: pathlib.Path) -> bool:
     return False
   except OSError as error:  # some network file systems
     print(
-      f"warning: {path} cannot be locked ({error.strerror}): see to it that no other process "
+      f"warning: {path} cannot be locked ({error.strerror}): make sure that no other process "
       "writes there.",
       file=sys.stderr,
     )

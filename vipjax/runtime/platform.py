@@ -1,19 +1,20 @@
-"""Choices between a form that a CPU runs fast and the one that accelerators do: all are made here.
+"""Selects between the forms of a computation that are fast on CPUs and on accelerators.
 
-XLA's code for CPUs is slow at what is common on accelerators, so that some computations are written
-in another form for it (measured on two cores, jax 0.10; `encoder/layers.py` has the figures):
+Some operations that are common on accelerators are slow in XLA's code for CPUs, so a few
+computations have a second form (measured on two cores, jax 0.10; `encoder/layers.py` has the
+figures):
 
 - 1x1 convolutions, and 3x3 ones on maps smaller than their kernel, are matrix products. On a GPU
-  XLA's own convolutions are the fast ones, and the strided slice before a product is a fault: with
-  jax 0.11 and CUDA 13 its GEMM fusion aborts the process.
-- Convolutions in a loop crawl, so that a program is one training step, not several in a scan.
-- A convolution gains little from a second core, so that few frames are embedded at a time, those
-  of several threads side by side, and a policy's updates have one device.
+  XLA's own convolutions are faster, and a strided slice before a product fails: with jax 0.11 and
+  CUDA 13 its GEMM fusion aborts the process.
+- Convolutions in a loop are very slow, so a program is one training step instead of a scan.
+- A convolution gains little from a second core, so a call embeds few frames, several threads embed
+  side by side, and a policy's updates use one device.
 - bfloat16 is emulated.
 
-What is the same on all platforms though a CPU was the reason for it: `layers.max_pool` as shifted
-maxima (it is deterministic, where the gradient of XLA's pooling adds in any order; not compared on
-a GPU), resizing as matrix products, one draw for all fresh weights.
+Three forms chosen for CPUs serve all platforms: `layers.max_pool` as shifted maxima (deterministic,
+unlike the gradient of XLA's pooling, which adds in any order; not compared on a GPU), resizing as
+matrix products, one draw for all fresh weights.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ import jax
 
 
 def on_cpu() -> bool:
-  """Whether programs run on a CPU unless they are told otherwise."""
+  """Returns whether JAX's default device is a CPU."""
   return jax.default_backend() == "cpu"
 
 
 def cpu_device() -> jax.Device | None:
-  """A CPU, whatever programs run on; None where JAX_PLATFORMS leaves it out."""
+  """Returns a CPU, whatever the default device; None if JAX_PLATFORMS excludes CPUs."""
   try:
     return jax.local_devices(backend="cpu")[0]
   except RuntimeError:
@@ -38,8 +39,8 @@ def cpu_device() -> jax.Device | None:
 
 
 def cpu_or_accelerator(cpu: Callable, accelerator: Callable, *operands: Any) -> Any:
-  """One of two functions of the operands, by the platform that the program is compiled for.
+  """Returns the result of the function for the platform that the program is compiled for.
 
-  Both are traced; the program has the chosen one alone, and so has its gradient.
+  JAX traces both functions; the program and its gradient contain only the chosen one.
   """
   return jax.lax.platform_dependent(*operands, cpu=cpu, default=accelerator)

@@ -1,34 +1,33 @@
-"""Progress of long work: how much is done, how fast, how long it will take yet."""
+"""Shows the progress of long work: items done, rate, remaining time."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import tqdm
 
 from vipjax.runtime import hosts
 
-# A log file grows by one line this often; a terminal is redrawn ten times a second.
+# Seconds between two lines of a log file; a terminal is redrawn ten times a second.
 _LINE_SECONDS = 10.0
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager):
   """A progress bar on a terminal; a line every ten seconds elsewhere (a log, a pipe).
-
-  Used as an iterator, or by hand:
 
       with Progress(total=1000, label="finetune", initial=step) as bar:
         bar.update(1, loss=0.3)
 
   Attributes:
-    count: how many items are done, those of an earlier run included.
+    count: number of items done, including those of an earlier run.
   """
 
   def __init__(
@@ -45,13 +44,13 @@ class Progress:
     """Starts the clock.
 
     Args:
-      total: how many items there are in all, those done earlier included; None when unknown.
-      label: what is being done.
-      initial: how many items an earlier run has done; rate and remaining time leave them out.
-      unit: what an item is.
-      file: where to write; None for standard error (of several processes, the first's alone).
-      line_seconds: least seconds between two lines when `file` is no terminal.
-      clock: seconds that never go back.
+      total: number of all items, including those done earlier; None if unknown.
+      label: name of the work.
+      initial: number of items that an earlier run has done; the rate excludes them.
+      unit: name of an item.
+      file: output; None for standard error (in the first process only).
+      line_seconds: least seconds between two lines if `file` is not a terminal.
+      clock: returns seconds, monotonic.
     """
     self.count = initial
     self._total, self._label, self._initial, self._unit = total, label, initial, unit
@@ -69,22 +68,22 @@ class Progress:
       )
 
   def update(self, items: int = 1, **metrics: float) -> None:
-    """Notes that `items` more are done, and shows the metrics (scalars, JAX's too) beside.
+    """Counts `items` more as done and shows the metrics, scalars of Python, NumPy or JAX.
 
-    A scalar still being computed on the device is waited for only when it is shown.
+    It waits for a scalar that a device still computes only if it shows it.
     """
     self.count += items
     if metrics:
       self._metrics = metrics
     if self._bar is not None:
-      # tqdm decides whether it is time to redraw; only then are the metrics worth fetching.
+      # tqdm decides when to redraw; only then the metrics are fetched.
       if self._bar.update(items) and metrics:
         self._bar.set_postfix_str(self._postfix(), refresh=False)
     elif self._clock() - self._last_line >= self._line_seconds:
       self._write_line()
 
   def message(self, text: str) -> None:
-    """Writes a line of its own without breaking the bar."""
+    """Writes a separate line without breaking the bar."""
     if self._bar is not None:
       self._bar.write(text, file=self._file)
     else:
@@ -100,9 +99,6 @@ class Progress:
       self._bar.close()
     else:
       self._write_line()
-
-  def __enter__(self) -> Progress:
-    return self
 
   def __exit__(self, *unused) -> None:
     self.close()
@@ -120,46 +116,18 @@ class Progress:
       unit=self._unit,
       initial=self._initial,
       postfix=self._postfix(),
-      # No bar: a log needs the numbers alone.
+      # A log needs no bar.
       bar_format=None if self._total is None else "{l_bar}{r_bar}",
     )
     print(line.replace("|| ", "| "), file=self._file, flush=True)
 
 
-def progress(
-  iterable_or_total: Iterable | int, label: str, *, initial: int = 0, **options
-) -> Progress | Iterator:
-  """Shows progress on standard error.
-
-  Args:
-    iterable_or_total: what to iterate over, or a count.
-    label: what is being done.
-    initial: how many items an earlier run has done (an iterable holds the others only).
-    **options: those of `Progress`.
-
-  Returns:
-    An iterator over the items for an iterable; a `Progress`, to be updated and closed, for a
-    count.
-  """
-  if isinstance(iterable_or_total, int):
-    return Progress(iterable_or_total, label, initial=initial, **options)
-  total = len(iterable_or_total) + initial if isinstance(iterable_or_total, Sized) else None
-
-  def iterate():
-    with Progress(total, label, initial=initial, **options) as bar:
-      for item in iterable_or_total:
-        yield item
-        bar.update()
-
-  return iterate()
-
-
 def peak_memory_mb() -> float:
-  """Peak resident memory of this process and its child processes, in MiB (an upper bound).
+  """Returns the peak resident memory of this process and its children, in MiB (an upper bound).
 
-  Call it while worker processes still live: the kernel's own figure for children that have ended
-  is of no use, because it counts the parent's memory at the moment of the fork. What living ones
-  used is remembered from call to call. Pages that processes share count once for each of them.
+  Call it while worker processes live: the kernel's figure for ended children is useless, because
+  it includes the parent's memory at the fork. The greatest sum for living children is remembered
+  between calls. Shared pages count once for each process.
   """
   global _most_of_children
   # Kilobytes on Linux, bytes on macOS.
@@ -173,21 +141,12 @@ _most_of_children = 0.0
 
 
 def _children_kilobytes(process: str) -> int:
-  """Sum of the peaks of all living processes below this one; 0 where there is no /proc."""
+  """Returns the sum of the peaks of all living descendants; 0 without /proc."""
   total = 0
   for task in pathlib.Path(f"/proc/{process}/task").glob("*/children"):
-    try:
-      children = task.read_text().split()
-    except OSError:  # The thread has ended meanwhile.
-      continue
-    total += sum(_peak_kilobytes(child) + _children_kilobytes(child) for child in children)
+    with contextlib.suppress(OSError):  # the thread or a child has ended
+      for child in task.read_text().split():
+        status = pathlib.Path(f"/proc/{child}/status").read_text()
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        total += (int(peak[1]) if peak else 0) + _children_kilobytes(child)
   return total
-
-
-def _peak_kilobytes(process: str) -> int:
-  try:
-    status = pathlib.Path(f"/proc/{process}/status").read_text()
-  except OSError:  # The process has ended meanwhile.
-    return 0
-  match = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-  return int(match.group(1)) if match else 0

@@ -1,6 +1,6 @@
-"""What every number of a config may be, checked before any work wherever one comes in.
+"""The allowed range of every number of a config, checked before any work.
 
-The keys are those of configs/paper.py; a test holds that none of its numbers is missing here.
+The keys are those of configs/paper.py; a test checks that none of its numbers is missing here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vipjax.runtime.errors import UserError
 
 
 class Range(NamedTuple):
-  """Which values there may be: in words to follow a key's name, and whether one is among them."""
+  """A set of allowed values: its description, which follows a key's name, and a membership test."""
 
   words: str
   holds: Callable[[Any], bool]
@@ -141,11 +141,11 @@ RANGES = {
 
 
 def check(section: str, values: Mapping[str, Any]) -> None:
-  """Checks the numbers of one section and of those inside it; other keys are passed over.
+  """Checks the numbers of a section and of the sections inside it; ignores other keys.
 
   Args:
-    section: its name in a config, such as "finetune.tcc"; "" for a whole config.
-    values: by their keys there.
+    section: the section's name in a config, such as "finetune.tcc"; "" for a whole config.
+    values: the section's values by key.
 
   Raises:
     UserError: a number is out of its range; the message names its key.
@@ -155,7 +155,7 @@ def check(section: str, values: Mapping[str, Any]) -> None:
 
 def _check(shown: str, known: str, values: Mapping[str, Any]) -> None:
   for key, value in values.items():
-    # Views and expectations have names of their own.
+    # Users name views and expectations.
     any_name = known in ("views", "expect")
     label = f"{shown}.{key}".lstrip(".")
     name = f"{known}.{'*' if any_name else key}".lstrip(".")

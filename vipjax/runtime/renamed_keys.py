@@ -1,7 +1,7 @@
-"""Config keys that have another name than in earlier versions.
+"""Config keys with another name than in earlier versions.
 
-A run begun under the old name goes on under the new one; a config or a command line that gives the
-old name is refused with the new one.
+A run with an old name continues under the new one. A config or a command line with an old name
+raises an error that gives the new one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def check_key(key: str) -> None:
   """Raises UserError if the key, such as "finetune.steps", is an old name."""
   if key in RENAMED:
     raise UserError(
-      f"Expected a key of today's configs, but {key} came: it is called {RENAMED[key]} now."
+      f"expected a key of this version's configs, got {key}; use its new name {RENAMED[key]}."
     )
 
 
@@ -35,7 +35,7 @@ def check_config(config: dict[str, Any]) -> None:
 
 
 def with_new_names(stored: dict[str, Any]) -> dict[str, Any]:
-  """A copy of a run's config in which keys under old names have their new ones."""
+  """Returns a copy of a run's config with new names in place of old ones."""
   config = copy.deepcopy(stored)
   for old, new in RENAMED.items():
     *sections, last = old.split(".")
@@ -51,7 +51,7 @@ def with_new_names(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _section(config: dict[str, Any], names: list[str]) -> dict[str, Any]:
-  """The section of these names; an empty one where there is none."""
+  """Returns the section of these names; an empty one if it is missing."""
   for name in names:
     config = config.get(name, {})
     if not isinstance(config, dict):

@@ -1,8 +1,8 @@
-"""Run folders: one folder holds all that one run was given and all that it made.
+"""Run folders: one folder holds all inputs and results of one run.
 
-config.json     the resolved config; a run resumes only where it is the same
+config.json     the resolved config; a run resumes only with the same one
 versions.json   packages, Python, platform, git commit, devices, date
-stages/         one JSON file per finished stage: its result and how long it took
+stages/         one JSON file per finished stage: its result and its seconds
 .lock           held by the process that writes here, see `places`
 """
 
@@ -30,29 +30,27 @@ _STAGES = "stages"
 def open_run(
   workdir: str | os.PathLike, config: ml_collections.ConfigDict | dict, overwrite: bool = False
 ) -> pathlib.Path:
-  """Opens a run folder: makes a new one, or resumes the one that is there.
+  """Opens a run folder: makes a new one, or resumes an existing one.
 
-  A folder that holds a `config.json` equal to `config` is resumed; its `versions.json` stays, and
-  an environment that differs from the first one is noted in it under "resumed". Keys that the run
-  did not know, being of an earlier version, get the values they have now. Where `config` has None,
-  which is to say nothing was chosen, the run's own value stands and is set in `config`, so that a
-  default that became None since does not end a run. Of several processes the first does this; the
-  others wait for it and check that they were given the same.
-  From here on until this process ends, no other run may open the folder.
+  It resumes a folder whose `config.json` equals `config`; its `versions.json` stays and notes
+  environments that differ from the first one under "resumed". Keys that an earlier version did not
+  have get their present values. Where `config` has None (no choice), the run's own value is set in
+  `config`, so that a run goes on after its default became None. Of several processes the first one
+  does this; the others wait for it and check that they have the same config. Until this process
+  ends, no other run can open the folder.
 
   Args:
     workdir: the run folder.
-    config: the config, with all overrides applied; values that are None may be set, as said.
-    overwrite: delete a run that is there and start over. Only a folder that an earlier call made
-      (it holds a `versions.json`) is ever deleted.
+    config: the config, with all overrides applied; the function may replace None values.
+    overwrite: True to delete an existing run and start over. Only a folder with a `versions.json`,
+      which an earlier call made, is deleted.
 
   Returns:
     The folder as an absolute path.
 
   Raises:
-    UserError: the folder holds a run of another config, or files that are no run of ours; the
-      config has a key under an old name; another process has opened the folder; or nothing can be
-      written there.
+    UserError: the folder holds a run of another config or other files, the config has a key under
+      an old name, another process has opened the folder, or this process cannot write there.
   """
   workdir = pathlib.Path(workdir).expanduser().absolute()
   check_config(files.jsonable(config))
@@ -60,11 +58,7 @@ def open_run(
     _open(workdir, config, overwrite)
   hosts.wait_for_all(f"the run folder {workdir.name}")
   if not hosts.is_first():
-    if not (workdir / _CONFIG).is_file():
-      raise UserError(
-        f"Expected the run that the first process has opened at {workdir}, but this process sees "
-        "none: give all the same --workdir, on a file system that they share."
-      )
+    hosts.require_shared(workdir / _CONFIG)
     stored = stored_config(workdir)
     _take_unchosen(config, stored)
     check_same_config(workdir, stored, files.jsonable(config))
@@ -73,15 +67,15 @@ def open_run(
 
 def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overwrite: bool) -> None:
   if workdir.exists() and not workdir.is_dir():
-    raise UserError(f"Expected a folder for the run, but {workdir} is a file: give another one.")
+    raise UserError(f"expected a folder for the run, got the file {workdir}; give another one.")
   places.make_folder(workdir)
-  # Both files, because other folders (an encoder artefact, say) hold a config.json too. The
-  # versions are written first: a run that was killed in between is one that has yet to begin.
+  # Other folders, such as an encoder artefact, hold a config.json too; only a run has versions.
+  # They are written first: a run that was killed before its config was written begins anew.
   is_run = (workdir / _VERSIONS).is_file()
   if not is_run and any(not _unfinished(each) for each in workdir.iterdir()):
     raise UserError(
-      f"Expected a new folder or one of an earlier run, but {workdir} holds other files and no "
-      f"{_VERSIONS}: give another --workdir."
+      f"expected a new folder or one of an earlier run, got {workdir} with other files and no "
+      f"{_VERSIONS}; give another --workdir."
     )
   places.hold(workdir)
   if is_run and overwrite:
@@ -102,12 +96,11 @@ def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overw
 def run_config(
   workdir: str | os.PathLike, declared: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-  """The config that the run in a folder was made with.
+  """Returns the config of the run in a folder.
 
   Args:
     workdir: the run folder.
-    declared: a config that declares every key: keys which the run did not know yet have the values
-      there.
+    declared: a config that declares every key and gives the values of keys that the run lacks.
 
   Raises:
     UserError: the folder holds no run.
@@ -115,35 +108,35 @@ def run_config(
   workdir = pathlib.Path(workdir).expanduser()
   if not ((workdir / _CONFIG).is_file() and (workdir / _VERSIONS).is_file()):
     raise UserError(
-      f"Expected a run folder with {_CONFIG} and {_VERSIONS} at {workdir}, but it is none: give "
-      "--config to begin a run, or the --workdir of one."
+      f"expected a run folder with {_CONFIG} and {_VERSIONS} at {workdir}, got none; give --config "
+      "to begin a run, or the --workdir of one."
     )
   return ml_collections.ConfigDict(_completed(stored_config(workdir), files.jsonable(declared)))
 
 
 def stored_config(workdir: str | os.PathLike) -> dict[str, Any]:
-  """The `config.json` of a run folder, keys of earlier versions under their new names.
+  """Returns the `config.json` of a run folder, with renamed keys under their new names.
 
   Raises:
-    UserError: there is none, or it is damaged.
+    UserError: the file is missing or damaged.
   """
   return with_new_names(files.read_json(pathlib.Path(workdir) / _CONFIG))
 
 
 def mark_done(workdir: str | os.PathLike, stage: str, result: dict, seconds: float) -> None:
-  """Notes that a stage has finished, with its result (a dict that JSON can hold) and seconds."""
+  """Records that a stage has finished, with its result (a JSON-able dict) and its seconds."""
   date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   record = {"stage": stage, "result": result, "seconds": seconds, "date": date}
   files.write_json(_stage_file(workdir, stage), record)
 
 
 def stage_done(workdir: str | os.PathLike, stage: str) -> bool:
-  """Whether the stage has finished in this run folder."""
+  """Returns whether the stage has finished in this run folder."""
   return _stage_file(workdir, stage).is_file()
 
 
 def stage_result(workdir: str | os.PathLike, stage: str) -> dict[str, Any]:
-  """The result that `mark_done` stored.
+  """Returns the result that `mark_done` stored.
 
   Raises:
     UserError: the stage has not finished in this folder.
@@ -152,7 +145,7 @@ def stage_result(workdir: str | os.PathLike, stage: str) -> dict[str, Any]:
 
 
 def stage_seconds(workdir: str | os.PathLike, stage: str) -> float:
-  """The seconds that the stage took, as given to `mark_done`; raises as `stage_result` does."""
+  """Returns the seconds that `mark_done` stored; raises as `stage_result` does."""
   return _stage_record(workdir, stage)["seconds"]
 
 
@@ -163,7 +156,7 @@ def _stage_file(workdir: str | os.PathLike, stage: str) -> pathlib.Path:
 def _stage_record(workdir: str | os.PathLike, stage: str) -> dict[str, Any]:
   if not stage_done(workdir, stage):
     raise UserError(
-      f"Expected the stage '{stage}' to be finished in {workdir}, but it is not: run it first."
+      f"expected the stage '{stage}' to be finished in {workdir}, got no result; run it first."
     )
   return files.read_json(_stage_file(workdir, stage))
 
@@ -179,12 +172,12 @@ def _note_resume(workdir: pathlib.Path) -> None:
 
 
 def _unfinished(path: pathlib.Path) -> bool:
-  """Whether it is what is left of a process killed while it made a run folder or deleted a run."""
+  """Returns whether a process that was killed while making or deleting a run leaves such a file."""
   return path.name.startswith((f".{_VERSIONS}.", f".{_CONFIG}.", places.LOCK))
 
 
 def _delete(workdir: pathlib.Path) -> None:
-  """Deletes a run; killed in between, it leaves what may be deleted again."""
+  """Deletes a run, its versions last: if killed, the next call can delete the rest."""
   for path in workdir.iterdir():
     if path.name not in (_VERSIONS, places.LOCK):
       shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -192,7 +185,7 @@ def _delete(workdir: pathlib.Path) -> None:
 
 
 def _take_unchosen(config: ml_collections.ConfigDict | dict, stored: dict[str, Any]) -> None:
-  """Sets what is None in `config` to what `stored` has there, section by section."""
+  """Replaces None values in `config` by those of `stored`, section by section."""
   for key, value in config.items():
     if isinstance(value, ml_collections.ConfigDict | dict):
       if isinstance(stored.get(key), dict):
@@ -202,7 +195,7 @@ def _take_unchosen(config: ml_collections.ConfigDict | dict, stored: dict[str, A
 
 
 def _completed(stored: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
-  """`stored` with what it lacks of `declared`, section by section."""
+  """Returns `stored` with its missing keys taken from `declared`, section by section."""
   sections = {
     key: _completed(stored[key], value)
     for key, value in declared.items()

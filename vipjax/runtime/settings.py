@@ -1,4 +1,4 @@
-"""A section of a config becomes the settings that a part of the library takes."""
+"""Converts a section of a config to the settings of a part of the library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vipjax.runtime.errors import UserError
 
 T = TypeVar("T")
 
-# What a value of each type is called; a bool is no number.
+# The words for each type; a bool is not a number here.
 _WORDS = {
   bool: "True or False", int: "a whole number", float: "a number", str: "a text", tuple: "a tuple",
   types.NoneType: "None",
@@ -21,17 +21,17 @@ _WORDS = {
 
 
 def from_section(kind: type[T], section: Mapping[str, Any], name: str, **given: Any) -> T:
-  """Makes a dataclass of the keys that a section declares under the names of its fields.
+  """Makes a dataclass from the section's keys of the same names as its fields.
 
   Args:
     kind: the dataclass.
-    section: a section of a config; keys that are no field are for others. Lists, which is what JSON
-      makes of tuples, become tuples.
+    section: a section of a config; keys that are not fields are ignored. Lists, to which JSON
+      converts tuples, become tuples.
     name: the section's name in the config, such as "finetune.tcc".
-    **given: fields whose values are not the section's as they are.
+    **given: values of fields that do not come from the section.
 
   Raises:
-    UserError: the section lacks a field that is not given, or has another type there.
+    UserError: the section lacks a field that is not given, or has another type for it.
   """
   hints, values = typing.get_type_hints(kind), {}
   for field in dataclasses.fields(kind):
@@ -52,7 +52,7 @@ def from_section(kind: type[T], section: Mapping[str, Any], name: str, **given: 
 
 
 def _types(hint: Any) -> list[type]:
-  """The types that an annotation allows: of a union all, of tuple[int, ...] tuple."""
+  """Returns the types that an annotation allows: all types of a union, tuple of tuple[int, ...]."""
   if isinstance(hint, types.UnionType):
     return [each for part in typing.get_args(hint) for each in _types(part)]
   return [typing.get_origin(hint) or hint]

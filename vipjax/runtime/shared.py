@@ -1,4 +1,4 @@
-"""Shared memory, asked for so that too little of it is a sentence and no death of the process."""
+"""Shared memory, reserved at once, so that a lack of it raises an error and kills no process."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from multiprocessing import shared_memory
 
 from vipjax.runtime.errors import UserError
 
-# Linux hands out what lies there on its first use, and ends whoever touches more than there is.
+# Linux allocates its pages on first use and kills a process that touches more than exist.
 _FOLDER = pathlib.Path("/dev/shm")
 
 
 def make_block(size: int) -> shared_memory.SharedMemory:
-  """A new block of so many bytes, all of them there; whoever makes it closes and unlinks it.
+  """Returns a new block of `size` allocated bytes; the caller closes and unlinks it.
 
   Raises:
-    UserError: the system has no shared memory, or not so much.
+    UserError: the system has too little shared memory, or none.
   """
   block = None
   try:
@@ -30,14 +30,14 @@ def make_block(size: int) -> shared_memory.SharedMemory:
       block.close()
       block.unlink()
     raise UserError(
-      f"Expected {size:,} bytes of shared memory, but got '{error.strerror}': enlarge "
+      f"expected {size:,} bytes of shared memory, got '{error.strerror}'; enlarge "
       f"{_FOLDER} (docker run --shm-size=1g, or mount -o remount,size=1g {_FOLDER}), or use fewer "
       "environments or smaller frames."
     ) from error
 
 
 def require(size: int) -> None:
-  """Raises UserError where `make_block` would; before work that ends in needing it."""
+  """Raises UserError if `make_block` would, before work that will need the block."""
   block = make_block(size)
   block.close()
   block.unlink()

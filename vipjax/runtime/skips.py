@@ -1,4 +1,4 @@
-"""Updates that are not finite: they count, and change nothing."""
+"""Skips updates that are not finite, and counts them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ State = TypeVar("State", bound=tuple)
 
 
 def keep_finite(finite: jax.Array, new: State, old: State) -> State:
-  """The state after an update: `new`, or where `finite` (bool scalar) is false `old`; jittable.
+  """Returns `new`, or `old` where `finite` (bool scalar) is false, after an update; jittable.
 
-  Both are NamedTuples with an int32 `step`, which counts on, and an int32 [2] `skipped`: how many
-  updates were not finite, in all, and in a row up to now.
+  Both are NamedTuples with an int32 `step`, which increases in both cases, and an int32 [2]
+  `skipped`: numbers of updates that were not finite, in all and in a row until now.
   """
   kept = jax.tree.map(lambda n, o: n if n is o else jnp.where(finite, n, o), new, old)
   in_all, in_a_row = old.skipped

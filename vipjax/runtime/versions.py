@@ -1,4 +1,4 @@
-"""What a run was made with: packages, Python, commit, devices."""
+"""The software and devices of a run: packages, Python, commit, devices."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def current_versions() -> dict[str, Any]:
-  """What this process runs on: packages, Python, platform, git commit, devices, date (UTC)."""
+  """Returns this process's packages, Python, platform, git commit, devices and date (UTC)."""
   packages = {}
   try:
     required = importlib.metadata.requires("vipjax") or []
-  except importlib.metadata.PackageNotFoundError:  # A checkout that was never installed.
+  except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
     required = []
   names = [_REQUIREMENT_NAME.match(line).group() for line in required if "extra ==" not in line]
   for name in sorted({"vipjax", "jaxlib", *names}, key=str.lower):
@@ -39,13 +39,13 @@ def current_versions() -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-  """The commit of the checkout that this package lies in, "-dirty" when changed; else None."""
+  """Returns the commit of this package's checkout, with "-dirty" if changed; None without one."""
   root = pathlib.Path(__file__).resolve().parents[2]
   if not (root / ".git").exists():
     return None
   command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
   try:
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-  except (OSError, subprocess.SubprocessError):  # No git here, or no commit yet.
+  except (OSError, subprocess.SubprocessError):  # no git, or no commit yet
     return None
   return done.stdout.strip()

@@ -1,7 +1,7 @@
-"""Weights & Biases, where a launcher was given --wandb: what TensorBoard gets, it gets too.
+"""Sends the metrics of TensorBoard to Weights & Biases too, if a launcher has --wandb.
 
-One run folder is one run there, however often it was interrupted; its name is the folder's. Steps
-that an interrupted run had logged past its last checkpoint are logged again.
+One run folder is one run there, even after interruptions, under the folder's name. Steps that an
+interrupted run logged past its last checkpoint are logged again.
 
 `wandb` is an optional extra (`pip install "vipjax[wandb]"`).
 """
@@ -22,12 +22,12 @@ from vipjax.runtime.errors import UserError
 
 _FILE = "wandb.json"
 
-# Set once, by the launcher: which project this process sends to.
+# The project that this process sends to; the launcher sets it once.
 _project: str | None = None
 
 
 def enable(project: str | None) -> None:
-  """From now on every `MetricsWriter` of this process sends to a project, too; None ends that.
+  """Makes every later `MetricsWriter` of this process send to a project too; None ends that.
 
   Raises:
     UserError: wandb is not installed.
@@ -39,10 +39,10 @@ def enable(project: str | None) -> None:
 
 
 def open_stage(workdir: pathlib.Path, stage: str) -> Stage | None:
-  """Where the metrics of a stage go; None unless the process was told to send any.
+  """Returns the receiver of a stage's metrics; None if `enable` set no project.
 
   Raises:
-    UserError: Weights & Biases refuses, such as for want of a login.
+    UserError: Weights & Biases refuses, such as without a login.
   """
   if _project is None:
     return None
@@ -65,11 +65,11 @@ def open_stage(workdir: pathlib.Path, stage: str) -> Stage | None:
       )
     except wandb.Error as error:
       raise UserError(
-        f"expected Weights & Biases to take the run, but it did not ({str(error).rstrip('.')}): "
-        "run 'wandb login', or set WANDB_MODE=offline."
+        f"expected Weights & Biases to accept the run, got '{str(error).rstrip('.')}'; run 'wandb "
+        "login', or set WANDB_MODE=offline."
       ) from error
     files.write_json(workdir / _FILE, {"id": identity, "project": _project})
-  # Steps of different stages are different things.
+  # Each stage counts its own steps.
   wandb.run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
   return Stage(wandb, stage)
 
@@ -81,26 +81,26 @@ class Stage:
     self._wandb, self._name = wandb, name
 
   def write(self, step: int, values: dict[str, Any]) -> None:
-    """Numbers of a step, or what W&B has classes for."""
+    """Logs the values of a step: numbers, or objects of W&B's classes."""
     named = {f"{self._name}/{name}": value for name, value in {"step": step, **values}.items()}
     self._wandb.log(named)
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
-    """A picture, uint8 [H, W, 3]."""
+    """Logs a picture, uint8 [H, W, 3]."""
     self.write(step, {name: self._wandb.Image(image)})
 
   def film(self, step: int, name: str, gif: bytes) -> None:
-    """A film, the contents of a gif file."""
+    """Logs a film, the contents of a gif file."""
     self.write(step, {name: self._wandb.Video(io.BytesIO(gif), format="gif")})
 
 
 def _package() -> Any:
-  # It would otherwise ask in the middle of a run.
+  # Otherwise wandb would ask questions during a run.
   os.environ.setdefault("WANDB_SILENT", "true")
   try:
     return importlib.import_module("wandb")
   except ImportError as error:
     raise UserError(
-      "expected the package wandb for --wandb, but it is not installed: pip install wandb, or "
-      "leave the flag out."
+      "expected the package wandb for --wandb, got none installed; pip install wandb, or leave the "
+      "flag out."
     ) from error

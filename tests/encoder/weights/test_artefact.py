@@ -98,7 +98,7 @@ def test_wrong_tensors_are_listed(folder, change, words):
 @pytest.mark.parametrize(
   ("content", "words"),
   [
-    ("not json", "Expected JSON"),
+    ("not json", "expected JSON"),
     ("[]", "of format vipjax-encoder-1"),
     ('{"format": "other"}', "got 'other'"),
   ],
@@ -132,11 +132,11 @@ def test_what_is_there_in_name_only_is_refused(folder, name, inner):
   place = folder.parent if inner else folder
   (folder / name).unlink()
   (folder / name).symlink_to("gone")
-  with pytest.raises(UserError, match=f"{name}, but it is a dead link"):
+  with pytest.raises(UserError, match=f"{name}, got the dead link"):
     vipjax.load(place)
   (folder / name).unlink()
   (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-  with pytest.raises(UserError, match=f"{name}, but it is a Git LFS pointer"):
+  with pytest.raises(UserError, match=f"{name}, got a Git LFS pointer"):
     vipjax.load(place)
 
 
@@ -144,11 +144,11 @@ def test_what_is_there_in_name_only_is_refused(folder, name, inner):
 def test_a_released_file_that_is_there_in_name_only(tmp_path, name):
   path = tmp_path / name
   path.symlink_to("gone")
-  with pytest.raises(UserError, match="a dead link"):
+  with pytest.raises(UserError, match="the dead link"):
     vipjax.load(path)
   path.unlink()
   path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-  with pytest.raises(UserError, match="a Git LFS pointer: run git lfs pull"):
+  with pytest.raises(UserError, match="a Git LFS pointer; run git lfs pull"):
     vipjax.encoder.read_vip_checkpoint(path)
 
 

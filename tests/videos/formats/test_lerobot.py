@@ -274,7 +274,7 @@ def test_dead_links(v30, place):
   (v30 / place).symlink_to("../../../../blobs/" + "0" * 40)
   with pytest.raises(UserError) as error:
     read_videos(v30)
-  assert_one_sentence(error, v30 / place, "is a dead link")
+  assert_one_sentence(error, v30 / place, "the dead link")
 
 
 # What is put in the place of each value that is read, but for taking it away.

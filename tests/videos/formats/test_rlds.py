@@ -102,7 +102,7 @@ def test_tfds_with_a_dead_link(tfds_folder, tmp_path, file_format, pattern):
   file.symlink_to("/nowhere")
   with pytest.raises(UserError) as error:
     read_videos(folder)
-  assert_one_sentence(error, file, "is a dead link")
+  assert_one_sentence(error, file, "the dead link")
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What runs in the peers' processes; nothing here imports vipjax, whose Python may not have it."""
+"""Code of the peers' processes. It does not import vipjax, which their Python may lack."""

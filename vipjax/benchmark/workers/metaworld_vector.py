@@ -1,4 +1,4 @@
-"""Meta-World as it is: its own scene and renderer, in Gymnasium's AsyncVectorEnv; and envpool's."""
+"""Meta-World's own scene and renderer in Gymnasium's AsyncVectorEnv, and envpool."""
 
 import importlib.metadata
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def metaworld(num_envs, steps, size):
-  """`steps` steps of all environments with random actions, each with a picture if size > 0."""
+  """Prepares `steps` steps of all environments with random actions, with pictures if size > 0."""
   import gymnasium
   import metaworld  # noqa: F401 (registers its environments)
 
@@ -31,7 +31,7 @@ def metaworld(num_envs, steps, size):
 
 
 def envpool(num_envs, steps):
-  """`steps` steps of all environments with random actions; envpool draws no pictures headless."""
+  """Prepares `steps` steps of all environments, random actions; envpool cannot draw headless."""
   import envpool as package
 
   envs = package.make_gymnasium("MetaWorld/WindowOpen-v3", num_envs=num_envs)

@@ -1,4 +1,4 @@
-"""The same encoder and the same training step as a user of PyTorch would write them.
+"""The same encoder and training step, written for PyTorch.
 
 ResNets as torchvision shapes them (arXiv:1512.03385; the stride of a bottleneck on its 3x3
 convolution), with VIP's loss (arXiv:2210.00030) and Adam.
@@ -18,7 +18,7 @@ def convolution(inputs, outputs, size, stride=1):
 
 
 class Block(nn.Module):
-  """A residual block, a bottleneck or not."""
+  """A residual block, with or without bottleneck."""
 
   def __init__(self, inputs, channels, stride, bottleneck):
     super().__init__()
@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Normalized frames [B, 3, H, W] -> embeddings [B, D]."""
+  """Maps normalized frames [B, 3, H, W] to embeddings [B, D]."""
 
   def __init__(self, arch, width, embedding_dim):
     super().__init__()
@@ -77,16 +77,16 @@ class ResNet(nn.Module):
 
 
 def normalize(levels):
-  """Colours 0..255 [..., 3, H, W] -> ImageNet's mean and deviation removed."""
+  """Returns colours 0..255 [..., 3, H, W], normalized by ImageNet's mean and deviation."""
   mean = torch.tensor(MEAN, device=levels.device).view(3, 1, 1)
   std = torch.tensor(STD, device=levels.device).view(3, 1, 1)
   return (levels / 255 - mean) / std
 
 
 def embed(frames, state, arch, width, embedding_dim, result):
-  """Embeds the uint8 frames [N, S, S, 3] of a file by the weights of another, S being the input.
+  """Prepares embedding the uint8 frames [N, S, S, 3] of a file with the weights of another file.
 
-  Writes the embeddings to the file `result`, for the other side to compare.
+  It writes the embeddings to the file `result` for a comparison.
   """
   network, device, layout = _network(arch, width, embedding_dim)
   with np.load(state) as arrays:
@@ -105,15 +105,15 @@ def embed(frames, state, arch, width, embedding_dim, result):
 
 
 def train(arch, width, embedding_dim, videos, length, source, size, clips, negatives, steps):
-  """Fine-tuning steps: crops of random clips, VIP's loss, Adam.
+  """Prepares fine-tuning steps: crops of random clips, VIP's loss, Adam.
 
   Args:
-    arch, width, embedding_dim: of the network.
-    videos, length, source: so many random videos of so many frames of so many pixels.
-    size: of the network's input.
+    arch, width, embedding_dim: architecture of the network.
+    videos, length, source: numbers of random videos, of their frames, and of pixels a side.
+    size: size of the network's input in pixels.
     clips: B clips of 4 frames in a batch.
     negatives: permutations of the batch.
-    steps: in a run.
+    steps: steps in a run.
   """
   network, device, layout = _network(arch, width, embedding_dim)
   network.train()
@@ -149,7 +149,7 @@ def train(arch, width, embedding_dim, videos, length, source, size, clips, negat
 
 
 def vip_loss(embeddings, negatives, discount=0.98, epsilon=1e-8, norm_weight=0.001):
-  """VIP's loss of embeddings [B, 4, D] in the order o_0, g, o_t, o_t+1."""
+  """Returns VIP's loss of embeddings [B, 4, D] in the order o_0, g, o_t, o_t+1."""
   first, goal, now, after = embeddings.unbind(1)
 
   def value(x):
@@ -172,14 +172,14 @@ def vip_loss(embeddings, negatives, discount=0.98, epsilon=1e-8, norm_weight=0.0
 def _network(arch, width, embedding_dim):
   device = "cuda" if torch.cuda.is_available() else "cpu"
   torch.manual_seed(0)
-  # Channels last is what PyTorch advises for convolutions, on either device.
+  # PyTorch recommends channels last for convolutions on both devices.
   layout = torch.channels_last
   network = ResNet(arch, width, embedding_dim).to(device).to(memory_format=layout)
   return network, device, layout
 
 
 def _precision(device):
-  """bfloat16 on a GPU, as ours; float32 on a CPU."""
+  """Returns a context of bfloat16 on a GPU, as in our program, and float32 on a CPU."""
   return torch.autocast(device, torch.bfloat16, enabled=device != "cpu")
 
 

@@ -1,4 +1,4 @@
-"""SAC updates, and the whole loop on empty environments, by stable-baselines3 and sbx-rl."""
+"""SAC updates, and the loop on environments that cost nothing, in stable-baselines3 and sbx-rl."""
 
 import importlib
 import time
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class EmptyEnv(gymnasium.Env):
-  """Random observations, rewards of 0, episodes of 200 steps: it costs next to nothing."""
+  """Returns random observations and rewards of 0 in episodes of 200 steps, almost without cost."""
 
   def __init__(self, observation_size, num_actions):
     self.observation_space = gymnasium.spaces.Box(-10, 10, (observation_size,), np.float32)
@@ -26,7 +26,7 @@ class EmptyEnv(gymnasium.Env):
 
 
 def update(package, updates, batch_size, hidden, observation_size, num_actions, replay_size):
-  """`updates` gradient steps, each on a fresh batch of a replay of random transitions."""
+  """Prepares `updates` gradient steps, each on a fresh batch of a replay of random transitions."""
   model = _model(
     package, 1, updates, batch_size, hidden, observation_size, num_actions, replay_size
   )
@@ -50,7 +50,7 @@ def update(package, updates, batch_size, hidden, observation_size, num_actions, 
 def loop(
   package, num_envs, steps, updates, batch_size, hidden, observation_size, num_actions, replay_size
 ):
-  """`steps` steps of all environments together, each with `updates` gradient steps."""
+  """Prepares `steps` steps of all environments together, each with `updates` gradient steps."""
   model = _model(
     package, num_envs, updates, batch_size, hidden, observation_size, num_actions, replay_size
   )
@@ -79,13 +79,13 @@ def _model(
 def _train(model, updates, batch_size):
   if getattr(model, "_logger", None) is None:
     model._setup_learn(total_timesteps=1)
-  # Alike in both, but for the order of their arguments.
+  # The packages differ only in the order of the arguments.
   model.train(gradient_steps=updates, batch_size=batch_size)
   _wait(model)
 
 
 def _wait(model):
-  """Until the device has done what it was told to: sbx-rl's updates are JAX's, which go on."""
+  """Waits for the device, because sbx-rl's updates run asynchronously in JAX."""
   state = getattr(getattr(model.policy, "qf_state", None), "params", None)
   if state is not None:
     import jax
@@ -101,7 +101,7 @@ def _facts(package, run):
 
 
 def _best_threads(run):
-  """Has PyTorch use one thread or all, whichever is faster: small matrices often want one."""
+  """Makes PyTorch use one thread or all, the faster of the two; small matrices often need one."""
   import torch
 
   seconds = {}

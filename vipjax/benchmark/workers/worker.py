@@ -1,11 +1,11 @@
-"""A peer's process: reads requests from its input, one JSON value a line, and answers likewise.
+"""A peer's process: reads requests from its input and writes answers, one JSON value a line.
 
-    {"make": "module.function", "settings": {...}}   prepares the work; answers what it is
+    {"make": "module.function", "settings": {...}}   prepares the work; answers its facts
     "run"                                            does it once; answers the seconds
-    "memory"                                         answers the most MiB used so far
+    "memory"                                         answers the peak memory so far in MiB
 
-The function returns (run, facts): what to time, and a dict to answer with. It is run as a script,
-by a Python that need not have vipjax.
+The function returns (run, facts): the timed function, and a dict that is the answer. A Python
+that may lack vipjax runs this file as a script.
 """
 
 import importlib
@@ -18,7 +18,7 @@ import time
 
 
 def main() -> None:
-  # Peers print as they like: only answers may go where the other side reads.
+  # Peers may print anything, so their output goes to standard error and only answers to the pipe.
   answers = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)
   run = None
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def memory_mb(process: int) -> float:
-  """Peak resident memory in MiB of a process and of the living ones below it; 0 without /proc."""
+  """Returns the peak memory in MiB of a process and its living descendants; 0 without /proc."""
   folder = pathlib.Path(f"/proc/{process}")
   try:
     peak = re.search(r"VmHWM:\s+(\d+) kB", (folder / "status").read_text())
