@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.videos.clips import moving_picture
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits, names_files
+from vipjax.encoder import Preprocessing, ResNetConfig, goal_distances, init_value
+from vipjax.reward.goals import Goal, embed_goal, find_goals, misfits, names_files
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, write_image
 

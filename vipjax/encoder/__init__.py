@@ -1,5 +1,6 @@
 """ResNet encoders: networks, preprocessing, the value function, and files of weights."""
 
+from vipjax.encoder.distances import REDUCTIONS, goal_distances, reduce_goals
 from vipjax.encoder.load import load
 from vipjax.encoder.preprocess import (
   Preprocessing,
@@ -16,6 +17,7 @@ from vipjax.encoder.weights.torch_checkpoint import read_vip_checkpoint
 from vipjax.encoder.weights.torch_export import export_official
 
 __all__ = [
+  "REDUCTIONS",
   "Preprocessing",
   "ResNet",
   "ResNetConfig",
@@ -25,6 +27,7 @@ __all__ = [
   "embed_function",
   "export_official",
   "init_value",
+  "goal_distances",
   "load",
   "load_artefact",
   "normalize",
@@ -32,5 +35,6 @@ __all__ = [
   "random_resized_crop",
   "read_vip_checkpoint",
   "resize_center_crop",
+  "reduce_goals",
   "save",
 ]

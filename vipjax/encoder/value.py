@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vipjax.encoder.distances import goal_distances, reduce_goals
 from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNet, ResNetConfig, init_variables
 from vipjax.runtime.cores import usable_cores
@@ -146,10 +147,6 @@ class ValueFunction:
     Raises:
       UserError: wrong frames, a goal of another size, or another word for `goal_reduction`.
     """
-    if goal_reduction not in ("mean", "nearest"):
-      raise UserError(
-        f"Expected goal_reduction 'mean' or 'nearest', got {goal_reduction!r}: choose one of them."
-      )
     frames, goal = np.asarray(frames), np.asarray(goal)
     goal = goal[None] if goal.ndim == 3 else goal
     check_frames(frames)
@@ -160,10 +157,8 @@ class ValueFunction:
         f"got {goal.shape[1]}x{goal.shape[2]}: resize it with vipjax.videos.fit_square."
       )
     embeddings = self.embed(np.concatenate([frames, goal]))
-    observed, wanted = embeddings[: len(frames)], embeddings[len(frames) :]
-    if goal_reduction == "mean":
-      wanted = wanted.mean(0, keepdims=True)
-    return np.stack([np.linalg.norm(observed - each, axis=-1) for each in wanted]).min(0)
+    goals = reduce_goals(embeddings[len(frames) :], goal_reduction)
+    return goal_distances(embeddings[: len(frames)], goals)
 
   def value(self, frames: np.ndarray, goal: np.ndarray, goal_reduction: str = "mean") -> np.ndarray:
     """V(o, g) = -distance(o, g), float32 [T], <= 0; arguments and errors as `distance`."""

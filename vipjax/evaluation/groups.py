@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction
+from vipjax.encoder import ValueFunction, goal_distances, reduce_goals
 from vipjax.evaluation.alignment import align
 from vipjax.evaluation.curves import DistanceCurve, make_curve, video_names
 from vipjax.types import Video
@@ -39,10 +39,10 @@ def measure_groups(
     names = video_names(videos)
     curves[group] = []
     for video, embeddings, name in zip(videos, embedded[group], names, strict=True):
-      goal = embeddings[-1]
+      goal = embeddings[-1:]
       if group == "failed":
-        goal = np.mean(goals[video.view, video.robot_visible], axis=0)
-      distances = np.linalg.norm(embeddings - goal, axis=-1)
+        goal = reduce_goals(np.stack(goals[video.view, video.robot_visible]))
+      distances = goal_distances(embeddings, goal)
       curves[group].append(make_curve(distances, video.seconds, name))
     if len(videos) > 1 and group != "failed":
       alignment[group] = align(embedded[group], names)

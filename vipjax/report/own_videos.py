@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction
+from vipjax.encoder import ValueFunction, goal_distances
 from vipjax.evaluation import DistanceCurve, make_curve, video_names
 from vipjax.report import html, pictures, plots
 from vipjax.report.charts import chart_document
 from vipjax.report.html import Safe, element, gallery, note, section, small, table, tile
 from vipjax.report.tables import duration_text, value_text
-from vipjax.reward.goals import Goal, embed_goal, find_goals, goal_distances, misfits
+from vipjax.reward.goals import Goal, embed_goal, find_goals, misfits
 from vipjax.runtime import files, places
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress

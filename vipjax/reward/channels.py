@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from vipjax.encoder import ValueFunction
+from vipjax.encoder import ValueFunction, goal_distances
 from vipjax.envs import Channel
 from vipjax.reward.embedding import EmbeddingReward, RewardSettings
 from vipjax.reward.goals import (
@@ -18,7 +18,6 @@ from vipjax.reward.goals import (
   Goal,
   embed_goal,
   find_goals,
-  goal_distances,
   misfits,
   names_files,
 )

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.encoder import ValueFunction
+from vipjax.encoder import REDUCTIONS, ValueFunction, goal_distances, reduce_goals
 from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 
@@ -47,7 +47,7 @@ class RewardSettings:
 
   def __post_init__(self):
     for name, allowed in (
-      ("form", FORMS), ("normalize", NORMALIZATIONS), ("goal_reduction", ("mean", "nearest")),
+      ("form", FORMS), ("normalize", NORMALIZATIONS), ("goal_reduction", REDUCTIONS),
     ):  # fmt: skip
       if getattr(self, name) not in allowed:
         raise UserError(
@@ -146,9 +146,11 @@ class EmbeddingReward:
           "video that starts away from its goal and whose changes the value function sees."
         )
       factors = factors / starts
-    embedded = [value.embed(goal if goal.ndim == 4 else goal[None]) for goal in self._goals]
-    if self.settings.goal_reduction == "mean":
-      embedded = [each.mean(axis=0, keepdims=True) for each in embedded]
+    reduction = self.settings.goal_reduction
+    embedded = [
+      reduce_goals(value.embed(goal if goal.ndim == 4 else goal[None]), reduction)
+      for goal in self._goals
+    ]
     return self._place((value.variables, embedded, factors.astype(np.float32)))
 
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,11 +190,7 @@ def _make_compute(value: ValueFunction):
     variables, goals, factors = common
     embeddings = embed(variables, frames)
     distances = jnp.stack(
-      [
-        jnp.min(jnp.linalg.norm(embeddings[:, c, None] - each[None], axis=-1), axis=1)
-        for c, each in enumerate(goals)
-      ],
-      axis=1,
+      [goal_distances(embeddings[:, c], each) for c, each in enumerate(goals)], axis=1
     )
     return -jnp.sum(distances * factors[None], axis=1), distances
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction
+from vipjax.encoder import ValueFunction, goal_distances, reduce_goals
 from vipjax.runtime.errors import UserError
 from vipjax.videos import LazyVideo, fit_square, read_image, read_videos
 from vipjax.videos.access import IMAGE_SUFFIXES, existing_path
@@ -117,17 +117,8 @@ def embed_goal(value: ValueFunction, goal: Goal, goal_reduction: str = "mean") -
   Raises:
     UserError: another value of `goal_reduction`.
   """
-  if goal_reduction not in ("mean", "nearest"):
-    raise UserError(
-      f"expected a goal_reduction among mean, nearest, got {goal_reduction!r}; choose one of these."
-    )
   embedded = np.concatenate([value.embed(frame[None]) for frame in goal.frames])
-  return embedded.mean(axis=0, keepdims=True) if goal_reduction == "mean" else embedded
-
-
-def goal_distances(embeddings: np.ndarray, goals: np.ndarray) -> np.ndarray:
-  """Returns float32 [T]: distance of each of [T, D] embeddings to the nearest of [G, D] goals."""
-  return np.stack([np.linalg.norm(embeddings - each, axis=-1) for each in goals]).min(axis=0)
+  return reduce_goals(embedded, goal_reduction)
 
 
 def misfits(
@@ -171,7 +162,7 @@ def misfits(
     return [*found, "The pictures do not change: distances and rewards of this video mean nothing."]
   patterns = _patterns(small)
   likenesses = [float((patterns @ _patterns(_small(image[None])).T).max()) for image in goal.frames]
-  away, way = distances.min(), np.linalg.norm(embeddings - embeddings[-1], axis=-1).max()
+  away, way = distances.min(), goal_distances(embeddings, embeddings[-1:]).max()
   if max(likenesses) < _LEAST_LIKENESS:
     found.append(
       f"The goal ({goal.name}) resembles no frame of the video (correlation of pixels "

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction
-from vipjax.reward.goals import embed_goal, find_goals, goal_distances, misfits
+from vipjax.encoder import ValueFunction, goal_distances
+from vipjax.reward.goals import embed_goal, find_goals, misfits
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.videos import LazyVideo

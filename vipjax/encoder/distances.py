@@ -1,0 +1,32 @@
+"""The distance of embeddings to goals, for the value, the reward and the curves alike."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vipjax.runtime.errors import UserError
+
+REDUCTIONS = ("mean", "nearest")
+
+
+def reduce_goals(embeddings: np.ndarray, goal_reduction: str = "mean") -> np.ndarray:
+  """Returns of goals float32 [G, D] their mean [1, D], or for "nearest" all of them.
+
+  `goal_distances` then measures to the mean, or to the nearest goal.
+
+  Raises:
+    UserError: another reduction.
+  """
+  if goal_reduction not in REDUCTIONS:
+    raise UserError(
+      f"expected a goal_reduction among mean, nearest, got {goal_reduction!r}; choose one of these."
+    )
+  return embeddings.mean(axis=0, keepdims=True) if goal_reduction == "mean" else embeddings
+
+
+def goal_distances(embeddings: np.ndarray | jax.Array, goals: np.ndarray | jax.Array):
+  """Returns float32 [...]: of each embedding [..., D] the distance to the nearest goal of [G, D]."""
+  xp = jnp if isinstance(embeddings, jax.Array) else np
+  return xp.min(xp.linalg.norm(embeddings[..., None, :] - goals, axis=-1), axis=-1)
