@@ -29,7 +29,7 @@ from vipjax.evaluation.curves import (
 from vipjax.evaluation.grad_cam import enlarge, fine_stage, grad_cam, network_view, overlay
 from vipjax.evaluation.groups import measure_groups
 from vipjax.evaluation.measure_attention import measure_attention
-from vipjax.evaluation.measure_off_path import measure_off_path
+from vipjax.evaluation.measure_off_path import OffPath, measure_off_path
 from vipjax.evaluation.off_path import States, correlations, reward_hacks
 from vipjax.evaluation.statistics import (
   falling_fraction,
@@ -45,6 +45,7 @@ from vipjax.evaluation.statistics import (
 __all__ = [
   "Attention",
   "DistanceCurve",
+  "OffPath",
   "States",
   "agreement",
   "align",
