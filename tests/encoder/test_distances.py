@@ -20,11 +20,6 @@ def test_the_nearest_goal_counts_or_their_mean(array):
   assert nearest.dtype == mean.dtype == np.float32
 
 
-def test_leading_axes_stay():
-  found = goal_distances(EMBEDDINGS[None], GOALS[:1])
-  np.testing.assert_allclose(found, [[10, 5, 0]])
-
-
 def test_another_reduction_is_refused():
   with pytest.raises(UserError, match="among mean, nearest, got 'last'"):
     reduce_goals(GOALS, "last")

@@ -79,5 +79,5 @@ def test_wrong_frames_are_refused(value, frames, goal, words):
 
 
 def test_wrong_word_for_goals_is_refused(value):
-  with pytest.raises(UserError, match="'mean' or 'nearest', got 'median'"):
+  with pytest.raises(UserError, match="among mean, nearest, got 'median'"):
     value.distance(FRAMES, FRAMES[0], goal_reduction="median")

@@ -27,6 +27,6 @@ def reduce_goals(embeddings: np.ndarray, goal_reduction: str = "mean") -> np.nda
 
 
 def goal_distances(embeddings: np.ndarray | jax.Array, goals: np.ndarray | jax.Array):
-  """Returns float32 [...]: of each embedding [..., D] the distance to the nearest goal of [G, D]."""
+  """Returns float32 [T]: of each of [T, D] embeddings the distance to the nearest of [G, D]."""
   xp = jnp if isinstance(embeddings, jax.Array) else np
-  return xp.min(xp.linalg.norm(embeddings[..., None, :] - goals, axis=-1), axis=-1)
+  return xp.min(xp.linalg.norm(embeddings[:, None] - goals[None], axis=-1), axis=-1)
