@@ -46,7 +46,7 @@ def test_measured_once(tmp_path, monkeypatch):
 
 
 def test_no_steps(tmp_path):
-  with pytest.raises(UserError, match="expected at least 1 step of each motion, got 0"):
+  with pytest.raises(UserError, match="expected config.stability.steps of at least 1 .*got 0"):
     stability.measure(config_of(0), tmp_path)
 
 

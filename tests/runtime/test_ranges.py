@@ -1,5 +1,6 @@
 """Every number of a config has a range, which is checked before any work."""
 
+import dataclasses
 import importlib
 import math
 import os
@@ -9,7 +10,7 @@ import sys
 
 import pytest
 
-from configs import ablation, paper
+from configs import ablation, pretrain
 from vipjax.experiments.ablation import variant_config
 from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.reward import RewardSettings
@@ -19,15 +20,28 @@ from vipjax.sac.agent import SacSettings
 from vipjax.sac.online_settings import OnlineSettings
 from vipjax.sac.rollout import LoopSettings
 from vipjax.scene import View
+from vipjax.stages.corpus import CorpusSettings
+from vipjax.videos.export import FORMATS
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+# Keys that hold one of some words.
+WORDS = {"record.format", "finetune.loss", "finetune.artefact"}
+MAY_BE_EMPTY = {"corpus.close_azimuths", "ablation.seeds", "cross.seeds"}
+
+
+def config_of(name):
+  return importlib.import_module(f"configs.{name}").get_config()
 
 
 def numbers_of(values, known=""):
-  """Keys of numbers and of tuples of them; "*" for the names of views and expectations."""
+  """Keys of numbers and of tuples of them; "*" for the names of views and expectations.
+
+  Keys of a stage of pretraining are those of a config.
+  """
   for key, value in values.items():
     name = f"{known}.{'*' if known in ('views', 'expect') else key}".lstrip(".")
+    name = "" if known == "pretrain" else name
     if hasattr(value, "items"):
       yield from numbers_of(value, name)
       continue
@@ -36,20 +50,45 @@ def numbers_of(values, known=""):
       yield name
 
 
-def test_no_number_of_the_published_config_is_without_a_range():
-  known = set(numbers_of(paper.get_config()))
-  assert known <= set(ranges.RANGES)
+def test_no_number_of_our_configs_is_without_a_range():
+  known = {key for name in CONFIGS for key in numbers_of(config_of(name))}
+  assert "corpus.astray" in known and known <= set(ranges.RANGES)
   # None may stand for a number.
-  assert set(ranges.RANGES) - known <= {"policy.target_entropy"}
+  assert set(ranges.RANGES) - known <= {"policy.target_entropy"} | WORDS
+
+
+def test_no_setting_of_the_corpus_is_without_a_range():
+  settings = {f"corpus.{field.name}" for field in dataclasses.fields(CorpusSettings)}
+  assert settings - {"corpus.controls"} == {key for key in ranges.RANGES if "corpus." in key}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_our_own_configs_pass(name):
-  ranges.check("", importlib.import_module(f"configs.{name}").get_config())
+  ranges.check("", config_of(name))
 
 
-@pytest.mark.parametrize("name", ranges.RANGES)
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "1", (), (math.nan,)])
+def test_a_stage_of_pretraining_is_checked_as_a_config():
+  config = pretrain.get_config()
+  config.pretrain.mini.finetune.steps = 0
+  with pytest.raises(UserError, match="expected config.pretrain.mini.finetune.steps of at least 1"):
+    ranges.check("", config)
+
+
+def test_words_are_those_that_there_are():
+  assert all(map(ranges.RANGES["record.format"].holds, FORMATS))
+  with pytest.raises(UserError, match="config.finetune.artefact 'last' or 'best', got 'first'"):
+    ranges.check("finetune", {"artefact": "first"})
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    (name, value)
+    for name in ranges.RANGES
+    for value in [math.nan, math.inf, -math.inf, True, "1", (), (math.nan,)]
+    if not (name in MAY_BE_EMPTY and value == ())
+  ],
+)
 def test_no_range_has_what_is_no_number(name, value):
   *sections, key = name.replace("*", "left").split(".")
   config = {key: value}
@@ -73,6 +112,10 @@ def test_no_range_has_what_is_no_number(name, value):
     ("finetune.crop_scale", [(0.2, 1.0), [0.5, 0.5]], [0.5, (1.0, 0.2), (0.0, 1.0), (0.5, 1.1)]),
     ("finetune.sampler.momentum", [0.0], [1.0]),
     ("finetune.sampler.floor", [1.0], [0.0]),
+    ("corpus.astray", [(0, 1), [5, 100]], [(5, 5), (-1, 5), (5, 100.0), (5,)]),
+    ("corpus.noise", [(0.0,), (0, 0.1)], [(-0.1,), 0.1]),
+    ("corpus.distance", [(0.9, 0.9)], [(0.0, 1.0), (1.4, 0.85)]),
+    ("corpus.close_azimuths", [(), (-40.0, 140)], [40.0, ("left",)]),
     ("policy.hidden", [(8,), (8, 16)], [8, (8, 0), (8.5,)]),
     ("policy.target_entropy", [None, -4.0], []),
   ],

@@ -219,6 +219,7 @@ def test_written_files_have_the_usual_permissions(tmp_path):
 def test_unreadable_json(tmp_path):
   with pytest.raises(UserError, match="got none"):
     files.read_json(tmp_path / "absent.json")
+  assert files.read_json(tmp_path / "absent.json", {}) == {}
   (tmp_path / "broken.json").write_text("{")
   with pytest.raises(UserError, match="got something else"):
     files.read_json(tmp_path / "broken.json")

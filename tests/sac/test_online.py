@@ -27,7 +27,7 @@ from vipjax.sac.online import OnlineTraining, filmed
 from vipjax.sac.online_settings import FrameBudget, OnlineSettings, plan_frame_budget
 from vipjax.scene import View
 from vipjax.stages import train_policy as train_lib
-from vipjax.stages.agent import agent_options
+from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, make_settings
 from vipjax.stages.train_policy import train_policy
 

@@ -246,7 +246,7 @@ def test_too_many_updates_that_are_not_finite_end_the_run_with_their_losses(work
   config = config_of(**{
     "finetune.steps": 40, "finetune.learning_rate": 1e30, "finetune.max_skipped": 3,
   })  # fmt: skip
-  sentence = "updates in a row up to step [0-9]+ .*not finite: .*loss.*; its batch: test left"
+  sentence = "updates in a row up to step [0-9]+ .*not finite: .*loss.*its batch is test left"
   with pytest.raises(UserError, match=sentence):
     finetune(config, workdir)
   assert not (workdir / "encoder").exists()

@@ -41,7 +41,7 @@ def tiny():
 def test_an_unknown_format_is_refused_before_anything_is_recorded(tmp_path):
   config = tiny()
   config.record.format = "zarr"
-  with pytest.raises(UserError, match="record.format among mp4, frames, tfds, lerobot, got 'zarr'"):
+  with pytest.raises(UserError, match="record.format 'mp4', .* or 'lerobot', got 'zarr'"):
     record.record(config, tmp_path)
   assert list(tmp_path.iterdir()) == []
 
@@ -122,7 +122,7 @@ def test_random_motion_for_the_background(run):
 def test_a_second_call_does_nothing(run, monkeypatch):
   workdir, result = run
   files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
-  monkeypatch.setattr(record, "RobotEnv", None)
+  monkeypatch.setattr(record, "open_env", None)
   assert record.record(tiny(), workdir) == result
   assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == files
 
@@ -153,8 +153,8 @@ def test_an_expert_that_fails_at_any_horizon(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("key", "value", "words"),
   [
-    ("record.episodes", 0, "expected at least 1 episode to record, got 0"),
-    ("seed", -1, "expected config.seed of at least 0, got -1"),
+    ("record.episodes", 0, "expected config.record.episodes of at least 1 .*, got 0"),
+    ("seed", -1, "expected config.seed of at least 0 .*, got -1"),
     ("views", None, "expected at least one view, got none"),
     (
       "env.horizon",

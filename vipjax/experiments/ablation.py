@@ -1,4 +1,4 @@
-"""Variants x seeds of one config, each a run folder, finished ones never done again."""
+"""Runs of one config in variants x seeds, each in a run folder, and the page that compares them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pathlib
 import shutil
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import ml_collections
 
@@ -18,7 +17,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.renamed_keys import check_key
 from vipjax.stages.pipeline import Additions, run_stages
 
-# What a recording depends on, and the folders that it leaves.
+# The sections that a recording depends on beside evaluate.unseen_episodes, and its folders.
 _RECORDING_KEYS = ("seed", "env", "views", "record")
 _RECORDED = ("videos", "unseen", "background", "dataset")
 
@@ -28,11 +27,11 @@ def run_ablation(
 ) -> pathlib.Path:
   """Runs every variant with every seed, and writes the page that compares them.
 
-  A run that a user could mend (an encoder that cannot be loaded, say) is noted and left out; the
-  others go on.
+  A run that fails of what a user can mend (an encoder that cannot be loaded, say) is left out and
+  named on the page; the others go on.
 
   Args:
-    config: a config with the section `ablation` of configs/ablation.py.
+    config: as configs/ablation.py makes it.
     workdir: the folder of all runs.
     additions: as `run_stages` takes it.
 
@@ -51,7 +50,7 @@ def run_ablation(
       raise UserError(
         f"expected variants among {', '.join(settings.variants)}, got {name!r}; rename or add it."
       )
-  # All configs before the first run: a slip in the last one should not wait for hours.
+  # All configs are made before the first run: a slip in the last one should not wait for hours.
   runs = [
     (name, seed, variant_config(config, settings.variants[name], seed))
     for seed in settings.seeds
@@ -73,32 +72,25 @@ def run_ablation(
 def variant_config(
   config: ml_collections.ConfigDict, changes: Iterable[str], seed: int
 ) -> ml_collections.ConfigDict:
-  """The config of one run: without the section `ablation`, with the changes and the seed.
+  """The config of one run: the ablation's without its section `ablation`, changed.
 
   Args:
     config: the ablation's config.
-    changes: "section.key=JSON" each.
-    seed: of the run.
+    changes: each is "section.key=JSON".
+    seed: the seed of the run.
 
   Raises:
-    UserError: a change of another form, of a key that the config has not, or to a number that is
-      out of its range.
+    UserError: a change has another form or a key that the config has not, or it sets a number out
+      of its range.
   """
   made = ml_collections.ConfigDict(config.to_dict())
   del made["ablation"]
-  made.seed = seed
+  made.lock().seed = seed
   for change in changes:
-    key, equals, text = change.partition("=")
+    key, _, text = change.partition("=")
     check_key(key)
-    *sections, last = key.split(".")
-    section: Any = made
     try:
-      for name in sections:
-        section = section[name]
-      value = json.loads(text)
-      if not equals or last not in section:
-        raise KeyError(last)
-      section[last] = value
+      made.update_from_flattened_dict({key: json.loads(text)})
     except (KeyError, TypeError, ValueError) as error:
       raise UserError(
         f"expected changes like 'finetune.tcc.weight=0' of keys that the config has, got "
@@ -108,33 +100,41 @@ def variant_config(
   return made
 
 
-def _run(config, folder: pathlib.Path, policy: bool, root, additions: Additions) -> None:
+def _run(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  policy: bool,
+  workdir: pathlib.Path,
+  additions: Additions,
+) -> None:
+  """Runs all stages and the report, unless that is done."""
   if run_folder.stage_done(folder, "report"):
     return
-  _share_recording(config, folder, root)
+  _share_recording(config, folder, workdir)
   run_stages(config, folder, additions, policy)
   started = time.monotonic()
   write_report(folder)
   run_folder.mark_done(folder, "report", {}, time.monotonic() - started)
 
 
-def _share_recording(config: ml_collections.ConfigDict, folder: pathlib.Path, root) -> None:
-  """Copies videos from a run of the same seed and settings, if one has recorded them."""
+def _share_recording(
+  config: ml_collections.ConfigDict, folder: pathlib.Path, workdir: pathlib.Path
+) -> None:
+  """Copies the videos of a run whose recording depends on the same, if there is one."""
   if run_folder.stage_done(folder, "record") or config.data.path:
     return
   wanted = _recording(files.jsonable(config))
-  for other in sorted(root.glob("*/seed*")):
-    if run_folder.stage_done(other, "record"):
-      if _recording(run_folder.stored_config(other)) == wanted:
-        for name in _RECORDED:
-          if (other / name).exists():
-            shutil.copytree(other / name, folder / name, dirs_exist_ok=True)
-        result = run_folder.stage_result(other, "record")
-        run_folder.mark_done(folder, "record", result, run_folder.stage_seconds(other, "record"))
-        return
+  for other in sorted(workdir.glob("*/seed*")):
+    done = run_folder.stage_done(other, "record")
+    if done and _recording(run_folder.stored_config(other)) == wanted:
+      for name in _RECORDED:
+        if (other / name).exists():
+          shutil.copytree(other / name, folder / name, dirs_exist_ok=True)
+      result = run_folder.stage_result(other, "record")
+      run_folder.mark_done(folder, "record", result, run_folder.stage_seconds(other, "record"))
+      return
 
 
-def _recording(config: dict[str, Any]) -> dict[str, Any]:
-  return {key: config[key] for key in _RECORDING_KEYS} | {
-    "unseen": config["evaluate"]["unseen_episodes"]
-  }
+def _recording(config: dict) -> list:
+  """The part of a config that a recording depends on."""
+  return [*(config[key] for key in _RECORDING_KEYS), config["evaluate"]["unseen_episodes"]]

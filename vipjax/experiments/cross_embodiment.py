@@ -1,28 +1,27 @@
-"""Learning from some arms' videos, judged on another arm: every combination, resumable."""
+"""Encoders that learn from some arms' videos and are judged on another arm, in all combinations."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
 import numpy as np
 
-from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation.alignment import alignment_tau
 from vipjax.evaluation.curves import distance_curves
-from vipjax.evaluation.measure_attention import finest_stage, measure_attention
+from vipjax.evaluation.measure_attention import finest_stage
 from vipjax.evaluation.statistics import rank_correlation
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
+from vipjax.stages.evaluate import load_before_and_after, write_attention
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
-from vipjax.stages.rollouts import labelled_episodes
 from vipjax.stages.train_policy import train_policy
 from vipjax.types import Video
 from vipjax.videos import read_videos, write_videos
@@ -33,14 +32,14 @@ ATTENTION = ("object_over_area", "robot_over_area", "frames_with_map")
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """One combination.
+  """One combination of arms and options.
 
   Attributes:
     learnt_from: the arms whose videos are learnt from.
-    target: the arm that it is judged on.
-    tcc: whether with TCC.
-    robot_free: whether also from videos without the robot.
-    seed: of fine-tuning.
+    target: the arm that the encoder is judged on.
+    tcc: whether TCC is among the losses.
+    robot_free: whether videos without the robot are learnt from too.
+    seed: seed of fine-tuning.
   """
 
   learnt_from: tuple[str, ...]
@@ -51,13 +50,19 @@ class Cell:
 
   @property
   def encoder_name(self) -> str:
-    """Of the fine-tuning that it shares with the other target."""
+    """Names the fine-tuning, which cells that differ in their target alone share."""
     words = ["+".join(self.learnt_from), "tcc" if self.tcc else "vip"]
     return "_".join([*words, "free" if self.robot_free else "plain", f"seed{self.seed}"])
 
+  @classmethod
+  def of_row(cls, row: Mapping[str, Any]) -> Cell:
+    """The cell that a row of `cross.json` is about."""
+    fields = {field.name: row[field.name] for field in dataclasses.fields(cls)}
+    return cls(**{**fields, "learnt_from": tuple(row["learnt_from"])})
+
 
 def encoder_run(workdir: pathlib.Path, cell: Cell) -> pathlib.Path:
-  """The folder of a cell's fine-tuning."""
+  """The run folder of a cell's fine-tuning."""
   return workdir / "encoders" / cell.encoder_name
 
 
@@ -81,14 +86,13 @@ def cells(settings: ml_collections.ConfigDict) -> list[Cell]:
 def judge_cells(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, wanted: Sequence[Cell]
 ) -> list[dict]:
-  """Records, fine-tunes and judges; what is done stays done.
+  """Records videos, fine-tunes and judges; what is done stays done.
 
   Writes `arms/<arm>/` (videos), `encoders/<name>/` (fine-tuning runs), `judged/` (attention, by
   encoder and target) and, after each cell, `cross.json`.
 
   Args:
-    config: keys as declared in configs/cross_embodiment.py.
-    workdir: the run folder.
+    config, workdir: as for every experiment.
     wanted: some of `cells(config.cross)`.
 
   Returns:
@@ -115,8 +119,8 @@ def judge_cells(
   for arm in config.cross.arms:
     record(_of_arm(config, arm), workdir / "arms" / arm)
   rows = _read(workdir)
-  known = {_key(row) for row in rows}
-  wanted = [cell for cell in wanted if _key(dataclasses.asdict(cell)) not in known]
+  known = {Cell.of_row(row) for row in rows}
+  wanted = [cell for cell in wanted if cell not in known]
   with Progress(len(wanted), "cross", unit="cell") as progress:
     for cell in wanted:
       rows.append(files.jsonable(dataclasses.asdict(cell) | _judge(config, workdir, cell)))
@@ -126,20 +130,20 @@ def judge_cells(
 
 
 def train_policies(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[dict]:
-  """Policies for each arm of config.cross.policies, by the reward that other arms' videos taught.
+  """Trains policies for each arm of config.cross.policies, on what other arms' videos taught.
 
-  One for each of config.cross.robot_free: with videos without the robot the reward is mostly of
-  their goals, which look the same whichever arm acted; only without them the other arms' pictures
-  have to do. Its success is added to the row of its cell, which `judge_cells` has judged; what is
-  trained stays.
+  There is one for each of config.cross.robot_free. With videos without the robot the reward is
+  mostly the distance to their goals, which look the same whichever arm acted; without them it is
+  the distance to the other arms' pictures. The success of a policy is added to the row of its cell,
+  which `judge_cells` has judged; what is trained stays.
 
   Returns:
     As `judge_cells`.
   """
   rows = _read(workdir)
-  keys = {_key(row): row for row in rows}
+  by_cell = {Cell.of_row(row): row for row in rows}
   for cell in cells(config.cross):
-    row = keys.get(_key(dataclasses.asdict(cell)))
+    row = by_cell.get(cell)
     if row is not None and _wants_policy(config.cross, cell) and "policy_success" not in row:
       result = train_policy(
         _tuned(config, cell), _judged(workdir, cell), encoder_run(workdir, cell)
@@ -150,12 +154,7 @@ def train_policies(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> 
 
 
 def _read(workdir: pathlib.Path) -> list[dict]:
-  file = workdir / FILE
-  return files.read_json(file)["cells"] if file.exists() else []
-
-
-def _key(row: dict[str, Any]) -> tuple:
-  return (tuple(row["learnt_from"]), row["target"], row["tcc"], row["robot_free"], row["seed"])
+  return files.read_json(workdir / FILE, {"cells": []})["cells"]
 
 
 def _of_arm(config: ml_collections.ConfigDict, arm: str) -> ml_collections.ConfigDict:
@@ -165,31 +164,28 @@ def _of_arm(config: ml_collections.ConfigDict, arm: str) -> ml_collections.Confi
 
 
 def _tuned(config: ml_collections.ConfigDict, cell: Cell) -> ml_collections.ConfigDict:
-  """The config of a cell's own run."""
+  """The config of a cell: its target, its seed and its losses."""
   tuned = _of_arm(config, cell.target)
   tuned.seed = cell.seed
   if not cell.tcc:
     tuned.finetune.tcc.weight = 0.0
   if not cell.robot_free:
-    tuned.reward.robot_free_weight = 0.0  # there are no goals for it
+    tuned.reward.robot_free_weight = 0.0  # it has no goals
   return tuned
 
 
 def _judged(workdir: pathlib.Path, cell: Cell) -> pathlib.Path:
-  """The folder of what a cell's encoder makes of its target: attention, and the policy."""
+  """The folder of a cell's attention and policy on its target."""
   return workdir / "judged" / f"{cell.encoder_name}_on_{cell.target}"
 
 
-def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
+def _judge(config: ml_collections.ConfigDict, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
+  """Fine-tunes for a cell, unless that is done, and measures the encoder on its target."""
   run, tuned = encoder_run(workdir, cell), _tuned(config, cell)
-  by_arm = {
-    arm: [
-      video
-      for video in read_videos(workdir / "arms" / arm / "videos")
-      if cell.robot_free or video.robot_visible
-    ]
-    for arm in cell.learnt_from
-  }
+  by_arm = {}
+  for arm in cell.learnt_from:
+    videos = read_videos(workdir / "arms" / arm / "videos")
+    by_arm[arm] = [video for video in videos if cell.robot_free or video.robot_visible]
   taught = [video for videos in by_arm.values() for video in videos]
   if not run_folder.stage_done(run, "finetune"):
     for arm, videos in by_arm.items():
@@ -197,29 +193,21 @@ def _judge(config, workdir: pathlib.Path, cell: Cell) -> dict[str, Any]:
     finetune(tuned, run)
   target = workdir / "arms" / cell.target
   unseen, recorded = read_videos(target / "unseen"), read_videos(target / "videos")
-  result: dict[str, Any] = {}
-  for suffix, folder in (("_before", "encoder_before"), ("", "encoder")):
-    value = encoder.load(run / folder)
-    for name, number in _curves(value, unseen, taught).items():
-      result[name + suffix] = number
-  result["tau"] = _alignment(value, taught, recorded)
+  values = load_before_and_after(run)
+  before, after = (_curves(values[when], unseen, taught) for when in ("before", "after"))
+  result: dict[str, Any] = {f"{name}_before": number for name, number in before.items()} | after
+  result["tau"] = _alignment(values["after"], taught, recorded)
   if config.evaluate.attention_episodes:
-    folder = _judged(workdir, cell) / "attention"
-    values = {
-      when: encoder.load(run / name)
-      for when, name in (("after", "encoder"), ("before", "encoder_before"))
-    }
-    found = measure_attention(values, labelled_episodes(tuned), folder)
-    files.write_json(folder / "attention.json", found)
-    measured = found["means"]
+    means = write_attention(tuned, values, _judged(workdir, cell) / "attention")
     # The finest stage, as everywhere else: the last one's few cells cannot tell object from arm.
-    stage = finest_stage(measured)
-    result |= {name: measured[stage][name] for name in ATTENTION}
+    stage = finest_stage(means)
+    result |= {name: means[stage][name] for name in ATTENTION}
     result["attention_stage"] = stage
   return result
 
 
 def _wants_policy(settings: ml_collections.ConfigDict, cell: Cell) -> bool:
+  """Whether `train_policies` trains one for a cell: all other arms, the first choice and seed."""
   first = (settings.tcc[0], settings.seeds[0])
   others = tuple(arm for arm in settings.arms if arm != cell.target)[:2]
   return (
@@ -230,20 +218,18 @@ def _wants_policy(settings: ml_collections.ConfigDict, cell: Cell) -> bool:
 
 
 def _curves(value: ValueFunction, unseen: list[Video], taught: list[Video]) -> dict[str, float]:
-  """Rank correlations of distance with time: to each video's own goal, and to those learnt from."""
+  """Rank correlations with time of distances to own goals, and to goals of the videos taught."""
   own = [curve.rank_correlation for curve in distance_curves(value, unseen)]
   theirs = []
   for video in unseen:
     goals = [each.frames[-1] for each in taught if each.view == video.view and each.robot_visible]
     theirs.append(rank_correlation(value.distance(video.frames, np.stack(goals))))
-  return {
-    "rank_correlation": float(np.mean(own)),
-    "rank_correlation_theirs": float(np.mean(theirs)),
-  }
+  means = {"rank_correlation": own, "rank_correlation_theirs": theirs}
+  return {name: float(np.mean(numbers)) for name, numbers in means.items()}
 
 
 def _alignment(value: ValueFunction, taught: list[Video], recorded: list[Video]) -> float:
-  """Mean tau of pairs of one view: a video learnt from and one of the target, both ways."""
+  """Mean tau, both ways, of pairs of a video taught and one of the target, of the same view."""
   taus = []
   for first, second in itertools.product(taught, recorded):
     if first.view == second.view and first.robot_visible and second.robot_visible:

@@ -1,4 +1,4 @@
-"""What came of learning from other arms: a matrix, a table, aligned pictures."""
+"""Pictures and tables of encoders that learn from other arms: a matrix, means, aligned frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ _MEASURES = {
 }
 _OTHERS = ("tau", *ATTENTION, "policy_success")
 _COLUMNS = (*_MEASURES, *(f"{name}_before" for name in _MEASURES), *_OTHERS)
-_GROUP = ("learnt_from", "target", "tcc", "robot_free")
 
 
 def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str:
@@ -47,12 +46,11 @@ def write_pictures(rows: Sequence[dict[str, Any]], workdir: pathlib.Path) -> str
   files.write_text(workdir / "summary.md", markdown_table(*_summary(rows)) + "\n")
   text = table(rows)
   files.write_text(workdir / "table.md", text + "\n")
-  fields = ("target", "tcc", "robot_free", "seed")
-  cells = [Cell(tuple(row["learnt_from"]), *(row[name] for name in fields)) for row in rows]
+  first, *_ = cells = [Cell.of_row(row) for row in rows]
   shown: dict[tuple[str, str, str], list[Cell]] = {}
   for cell in cells:
-    if (cell.robot_free, cell.seed) == _first(cells):
-      # Where two arms were learnt from, TCC walked between their videos.
+    if (cell.robot_free, cell.seed) == (first.robot_free, first.seed):
+      # Of two arms that were learnt from, TCC has aligned the videos.
       both = len(cell.learnt_from) == 2
       query, answer = cell.learnt_from if both else (cell.target, *cell.learnt_from)
       shown.setdefault((query, answer, "_both" if both else ""), []).append(cell)
@@ -98,10 +96,10 @@ def _page(rows: Sequence[dict[str, Any]], workdir: pathlib.Path, shown: Iterable
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-  """Header and a row for each pair of options: means over all their cells.
+  """The header and a row for each pair of options, with means over all their cells.
 
   "better" counts the cells in which the rank correlation beside it is higher than before
-  fine-tuning, which is the first row.
+  fine-tuning; the first row has the means before.
   """
   header = ["fine-tuned", "cells"]
   for label in _MEASURES.values():
@@ -122,12 +120,12 @@ def _summary(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-  """A row in Markdown for each choice of videos, target and options: means over the seeds.
+  """A table in Markdown: a row for each choice of videos, target and options, means over the seeds.
 
-  Where seeds differ a number is followed by the least and the greatest.
+  Where seeds differ, the least and the greatest number follow the mean.
   """
-  header, *cells = _cells(rows)
-  return markdown_table(header, cells)
+  header, *lines = _cells(rows)
+  return markdown_table(header, lines)
 
 
 def _cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -137,7 +135,7 @@ def _cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
   for key, group in _grouped(rows).items():
     arms, target, tcc, robot_free = key
     words = ["+".join(arms), target, "yes" if tcc else "no", "yes" if robot_free else "no"]
-    words += [str(len(group)), *(_spread(group, name) for name in _COLUMNS)]
+    words += [str(len(group)), *(_text(group, name, spread=True) for name in _COLUMNS)]
     lines.append(words)
   return lines
 
@@ -191,15 +189,10 @@ def _words(name: str) -> str:
   return name.replace("_", " ")
 
 
-def _text(group: Sequence[dict[str, Any]], name: str) -> str:
-  mean = _mean(group, name)
-  return "-" if np.isnan(mean) else f"{mean:.2f}"
-
-
 def _grouped(rows: Sequence[dict[str, Any]]) -> dict[tuple, list[dict[str, Any]]]:
   groups: dict[tuple, list[dict[str, Any]]] = {}
   for row in rows:
-    key = (tuple(row["learnt_from"]), *(row[name] for name in _GROUP[1:]))
+    key = (tuple(row["learnt_from"]), row["target"], row["tcc"], row["robot_free"])
     groups.setdefault(key, []).append(row)
   return groups
 
@@ -213,20 +206,17 @@ def _mean(group: Sequence[dict[str, Any]], name: str) -> float:
   return float(np.mean(numbers)) if numbers else float("nan")
 
 
-def _spread(group: Sequence[dict[str, Any]], name: str) -> str:
+def _text(group: Sequence[dict[str, Any]], name: str, spread: bool = False) -> str:
   numbers = _numbers(group, name)
   if not numbers:
     return "-"
   least, most = min(numbers), max(numbers)
-  return f"{np.mean(numbers):.2f}" + (f" ({least:.2f} to {most:.2f})" if least < most else "")
-
-
-def _first(cells: Sequence[Cell]) -> tuple[bool, int]:
-  return cells[0].robot_free, cells[0].seed
+  ends = f" ({least:.2f} to {most:.2f})" if spread and least < most else ""
+  return f"{np.mean(numbers):.2f}{ends}"
 
 
 def _aligned(workdir: pathlib.Path, query: str, answer: str, pair: Sequence[Cell]) -> bytes:
-  """Frames of one arm, and what each encoder takes for the same moments of the other.
+  """Draws frames of one arm and, for each encoder, the nearest frames of another arm.
 
   A match that leads back to within 5% of where it came from has a border.
   """

@@ -1,4 +1,4 @@
-"""Pretraining in stages: each a corpus and a training, from or taught by the stages before."""
+"""Pretraining in stages: each trains on a corpus, from or taught by the stages before it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vipjax.stages.finetune import finetune
 
 
 def record_stages(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-  """Records the corpora of all stages, which `pretrain` then finds; arguments and errors as there.
+  """Records the corpora of all stages, which `pretrain` then finds; raises as that does.
 
   Returns:
     {stage: what `record_corpus` returns}.
@@ -30,10 +30,6 @@ def pretrain(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   Each stage is a run folder of its own, `<stage>/`; its `encoder.init` and `finetune.teachers` may
   name stages before it. The encoder of the last is also `encoder/`.
 
-  Args:
-    config: keys as declared in configs/pretrain.py.
-    workdir: the run folder, opened by `run_folder.open_run`.
-
   Returns:
     {stage: what `finetune` returns}.
 
@@ -46,7 +42,7 @@ def pretrain(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     record_corpus(stage, folder)
     results[name] = finetune(stage, folder)
   value = encoder.load(folder / "encoder")
-  # Whole, rather than the last stage's: that one names folders of this run.
+  # The metadata of all stages together; those of the last one name folders of this run.
   stages = {name: result["steps"] for name, result in results.items()}
   facts = {"fine_tuned_from": begun_from, "steps": sum(stages.values()), "stages": stages}
   kept = {key: fact for key, fact in value.metadata.items() if key != "distilled_from"}
@@ -58,7 +54,7 @@ def pretrain(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
 def _stages(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> Iterator[tuple[str, ml_collections.ConfigDict, pathlib.Path]]:
-  """Name, config and open run folder of each stage."""
+  """Yields the name, the config and the opened run folder of each stage."""
   options = config.pretrain
   declared = sorted(set(options) - {"stages"})
   if not options.stages or not set(options.stages) <= set(declared):
@@ -69,7 +65,7 @@ def _stages(
   done: dict[str, pathlib.Path] = {}
   recorded: dict[str, pathlib.Path] = {}
   for name in options.stages:
-    # A copy that is not locked, as that of a launcher is, until it has lost its stages.
+    # A launcher's config is locked; this copy is locked only when it has lost its stages.
     stage = ml_collections.ConfigDict(config.to_dict())
     del stage["pretrain"]
     stage.lock().update(options[name])
@@ -77,7 +73,7 @@ def _stages(
     stage.encoder.init = encoders.get(stage.encoder.init, stage.encoder.init)
     stage.finetune.teachers = tuple(encoders.get(each, each) for each in stage.finetune.teachers)
     folder = done[name] = run_folder.open_run(workdir / name, stage)
-    # A corpus that an earlier stage has is not recorded again.
+    # A corpus that an earlier stage records is not recorded again.
     first = recorded.setdefault(stage.corpus.to_json(), folder)
     if first != folder and not (folder / "videos").exists():
       (folder / "videos").symlink_to(pathlib.Path("..") / first.name / "videos")

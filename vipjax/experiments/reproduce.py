@@ -15,7 +15,7 @@ from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.stages.pipeline import Additions, run_stages
 
-# What the machine decides, what says where rather than what, and what the config alone decides.
+# What depends on the machine, names folders, or follows from the config alone.
 _NOT_COMPARED = ("seconds", "peak_memory_mb", "command", "notes", "additions")
 _VERSION_KEYS = ("packages", "python", "platform", "git_commit", "devices")
 
@@ -31,12 +31,12 @@ def reproduce(
   Args:
     workdir: the run, with `config.json`, `versions.json` and `results.json`.
     out: a new folder, or that of an earlier call.
-    declared: a config that declares every key, for keys that the run did not know yet.
+    declared: a config that declares every key; keys that the run did not know take its values.
     additions: as `run_stages` takes it.
 
   Returns:
-    {"versions": {name: (then, now)}, "results": {name: (then, now)}}: what differs; both are empty
-    where the same machine with the same versions repeats a run.
+    {"versions": {name: (then, now)}, "results": {name: (then, now)}}, which hold what differs: both
+    are empty where the same machine with the same versions repeats a run.
 
   Raises:
     UserError: workdir is no finished run, or `out` is the same folder or holds another run.
@@ -52,7 +52,7 @@ def reproduce(
     )
   then = files.read_json(workdir / "results.json")
   out = run_folder.open_run(out, config)
-  policy = run_folder.stage_done(workdir, "policy")  # not every run of an ablation has one
+  policy = run_folder.stage_done(workdir, "policy")  # Not every run of an ablation has one.
   now = files.jsonable(run_stages(config, out, additions, policy))
   write_report(out)
   before, after = (files.read_json(folder / "versions.json") for folder in (workdir, out))

@@ -1,4 +1,4 @@
-"""Does the simulation hold under the wildest torques, and does the hand stay in its workspace?"""
+"""The simulation under the wildest torques: does it diverge, and does the hand stay inside?"""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from vipjax.envs import RobotEnv
 from vipjax.envs.metaworld_task import WORKSPACE_SLACK
-from vipjax.envs.robot_env import RobotEnv
-from vipjax.runtime import files
-from vipjax.runtime.errors import UserError
+from vipjax.runtime import files, ranges
 from vipjax.runtime.markdown import markdown_table
 from vipjax.runtime.progress import Progress
 
@@ -20,8 +19,8 @@ FILE = "stability.json"
 # Control steps that a held torque lasts: a quarter of a second, enough for the arm to swing.
 _HELD = 20
 
-# By motion: steps that each action lasts, and what makes it, float [8], from its number and a
-# generator.
+# For each motion the steps that an action lasts, and what makes the action, float [8], from its
+# number and a generator.
 MOTIONS: dict[str, tuple[int, Callable[[int, np.random.Generator], np.ndarray]]] = {
   "all +1": (1, lambda number, rng: np.ones(8)),
   "all -1": (1, lambda number, rng: -np.ones(8)),
@@ -38,19 +37,15 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
 
   Writes `stability.json` after every motion.
 
-  Args:
-    config: keys as declared in configs/stability.py.
-    workdir: the run folder.
-
   Returns:
     {robot: {motion: what `drive` returned}}.
 
   Raises:
     UserError: an unknown robot, or fewer than 1 step.
   """
+  ranges.check("", config)
   settings = config.stability
-  file = workdir / FILE
-  results = files.read_json(file) if file.exists() else {}
+  results = files.read_json(workdir / FILE, {})
   jobs = [
     (robot, motion)
     for robot in settings.robots
@@ -60,19 +55,19 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   with Progress(len(jobs), "stability", unit="motion") as progress:
     for robot, motion in jobs:
       results.setdefault(robot, {})[motion] = drive(robot, motion, settings.steps, config.seed)
-      files.write_json(file, results)
+      files.write_json(workdir / FILE, results)
       progress.update()
   return results
 
 
 def drive(robot: str, motion: str, steps: int, seed: int = 0) -> dict[str, float]:
-  """One episode of window-open under torques of a kind.
+  """Drives an arm through one episode of window-open by torques of a kind.
 
   Args:
     robot: the arm.
     motion: a key of MOTIONS.
-    steps: control steps, without a reset between them.
-    seed: of the episode and of the torques.
+    steps: control steps, at least 1, without a reset between them.
+    seed: seed of the episode and of the torques.
 
   Returns:
     "diverged" (steps that MuJoCo gave up), "warnings" (others that it counted), "outside" (metres
@@ -80,10 +75,8 @@ def drive(robot: str, motion: str, steps: int, seed: int = 0) -> dict[str, float
     (rad/s, of the arm's joints).
 
   Raises:
-    UserError: an unknown robot, or fewer than 1 step.
+    UserError: an unknown robot.
   """
-  if steps < 1:
-    raise UserError(f"expected at least 1 step of each motion, got {steps}.")
   held, action_of = MOTIONS[motion]
   rng, diverged, outside, fastest = np.random.default_rng(seed), 0, 0.0, 0.0
   with RobotEnv(robot=robot, horizon=steps + 1, render_mode=None) as env:

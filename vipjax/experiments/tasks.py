@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import functools
 import pathlib
 from typing import Any
 
 import ml_collections
 
+from vipjax.envs import RobotEnv, Stream, episode_seed, task_names
 from vipjax.envs.expert import steps_to_success
-from vipjax.envs.metaworld_task import task_names
-from vipjax.envs.robot_env import RobotEnv
-from vipjax.envs.seeds import Stream, episode_seed
-from vipjax.runtime import files, shared
-from vipjax.runtime.cores import usable_cores
-from vipjax.runtime.errors import UserError
+from vipjax.runtime import files, ranges
 from vipjax.runtime.markdown import markdown_table
+from vipjax.runtime.processes import share_out
 from vipjax.runtime.progress import Progress
+from vipjax.stages.filming import require_tasks
 
 FILE = "expert_success.json"
 # The environments' own time limit, within which a task counts as solved.
@@ -28,43 +26,29 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
 
   Writes `expert_success.json` after every task.
 
-  Args:
-    config: keys as declared in configs/tasks.py.
-    workdir: the run folder.
-
   Returns:
     {"<robot>/<control>": {task: [control steps to success, or None, of each episode]}}.
 
   Raises:
-    UserError: an unknown task, robot or control, or fewer than 1 episode.
+    UserError: an unknown task, robot or control, or a number out of its range.
   """
+  ranges.check("", config)
   settings = config.tasks
-  unknown = sorted(set(settings.names) - set(task_names()))
-  if unknown:
-    raise UserError(
-      f"expected names of Meta-World tasks in config.tasks.names, got {unknown}; the tasks are "
-      f"{', '.join(task_names())}."
-    )
-  if settings.episodes < 1:
-    raise UserError(f"expected at least 1 episode of each task, got {settings.episodes}.")
-  file = workdir / FILE
-  results = files.read_json(file) if file.exists() else {}
+  require_tasks("tasks.names", settings.names)
+  results = files.read_json(workdir / FILE, {})
   jobs = [
-    (task, robot, control, settings.episodes, settings.horizon, config.seed)
+    (task, robot, control)
     for robot in settings.robots
     for control in settings.controls
     for task in settings.names or task_names()
     if task not in results.get(f"{robot}/{control}", {})
   ]
-  shared.require(1)  # the pool's locks lie there
-  context = multiprocessing.get_context("spawn")
-  with (
-    context.Pool(usable_cores(), maxtasksperchild=8) as pool,
-    Progress(len(jobs), "experts", unit="task") as progress,
-  ):
-    for (task, robot, control, *_), steps in pool.imap_unordered(_episodes, jobs):
+  seeds = [episode_seed(Stream.UNSEEN, config.seed, number) for number in range(settings.episodes)]
+  episodes = functools.partial(_episodes, seeds, settings.horizon)
+  with Progress(len(jobs), "experts", unit="task") as progress:
+    for (task, robot, control), steps in share_out(episodes, jobs, per_process=8):
       results.setdefault(f"{robot}/{control}", {})[task] = steps
-      files.write_json(file, results)
+      files.write_json(workdir / FILE, results)
       progress.update()
   return results
 
@@ -72,8 +56,8 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
 def table(results: dict[str, Any]) -> str:
   """The results in Markdown, a row for each task.
 
-  A cell is the share of episodes solved within 200 steps and, where it is more, within the
-  horizon in brackets.
+  A cell is the share of episodes solved within 200 steps and, in brackets, within the horizon where
+  that is more.
   """
   columns = list(results)
   header = ["task", *(name.replace("/", ", ") for name in columns)]
@@ -99,11 +83,9 @@ def _cell(steps: list[int | None] | None) -> str:
   return f"{soon:.0%} ({late:.0%})" if late > soon else f"{soon:.0%}"
 
 
-def _episodes(job: tuple) -> tuple[tuple, list[int | None]]:
-  """The job, and after how many steps each of its episodes succeeded."""
-  task, robot, control, episodes, horizon, run_seed = job
-  results = []
-  with RobotEnv(task, robot, control, horizon=horizon, render_mode=None) as env:
-    for episode in range(episodes):
-      results.append(steps_to_success(env, episode_seed(Stream.UNSEEN, run_seed, episode)))
-  return job, results
+def _episodes(
+  seeds: list[int], horizon: int, job: tuple[str, str, str]
+) -> tuple[tuple[str, str, str], list[int | None]]:
+  """The job (task, robot, control), and after how many steps each of its episodes succeeds."""
+  with RobotEnv(*job, horizon=horizon, render_mode=None) as env:
+    return job, [steps_to_success(env, seed) for seed in seeds]

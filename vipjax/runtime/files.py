@@ -69,15 +69,17 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
   write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> Any:
-  """Reads a JSON file.
+def read_json(path: str | os.PathLike, default: Any = None) -> Any:
+  """Reads a JSON file; one that is missing holds `default`, unless that is None.
 
   Raises:
-    UserError: the file does not exist, or it does not hold JSON.
+    UserError: the file does not exist and there is no default, or it does not hold JSON.
   """
   try:
     return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
   except FileNotFoundError as error:
+    if default is not None:
+      return default
     raise UserError(f"expected a JSON file at {path}, got none; restore it.") from error
   except ValueError as error:
     raise UserError(

@@ -1,6 +1,7 @@
 """The allowed range of every number of a config, checked before any work.
 
-The keys are those of configs/paper.py; a test checks that none of its numbers is missing here.
+The keys are those of the files in configs/; a test checks that none of their numbers is missing
+here. Some keys whose values are a choice of words are here too.
 """
 
 from __future__ import annotations
@@ -37,11 +38,31 @@ def _tuple(words: str, holds: Callable[[Any], bool]) -> Range:
   return Range(words, lambda values: isinstance(values, tuple | list) and holds(values))
 
 
+def _items(words: str, item: Range, least: int = 1) -> Range:
+  return _tuple(words, lambda x: len(x) >= least and all(map(item.holds, x)))
+
+
+def _pair(
+  words: str, item: Range, holds: Callable[[Any, Any], bool] = lambda a, b: a <= b
+) -> Range:
+  return _tuple(
+    f"of two {words}, the lesser first",
+    lambda x: len(x) == 2 and all(map(item.holds, x)) and holds(*x),
+  )
+
+
+def _words(*words: str) -> Range:
+  quoted = [repr(word) for word in words]
+  return Range(f"{', '.join(quoted[:-1])} or {quoted[-1]}", lambda x: x in words)
+
+
 _ANY = _real("that is finite")
 _POSITIVE = _real("above 0 and finite", lambda x: x > 0)
 _FROM_0 = _real("of at least 0 and finite", lambda x: x >= 0)
 _SHARE = _real("from 0 to 1", lambda x: 0 <= x <= 1)
 _PART = _real("above 0, at most 1", lambda x: 0 < x <= 1)
+_SEEDS = _items("of whole numbers of at least 0", _whole(0), least=0)
+_STEPS = _pair("different whole numbers of at least 0", _whole(0), lambda a, b: a < b)
 
 RANGES = {
   "expect.*": _ANY,
@@ -59,6 +80,7 @@ RANGES = {
   "record.episodes": _whole(1),
   "record.hold": _whole(0),
   "record.frame_stride": _whole(1),
+  "record.format": _words("mp4", "frames", "tfds", "lerobot"),
   "record.random_episodes": _whole(0),
   "data.fps": _FROM_0,
   "data.frame_stride": _whole(1),
@@ -72,6 +94,8 @@ RANGES = {
   "encoder.resize": _whole(1),
   "finetune.steps": _whole(1),
   "finetune.batch_size": _whole(1),
+  "finetune.loss": _words("vip", "triplet", "distillation"),
+  "finetune.artefact": _words("last", "best"),
   "finetune.learning_rate": _POSITIVE,
   "finetune.head_learning_rate": _FROM_0,
   "finetune.discount": _SHARE,
@@ -79,10 +103,7 @@ RANGES = {
   "finetune.last_goal": _SHARE,
   "finetune.l1_weight": _FROM_0,
   "finetune.l2_weight": _FROM_0,
-  "finetune.crop_scale": _tuple(
-    "of two numbers above 0, at most 1, the lesser first",
-    lambda x: len(x) == 2 and all(map(_PART.holds, x)) and x[0] <= x[1],
-  ),
+  "finetune.crop_scale": _pair("numbers above 0, at most 1", _PART),
   "finetune.then_resize": _whole(0),
   "finetune.background_clips": _whole(0),
   "finetune.checkpoint_every": _whole(1),
@@ -109,9 +130,7 @@ RANGES = {
   "policy.steps": _whole(1),
   "policy.num_envs": _whole(1),
   "policy.action_repeat": _whole(1),
-  "policy.hidden": _tuple(
-    "of one or more whole numbers of at least 1", lambda x: x and all(map(_whole(1).holds, x))
-  ),
+  "policy.hidden": _items("of one or more whole numbers of at least 1", _whole(1)),
   "policy.batch_size": _whole(1),
   "policy.discount": _SHARE,
   "policy.learning_rate": _POSITIVE,
@@ -137,28 +156,48 @@ RANGES = {
   "reward.scale": _POSITIVE,
   "reward.plain_weight": _FROM_0,
   "reward.robot_free_weight": _FROM_0,
+  "corpus.expert_episodes": _whole(0),
+  "corpus.recovering_episodes": _whole(0),
+  "corpus.astray": _STEPS,
+  "corpus.approach": _STEPS,
+  "corpus.noisy_episodes": _whole(0),
+  "corpus.random_episodes": _whole(0),
+  "corpus.noise": _items("of one or more finite numbers of at least 0", _FROM_0),
+  "corpus.heavy_noise": _FROM_0,
+  "corpus.size": _whole(1),
+  "corpus.frame_stride": _whole(1),
+  "corpus.max_frames": _whole(2),
+  "corpus.azimuth": _pair("finite numbers", _ANY),
+  "corpus.elevation": _pair("finite numbers", _ANY),
+  "corpus.distance": _pair("finite numbers above 0", _POSITIVE),
+  "corpus.close_azimuths": _items("of finite numbers", _ANY, least=0),
+  "ablation.seeds": _SEEDS,
+  "cross.seeds": _SEEDS,
+  "stability.steps": _whole(1),
+  "tasks.episodes": _whole(1),
+  "tasks.horizon": _whole(1),
 }
 
 
 def check(section: str, values: Mapping[str, Any]) -> None:
-  """Checks the numbers of a section and of the sections inside it; ignores other keys.
+  """Checks the values of a section and of the sections inside it; ignores keys without a range.
 
   Args:
     section: the section's name in a config, such as "finetune.tcc"; "" for a whole config.
     values: the section's values by key.
 
   Raises:
-    UserError: a number is out of its range; the message names its key.
+    UserError: a value is out of its range; the message names its key.
   """
   _check(section, section, values)
 
 
 def _check(shown: str, known: str, values: Mapping[str, Any]) -> None:
   for key, value in values.items():
-    # Users name views and expectations.
+    # Users name views and expectations; a stage of pretraining is a config of its own.
     any_name = known in ("views", "expect")
     label = f"{shown}.{key}".lstrip(".")
-    name = f"{known}.{'*' if any_name else key}".lstrip(".")
+    name = "" if known == "pretrain" else f"{known}.{'*' if any_name else key}".lstrip(".")
     if hasattr(value, "items"):
       _check(label, name, value)
     elif name in RANGES and not RANGES[name].holds(value):

@@ -1,11 +1,9 @@
-"""The parts of the agent that a config asks for: environments, views, reward, online training."""
+"""The parts of the agent that a config asks for: views, reward, online training, shared memory."""
 
 from __future__ import annotations
 
-import inspect
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import ml_collections
@@ -13,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from vipjax.encoder import ValueFunction
-from vipjax.envs import FrameVectorEnv, RobotEnv
+from vipjax.envs import FrameVectorEnv
 from vipjax.envs.worker import layout, shared_bytes
 from vipjax.reward import RewardSettings
 from vipjax.reward.channels import Channels
@@ -25,30 +23,14 @@ from vipjax.sac.frame_replay import FrameReplay
 from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import OnlineSettings, plan_frame_budget
 from vipjax.scene import View
-from vipjax.stages.inputs import env_options, make_settings, views_from_config
+from vipjax.stages.inputs import make_settings, views_from_config
 from vipjax.types import Video
 
 _ONLINE_STREAM = 4
 
 
-def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """RobotEnv's options for the agent: frames drawn as the videos were, actions held.
-
-  Holding an action makes exploring torques add up instead of cancelling, and saves frames.
-  """
-  options = {**env_options(config.env), "quality": config.record.quality}
-  repeat = config.policy.action_repeat
-  if not 1 <= repeat <= config.env.horizon:
-    raise UserError(
-      f"expected config.policy.action_repeat from 1 to the horizon {config.env.horizon}, got "
-      f"{repeat}."
-    )
-  control_step = inspect.signature(RobotEnv).parameters["frame_skip"].default
-  return options | {"frame_skip": control_step * repeat, "horizon": config.env.horizon // repeat}
-
-
 def policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:
-  """The viewpoints that the reward sees, by name; raises UserError for one that there is not."""
+  """The viewpoints that the reward sees, by name; raises UserError where one is not declared."""
   views = views_from_config(config.views)
   missing = [name for name in config.policy.views if name not in views]
   if missing or not config.policy.views:
@@ -60,7 +42,7 @@ def policy_views(config: ml_collections.ConfigDict) -> dict[str, View]:
 
 
 def reward_channels(config: ml_collections.ConfigDict) -> Channels:
-  """The channels of the reward; raises UserError for a view that there is not."""
+  """The channels of the reward; raises UserError as `policy_views` does."""
   reward = config.reward
   weights = reward.plain_weight, reward.robot_free_weight
   return Channels(policy_views(config), reward.goal, *weights)
@@ -83,19 +65,17 @@ def make_online(
 
   Args:
     config: keys as declared in configs/paper.py.
-    path: of the file of frames.
+    path: the file for the frames that the agent sees.
     value: the encoder.
-    videos: the task's.
+    videos: those of the task.
     env: the environments.
-    shape: [C, H, W, 3], of the frames of one.
+    shape: [C, H, W, 3], shape of the frames of one environment.
 
   Raises:
-    UserError: bad settings, or too little room on the disk's or the device's side.
+    UserError: bad settings, or the frames take more than they may on the disk or the device.
   """
-  online, policy = (
-    from_section(OnlineSettings, config.policy.online, "policy.online"),
-    config.policy,
-  )
+  policy = config.policy
+  online = from_section(OnlineSettings, policy.online, "policy.online")
   if not online.every:
     return None
   if config.finetune.loss == "distillation":
@@ -139,21 +119,23 @@ def make_online(
 
 
 def require_shared_memory(config: ml_collections.ConfigDict) -> None:
-  """Raises UserError where the environments of the policy stage would find too little of it.
+  """Raises UserError where the policy stage's environments would find too little shared memory.
 
-  Frames of videos of the user's own, unless config.data.size says their size, are left out.
+  Frames at the unknown size of a user's own videos, without config.data.size, are left out.
   """
   size = config.data.size if config.data.path else config.record.size
   weights = (config.reward.plain_weight, config.reward.robot_free_weight)
   channels = len(config.policy.views) * sum(weight > 0 for weight in weights)
   count = config.policy.num_envs + min(config.policy.eval_episodes, 10)
-  # Of torque control, the larger.
+  # The sizes of torque control, which are the larger ones.
   shapes = layout(count, config.env.horizon, (8,), (51,), (channels, size, size, 3))
   shared.require(shared_bytes(shapes))
 
 
-def _video_megabytes(online, videos, shape, horizon) -> float:
-  """MiB of what online training holds on the device."""
+def _video_megabytes(
+  online: OnlineSettings, videos: Sequence[Video], shape: tuple[int, ...], horizon: int
+) -> float:
+  """MiB of the videos that online training holds on the device."""
   count = len(videos) + (online.best + (online.recent if online.clips else 0)) * shape[0]
   length = max(horizon + 1, *(len(video.frames) for video in videos))
   return count * length * int(np.prod(shape[1:])) / 2**20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
-import multiprocessing
 import pathlib
 import time
 from typing import Any
@@ -21,42 +21,43 @@ from vipjax.envs import (
   recovering_expert,
   task_names,
 )
-from vipjax.runtime import files, run_folder, shared
-from vipjax.runtime.cores import usable_cores
-from vipjax.runtime.errors import UserError
+from vipjax.runtime import files
+from vipjax.runtime.processes import share_out
 from vipjax.runtime.progress import Progress
+from vipjax.runtime.settings import from_section
 from vipjax.scene import View
+from vipjax.stages.filming import require_tasks
+from vipjax.stages.stage import stage
 from vipjax.types import Video
 from vipjax.videos.write import write_videos
 
-STAGE = "corpus"
-# Of an episode, in control steps; a recovering expert has lost time before its film begins.
+# Control steps of an episode; a recovering expert's film begins after as many as it has lost.
 _HORIZON = 200
-# Control steps; shorter films show nothing: the task was solved as good as at their beginning.
+# Control steps; a shorter film shows nothing, for the task is all but solved when it begins.
 _SHORTEST = 13
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSettings:
-  """What is recorded of each task.
+  """What is recorded of each task, as configs/pretrain.py declares it.
 
   Attributes:
-    controls: the episodes take turns among these, "torque" and "end_effector".
-    expert_episodes: of the scripted expert, with action noise drawn from `noise`.
-    recovering_episodes: of experts led astray, filmed from where they take up the task again: what
-      is far from the goal off the expert's path is learnt from these.
-    astray: range of the control steps of random motion that lead them there; before these, every
-      other expert goes the right way for as many steps as `approach`, a range, says.
-    noisy_episodes: of the expert with `heavy_noise`, most of which fail.
-    random_episodes: of random motion.
+    controls: "torque" and "end_effector", or one of them; the episodes take turns.
+    expert_episodes: episodes of the scripted expert with action noise drawn from `noise`.
+    recovering_episodes: episodes of experts that were led astray, filmed from where they take up
+      the task again; they teach how far from the goal states off the expert's path are.
+    astray: range of the control steps of random motion that lead them there.
+    approach: range of the control steps that every other one of them first goes the right way.
+    noisy_episodes: episodes of the expert with `heavy_noise`, most of which fail.
+    random_episodes: episodes of random motion.
     noise: deviations of the Gaussian noise on the expert's actions.
-    heavy_noise: that of the noisy episodes.
+    heavy_noise: the deviation in noisy episodes.
     size: pixels.
     frame_stride: control steps from frame to frame.
-    max_frames: failed episodes are cut to so many.
-    azimuth, elevation: range of the random viewpoint of each episode, degrees.
-    distance: range, metres.
-    close_azimuths: each episode is filmed once more from near one of these; () for not.
+    max_frames: frames that are kept of an episode that fails.
+    azimuth, elevation: ranges of the random viewpoint of each episode, degrees.
+    distance: its range, metres.
+    close_azimuths: each episode is filmed a second time from near one of these; () for not.
   """
 
   controls: tuple[str, ...]
@@ -77,15 +78,12 @@ class CorpusSettings:
   close_azimuths: tuple[float, ...]
 
 
+@stage("corpus")
 def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   """Records every task that is not held out, one process per core; finished tasks are kept.
 
   Writes `videos/<task>/`. Successful episodes of experts, recovering ones too, are also filmed
   without the robot; failed, noisy and random ones are kept and marked by `success`.
-
-  Args:
-    config: `config.corpus` and `config.seed`, as declared in configs/pretrain.py.
-    workdir: the run folder.
 
   Returns:
     "tasks", "videos", "frames", "expert_success" (of each control of each task) and
@@ -94,47 +92,34 @@ def record_corpus(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> d
   Raises:
     UserError: held_out or only names a task that there is not, or there is no shared memory.
   """
-  if run_folder.stage_done(workdir, STAGE):
-    return run_folder.stage_result(workdir, STAGE)
   started = time.monotonic()
-  options = dict(config.corpus)
-  held_out, only = set(options.pop("held_out")), set(options.pop("only"))
-  unknown = (held_out | only) - set(task_names())
-  if unknown:
-    raise UserError(
-      f"expected names of Meta-World tasks in config.corpus, got {sorted(unknown)}; the tasks are "
-      f"{', '.join(task_names())}."
-    )
+  held_out, only = config.corpus.held_out, config.corpus.only
+  require_tasks("corpus.held_out", held_out)
+  require_tasks("corpus.only", only)
   tasks = [name for name in task_names() if name not in held_out and (not only or name in only)]
-  settings = CorpusSettings(**options)
-  jobs = [(name, settings, config.seed, str(workdir / "videos" / name)) for name in tasks]
-  facts = []
-  shared.require(1)  # the pool's locks lie there
-  context = multiprocessing.get_context("spawn")
-  with (
-    context.Pool(usable_cores(), maxtasksperchild=4) as pool,
-    Progress(len(jobs), STAGE, unit="task") as progress,
-  ):
-    for fact in pool.imap_unordered(_record_task, jobs):
+  settings = from_section(CorpusSettings, config.corpus, "corpus")
+  record = functools.partial(_record_task, settings, config.seed, workdir / "videos")
+  facts, frames = [], 0
+  with Progress(len(tasks), "corpus", unit="task") as progress:
+    for fact in share_out(record, tasks, per_process=4):
       facts.append(fact)
-      progress.update(1, frames=sum(each["frames"] for each in facts))
-  seconds = time.monotonic() - started
-  frames = sum(fact["frames"] for fact in facts)
-  result = {
+      frames += fact["frames"]
+      progress.update(1, frames=frames)
+  return {
     "tasks": len(facts),
     "videos": sum(fact["videos"] for fact in facts),
     "frames": frames,
     "expert_success": {fact["task"]: fact["expert_success"] for fact in facts},
-    "frames_per_second": frames / seconds,
+    "frames_per_second": frames / (time.monotonic() - started),
   }
-  run_folder.mark_done(workdir, STAGE, result, seconds)
-  return result
 
 
-def _record_task(job) -> dict[str, Any]:
-  """One task in a worker process: records it, or finds that an earlier run has."""
-  task, settings, seed, folder = job
-  facts_file = pathlib.Path(folder) / "facts.json"
+def _record_task(
+  settings: CorpusSettings, seed: int, parent: pathlib.Path, task: str
+) -> dict[str, Any]:
+  """Records one task in a worker process, unless an earlier run has; returns facts of it."""
+  folder = parent / task
+  facts_file = folder / "facts.json"
   if facts_file.exists():
     return files.read_json(facts_file)
   videos, successes = [], {control: [] for control in settings.controls}
@@ -144,7 +129,7 @@ def _record_task(job) -> dict[str, Any]:
     + ["noisy"] * settings.noisy_episodes
     + ["random"] * settings.random_episodes
   )
-  # The same numbers for a task whichever other tasks are recorded beside it.
+  # Random numbers of a task do not depend on which other tasks are recorded beside it.
   number = task_names().index(task)
   with contextlib.ExitStack() as stack:
     envs = [
@@ -160,7 +145,7 @@ def _record_task(job) -> dict[str, Any]:
       if kind == "expert" and made:
         successes[env.control].append(bool(made[0].success))
       videos += made
-  # Learnt from, never a goal that an agent is measured to: films alone will do.
+  # Stills serve as an agent's goals, which these videos never are: films alone will do.
   write_videos(folder, videos, crf=18, stills=False, overwrite=True)
   facts = {
     "task": task,
@@ -174,7 +159,10 @@ def _record_task(job) -> dict[str, Any]:
   return facts
 
 
-def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> list[Video]:
+def _record_episode(
+  env: RobotEnv, kind: str, episode: int, rng: np.random.Generator, settings: CorpusSettings
+) -> list[Video]:
+  """Films an episode of a kind; [] where the film would show nothing."""
   seed = int(rng.integers(2**31))
   env.reset(seed=seed)
   views = {f"{kind}-any": _random_view(env, rng, settings)}
@@ -199,7 +187,7 @@ def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> li
     return []
   if videos[0].success:
     return videos
-  # Failed and random episodes say nothing of a goal: their first part, with the robot, will do.
+  # Failed and random episodes show no goal: their first part, with the robot, will do.
   return [
     dataclasses.replace(video, frames=video.frames[: settings.max_frames])
     for video in videos
@@ -207,7 +195,7 @@ def _record_episode(env: RobotEnv, kind: str, episode: int, rng, settings) -> li
   ]
 
 
-def _random_view(env: RobotEnv, rng, settings) -> View:
+def _random_view(env: RobotEnv, rng: np.random.Generator, settings: CorpusSettings) -> View:
   """A viewpoint around the first object of the present placement."""
   position = env.task._get_pos_objects()[:3]
   lookat = (
@@ -223,8 +211,8 @@ def _random_view(env: RobotEnv, rng, settings) -> View:
   )
 
 
-def _close_view(rng, settings) -> View:
-  """Where people put a camera: near one of a few places that see the table's middle."""
+def _close_view(rng: np.random.Generator, settings: CorpusSettings) -> View:
+  """A viewpoint where people put cameras: near one of a few that see the table's middle."""
   return View(
     azimuth=float(rng.choice(settings.close_azimuths) + rng.uniform(-5, 5)),
     elevation=-35.0 + float(rng.uniform(-5, 5)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import pathlib
 import time
@@ -16,7 +17,7 @@ from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.finetune.devices import placed, step_devices, steps_per_dispatch
 from vipjax.finetune.feed import describe_batches, host_loader
-from vipjax.finetune.settings import check_cycles
+from vipjax.finetune.settings import Settings, check_cycles
 from vipjax.finetune.shares import padded_megabytes, read_shares
 from vipjax.finetune.step import (
   HOST_BATCH_AXES,
@@ -27,19 +28,16 @@ from vipjax.finetune.step import (
   scan_steps,
   with_state,
 )
-from vipjax.runtime import hosts, parallel, run_folder
+from vipjax.runtime import hosts, parallel
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
 from vipjax.stages.inputs import find_videos, make_encoder, make_settings
+from vipjax.stages.stage import Resumed, not_finite, stage
 from vipjax.types import Video
-from vipjax.videos import (
-  LazyVideo,
-  make_video_set,
-  open_videos,
-)
+from vipjax.videos import LazyVideo, make_video_set, open_videos
 
 STAGE = "finetune"
 METRICS_EVERY = 10
@@ -48,7 +46,38 @@ _NAMED_VIDEOS = 20
 _INIT_STREAM, _TRAIN_STREAM = 0, 1
 
 
-def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class _Data:
+  """The videos of a run, and how the training step comes by them.
+
+  Attributes:
+    settings: those of the step.
+    videos: all videos, the task's first.
+    num_task: how many are the task's.
+    resident: whether they lie on the devices; else the host feeds the frames of each step.
+    devices: the devices that share a batch.
+  """
+
+  settings: Settings
+  videos: list[Video]
+  num_task: int
+  resident: bool
+  devices: list[jax.Device]
+
+  def batches(self, key: jax.Array, first: int, steps: int) -> Iterator[Any]:
+    """Yields what each dispatch takes, from step `first` to step `steps`."""
+    if self.resident:
+      return itertools.repeat(parallel.replicate(make_video_set(self.videos), self.devices))
+    frames = frames_per_step(self.settings, self.num_task)
+    batches = host_loader(
+      key, self.videos, self.settings, self.num_task, first, steps,
+      parallel.own_share(frames, self.devices),
+    )  # fmt: skip
+    return (placed(batch, self.devices) for batch in batches)
+
+
+@stage(STAGE)
+def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
   """Fine-tunes the configured encoder on the run's videos, or goes on where it stopped.
 
   Reads `videos/` of the run folder (or config.data.path) and `background/`; writes metrics,
@@ -58,97 +87,84 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   share of the videos (`read_shares`). Where the host feeds the batches, each reads of every batch
   the frames that its own devices embed.
 
-  Args:
-    config: keys as declared in configs/paper.py.
-    workdir: the run folder, opened by `run_folder.open_run`.
-
   Returns:
     JSON-able facts: "steps", "steps_per_second", "loss" (the last), "videos".
 
   Raises:
     UserError: no videos, too short ones, fewer than TCC's cycles need, or bad settings.
   """
-  if run_folder.stage_done(workdir, STAGE):
-    return run_folder.stage_result(workdir, STAGE)
-  started = time.monotonic()
-  settings = make_settings(config.finetune)
-  found = find_videos(config, workdir)
-  num_task = len(found)
-  check_cycles(settings.tcc, num_task)
-  background = _find_background(config, workdir)
-  everything, resident = read_shares(
-    [*found, *background], config.data.resident_mb, config.data.cache_mb,
-    jax.process_index(), jax.process_count(),
-  )  # fmt: skip
-  if not resident:
-    _check_fed(everything, config)
+  data = _find_data(config, workdir)
+  settings, num_task, devices = data.settings, data.num_task, data.devices
   key = jax.random.key(config.seed)
   value = make_encoder(config.encoder, jax.random.fold_in(key, _INIT_STREAM))
   if hosts.is_first() and not (workdir / "encoder_before").exists():
     encoder.save(workdir / "encoder_before", value)
   state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings, num_task)
-
-  frames = frames_per_step(settings, num_task)
-  devices = step_devices(frames)
   teachers = _teachers(config.finetune, value)
   step = make_train_step(value, settings, num_task, teachers)
   # A batch that the host feeds is for one step.
-  counts = {1, steps_per_dispatch()} if resident else {1}
-  axes = None if resident else HOST_BATCH_AXES
+  counts, axes = ({1, steps_per_dispatch()}, None) if data.resident else ({1}, HOST_BATCH_AXES)
   dispatches = {
     count: parallel.compile_step(scan_steps(step, count), devices, axes) for count in counts
   }
   with Checkpointer(workdir / "checkpoints" / STAGE, keep_best=True) as checkpoints:
     restored = checkpoints.restore_latest(state)
-    if restored:
-      state = restored[1]
-    first, earlier = int(state.step), restored[2] if restored else {"seconds": 0.0, "loss": None}
-    if resident:
-      batches = itertools.repeat(parallel.replicate(make_video_set(everything), devices))
-    else:
-      host_batches = host_loader(
-        state.key, everything, settings, num_task, first, config.finetune.steps,
-        parallel.own_share(frames, devices),
-      )  # fmt: skip
-      batches = (placed(batch, devices) for batch in host_batches)
-    preparing = time.monotonic() - started
+    earlier = restored[2] if restored else {"seconds": 0.0, "loss": None}
+    state = restored[1] if restored else state
+    first = int(state.step)
     state, facts = _run_steps(
-      dispatches, parallel.replicate(state, devices), batches, config.finetune, workdir,
-      checkpoints, first if restored else None, earlier,
-      parallel.compile_check(devices if config.finetune.check_replicas else devices[:1]),
-      describe_batches(state.key, everything, settings, num_task),
-    )  # fmt: skip
-    seconds = facts["seconds"] - earlier["seconds"]
+      config.finetune, workdir, data, dispatches, checkpoints, state, earlier, bool(restored)
+    )
     if config.finetune.artefact == "best" and hosts.is_first():
       state = (checkpoints.restore_best(state) or (None, state))[1]
-  result = {
-    "steps": config.finetune.steps,
-    "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
-    "videos": num_task,
-    "loss": facts["loss"],
-  }
   if hosts.is_first():
     trained_on = {
-      "trained_on": _named(everything[:num_task]),
+      "trained_on": _named(data.videos[:num_task]),
       "fine_tuned_from": config.encoder.init,
       **({"distilled_from": list(config.finetune.teachers)} if teachers else {}),
       "steps": int(state.step),
     }
     trained = with_state(value, state).replace(metadata={**value.metadata, **trained_on})
     encoder.save(workdir / "encoder", trained, overwrite=True)
-    run_folder.mark_done(workdir, STAGE, result, preparing + facts["seconds"])
-  return result
+  seconds = facts["seconds"] - earlier["seconds"]
+  result = {
+    "steps": config.finetune.steps,
+    "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
+    "videos": num_task,
+    "loss": facts["loss"],
+  }
+  return Resumed(result, earlier["seconds"])
+
+
+def _find_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> _Data:
+  """Finds and decodes this process's share of the videos; raises as `finetune` does."""
+  settings = make_settings(config.finetune)
+  found = find_videos(config, workdir)
+  check_cycles(settings.tcc, len(found))
+  videos, resident = read_shares(
+    [*found, *_find_background(config, workdir)], config.data.resident_mb, config.data.cache_mb,
+    jax.process_index(), jax.process_count(),
+  )  # fmt: skip
+  if not resident and config.finetune.sampler.name == "prioritised":
+    raise UserError(
+      "expected videos on the device with finetune.sampler.name = 'prioritised', because the host "
+      "draws batches ahead, before their errors are known; these take "
+      f"{padded_megabytes(videos):.0f} MiB of data.resident_mb = {config.data.resident_mb}: raise "
+      "it or choose another sampler."
+    )
+  devices = step_devices(frames_per_step(settings, len(found)))
+  return _Data(settings, videos, len(found), resident, devices)
 
 
 def _named(videos: list[Video]) -> list[str]:
-  """What an encoder was trained on: the source of each video, or the tasks where there are many."""
+  """Names what an encoder is trained on: the source of each video, or the tasks of many videos."""
   if len(videos) <= _NAMED_VIDEOS:
     return [video.source for video in videos]
   return sorted({video.task or video.source for video in videos})
 
 
 def _teachers(config: ml_collections.ConfigDict, value: ValueFunction) -> list[ValueFunction]:
-  """The encoders to distil; raises UserError where the loss and they do not fit."""
+  """The encoders to distil; raises UserError where they do not suit the loss or the encoder."""
   if (config.loss == "distillation") != bool(config.teachers):
     raise UserError(
       "expected encoders in config.finetune.teachers with config.finetune.loss = 'distillation', "
@@ -164,21 +180,11 @@ def _teachers(config: ml_collections.ConfigDict, value: ValueFunction) -> list[V
   return teachers
 
 
-def _check_fed(videos: list[Video], config: ml_collections.ConfigDict) -> None:
-  """Raises UserError when the sampler does not allow that the host feeds the batches."""
-  if config.finetune.sampler.name == "prioritised":
-    raise UserError(
-      "expected videos on the device with finetune.sampler.name = 'prioritised', because the host "
-      "draws batches ahead, before their errors are known; these take "
-      f"{padded_megabytes(videos):.0f} MiB of data.resident_mb = {config.data.resident_mb}: raise "
-      "it or choose another sampler."
-    )
-
-
 def _find_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[LazyVideo]:
+  """The videos of random motion, where the config asks for clips of them."""
   if not config.finetune.background_clips:
     return []
-  folder = pathlib.Path(workdir) / "background"
+  folder = workdir / "background"
   if not folder.exists():
     raise UserError(
       f"expected videos of random motion in {folder} for finetune.background_clips = "
@@ -189,43 +195,44 @@ def _find_background(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
 
 
 def _run_steps(
-  dispatches: Mapping[int, Callable],
-  state: TrainState,
-  batches: Iterator[Any],
   config: ml_collections.ConfigDict,
   workdir: pathlib.Path,
+  data: _Data,
+  dispatches: Mapping[int, Callable],
   checkpoints: Checkpointer,
-  resume_step: int | None,
-  earlier: dict[str, Any],
-  check_replicas: Callable[[TrainState, int], None],
-  describe: Callable[[int], str],
+  state: TrainState,
+  facts: dict[str, Any],
+  resumed: bool,
 ) -> tuple[TrainState, dict[str, Any]]:
-  """Steps until config.steps.
+  """Takes steps until config.steps.
 
   Args:
-    dispatches: compiled steps, whose metrics are [count], by how many of them each does at once;
-      1 is among them.
-    state: where to start; replicated.
-    batches: data for each dispatch.
     config: the `finetune` section.
-    workdir: for the metrics.
+    workdir: the run folder, for the metrics.
+    data: feeds the steps.
+    dispatches: compiled steps, whose metrics are [count], by how many of them each takes at once; 1
+      is among them.
     checkpoints: where to save.
-    resume_step: the step of the checkpoint that was restored; None without one.
-    earlier: what this returned when that was saved.
-    check_replicas: called with the state and its step before it is saved.
-    describe: what the batch of a step is of, in words.
+    state: where to start.
+    facts: what this returned when `state` was saved.
+    resumed: whether `state` is that of a checkpoint.
 
   Returns:
-    The state, and {"seconds": of all legs, "loss": the last, "since": [sum, number] of the finite
-    losses that the next checkpoint's score, minus their mean, counts in}.
+    The state, replicated, and {"seconds": of all legs, "loss": the last, "since": [sum, number] of
+    the finite losses since the last due checkpoint, minus whose mean is the score of the next}.
 
   Raises:
     UserError: config.max_skipped updates in a row were not finite.
     SystemExit: SIGTERM came; the state is saved.
   """
-  started, facts = time.monotonic(), earlier
-  first = done = resume_step or 0
-  since = np.array(earlier.get("since", (0.0, 0)))
+  first = done = int(state.step)
+  devices = data.devices
+  batches = data.batches(state.key, first, config.steps)
+  check_replicas = parallel.compile_check(devices if config.check_replicas else devices[:1])
+  describe = describe_batches(state.key, data.videos, data.settings, data.num_task)
+  state = parallel.replicate(state, devices)
+  started = time.monotonic() - facts["seconds"]
+  since = np.array(facts.get("since", (0.0, 0)))
   rows: dict[str, Any] = {}  # metrics of the dispatch that ended with step `done`, not written yet
 
   def write() -> None:
@@ -240,17 +247,19 @@ def _run_steps(
       if step % METRICS_EVERY == 0 or step == config.steps or too_many:
         writer.write(step, metrics)
       if too_many:
-        raise _not_finite(metrics, step, describe)
+        advice = "lower config.finetune.learning_rate or look at the encoder and the videos"
+        in_a_row = int(metrics["skipped_in_a_row"])
+        raise not_finite(metrics, in_a_row, step, f"its batch is {describe(step)}; {advice}")
 
   with (
-    MetricsWriter(workdir, STAGE, resume_step) as writer,
+    MetricsWriter(workdir, STAGE, first if resumed else None) as writer,
     Progress(config.steps, STAGE, initial=first) as progress,
     Preemption() as preemption,
   ):
     while done < config.steps:
       count = max(n for n in dispatches if n <= config.steps - done)
       state, new_rows = dispatches[count](state, next(batches))
-      # The ones before: to fetch the new ones now would leave the device without work.
+      # Those of the dispatch before: fetching the new ones now would leave the device without work.
       write()
       before, done, rows = done, done + count, new_rows
       progress.update(count, loss=rows["loss"][-1])
@@ -262,26 +271,12 @@ def _run_steps(
         check_replicas(state, done)
         loss = float(rows["loss"][-1])
         rows = {}
-        # Of a stop's few steps no score: an uninterrupted run would have none either.
+        # The few steps before a stop have no score: an uninterrupted run gives them none either.
         score = -since[0] / since[1] if since[1] and (due or last) else None
         if due:
           since[:] = 0
-        facts = {
-          "seconds": earlier["seconds"] + time.monotonic() - started,
-          "loss": loss,
-          "since": since.tolist(),
-        }
+        facts = {"seconds": time.monotonic() - started, "loss": loss, "since": since.tolist()}
         checkpoints.save(done, state, facts, score)
       if stop:
         preemption.exit(STAGE, done)
   return state, facts
-
-
-def _not_finite(metrics: dict[str, Any], step: int, describe: Callable[[int], str]) -> UserError:
-  broken = [name for name, number in metrics.items() if not np.isfinite(number)]
-  return UserError(
-    f"expected finite losses and gradients, but {int(metrics['skipped_in_a_row'])} updates in a "
-    f"row up to step {step} had none and were skipped (not finite: {', '.join(broken)}; its batch: "
-    f"{describe(step)}); the last checkpoint is from before: lower config.finetune.learning_rate "
-    "or look at the encoder and the videos."
-  )

@@ -14,7 +14,7 @@ from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
 from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.numbers import require_at_least, whole_numbers
+from vipjax.runtime.numbers import whole_numbers
 from vipjax.runtime.settings import from_section
 from vipjax.scene import View
 from vipjax.types import Video
@@ -29,7 +29,7 @@ def env_options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
-  """Views by name from mappings of View's fields; raises UserError for a field that is not one."""
+  """Views by name from mappings of View's fields; raises UserError for any other field."""
   known = {field.name for field in dataclasses.fields(View)}
   result = {}
   for name, fields in views.items():
@@ -51,8 +51,8 @@ def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
 def reading_options(data: Mapping[str, Any]) -> dict[str, Any]:
   """`config.data`, as declared in configs/paper.py, as keyword arguments of `read_videos`.
 
-  Configs say "all of them" by empty values, because they fix the type of each; a key that is
-  missing, as in the config.json of an older run, says the same.
+  An empty value stands for no choice, because a config fixes the type of each key; so does a key
+  that is missing from the config.json of an older run.
 
   Raises:
     UserError: `episodes` is no list of numbers.
@@ -121,14 +121,6 @@ def require_encoder(workdir: pathlib.Path) -> None:
 
 def make_settings(config: ml_collections.ConfigDict) -> Settings:
   """The step's settings from the `finetune` section of a config; raises UserError for bad ones."""
-  for name in ("steps", "batch_size", "checkpoint_every", "max_skipped"):
-    require_at_least(f"config.finetune.{name}", config[name], 1)
-  if config.loss not in ("vip", "triplet", "distillation"):
-    raise UserError(
-      f"expected config.finetune.loss 'vip', 'triplet' or 'distillation', got {config.loss!r}."
-    )
-  if config.artefact not in ("last", "best"):
-    raise UserError(f"expected config.finetune.artefact 'last' or 'best', got {config.artefact!r}.")
   if config.loss != "vip" and config.sampler.name == "prioritised":
     raise UserError(
       f"expected config.finetune.loss 'vip' with the sampler 'prioritised', which learns from its "

@@ -17,7 +17,8 @@ from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
 from vipjax.stages.train_policy import train_policy
 
-# What `collect_results` takes.
+# Lists the additions to the published method that a config has on, each as {"name", "value",
+# "reason"}; configs/paper.py has one.
 Additions = Callable[[ml_collections.ConfigDict], list[dict[str, Any]]]
 # Stage names as in the run folder, in their order; the report is written from their results.
 STAGES = ("record", "finetune", "evaluate", "policy")
@@ -33,11 +34,9 @@ def run_stages(
   """Runs every stage that has not finished yet and returns `collect_results`.
 
   Args:
-    config: keys as declared in configs/paper.py.
-    workdir: the run folder.
-    additions: as `collect_results` takes it.
+    config, workdir: as for every stage.
+    additions, command: as `collect_results` takes them.
     policy: whether to train one.
-    command: as `collect_results` takes it.
   """
   ranges.check("", config)
   if policy and not run_folder.stage_done(workdir, "policy"):
@@ -50,7 +49,7 @@ def run_stages(
     stages["evaluate"] = stages.pop("evaluate")
   for number, (name, stage) in enumerate(stages.items(), 1):
     if name == "record" and config.data.path:
-      continue  # videos of the user's own
+      continue  # The videos are the user's own.
     done = run_folder.stage_done(workdir, name)
     print(f"[{number}/{len(stages)}] {name}{': finished before' if done else ''}", flush=True)
     stage(config, workdir)
@@ -66,21 +65,19 @@ def collect_results(
   """Writes `results.json` from the results of the stages that have finished, and returns it.
 
   Args:
-    config: keys as declared in configs/paper.py.
-    workdir: the run folder.
-    additions: says which additions to the published method a config has on, each as {"name",
-      "value", "reason"}: that of configs/paper.py.
-    command: makes such a run again; None is what was noted earlier, else a repetition of this one,
-      whichever command it was a part of.
+    config, workdir: as for every stage.
+    additions: that of configs/paper.py.
+    command: the command that makes such a run again; None takes the one that was noted earlier,
+      else one that reproduces this run.
   """
   path = workdir / "results.json"
-  earlier = files.read_json(path) if path.exists() else {}
+  earlier = files.read_json(path, {})
   peak = earlier.get("peak_memory_mb", 0.0)
   results: dict[str, Any] = {}
   done = [name for name in STAGES if run_folder.stage_done(workdir, name)]
   for name in done:
     facts = run_folder.stage_result(workdir, name)
-    # Names like "steps" or "loss" mean something in their stage alone.
+    # The first two stages have names, such as "steps" or "loss", that mean little elsewhere.
     results |= facts if name in ("evaluate", "policy") else {f"{name}_{k}": facts[k] for k in facts}
   if "rank_correlation_unseen_before" in results:
     results["rank_correlation_before"] = results["rank_correlation_unseen_before"]

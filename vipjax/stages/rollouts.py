@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import ml_collections
 import numpy as np
@@ -11,18 +11,18 @@ import numpy as np
 from vipjax.envs import (
   RobotEnv,
   Stream,
-  abandoned_expert,
   episode_seed,
   noisy_expert,
   random_motion,
   record_episode,
 )
 from vipjax.evaluation import off_path
+from vipjax.reward.channels import channel_goals
 from vipjax.runtime.progress import Progress
 from vipjax.sac import load_actor
-from vipjax.scene import View
-from vipjax.stages.agent import agent_options, policy_views
-from vipjax.stages.inputs import env_options, views_from_config
+from vipjax.stages.agent import policy_views, reward_channels
+from vipjax.stages.filming import Act, agent_options, give_up, open_env, unseen_seeds
+from vipjax.stages.inputs import views_from_config
 from vipjax.types import Video
 
 # Rollouts are the same ones in every run, so that runs compare.
@@ -34,7 +34,7 @@ _ABANDON = (10, 75)
 
 
 def roll_out(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, size: int, free: bool
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, videos: Sequence[Video]
 ) -> Iterator[off_path.Rollout]:
   """Yields rollouts that leave the expert's path.
 
@@ -45,20 +45,21 @@ def roll_out(
   Args:
     config: keys as declared in configs/paper.py; config.evaluate.off_path_episodes >= 1.
     workdir: the run folder, for its policy.
-    size: pixels of the frames.
-    free: whether they are also drawn without the robot.
+    videos: those of the run; rollouts have their size, and copies without the robot if they do.
   """
   views, count = policy_views(config), config.evaluate.off_path_episodes
+  size = channel_goals(reward_channels(config), videos)[0].frames.shape[1]
+  free = any(video.robot_visible is False for video in videos)
   has_policy = (workdir / "policy" / "actor.safetensors").exists()
   kinds = ("perturbed", "abandoned", "random", *((off_path.POLICY,) if has_policy else ()))
-  expert_options = {**env_options(config.env), "quality": config.record.quality}
-  with Progress(count * len(kinds), "off_path", unit="rollout") as progress:
+  with Progress(count * len(kinds), "off_path", unit="rollout") as bar:
     for number, kind in enumerate(kinds):
       # A policy sees and acts once for several control steps.
-      options = agent_options(config) if kind == off_path.POLICY else expert_options
-      stride = 1 if kind == off_path.POLICY else config.record.frame_stride
-      with RobotEnv(**options, size=size) as env:
-        actor = load_actor(workdir) if kind == off_path.POLICY else None
+      of_policy = kind == off_path.POLICY
+      options = agent_options(config) if of_policy else {}
+      stride = 1 if of_policy else config.record.frame_stride
+      actor = load_actor(workdir) if of_policy else None
+      with open_env(config, **options, size=size) as env:
         for episode in range(count):
           seed = episode_seed(Stream.OFF_PATH, _ROLLOUTS_RUN, number * 1000 + episode)
           noted: list[tuple[float, float]] = []
@@ -68,15 +69,14 @@ def roll_out(
             at_frame=lambda env=env, noted=noted: noted.append(env.distances()),
           )  # fmt: skip
           yield off_path.Rollout(kind, films, *np.array(noted).T)
-          progress.update()
+          bar.update()
 
 
-def _act(kind: str, env: RobotEnv, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-  rng = np.random.default_rng(seed)
+def _act(kind: str, env: RobotEnv, seed: int) -> Act:
   if kind == "perturbed":
-    return noisy_expert(env, _NOISE, rng)
+    return noisy_expert(env, _NOISE, np.random.default_rng(seed))
   if kind == "abandoned":
-    return abandoned_expert(env, int(rng.integers(*_ABANDON)), seed)
+    return give_up(env, seed, _ABANDON)
   return random_motion(seed, env.action_space.shape[0])
 
 
@@ -85,32 +85,21 @@ def labelled_episodes(
 ) -> Iterator[tuple[list[Video], list[np.ndarray]]]:
   """Yields expert episodes never recorded, as `evaluation.measure_attention` takes them.
 
-  There are config.evaluate.attention_episodes of them, from all views.
+  There are config.evaluate.attention_episodes of them, from all views, each with and without the
+  robot.
   """
-  views, count = views_from_config(config.views), config.evaluate.attention_episodes
-  options = {**env_options(config.env), "placement": None}
-  drawing = {"size": config.record.size, "quality": config.record.quality}
-  with (
-    RobotEnv(**options, **drawing) as env,
-    Progress(count, "attention", unit="episode") as progress,
-  ):
-    for episode in range(count):
-      yield _film_with_labels(env, views, config.record, episode)
-      progress.update()
-
-
-def _film_with_labels(env: RobotEnv, views: dict[str, View], record, episode: int):
-  """Films an expert episode: videos of each view with and without the robot, and their labels."""
+  views, record = views_from_config(config.views), config.record
   channels = [(view, visible) for view in views.values() for visible in (True, False)]
-  labels = [[] for _ in channels]
-
-  def at_frame():
-    for (view, visible), shown in zip(channels, labels, strict=True):
-      shown.append(env.labels(view, visible))
-
-  seed = episode_seed(Stream.UNSEEN, _ROLLOUTS_RUN, episode)
-  videos = record_episode(
-    env, views, seed, hold=record.hold, frame_stride=record.frame_stride, episode=episode,
-    at_frame=at_frame,
-  )  # fmt: skip
-  return videos, [np.stack(shown) for shown in labels]
+  seeds = unseen_seeds(config.evaluate.attention_episodes)
+  with (
+    open_env(config, placement=None) as env,
+    Progress(len(seeds), "attention", unit="episode") as bar,
+  ):
+    for episode, seed in enumerate(seeds):
+      labels: list[list[np.ndarray]] = []
+      videos = record_episode(
+        env, views, seed, hold=record.hold, frame_stride=record.frame_stride, episode=episode,
+        at_frame=lambda labels=labels: labels.append([env.labels(*each) for each in channels]),
+      )  # fmt: skip
+      yield videos, [np.stack(shown) for shown in zip(*labels, strict=True)]
+      bar.update()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +17,16 @@ from vipjax import encoder
 from vipjax.envs import FrameVectorEnv, RobotEnv, Stream, episode_seed, record_episode
 from vipjax.reward import EmbeddingReward
 from vipjax.reward.channels import channel_goals, make_reward, record_goals
-from vipjax.runtime import parallel, run_folder
+from vipjax.runtime import parallel
 from vipjax.runtime.checkpoint import Checkpointer
-from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
-from vipjax.runtime.numbers import require_at_least
 from vipjax.runtime.platform import on_cpu
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, compile_policy, init_agent
-from vipjax.sac.online import filmed
+from vipjax.sac.online import OnlineTraining, filmed
 from vipjax.sac.rollout import (
   LoopSettings,
   LoopState,
@@ -37,14 +36,15 @@ from vipjax.sac.rollout import (
   train_loop,
 )
 from vipjax.stages.agent import (
-  agent_options,
   make_online,
   policy_views,
   require_shared_memory,
   reward_channels,
   reward_settings,
 )
+from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, require_encoder
+from vipjax.stages.stage import Resumed, not_finite, stage
 from vipjax.types import Video
 from vipjax.videos import resize_frames, write_video
 
@@ -59,10 +59,10 @@ def train_policy(
 ) -> dict[str, Any]:
   """Trains SAC from scratch, or goes on from the last checkpoint, bit for bit (on a CPU).
 
-  The reward is that of an encoder and the goal frames of its videos. Success is
-  logged and used for nothing: the policy that is kept is the one with the highest evaluation
-  *return*. Writes metrics, checkpoints and `policy/` (final.mp4, actor; and, where the encoder
-  goes on learning meanwhile, config.policy.online, `encoder/` as it ended up).
+  The reward is that of an encoder and the goal frames of its videos. Success is logged and used for
+  nothing: the policy that is kept is the one with the highest evaluation *return*. Writes metrics,
+  checkpoints and `policy/`: final.mp4, the actor and, where the encoder goes on learning meanwhile
+  (config.policy.online), `encoder/` as it ended up.
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -77,24 +77,18 @@ def train_policy(
     UserError: no encoder or videos yet, no goal for a channel, bad settings, or too little shared
       memory.
   """
-  own_frames = workdir / "policy" / "own_frames.bin"
-  if run_folder.stage_done(workdir, STAGE):
-    own_frames.unlink(missing_ok=True)  # killed just before it would have been
-    return run_folder.stage_result(workdir, STAGE)
-  started = time.monotonic()
+  result = _train_policy(config, workdir, workdir if source is None else source)
+  # Only now: a run that goes on needs them.
+  _frames_file(workdir).unlink(missing_ok=True)
+  return result
+
+
+@stage(STAGE)
+def _train_policy(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, source: pathlib.Path
+) -> Resumed:
   policy = config.policy
-  counts = (
-    "steps",
-    "eval_every",
-    "eval_episodes",
-    "final_episodes",
-    "checkpoint_every",
-    "max_skipped",
-  )
-  for name in counts:
-    require_at_least(f"config.policy.{name}", policy[name], 1)
   require_shared_memory(config)
-  source = workdir if source is None else source
   require_encoder(source)
   value = encoder.load(source)
   devices = policy_devices(policy.batch_size)
@@ -105,37 +99,34 @@ def train_policy(
   record_goals(workdir / "policy", value, goals, config.reward.goal_reduction)
   sac = from_section(SacSettings, policy, "policy")
   options = agent_options(config)
-  final_seed = episode_seed(Stream.FINAL, config.seed)
   seen = filmed(channels) if policy.online.every else channels
+  shape = (len(seen), size, size, 3)
   with (
     FrameVectorEnv(options, policy.num_envs, seen, size) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
-    make_online(config, own_frames, value, videos, env, (len(seen), size, size, 3))
+    make_online(config, _frames_file(workdir), value, videos, env, shape)
     or contextlib.nullcontext() as online,
   ):
-    state = _initial_state(config, env, sac, online)
-    learnt = _learn(
-      config, workdir, env, eval_env, reward, sac, state, online, checkpoints, devices
-    )
-    kept, reward = learnt.kept, learnt.reward
-    final = evaluate_policy(eval_env, reward, kept["actor"], sac, policy.final_episodes, final_seed)
-    peak_memory_mb()  # it remembers the most seen: asked for at the end, the workers are gone
+    training = _Training(config, workdir, env, eval_env, reward, sac, online, devices)
+    training.run(checkpoints)
+    kept, seed = training.kept, episode_seed(Stream.FINAL, config.seed)
+    of_kept = training.reward, kept["actor"], sac, policy.final_episodes, seed
+    final = evaluate_policy(eval_env, *of_kept)
+    peak_memory_mb()  # It remembers the most seen: when it is asked, the workers are gone.
   with FrameVectorEnv({**options, "placement": None}, 10, channels, size) as moved_env:
-    moved = evaluate_policy(
-      moved_env, reward, kept["actor"], sac, policy.final_episodes, final_seed
-    )
+    moved = evaluate_policy(moved_env, *of_kept)
   save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
   if online:
-    learnt_on = {**value.metadata, "updates_beside_the_policy": online.updates}
-    changed = online.value.replace(metadata=learnt_on)
+    metadata = {**value.metadata, "updates_beside_the_policy": online.updates}
+    changed = online.value.replace(metadata=metadata)
     encoder.save(workdir / "policy" / "encoder", changed, overwrite=True)
   film = _film(config, kept["actor"], sac, _FINAL_SIZE)
   path = workdir / "policy" / "final.mp4"
   write_video(path, film.frames, fps=film.fps, crf=23, overwrite=True)
-  with MetricsWriter(workdir, STAGE, learnt.env_steps) as writer:
+  with MetricsWriter(workdir, STAGE, training.env_steps) as writer:
     small = resize_frames(film.frames, (_GLANCE, _GLANCE))
-    writer.film(learnt.env_steps, "final", small, film.fps)
+    writer.film(training.env_steps, "final", small, film.fps)
   result = {
     "policy_success": final["success"],
     "policy_final_success": final["final_success"],
@@ -145,35 +136,22 @@ def train_policy(
     "episodes": policy.final_episodes,
     "best_step": int(kept["step"]),
     "last_success": float(kept["last_success"]),
-    "env_steps": learnt.env_steps,
-    "env_steps_per_second": learnt.env_steps / max(learnt.seconds, 1e-9),
+    "env_steps": training.env_steps,
+    "env_steps_per_second": training.env_steps / max(training.seconds, 1e-9),
+    **({"encoder_updates": online.updates} if online else {}),
   }
-  seconds = learnt.seconds + (time.monotonic() - started - learnt.seconds_here)
-  if online:
-    result["encoder_updates"] = online.updates
-  run_folder.mark_done(workdir, STAGE, result, seconds)
-  own_frames.unlink(missing_ok=True)
-  # As it is read back, so that a later call returns the same (NaN is None in JSON).
-  return run_folder.stage_result(workdir, STAGE)
+  return Resumed(result, training.earlier_seconds)
 
 
-class _Learnt(NamedTuple):
-  """kept: the best policy. env_steps: all. seconds: with those before a resume; and without.
-
-  reward: as it is at the end, which online training changes.
-  """
-
-  kept: dict[str, Any]
-  reward: EmbeddingReward
-  env_steps: int
-  seconds: float
-  seconds_here: float
+def _frames_file(workdir: pathlib.Path) -> pathlib.Path:
+  """The file of the frames that online training learns from."""
+  return workdir / "policy" / "own_frames.bin"
 
 
 def policy_devices(batch_size: int) -> list[jax.Device]:
   """The devices that share the reward's embedding and the updates: as many accelerators as divide.
 
-  Of a CPU, whose devices are its cores, one: the environments' workers use the others.
+  On a CPU, whose devices are its cores, it is one: the environments' workers use the others.
   """
   devices = jax.local_devices()
   if on_cpu():
@@ -181,136 +159,154 @@ def policy_devices(batch_size: int) -> list[jax.Device]:
   return parallel.dividing(devices, batch_size, "transitions of config.policy.batch_size")
 
 
-def _learn(
-  config, workdir, env, eval_env, reward, sac, state, online, checkpoints, devices
-) -> _Learnt:
-  """Learns to the end, or from the last checkpoint to the end."""
-  policy = config.policy
-  kept = {
-    "actor": jax.tree.map(jnp.array, state.agent.actor),
-    "return": np.float32(-np.inf),
-    "step": np.int32(0),
-    "last_success": np.float32(0.0),
+@dataclasses.dataclass
+class _Training:
+  """The training of a policy, with the environments to act in and those to evaluate in.
+
+  Attributes:
+    reward: the reward, which online training changes.
+    online: the encoder's training beside the policy's, or None.
+    devices: the devices that share the updates.
+    kept: of the best policy the "actor", "return" and "step"; of the last one, "last_success".
+    env_steps: steps of all environments together.
+    seconds: what all legs of the run took; `earlier_seconds` those before the last checkpoint.
+  """
+
+  config: ml_collections.ConfigDict
+  workdir: pathlib.Path
+  env: FrameVectorEnv
+  eval_env: FrameVectorEnv
+  reward: EmbeddingReward
+  sac: SacSettings
+  online: OnlineTraining | None
+  devices: list[jax.Device]
+  kept: dict[str, Any] = dataclasses.field(default_factory=dict)
+  env_steps: int = 0
+  seconds: float = 0.0
+  earlier_seconds: float = 0.0
+
+  def run(self, checkpoints: Checkpointer) -> None:
+    """Trains to the end, from the first step or from the last checkpoint."""
+    policy, online = self.config.policy, self.online
+    state, episodes, resume_step = self._start(checkpoints)
+    loop = from_section(LoopSettings, policy, "policy")
+    seed = episode_seed(Stream.TRAINING, self.config.seed)
+    loop_steps = train_loop(self.env, self.reward, state, self.sac, loop, seed, self.devices)
+    check_replicas = parallel.compile_check(self.devices)
+    done, changed = int(state.env_steps), None
+    started = time.monotonic() - self.earlier_seconds
+    with (
+      MetricsWriter(self.workdir, STAGE, resume_step) as writer,
+      Progress(policy.steps, STAGE, initial=done) as progress,
+      Preemption() as preemption,
+    ):
+      while done < policy.steps:
+        loop_step, changed = loop_steps.send(changed), None
+        before, done = done, int(loop_step.state.env_steps)
+        in_a_row = int(np.asarray(loop_step.state.agent.skipped)[1])
+        if in_a_row >= policy.max_skipped:
+          advice = "lower config.policy.learning_rate or config.reward.scale"
+          raise not_finite(loop_step.metrics, in_a_row, done, advice)
+        episodes = (episodes + loop_step.episodes)[-2 * policy.num_envs :]
+        progress.update(done - before, **_shown(episodes, self.kept))
+        last = done >= policy.steps
+        if online:
+          online.see(loop_step)
+        if online and not last and online.due(before, done):
+          loop_state, self.reward, row = online.learn(loop_step.state, self.reward)
+          loop_step, changed = loop_step._replace(state=loop_state), (loop_state, self.reward)
+          if self.kept["step"]:  # Returns under another reward are no match for those to come.
+            self.kept["return"] = np.float32(self._evaluate(self.kept["actor"])["return"])
+          writer.write(done, row)
+        if last or done // policy.eval_every > before // policy.eval_every:
+          row = self._keep_better(loop_step.state.agent.actor, done)
+          writer.write(done, {**row, **loop_step.metrics, **_logged(episodes, loop_step)})
+        due = done // policy.checkpoint_every > before // policy.checkpoint_every
+        stop = preemption.requested()
+        if last or due or stop:
+          if policy.check_replicas:
+            check_replicas((loop_step.state.agent, loop_step.state.replay), done)
+          facts = {"seconds": time.monotonic() - started, "episodes": episodes}
+          checkpoints.save(done, self._everything(loop_step.state), facts)
+        if due and not last and not stop:
+          film = _film(self.config, loop_step.state.agent.actor, self.sac, _GLANCE)
+          writer.film(done, "episode", film.frames, film.fps)
+        if stop:
+          preemption.exit(STAGE, done)
+    loop_steps.close()
+    self.env_steps, self.seconds = done, time.monotonic() - started
+
+  def _start(self, checkpoints: Checkpointer) -> tuple[LoopState, list[dict], int | None]:
+    """The state to go on from, the last episodes before it, and the checkpoint's step, if any."""
+    policy, env, key = self.config.policy, self.env, jax.random.key(self.config.seed)
+    acting, own = (jax.random.fold_in(key, stream) for stream in (_ACTING_STREAM, _AGENT_STREAM))
+    sizes = env.observation_space.shape[0], env.action_space.shape[0]
+    agent = init_agent(own, *sizes, self.sac)
+    # A run never fills more than its own steps: what is not needed is not allocated.
+    capacity = max(min(policy.replay_capacity, policy.steps), env.num_envs)
+    if self.online:
+      capacity = self.online.frames.steps * env.num_envs
+    state = init_loop(acting, agent, capacity, env)
+    self.kept = {
+      "actor": jax.tree.map(jnp.array, agent.actor),
+      "return": np.float32(-np.inf),
+      "step": np.int32(0),
+      "last_success": np.float32(0.0),
+    }
+    restored = checkpoints.restore_latest(self._everything(state))
+    if not restored:
+      return state, [], None
+    _, everything, facts = restored
+    state, self.kept = everything["loop"], everything["kept"]
+    self.earlier_seconds = facts["seconds"]
+    if self.online:
+      self.online.restore(everything["online"])
+      self.reward = self.reward.with_value(self.online.value)
+    return state, facts["episodes"], int(state.env_steps)
+
+  def _everything(self, loop: LoopState) -> dict[str, Any]:
+    """What a checkpoint holds (a pytree)."""
+    online = {"online": self.online.state} if self.online else {}
+    return {"loop": loop, "kept": self.kept, **online}
+
+  def _evaluate(self, actor: Any) -> dict[str, float]:
+    seed = episode_seed(Stream.EVALUATION, self.config.seed)
+    episodes = self.config.policy.eval_episodes
+    return evaluate_policy(self.eval_env, self.reward, actor, self.sac, episodes, seed)
+
+  def _keep_better(self, actor: Any, step: int) -> dict[str, float]:
+    """Evaluates an actor and keeps it where its return is the highest; returns finite metrics."""
+    row = self._evaluate(actor)
+    self.kept["last_success"] = np.float32(row["success"])
+    if row["return"] > self.kept["return"]:
+      kept = jax.tree.map(jnp.array, actor)
+      self.kept |= {"actor": kept, "return": np.float32(row["return"]), "step": np.int32(step)}
+    # Steps to success are NaN without any.
+    return {name: number for name, number in row.items() if np.isfinite(number)}
+
+
+def _logged(episodes: list[dict[str, float]], loop_step: LoopStep) -> dict[str, Any]:
+  """Means over the last episodes of training, and how many updates were skipped."""
+  means = {
+    f"train_{name}": float(np.mean([episode[name] for episode in episodes]))
+    for name in (episodes[0] if episodes else ())
   }
-
-  def everything(loop):
-    return {"loop": loop, "kept": kept} | ({"online": online.state} if online else {})
-
-  def evaluate(actor):
-    return evaluate_policy(
-      eval_env, reward, actor, sac, policy.eval_episodes,
-      episode_seed(Stream.EVALUATION, config.seed),
-    )  # fmt: skip
-
-  restored = checkpoints.restore_latest(everything(state))
-  earlier, episodes, changed = 0.0, [], None
-  if restored:
-    state, kept = restored[1]["loop"], restored[1]["kept"]
-    earlier, episodes = restored[2]["seconds"], restored[2]["episodes"]
-  if restored and online:
-    online.restore(restored[1]["online"])
-    reward = reward.with_value(online.value)
-  first = done = int(state.env_steps)
-  loop = from_section(LoopSettings, policy, "policy")
-  seed = episode_seed(Stream.TRAINING, config.seed)
-  loop_steps = train_loop(env, reward, state, sac, loop, seed, devices)
-  check_replicas = parallel.compile_check(devices)
-  started = time.monotonic()
-  with contextlib.ExitStack() as stack:
-    writer = stack.enter_context(MetricsWriter(workdir, STAGE, first if restored else None))
-    progress = stack.enter_context(Progress(policy.steps, STAGE, initial=first))
-    preemption = stack.enter_context(Preemption())
-    while done < policy.steps:
-      loop_step, changed = loop_steps.send(changed), None
-      _require_finite(loop_step, policy.max_skipped)
-      before, done = done, int(loop_step.state.env_steps)
-      episodes = (episodes + loop_step.episodes)[-2 * policy.num_envs :]
-      progress.update(done - before, **_shown(episodes, kept))
-      last = done >= policy.steps
-      if online:
-        online.see(loop_step)
-      if online and not last and online.due(before, done):
-        loop_state, reward, row = online.learn(loop_step.state, reward)
-        loop_step, changed = loop_step._replace(state=loop_state), (loop_state, reward)
-        if kept["step"]:  # Returns under another reward are no match for those to come.
-          kept["return"] = np.float32(evaluate(kept["actor"])["return"])
-        writer.write(done, row)
-      if last or done // policy.eval_every > before // policy.eval_every:
-        row = evaluate(loop_step.state.agent.actor)
-        kept["last_success"] = np.float32(row["success"])
-        if row["return"] > kept["return"]:
-          actor = jax.tree.map(jnp.array, loop_step.state.agent.actor)
-          kept |= {"actor": actor, "return": np.float32(row["return"]), "step": np.int32(done)}
-        # Steps to success are NaN without any.
-        known = {name: number for name, number in row.items() if np.isfinite(number)}
-        writer.write(
-          done, {**known, **loop_step.metrics, **_training(episodes), **_skipped(loop_step)}
-        )
-      due = done // policy.checkpoint_every > before // policy.checkpoint_every
-      stop = preemption.requested()
-      if last or due or stop:
-        if policy.check_replicas:
-          check_replicas((loop_step.state.agent, loop_step.state.replay), done)
-        seconds = earlier + time.monotonic() - started
-        facts = {"seconds": seconds, "episodes": episodes}
-        checkpoints.save(done, everything(loop_step.state), facts)
-      if due and not last and not stop:
-        film = _film(config, loop_step.state.agent.actor, sac, _GLANCE)
-        writer.film(done, "episode", film.frames, film.fps)
-      if stop:
-        preemption.exit(STAGE, done)
-  loop_steps.close()
-  here = time.monotonic() - started
-  return _Learnt(kept, reward, done, earlier + here, here)
+  skipped = zip(("skipped", "skipped_in_a_row"), loop_step.state.agent.skipped, strict=True)
+  return {**means, **dict(skipped)}
 
 
-def _skipped(loop_step: LoopStep) -> dict[str, int]:
-  return dict(zip(("skipped", "skipped_in_a_row"), loop_step.state.agent.skipped, strict=True))
-
-
-def _require_finite(loop_step: LoopStep, most: int) -> None:
-  in_a_row = int(np.asarray(loop_step.state.agent.skipped)[1])
-  if in_a_row < most:
-    return
-  broken = [name for name, number in loop_step.metrics.items() if not np.isfinite(number)]
-  raise UserError(
-    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step "
-    f"{int(loop_step.state.env_steps)} had none and were skipped (not finite: "
-    f"{', '.join(broken)}); the last checkpoint is from before: lower config.policy.learning_rate "
-    "or config.reward.scale."
-  )
-
-
-def _training(episodes: list[dict[str, float]]) -> dict[str, float]:
-  if not episodes:
-    return {}
-  return {
-    f"train_{name}": float(np.mean([episode[name] for episode in episodes])) for name in episodes[0]
-  }
-
-
-def _shown(episodes, kept) -> dict[str, float]:
-  shown = {"eval_return": float(kept["return"]), "eval_success": float(kept["last_success"])}
-  if not np.isfinite(kept["return"]):
-    shown = {}
+def _shown(episodes: list[dict[str, float]], kept: dict[str, Any]) -> dict[str, float]:
+  """Numbers for the progress bar."""
+  shown = {}
+  if np.isfinite(kept["return"]):
+    shown = {"eval_return": float(kept["return"]), "eval_success": float(kept["last_success"])}
   if episodes:
     shown["train_return"] = float(np.mean([episode["return"] for episode in episodes]))
   return shown
 
 
-def _initial_state(config, env: FrameVectorEnv, sac: SacSettings, online) -> LoopState:
-  key = jax.random.key(config.seed)
-  acting, own = (jax.random.fold_in(key, stream) for stream in (_ACTING_STREAM, _AGENT_STREAM))
-  agent = init_agent(own, env.observation_space.shape[0], env.action_space.shape[0], sac)
-  # A run never fills more than its own steps: what is not needed is not allocated.
-  capacity = max(min(config.policy.replay_capacity, config.policy.steps), env.num_envs)
-  if online:
-    capacity = online.frames.steps * env.num_envs
-  return init_loop(acting, agent, capacity, env)
-
-
-def _film(config, actor: Any, sac: SacSettings, size: int) -> Video:
-  """One episode of the policy, with the robot, from the same start at every call."""
+def _film(config: ml_collections.ConfigDict, actor: Any, sac: SacSettings, size: int) -> Video:
+  """Films an episode of an actor, with the robot, from the same start at every call."""
   name, view = next(iter(policy_views(config).items()))
   with RobotEnv(**agent_options(config), size=size) as env:
     policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
