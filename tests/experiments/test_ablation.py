@@ -175,7 +175,7 @@ def test_runs_are_shared_resumed_and_compared(config, stages, tmp_path):
     files.write_json(path, stored | ({"finetune": {"discount": value}} if value else {}))
   page = ablation.run_ablation(config, tmp_path, paper.additions)
   text = Page(page.read_text()).text
-  assert "Left out: all, seed 0: The run in" in text and "Left out: plain" not in text
+  assert "Left out: all, seed 0: expected the config of" in text and "Left out: plain" not in text
   config.ablation.seeds, config.ablation.only = (2,), ("demo",)
   ablation.run_ablation(config, tmp_path, paper.additions)
   assert list(files.read_json(tmp_path / "ablation.json")["variants"]) == [
