@@ -45,7 +45,7 @@ def test_the_quick_preset_asks_the_same_with_less():
   # As the file's first lines say.
   assert full.finetune.steps == 2 * demo.get_config().finetune.steps == 8 * quick.finetune.steps
   assert full.finetune.batch_size == 2 * quick.finetune.batch_size
-  with pytest.raises(UserError, match="expected no preset .* or 'quick', got 'slow'"):
+  with pytest.raises(UserError, match="expected no preset or 'quick', got 'slow'"):
     config_file.get_config("slow")
 
 
