@@ -1,8 +1,6 @@
-"""Writing videos and folders of them."""
+"""Writing video files."""
 
 from __future__ import annotations
-
-import json
 
 import av
 import numpy as np
@@ -10,15 +8,7 @@ import pytest
 
 from tests.videos.clips import assert_one_sentence, moving_picture, psnr, without_permission
 from vipjax.runtime.errors import UserError
-from vipjax.types import Video
-from vipjax.videos import (
-  open_videos,
-  read_video,
-  read_videos,
-  write_image,
-  write_video,
-  write_videos,
-)
+from vipjax.videos import open_videos, read_video, write_video
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 20])
@@ -166,110 +156,6 @@ def test_places_that_cannot_be_written(tmp_path):
   assert_one_sentence(error, shut, "permission was denied")
 
 
-# Folders.
-
-
-def four_videos():
-  return [
-    Video(moving_picture(3), view=view, robot_visible=visible, episode=0)
-    for view in ("left", "right")
-    for visible in (True, False)
-  ]
-
-
-def test_names_and_manifest(tmp_path):
-  videos = [*four_videos(), Video(moving_picture(3), view="a/../b", episode=12)]
-  videos.append(Video(moving_picture(3), success=np.bool_(True), robot_visible=np.bool_(False)))
-  paths = write_videos(tmp_path / "videos", videos)
-  names = [
-    "episode000_left.mp4",
-    "episode000_left_robot_free.mp4",
-    "episode000_right.mp4",
-    "episode000_right_robot_free.mp4",
-    "episode012_a----b.mp4",
-    "video005_robot_free.mp4",
-  ]
-  assert paths == [tmp_path / "videos" / name for name in names]
-  entries = json.loads((tmp_path / "videos" / "videos.json").read_text())
-  assert [entry["file"] for entry in entries] == names
-  stem = "episode000_left_robot_free"
-  stills = [f"stills/{stem}_first.png", f"stills/{stem}_last.png"]
-  assert entries[1] == {"file": names[1], "stills": stills, **videos[1].metadata()}
-  assert entries[5]["success"] is True
-  written = {path.name for path in (tmp_path / "videos").iterdir()}
-  assert written == {*names, "stills", "videos.json"}
-
-
-def test_manifest_comes_last_and_an_old_one_goes_first(tmp_path, monkeypatch):
-  write_videos(tmp_path, four_videos())
-
-  def interrupted(*arguments, **options):
-    raise KeyboardInterrupt
-
-  monkeypatch.setattr("vipjax.videos.write._write_mp4", interrupted)
-  with pytest.raises(KeyboardInterrupt):
-    write_videos(tmp_path, four_videos(), overwrite=True)
-  names = [path.name for path in tmp_path.iterdir()]
-  assert "videos.json" not in names and not [name for name in names if name.endswith(".partial")]
-
-
-def test_folders_are_not_overwritten_unasked(tmp_path):
-  write_videos(tmp_path, four_videos()[:2])
-  with pytest.raises(UserError) as error:
-    write_videos(tmp_path, four_videos())
-  assert_one_sentence(error, tmp_path / "videos.json", "overwrite=True")
-  (tmp_path / "videos.json").unlink()
-  with pytest.raises(UserError) as error:
-    write_videos(tmp_path, four_videos()[::-1])
-  assert_one_sentence(error, tmp_path / "episode000_left_robot_free.mp4")
-  assert len(list(tmp_path.glob("*.mp4"))) == 2 and len(list(tmp_path.glob("stills/*"))) == 4
-  write_videos(tmp_path, four_videos(), overwrite=True)
-  assert len(read_videos(tmp_path)) == 4
-
-
-@pytest.mark.parametrize("height", [48, 47])
-def test_first_and_last_frames_are_kept_without_loss(tmp_path, height):
-  noise = np.random.default_rng(0).integers(0, 256, (9, height, 64, 3), np.uint8)
-  write_videos(tmp_path, [Video(noise), Video(noise[:1])], crf=40)
-  frames = np.pad(noise, ((0, 0), (0, height % 2), (0, 0), (0, 0)), mode="edge")
-  video, one = read_videos(tmp_path)
-  np.testing.assert_array_equal(video.frames[[0, -1]], frames[[0, -1]])
-  np.testing.assert_array_equal(one.frames, frames[:1])
-  assert psnr(video.frames[4], frames[4]) < 30
-  lazy = open_videos(tmp_path)[0]
-  np.testing.assert_array_equal(lazy[[8, 3, 0]], video.frames[[8, 3, 0]])
-  # The last frame of a part is not the film's.
-  part = read_videos(tmp_path, frame_stride=3)[0].frames
-  np.testing.assert_array_equal(part, video.frames[::3])
-  np.testing.assert_array_equal(read_videos(tmp_path, fps=5)[0].frames, video.frames[::2])
-
-
-def test_a_still_that_is_not_its_films(tmp_path):
-  write_videos(tmp_path, [Video(moving_picture(3))])
-  still = tmp_path / "stills" / "video000_last.png"
-  write_image(still, moving_picture(1)[0, :, :-2], overwrite=True)
-  with pytest.raises(UserError) as error:
-    read_videos(tmp_path)
-  assert_one_sentence(error, still, "[48, 64]", "[48, 62]")
-  still.unlink()
-  with pytest.raises(UserError) as error:
-    read_videos(tmp_path)
-  assert_one_sentence(error, "stills/video000_last.png", tmp_path / "videos.json", "nothing is at")
-  # Without the manifest they are films like any others, and no one takes the images for a film.
-  (tmp_path / "videos.json").unlink()
-  assert len(read_videos(tmp_path)) == 1
-
-
-def test_lists_that_cannot_be_written(tmp_path):
-  twice = [Video(moving_picture(3), episode=1), Video(moving_picture(3), episode=1)]
-  bad = [Video(moving_picture(3)), Video(moving_picture(3)[0])]
-  for videos, part in [([], "got none"), (twice, "episode001.mp4"), (bad, "frames of video 1")]:
-    with pytest.raises(UserError) as error:
-      write_videos(tmp_path / "videos", videos)
-    assert_one_sentence(error, part)
-  assert not (tmp_path / "videos").exists()
-
-
 # Times that are not even.
 
 PAUSE = np.array([index / 30 + 10 * (index >= 20) for index in range(40)])
@@ -281,13 +167,6 @@ def test_every_frame_is_shown_at_its_own_time(tmp_path, name, tolerance):
   video = read_video(tmp_path / name)
   np.testing.assert_allclose(video.times, PAUSE, atol=tolerance)
   assert video.fps == pytest.approx(39 / PAUSE[-1], rel=0.01)
-
-
-def test_times_come_back_from_a_recorded_folder(tmp_path):
-  write_videos(tmp_path, [Video(moving_picture(40), 3.3, times=PAUSE), Video(moving_picture(4))])
-  first, second = read_videos(tmp_path)
-  np.testing.assert_allclose(first.times, PAUSE, atol=1e-5)
-  assert second.fps == 10 and second.seconds[-1] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("times", [PAUSE[:-1], PAUSE[::-1], np.zeros(40)])

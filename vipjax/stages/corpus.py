@@ -29,7 +29,7 @@ from vipjax.scene import View
 from vipjax.stages.filming import require_tasks
 from vipjax.stages.stage import stage
 from vipjax.types import Video
-from vipjax.videos.write import write_videos
+from vipjax.videos.formats.folders import write_videos
 
 # Control steps of an episode; a recovering expert's film begins after as many as it has lost.
 _HORIZON = 200

@@ -16,7 +16,7 @@ from vipjax.stages.inputs import views_from_config
 from vipjax.stages.stage import stage
 from vipjax.types import Video
 from vipjax.videos.export import write_dataset
-from vipjax.videos.write import write_videos
+from vipjax.videos.formats.folders import write_videos
 
 # Meta-World's own time limit.
 _LONGEST = 500

@@ -6,11 +6,12 @@ Many videos as one padded array: `make_video_set`, with `require_frames` before 
 """
 
 from vipjax.videos.export import write_dataset
+from vipjax.videos.formats.folders import write_videos
 from vipjax.videos.images import fit_square, read_image, resize_frames, write_image
 from vipjax.videos.lazy import LazyVideo
 from vipjax.videos.read import local_path, open_videos, read_video, read_videos
 from vipjax.videos.video_set import check_same_size, make_video_set, require_frames
-from vipjax.videos.write import write_video, write_videos
+from vipjax.videos.write import write_video
 
 __all__ = [
   "LazyVideo",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -14,12 +13,9 @@ import numpy as np
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos.access import check_free, permitted
-from vipjax.videos.formats import lerobot, rlds
+from vipjax.videos.formats import folders, lerobot, rlds
 from vipjax.videos.formats.episodes import by_episode
-from vipjax.videos.formats.folders import MANIFEST
-from vipjax.videos.images import write_image
 from vipjax.videos.video_set import describe
-from vipjax.videos.write import plain, video_stem, write_videos
 
 FORMATS = ("mp4", "frames", "tfds", "lerobot")
 
@@ -49,8 +45,8 @@ def write_dataset(
       all but "mp4" know nothing of times but a rate.
   """
   writers: dict[str, Callable[[pathlib.Path, Sequence[Video]], object]] = {
-    "mp4": write_videos,
-    "frames": _write_frames,
+    "mp4": folders.write_videos,
+    "frames": folders.write_frames,
     "tfds": lambda folder, videos: rlds.write_tfds(folder, by_episode(videos)),
     "lerobot": lambda folder, videos: lerobot.write_lerobot(folder, by_episode(videos)),
   }
@@ -90,14 +86,3 @@ def whole_folder(folder: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path
       os.replace(partial, folder)
     finally:
       shutil.rmtree(partial, ignore_errors=True)
-
-
-def _write_frames(folder: pathlib.Path, videos: Sequence[Video]) -> None:
-  entries = []
-  for index, video in enumerate(videos):
-    stem = video_stem(video, index)
-    for time, frame in enumerate(video.frames):
-      write_image(folder / stem / f"{time}.png", frame)
-    entries.append({"file": stem, **video.metadata()})
-  text = json.dumps(entries, indent=2, default=plain) + "\n"
-  (folder / MANIFEST).write_text(text, encoding="utf-8")

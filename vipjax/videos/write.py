@@ -1,14 +1,11 @@
-"""Video files that people can play, and folders of them with their metadata."""
+"""Video files that people can play."""
 
 from __future__ import annotations
 
 import fractions
-import json
 import math
 import os
 import pathlib
-import re
-from collections.abc import Sequence
 
 import av
 import numpy as np
@@ -16,11 +13,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from vipjax.runtime.errors import UserError
-from vipjax.types import Video
-from vipjax.videos.access import check_frames, check_free, permitted, whole_file
+from vipjax.videos.access import check_frames, whole_file
 from vipjax.videos.decode import EXACT_CONVERSION
-from vipjax.videos.formats.folders import MANIFEST, STILLS
-from vipjax.videos.images import write_image
 
 # ITU-T H.273 number of BT.709, for primaries, transfer and matrix alike. Stated in the file,
 # because players guess differently when it is not.
@@ -77,7 +71,7 @@ def write_video(
       f"expected {len(frames)} ascending times, one for each frame, but got {np.shape(times)} from "
       f"{np.min(times)} to {np.max(times)}: pass seconds from the first frame."
     )
-  times = times if _are_uneven(times, fps) else None
+  times = times if are_uneven(times, fps) else None
   with whole_file(path, overwrite) as partial:
     if suffix == ".mp4":
       _write_mp4(partial, frames, fps, times, crf)
@@ -85,96 +79,21 @@ def write_video(
       _write_gif(partial, frames, fps, times)
 
 
-def write_videos(
-  folder: str | os.PathLike[str],
-  videos: Sequence[Video],
-  *,
-  crf: int = 12,
-  stills: bool = True,
-  overwrite: bool = False,
-) -> list[pathlib.Path]:
-  """Writes videos as mp4 and, last, the manifest `videos.json` that `read_videos` reads.
-
-  The first and the last frame of each are kept as images in `stills/`, too: what a codec changes in
-  a goal is a distance that no policy can close. `read_videos` puts them in their places.
-
-  Names say the episode (or `video` and the position where it is unknown), the view, and
-  `robot_free` where the robot was not rendered: `episode000_left_robot_free.mp4`. The manifest is
-  written last and at once, so an interrupted call leaves none. With `overwrite`, files that the
-  new manifest does not name stay.
-
-  Args:
-    folder: made where it is missing.
-    videos: at least one.
-    crf: see `write_video`.
-    stills: whether to keep first and last frames without loss.
-    overwrite: whether files and a manifest that are there may be replaced.
-
-  Returns:
-    The path of each video's file.
-
-  Raises:
-    UserError: no videos, two that would get one name, or files that are there already.
-  """
-  folder = pathlib.Path(folder).expanduser()
-  if not videos:
-    raise UserError(f"expected at least one video to write to {folder}, but got none: pass some.")
-  stems = [video_stem(video, index) for index, video in enumerate(videos)]
-  for index, stem in enumerate(stems):
-    if stem in stems[:index]:
-      raise UserError(
-        f"expected videos that differ in episode, view or robot_visible, but two would be "
-        f"{stem}.mp4: number their episodes."
-      )
-  # All that can be refused is refused before the first file is written.
-  entries = []
-  for index, (stem, video) in enumerate(zip(stems, videos, strict=True)):
-    check_frames(video.frames, f"the frames of video {index}")
-    images = [f"{STILLS}/{stem}_{end}.png" for end in ("first", "last")] if stills else []
-    entries.append({"file": f"{stem}.mp4", STILLS: images, **video.metadata()})
-    if _are_uneven(video.times, video.fps):
-      entries[-1]["fps"] = None  # Stated here it would hide the times in the file.
-  text = json.dumps(entries, indent=2, default=plain) + "\n"
-  manifest = folder / MANIFEST
-  paths = [folder / entry["file"] for entry in entries]
-  with permitted(folder):
-    for path in (manifest, *paths, *(folder / name for each in entries for name in each[STILLS])):
-      check_free(path, overwrite)
-    # The old manifest must not speak for files that are about to change.
-    manifest.unlink(missing_ok=True)
-  for path, entry, video in zip(paths, entries, videos, strict=True):
-    write_video(path, video.frames, video.fps, times=video.times, crf=crf, overwrite=overwrite)
-    for name, frame in zip(entry[STILLS], _even(video.frames[[0, -1]]), strict=False):
-      write_image(folder / name, frame, overwrite=overwrite)
-  with whole_file(manifest, overwrite) as partial:
-    partial.write_text(text, encoding="utf-8")
-  return paths
-
-
-def plain(value: np.generic) -> bool | int | float:
-  """NumPy scalars, such as a success flag out of an array, as JSON knows them."""
-  return value.item()
-
-
-def video_stem(video: Video, index: int) -> str:
-  """The stem of a video's file; other signs than letters, digits, - and _ become -."""
-  parts = [f"video{index:03d}" if video.episode is None else f"episode{video.episode:03d}"]
-  if video.view:
-    parts.append(re.sub(r"[^\w-]", "-", video.view))
-  if video.robot_visible is not None and not video.robot_visible:
-    parts.append("robot_free")
-  return "_".join(parts)
-
-
-def _are_uneven(times: np.ndarray | None, fps: float) -> bool:
+def are_uneven(times: np.ndarray | None, fps: float) -> bool:
   """True where a frame is off its place by the fps by more than a tenth of a frame."""
   return times is not None and bool((np.abs(times * fps - np.arange(len(times))) > 0.1).any())
+
+
+def even_sizes(frames: np.ndarray) -> np.ndarray:
+  """Frames whose height and width are even: an odd one grows by a copy of its last line."""
+  height, width = frames.shape[1:3]
+  return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _write_mp4(
   path: pathlib.Path, frames: np.ndarray, fps: float, times: np.ndarray | None, crf: int
 ) -> None:
-  padded = _even(frames)
+  padded = even_sizes(frames)
   rate = fractions.Fraction(fps).limit_denominator(1001)
   unit, stamps = 1 / rate, np.arange(len(frames))
   if times is not None:
@@ -204,12 +123,6 @@ def _write_mp4(
       frame.pts, frame.time_base = stamp, unit
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
-
-
-def _even(frames: np.ndarray) -> np.ndarray:
-  """Frames whose height and width are even: an odd one grows by a copy of its last line."""
-  height, width = frames.shape[1:3]
-  return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _write_gif(

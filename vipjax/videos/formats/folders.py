@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pathlib
+import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
-from vipjax.videos.access import damaged, decoding, existing_path
+from vipjax.types import Video
+from vipjax.videos.access import (
+  check_frames,
+  check_free,
+  damaged,
+  decoding,
+  existing_path,
+  permitted,
+  whole_file,
+)
 from vipjax.videos.formats.fields import (
   FLAG,
   RATE,
@@ -21,6 +35,8 @@ from vipjax.videos.formats.fields import (
   Kind,
   read_json,
 )
+from vipjax.videos.images import write_image
+from vipjax.videos.write import are_uneven, even_sizes, write_video
 
 MANIFEST = "videos.json"
 TABLE = "manifest.csv"
@@ -40,6 +56,9 @@ _STILLS = Kind(
   "the names of two images, of the first and the last frame",
   lambda value: TEXTS.holds(value) and len(value) in (0, 2),
 )
+
+
+# Reading.
 
 
 def read_table(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
@@ -130,3 +149,97 @@ def _read_entry(path: pathlib.Path, entry: Fields) -> Entry:
   ]
   metadata = {key: value for key, value in known.items() if value is not None}
   return Entry(files[0], metadata, tuple(files[1:]))
+
+
+# Writing.
+
+
+def write_videos(
+  folder: str | os.PathLike[str],
+  videos: Sequence[Video],
+  *,
+  crf: int = 12,
+  stills: bool = True,
+  overwrite: bool = False,
+) -> list[pathlib.Path]:
+  """Writes videos as mp4 and, last, the manifest `videos.json` that `read_videos` reads.
+
+  The first and the last frame of each are kept as images in `stills/`, too: what a codec changes in
+  a goal is a distance that no policy can close. `read_videos` puts them in their places.
+
+  Names say the episode (or `video` and the position where it is unknown), the view, and
+  `robot_free` where the robot was not rendered: `episode000_left_robot_free.mp4`. The manifest is
+  written last and at once, so an interrupted call leaves none. With `overwrite`, files that the
+  new manifest does not name stay.
+
+  Args:
+    folder: made where it is missing.
+    videos: at least one.
+    crf: see `write_video`.
+    stills: whether to keep first and last frames without loss.
+    overwrite: whether files and a manifest that are there may be replaced.
+
+  Returns:
+    The path of each video's file.
+
+  Raises:
+    UserError: no videos, two that would get one name, or files that are there already.
+  """
+  folder = pathlib.Path(folder).expanduser()
+  if not videos:
+    raise UserError(f"expected at least one video to write to {folder}, but got none: pass some.")
+  stems = [_stem(video, index) for index, video in enumerate(videos)]
+  for index, stem in enumerate(stems):
+    if stem in stems[:index]:
+      raise UserError(
+        f"expected videos that differ in episode, view or robot_visible, but two would be "
+        f"{stem}.mp4: number their episodes."
+      )
+  # All that can be refused is refused before the first file is written.
+  entries = []
+  for index, (stem, video) in enumerate(zip(stems, videos, strict=True)):
+    check_frames(video.frames, f"the frames of video {index}")
+    images = [f"{STILLS}/{stem}_{end}.png" for end in ("first", "last")] if stills else []
+    entries.append({"file": f"{stem}.mp4", STILLS: images, **video.metadata()})
+    if are_uneven(video.times, video.fps):
+      entries[-1]["fps"] = None  # Stated here it would hide the times in the file.
+  manifest = folder / MANIFEST
+  paths = [folder / entry["file"] for entry in entries]
+  with permitted(folder):
+    for path in (manifest, *paths, *(folder / name for each in entries for name in each[STILLS])):
+      check_free(path, overwrite)
+    # The old manifest must not speak for files that are about to change.
+    manifest.unlink(missing_ok=True)
+  for path, entry, video in zip(paths, entries, videos, strict=True):
+    write_video(path, video.frames, video.fps, times=video.times, crf=crf, overwrite=overwrite)
+    for name, frame in zip(entry[STILLS], even_sizes(video.frames[[0, -1]]), strict=False):
+      write_image(folder / name, frame, overwrite=overwrite)
+  with whole_file(manifest, overwrite) as partial:
+    partial.write_text(_manifest(entries), encoding="utf-8")
+  return paths
+
+
+def write_frames(folder: pathlib.Path, videos: Sequence[Video]) -> None:
+  """Writes each video as a folder of `0.png`, `1.png`, ..., and the manifest."""
+  entries = []
+  for index, video in enumerate(videos):
+    stem = _stem(video, index)
+    for time, frame in enumerate(video.frames):
+      write_image(folder / stem / f"{time}.png", frame)
+    entries.append({"file": stem, **video.metadata()})
+  (folder / MANIFEST).write_text(_manifest(entries), encoding="utf-8")
+
+
+def _manifest(entries: list[dict[str, Any]]) -> str:
+  # NumPy scalars, such as a success flag out of an array, become what JSON knows.
+  return json.dumps(entries, indent=2, default=np.generic.item) + "\n"
+
+
+def _stem(video: Video, index: int) -> str:
+  """The stem of a video's file; other signs than letters, digits, - and _ become -."""
+  parts = [f"video{index:03d}" if video.episode is None else f"episode{video.episode:03d}"]
+  if video.view:
+    parts.append(re.sub(r"[^\w-]", "-", video.view))
+  if video.robot_visible is not None and not video.robot_visible:
+    parts.append("robot_free")
+  return "_".join(parts)
