@@ -38,10 +38,10 @@ def test_tau_by_hand():
 
 def test_cycles_by_hand():
   # From 0 and 1 to the only near frame and back to 0; from 9 to 8 and back.
-  first, second = line(0, 1, 9), line(0, 8)
-  errors = evaluation.cycle_errors([first, second], 2)
+  made = evaluation.align([line(0, 1, 9), line(0, 8)], ["a", "b"])
   # The second's two frames both come back to themselves.
-  np.testing.assert_allclose(errors, [0, 1 / 3, 0, 0, 0])
+  assert made["cycle_consistency_2"] == pytest.approx(4 / 5)
+  assert made["cycle_error_2"] == pytest.approx(1 / 3 / 5)
 
 
 def test_what_leads_back_by_hand():
@@ -55,13 +55,15 @@ def test_what_leads_back_by_hand():
 def test_cycles_are_those_of_the_loss(length):
   rng = np.random.default_rng(length)
   embeddings = rng.normal(size=(3, 6, 2)).astype(np.float32)
-  made = evaluation.cycle_errors(list(embeddings), length)
+  made = evaluation.align(list(embeddings), ["a", "b", "c"])
   cycles = [c for c in np.ndindex(*(3,) * length) if len(set(c)) == length]
   repeated = jnp.asarray(np.repeat(cycles, 6, axis=0))
   starts = jnp.asarray(np.tile(np.arange(6), len(cycles)))
-  error = jax.jit(losses.cycle_index_error)(embeddings, repeated, starts)
-  assert np.asarray(error).max() > 0
-  np.testing.assert_allclose(made, np.asarray(error) / 6)
+  error = np.asarray(jax.jit(losses.cycle_index_error)(embeddings, repeated, starts))
+  assert error.max() > 0
+  assert made[f"cycle_index_error_{length}"] == pytest.approx(error.mean())
+  assert made[f"cycle_error_{length}"] == pytest.approx(error.mean() / 6)
+  assert made[f"cycle_consistency_{length}"] == pytest.approx(np.mean(error == 0))
 
 
 def test_align_sums_up():
@@ -87,8 +89,6 @@ def test_align_sums_up():
     (lambda: evaluation.nearest_frames(line(0, 1), np.zeros((2, 3))), "one size, got 1 and 3"),
     (lambda: evaluation.nearest_frames(line(0), line(0, 1)), "at least two frames"),
     (lambda: evaluation.nearest_frames(line(0, np.nan), line(0, 1)), "not all finite"),
-    (lambda: evaluation.cycle_errors([line(0, 1)], 2), "at least 2 videos"),
-    (lambda: evaluation.cycle_errors([line(0, 1)] * 4, 4), "2 or 3 videos"),
     (lambda: evaluation.align([line(0, 1)], ["a"]), "two videos"),
   ],
 )

@@ -95,14 +95,6 @@ def test_names_say_what_is_known_and_never_repeat():
   assert evaluation.video_name(grey([1], source="films/a\udcff.mp4")) == "a\\udcff.mp4"
 
 
-def test_off_path_correlation():
-  progress = np.array([0.0, 0.1, 0.5, 0.9])
-  assert evaluation.off_path_correlation([-8, -4, -2, -1], progress) == pytest.approx(1.0)
-  assert evaluation.off_path_correlation([-8, -2, -4, -1], progress) == pytest.approx(0.8)
-  with pytest.raises(UserError, match="one length"):
-    evaluation.off_path_correlation([-1, -2], progress)
-
-
 def test_refusals():
   with pytest.raises(UserError, match="at least two frames in the video 'right', got 1"):
     evaluation.distance_curve(Brightness(), grey([5], view="right"))

@@ -69,11 +69,6 @@ class ResNetConfig:
         f"Expected a positive whole embedding_dim, got {self.embedding_dim!r}: use 1024 as VIP."
       )
 
-  @property
-  def feature_dim(self) -> int:
-    """Channels of the last convolutional stage."""
-    return self.width * 8 * (4 if self.arch == "resnet50" else 1)
-
 
 class Block(nn.Module):
   """A residual block: two 3x3 convolutions, or with `bottleneck` 1x1, 3x3 and 1x1."""

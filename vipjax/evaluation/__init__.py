@@ -3,7 +3,6 @@
 from vipjax.evaluation.alignment import (
   align,
   alignment_tau,
-  cycle_errors,
   leads_back,
   nearest_frames,
 )
@@ -15,13 +14,12 @@ from vipjax.evaluation.attention import (
   paint_over,
   see_labels,
 )
-from vipjax.evaluation.bootstrap import bootstrap_interval, interquartile_mean
+from vipjax.evaluation.bootstrap import bootstrap_interval
 from vipjax.evaluation.curves import (
   DistanceCurve,
   distance_curve,
   distance_curves,
   make_curve,
-  off_path_correlation,
   summary,
   video_name,
   video_names,
@@ -53,14 +51,12 @@ __all__ = [
   "attention",
   "bootstrap_interval",
   "correlations",
-  "cycle_errors",
   "distance_curve",
   "distance_curves",
   "enlarge",
   "falling_fraction",
   "fine_stage",
   "grad_cam",
-  "interquartile_mean",
   "kendall",
   "kendall_correlation",
   "largest_rise",
@@ -73,7 +69,6 @@ __all__ = [
   "network_view",
   "normalize",
   "occlusion",
-  "off_path_correlation",
   "overlay",
   "paint_over",
   "rank_correlation",

@@ -58,34 +58,6 @@ def alignment_tau(first: np.ndarray, second: np.ndarray) -> float:
   return _tau(nearest_frames(first, second))
 
 
-def cycle_errors(embeddings: Sequence[np.ndarray], length: int) -> np.ndarray:
-  """Returns the distance from start to return of each walk of nearest frames through videos.
-
-  Args:
-    embeddings: float [T_i, D] of B >= `length` videos.
-    length: videos in a cycle, 2 or 3; the cycle then jumps back into its first video.
-
-  Returns:
-    float64 [K] in [0, 1): frames between start and return, divided by the number of frames of the
-    first video, for every frame of the first video of every ordered choice of `length` different
-    videos; 0 is exactly consistent. For videos of equal length it equals
-    `vipjax.losses.cycle_index_error`, divided by the length.
-
-  Raises:
-    UserError: too few videos, another length, or as `nearest_frames`.
-  """
-  if length not in (2, 3):
-    raise UserError(f"expected cycles through 2 or 3 videos, got {length}; choose one of these.")
-  if len(embeddings) < length:
-    raise UserError(
-      f"expected at least {length} videos for cycles through as many, got {len(embeddings)}; add "
-      "some or shorten the cycles."
-    )
-  lengths = [len(each) for each in embeddings]
-  errors, starts = _cycle_errors(_neighbour_table(embeddings), lengths, length)
-  return errors / starts
-
-
 def leads_back(first: np.ndarray, second: np.ndarray, tolerance: float = 0.05) -> np.ndarray:
   """Returns which frames of one video have a consistent cycle through another video.
 
@@ -113,10 +85,12 @@ def align(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, A
 
   Returns:
     "tau" (mean over ordered pairs), "cycle_consistency_2" and "_3" (share of walks that return to
-    their start), "cycle_error_2" and "_3" (mean of `cycle_errors`) and "cycle_index_error_2" and
-    "_3" (the same in frames); those with 3 are None for two videos. "pairs": tau by the names of
-    the first and the second video. "nearest": for each video but the first, by name, the nearest
-    frame in it for each frame of the first video, as int lists.
+    their start, from every frame of a video through one or two others), "cycle_index_error_2" and
+    "_3" (mean number of frames between start and return; the mean of
+    `vipjax.losses.cycle_index_error` for videos of equal length) and "cycle_error_2" and "_3" (the
+    same as a share of the first video's frames); those with 3 are None for two videos. "pairs": tau
+    by the names of the first and the second video. "nearest": for each video but the first, by
+    name, the nearest frame in it for each frame of the first video, as int lists.
 
   Raises:
     UserError: fewer than two videos, or as `nearest_frames`.

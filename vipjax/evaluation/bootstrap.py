@@ -12,32 +12,16 @@ from vipjax.runtime.errors import UserError
 _SAMPLES = 10_000
 
 
-def mean(values: np.ndarray) -> np.ndarray:
-  """Returns the mean over the last axis."""
-  return values.mean(-1)
-
-
-def interquartile_mean(values: np.ndarray) -> np.ndarray:
-  """Returns the mean of the middle half over the last axis, [..., S] -> [...]; robust to outliers.
-
-  It drops a quarter of the values, rounded down, at either end; none of fewer than four values.
-  """
-  cut = values.shape[-1] // 4
-  ordered = np.sort(values, axis=-1)
-  return ordered[..., cut : values.shape[-1] - cut].mean(-1)
-
-
 def bootstrap_interval(
-  values: Sequence[float], statistic=mean, confidence: float = 0.95, seed: int = 0
+  values: Sequence[float], confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-  """Returns the percentile bootstrap interval of a statistic of independent runs.
+  """Returns the percentile bootstrap interval of the mean of independent runs.
 
   It draws runs with replacement 10,000 times. With three seeds the interval is coarse: it cannot
   exceed the range of the values, so it covers the true value less often than `confidence`.
 
   Args:
     values: float [S], S >= 2, one number per run.
-    statistic: function of arrays [..., S] over the last axis, such as `interquartile_mean`.
     confidence: in (0, 1).
     seed: seed of the draws.
 
@@ -51,5 +35,5 @@ def bootstrap_interval(
   if not 0 < confidence < 1:
     raise UserError(f"expected a confidence between 0 and 1, got {confidence}; try 0.95.")
   picks = np.random.default_rng(seed).integers(0, len(values), (_SAMPLES, len(values)))
-  ends = np.quantile(statistic(values[picks]), [(1 - confidence) / 2, (1 + confidence) / 2])
+  ends = np.quantile(values[picks].mean(-1), [(1 - confidence) / 2, (1 + confidence) / 2])
   return float(ends[0]), float(ends[1])

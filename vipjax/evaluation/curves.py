@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation import statistics
@@ -117,25 +116,6 @@ def summary(curves: Sequence[DistanceCurve]) -> dict[str, Any]:
     raise UserError("expected at least one curve to sum up, got none; measure some videos.")
   means = {key: float(np.mean([getattr(curve, key) for curve in curves])) for key in STATISTICS}
   return {"mean": files.jsonable(means), "videos": [curve.record() for curve in curves]}
-
-
-def off_path_correlation(potential: npt.ArrayLike, progress: npt.ArrayLike) -> float:
-  """Returns the Spearman correlation of a potential with true progress, off the expert's path.
-
-  Without training a policy, it predicts whether a policy that climbs the potential makes progress.
-
-  Args:
-    potential: float [S], S >= 2: V(o, g), or another potential of a reward, in each state; higher
-      should be better.
-    progress: float [S], the simulator's measure in the same states; higher is better.
-
-  Returns:
-    A number in [-1, 1]; 0.0 if either is constant.
-
-  Raises:
-    UserError: too few states, different lengths, or values that are not finite.
-  """
-  return statistics.spearman(potential, progress)
 
 
 def video_name(video: Video) -> str:

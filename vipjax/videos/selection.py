@@ -43,11 +43,6 @@ class Selection:
     name = self.view.removesuffix(ROBOT_FREE)
     return view is not None and (view == name or name.endswith((f".{view}", f"/{view}")))
 
-  @property
-  def needs_contents(self) -> bool:
-    """Whether more than the numbers of episodes and the names of cameras matters."""
-    return self.task is not None or self.success is not None
-
   def keeps(self, metadata: Mapping[str, Any]) -> bool:
     """Whether a video of these metadata is wanted."""
     view = metadata.get("view")
