@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vipjax import ids
 
+# ruff: noqa: F401 (what editors know of names that come later)
 if TYPE_CHECKING:
   from vipjax import encoder, envs, evaluation, finetune, losses, reward, sac, sampling, videos
   from vipjax.encoder import load
@@ -32,24 +33,7 @@ ROOMS = (
   "encoder", "envs", "evaluation", "finetune", "losses", "reward", "sac", "sampling", "videos",
 )  # fmt: skip
 
-__all__ = [
-  "EmbeddingRewardVectorWrapper",
-  "EmbeddingRewardWrapper",
-  "FrameInInfo",
-  "encoder",
-  "envs",
-  "evaluation",
-  "finetune",
-  "load",
-  "losses",
-  "make_env",
-  "read_video",
-  "read_videos",
-  "reward",
-  "sac",
-  "sampling",
-  "videos",
-]
+__all__ = [*_PUBLIC, *ROOMS]
 
 ids.register()
 

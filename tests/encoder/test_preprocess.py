@@ -11,7 +11,6 @@ from tests.encoder.seeded import assert_one_sentence
 from vipjax.encoder import (
   Preprocessing,
   device_resize,
-  normalize,
   random_resized_crop,
   resize_center_crop,
 )
@@ -58,8 +57,8 @@ def test_device_resize_is_jax_image_resize(height, width, size):
 def test_normalize_by_hand_and_by_dtype():
   dark = np.array([[[0, 1, 2]]], np.uint8)  # no value above 2, and still 0..255
   wanted = (np.array([0, 1 / 255, 2 / 255]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-  np.testing.assert_allclose(normalize(dark)[0, 0], wanted, rtol=1e-5)
-  np.testing.assert_allclose(jax.jit(normalize)(dark)[0, 0], wanted, rtol=1e-5)
+  for preprocessing in (Preprocessing(1, 1), jax.jit(Preprocessing(1, 1))):
+    np.testing.assert_allclose(preprocessing(dark)[0, 0], wanted, rtol=1e-5)
 
 
 def test_a_crop_is_that_box_resized():
@@ -114,10 +113,10 @@ def test_a_box_that_never_fits_becomes_the_central_one():
 @pytest.mark.parametrize(
   ("call", "words"),
   [
-    (lambda: normalize(np.zeros((4, 4, 3), np.float32)), "uint8"),
-    (lambda: normalize([[[1, 2, 3]]]), "list"),
-    (lambda: normalize(np.zeros((4, 4, 1), np.uint8)), "three colours"),
-    (lambda: normalize(np.zeros((0, 4, 4, 3), np.uint8)), "at least one"),
+    (lambda: Preprocessing(4, 4)(np.zeros((4, 4, 3), np.float32)), "uint8"),
+    (lambda: Preprocessing(4, 4)([[[1, 2, 3]]]), "list"),
+    (lambda: Preprocessing(4, 4)(np.zeros((4, 4, 1), np.uint8)), "three colours"),
+    (lambda: Preprocessing(4, 4)(np.zeros((0, 4, 4, 3), np.uint8)), "at least one"),
     (lambda: resize_center_crop(noise(4, 4, 3)), "T, H, W, 3"),
     (lambda: resize_center_crop(noise(1, 4, 4, 3), 8, 9), "crop <= resize"),
     (lambda: Preprocessing(64.0, 64), "64.0"),

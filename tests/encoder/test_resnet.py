@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.encoder.seeded import SMALL, assert_one_sentence, seeded_state
-from vipjax.encoder import Preprocessing, ResNet, ResNetConfig, ValueFunction, normalize
+from vipjax.encoder import Preprocessing, ResNet, ResNetConfig, ValueFunction
 from vipjax.encoder.layers import BatchNorm, Conv, max_pool
 from vipjax.encoder.resnet import init_variables
 from vipjax.encoder.weights.torch_layout import entries, from_state_dict
@@ -39,7 +39,7 @@ def test_embeddings_and_batchnorm_are_pytorchs(arch):
     assert relative_error(value.embed(images), goldens()[f"{arch}/embedding_224"]) < 1e-5
 
     train = jax.jit(functools.partial(value.module().apply, train=True, mutable=["batch_stats"]))
-    embeddings, updated = train(variables, normalize(images))
+    embeddings, updated = train(variables, value.preprocessing(images))
   wanted = goldens()[f"{arch}/embedding_224_batchnorm_train"]
   assert relative_error(np.asarray(embeddings), wanted) < 1e-4
   paths = {key: path for key, path, _ in entries(config)}

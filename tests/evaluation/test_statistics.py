@@ -89,18 +89,9 @@ def test_largest_rise_by_hand():
   assert evaluation.largest_rise([0.0, 0.0]) == 0.0
 
 
-def test_normalize_by_hand():
-  np.testing.assert_allclose(evaluation.normalize([4.0, 2.0, 0.0]), [1.0, 0.5, 0.0])
-
-
 @pytest.mark.parametrize(
   "function",
-  [
-    evaluation.rank_correlation,
-    evaluation.falling_fraction,
-    evaluation.largest_rise,
-    evaluation.normalize,
-  ],
+  [evaluation.rank_correlation, evaluation.falling_fraction, evaluation.largest_rise],
 )
 @pytest.mark.parametrize(
   ("curve", "words"),
@@ -126,7 +117,5 @@ def test_other_refusals():
     evaluation.falling_fraction([1.0, 2.0, 3.0], stride=0)
   with pytest.raises(UserError, match="tolerance"):
     evaluation.falling_fraction([1.0, 2.0, 3.0], tolerance=-1.0)
-  with pytest.raises(UserError, match="collapsed"):
-    evaluation.normalize([0.0, 1.0])
   with pytest.raises(UserError, match="2 and 3"):
     evaluation.spearman([1.0, 2.0], [1.0, 2.0, 3.0])

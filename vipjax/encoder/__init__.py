@@ -5,14 +5,13 @@ from vipjax.encoder.load import load
 from vipjax.encoder.preprocess import (
   Preprocessing,
   device_resize,
-  normalize,
   normalize_levels,
   random_resized_crop,
   resize_center_crop,
 )
 from vipjax.encoder.resnet import ResNet, ResNetConfig
-from vipjax.encoder.value import ValueFunction, compute_dtype, embed_function, init_value
-from vipjax.encoder.weights.artefact import load_artefact, save
+from vipjax.encoder.value import ValueFunction, compute_dtype, init_value
+from vipjax.encoder.weights.artefact import save
 from vipjax.encoder.weights.torch_checkpoint import read_vip_checkpoint
 from vipjax.encoder.weights.torch_export import export_official
 
@@ -24,13 +23,10 @@ __all__ = [
   "ValueFunction",
   "compute_dtype",
   "device_resize",
-  "embed_function",
   "export_official",
   "init_value",
   "goal_distances",
   "load",
-  "load_artefact",
-  "normalize",
   "normalize_levels",
   "random_resized_crop",
   "read_vip_checkpoint",

@@ -57,26 +57,17 @@ class Preprocessing:
 
 
 def normalize_levels(levels: jax.Array) -> jax.Array:
-  """Colours 0..255 [..., 3] (any dtype) -> float32, / 255, minus ImageNet's mean, / deviation."""
+  """Colours 0..255 [..., 3] (any dtype) -> float32, / 255, minus ImageNet's mean, / deviation.
+
+  They are divided by 255 whatever their values: a dark frame stays dark (the official model divides
+  only if some value exceeds 2).
+  """
   mean = 255 * jnp.asarray(IMAGENET_MEAN, jnp.float32)
   std = 255 * jnp.asarray(IMAGENET_STD, jnp.float32)
   chex.assert_axis_dimension(levels, -1, 3)
   levels = jnp.asarray(levels, jnp.float32)
   axes = (1,) * (levels.ndim - 1) + (3,)
   return (levels - mean.reshape(axes)) / std.reshape(axes)
-
-
-def normalize(frames: jax.Array) -> jax.Array:
-  """uint8 frames [..., H, W, 3] -> float32 [..., H, W, 3], ImageNet mean and deviation removed.
-
-  The division by 255 follows from the dtype, never from the values: a dark uint8 frame stays dark
-  (the official model divides only if some value exceeds 2).
-
-  Raises:
-    UserError: the frames are not uint8 [..., H, W, 3].
-  """
-  check_frames(frames, axes="[..., H, W, 3]")
-  return normalize_levels(frames)
 
 
 def resize_center_crop(frames: np.ndarray, resize: int = 256, crop: int = 224) -> np.ndarray:

@@ -20,7 +20,6 @@ from vipjax.evaluation.curves import (
   distance_curve,
   distance_curves,
   make_curve,
-  summary,
   video_name,
   video_names,
 )
@@ -34,7 +33,6 @@ from vipjax.evaluation.statistics import (
   kendall,
   kendall_correlation,
   largest_rise,
-  normalize,
   rank_correlation,
   smoothness,
   spearman,
@@ -67,7 +65,6 @@ __all__ = [
   "leads_back",
   "nearest_frames",
   "network_view",
-  "normalize",
   "occlusion",
   "overlay",
   "paint_over",
@@ -76,7 +73,6 @@ __all__ = [
   "see_labels",
   "smoothness",
   "spearman",
-  "summary",
   "video_name",
   "video_names",
 ]

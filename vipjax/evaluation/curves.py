@@ -99,25 +99,6 @@ def distance_curves(value: ValueFunction, videos: Sequence[Video]) -> list[Dista
   ]
 
 
-def summary(curves: Sequence[DistanceCurve]) -> dict[str, Any]:
-  """Returns means over the curves, and each curve, as JSON-able values.
-
-  Args:
-    curves: at least one.
-
-  Returns:
-    {"mean": {statistic: number}, "videos": [record, ...]} with the names in `STATISTICS` and
-    `DistanceCurve.record`; an infinite mean becomes None.
-
-  Raises:
-    UserError: no curves.
-  """
-  if not curves:
-    raise UserError("expected at least one curve to sum up, got none; measure some videos.")
-  means = {key: float(np.mean([getattr(curve, key) for curve in curves])) for key in STATISTICS}
-  return {"mean": files.jsonable(means), "videos": [curve.record() for curve in curves]}
-
-
 def video_name(video: Video) -> str:
   """Returns a video's name from its metadata, such as "episode 0, left, robot-free".
 

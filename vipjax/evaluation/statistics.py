@@ -108,27 +108,6 @@ def smoothness(distances: npt.ArrayLike) -> float:
   return 1.0 if length == 0.0 else float(1.0 - np.sum(np.abs(np.diff(steps))) / (2.0 * length))
 
 
-def normalize(distances: npt.ArrayLike) -> np.ndarray:
-  """The curve divided by its first distance, so that curves of different encoders compare.
-
-  Args:
-    distances: float [T], T >= 2, d[0] > 0.
-
-  Returns:
-    float64 [T], 1 at the first frame.
-
-  Raises:
-    UserError: as `rank_correlation`, or the first distance is not above 0.
-  """
-  distances = check_curve("distances", distances)
-  if distances[0] <= 0:
-    raise UserError(
-      f"expected a first distance above 0 to divide by, got {distances[0]}; start the video away "
-      "from its goal, or check whether the encoder has collapsed."
-    )
-  return distances / distances[0]
-
-
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
   """Returns Spearman's rank correlation of two samples; ties share their mean rank.
 

@@ -214,7 +214,7 @@ def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
 def _in_file(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos in a file or a folder of images."""
   if ".tfrecord" in path.name:
-    return rlds.tfrecord_videos(path, selection)
+    return rlds.dataset_videos(path, selection)
   if path.suffix.lower() in robomimic.SUFFIXES:
     return robomimic.demo_videos(path, selection)
   return [open_file(path, {})]

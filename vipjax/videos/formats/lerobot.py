@@ -443,7 +443,10 @@ def write_lerobot(folder: pathlib.Path, episodes: Sequence[Episode]) -> None:
     frames = np.concatenate([episode.cameras[name].frames for episode in episodes])
     write_video(folder / _VIDEO.format(video_key=key, **_FIRST), frames, fps)
   rows = _rows(episodes, tasks, fps)
-  _write_rows(folder / _DATA.format(**_FIRST), rows)
+  data, places = folder / _DATA.format(**_FIRST), folder / _EPISODES / "chunk-000/file-000.parquet"
+  data.parent.mkdir(parents=True)
+  places.parent.mkdir(parents=True)
+  _write_rows(data, rows)
   _write_json(folder / INFO, _info(episodes, keys, tasks, int(fps), rows))
   parts, whole = _row_statistics(rows, rows.column_names)
   colours, all_colours = _colour_statistics(episodes, keys)
@@ -451,10 +454,7 @@ def write_lerobot(folder: pathlib.Path, episodes: Sequence[Episode]) -> None:
   statistics = _statistics_columns([
     colours[number] | parts[number] for number in range(len(episodes))
   ])  # fmt: skip
-  _write_table(
-    folder / _EPISODES / "chunk-000/file-000.parquet",
-    arrow.table(_places(episodes, keys, fps) | statistics),
-  )
+  parquet.write_table(arrow.table(_places(episodes, keys, fps) | statistics), places)
   _write_tasks(folder / "meta/tasks.parquet", tasks)
 
 
@@ -559,25 +559,18 @@ def _write_tasks(path: pathlib.Path, tasks: list[str]) -> None:
   }  # fmt: skip
   columns = {"task_index": arrow.array(range(len(tasks)), arrow.int64()), index: arrow.array(tasks)}
   table = arrow.table(columns).replace_schema_metadata({"pandas": json.dumps(described)})
-  _write_table(path, table)
+  parquet.write_table(table, path)
 
 
 def _write_rows(path: pathlib.Path, table: arrow.Table) -> None:
   """Writes rows with a row group for each episode, by which LeRobot reads single episodes."""
   starts = np.flatnonzero(np.diff(table[_EPISODE].to_numpy(), prepend=-1))
-  path.parent.mkdir(parents=True, exist_ok=True)
   with parquet.ParquetWriter(path, table.schema) as writer:
     for start, stop in zip(starts, [*starts[1:], len(table)], strict=True):
       writer.write_table(table.slice(start, stop - start), row_group_size=stop - start)
 
 
-def _write_table(path: pathlib.Path, table: arrow.Table) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  parquet.write_table(table, path)
-
-
 def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
@@ -704,9 +697,8 @@ def copy_with_columns(source: pathlib.Path, out: pathlib.Path, columns: Columns)
   rows = arrow.concat_tables(_add_columns(path, columns, names, source) for path in files)
   _add_statistics(out, *_row_statistics(rows, names))
   progress = rows.select(["index", _EPISODE, _FRAME, f"{LABEL_PREFIX}progress"])
-  _write_table(
-    out / _PROGRESS, progress.rename_columns([*progress.column_names[:3], "progress_sparse"])
-  )
+  progress = progress.rename_columns([*progress.column_names[:3], "progress_sparse"])
+  parquet.write_table(progress, out / _PROGRESS)
 
 
 def _add_columns(

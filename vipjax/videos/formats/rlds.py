@@ -184,7 +184,7 @@ class _EpisodeVideo(LazyVideo):
     self.length = len(record.get(camera, ()))
     name = view.removesuffix(ROBOT_FREE)
     rate, success = _values(record, "fps"), _values(record, "success")
-    known = {
+    super().__init__({
       "fps": float(rate[0]) if rate and float(rate[0]) > 0 else None,
       "task": next(filter(None, (_text(record, name) for name in _TASKS)), None),
       "embodiment": _text(record, "embodiment"),
@@ -194,8 +194,7 @@ class _EpisodeVideo(LazyVideo):
       "success": bool(np.any(success)) if success else None,
       "source": f"{records.place(index)}, {view}",
       "episode": index,
-    }
-    super().__init__({key: value for key, value in known.items() if value is not None})
+    })  # fmt: skip
 
   def decode(self, positions: Sequence[int]) -> Iterable[np.ndarray]:
     images = self._records.read(self._index)[self._camera]
@@ -219,25 +218,16 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
   return found[0].parent if found else None
 
 
-def dataset_videos(folder: pathlib.Path, selection: Selection) -> list[LazyVideo]:
-  """The videos of a TFDS data set: its episodes, of all splits, camera by camera.
+def dataset_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
+  """The videos of a TFDS data set or of one TFRecord file: all its episodes, camera by camera.
 
   Episodes without steps are left out, with a warning; the others keep their numbers.
   """
-  entries = listed(folder)
+  entries = [path] if path.is_file() else listed(path)
   for entry in entries:
     refuse_stand_ins(entry)
   files = [entry for entry in entries if ".tfrecord" in entry.name]
-  records = _records_of_files(files, str(folder)) if files else _records_of_dataset(folder)
-  return _videos(records, selection)
-
-
-def tfrecord_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
-  """The videos of one TFRecord file."""
-  return _videos(_records_of_files([path], str(path)), selection)
-
-
-def _videos(records: Records, selection: Selection) -> list[LazyVideo]:
+  records = _records_of_files(files, str(path)) if files else _records_of_dataset(path)
   if not records.splits:
     raise UserError(
       f"expected at least one episode in {records.name}, but it has none: record one."
