@@ -10,11 +10,10 @@ import pytest
 from tests.encoder.seeded import assert_one_sentence
 from vipjax.encoder import (
   Preprocessing,
-  device_resize,
   random_resized_crop,
   resize_center_crop,
 )
-from vipjax.encoder.preprocess import random_crop_box
+from vipjax.encoder.preprocess import device_resize, random_crop_box
 from vipjax.runtime.errors import UserError
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata"

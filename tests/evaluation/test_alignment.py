@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vipjax import evaluation, losses
+from vipjax.evaluation.alignment import leads_back
 from vipjax.runtime.errors import UserError
 
 
@@ -47,8 +48,8 @@ def test_cycles_by_hand():
 def test_what_leads_back_by_hand():
   # As above: 1 leads to 0 and back to 0, a third of the video away.
   first, second = line(0, 1, 9), line(0, 8)
-  assert evaluation.leads_back(first, second).tolist() == [True, False, True]
-  assert evaluation.leads_back(first, second, tolerance=0.34).all()
+  assert leads_back(first, second).tolist() == [True, False, True]
+  assert leads_back(first, second, tolerance=0.34).all()
 
 
 @pytest.mark.parametrize("length", [2, 3])

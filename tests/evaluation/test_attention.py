@@ -9,6 +9,7 @@ import pytest
 from tests.encoder.seeded import SMALL
 from vipjax import evaluation
 from vipjax.encoder import Preprocessing, init_value
+from vipjax.evaluation.attention import paint_over, see_labels
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 
@@ -53,25 +54,21 @@ def test_nothing_seen_is_none():
 
 def test_labels_as_the_network_sees_them():
   labels = np.random.default_rng(0).integers(0, 3, (2, 12, 16), np.uint8)
-  np.testing.assert_array_equal(
-    evaluation.see_labels(Preprocessing(12, 12), labels), labels[:, :, 2:14]
-  )
+  np.testing.assert_array_equal(see_labels(Preprocessing(12, 12), labels), labels[:, :, 2:14])
   blocks = np.repeat(np.repeat(labels[:, :, :12], 4, 1), 4, 2)
-  np.testing.assert_array_equal(
-    evaluation.see_labels(Preprocessing(12, 12), blocks), labels[:, :, :12]
-  )
+  np.testing.assert_array_equal(see_labels(Preprocessing(12, 12), blocks), labels[:, :, :12])
 
 
 def test_painting_over():
   frames = np.zeros((1, 2, 2, 3), np.uint8)
   frames[0] = [[[10, 0, 0], [99, 9, 9]], [[21, 0, 4], [7, 7, 7]]]
   labels = np.array([[[0, 1], [0, 2]]], np.uint8)
-  painted = evaluation.paint_over(frames, labels, 1)
+  painted = paint_over(frames, labels, 1)
   np.testing.assert_array_equal(painted[0, 0, 1], [16, 0, 2])  # 15.5 rounds to even
   painted[0, 0, 1] = frames[0, 0, 1]
   np.testing.assert_array_equal(painted, frames)
   all_robot = np.full_like(labels, 2)
-  assert (evaluation.paint_over(frames, all_robot, 2) == 0).all()
+  assert (paint_over(frames, all_robot, 2) == 0).all()
 
 
 def test_occlusion_is_the_change_of_the_value():
@@ -82,7 +79,7 @@ def test_occlusion_is_the_change_of_the_value():
   labels[0] = 0
   made = evaluation.occlusion(value, frames, labels, frames[-1], free)
   assert made["object"][0] == pytest.approx(0, abs=1e-5)  # there is none to hide
-  painted = evaluation.paint_over(frames, labels, 2)
+  painted = paint_over(frames, labels, 2)
   wanted = value.value(painted, frames[-1]) - value.value(frames, frames[-1])
   np.testing.assert_allclose(made["robot"], wanted, atol=1e-5)
   wanted = value.value(free, frames[-1]) - value.value(frames, frames[-1])

@@ -10,6 +10,7 @@ from tests.encoder.seeded import SMALL, seeded_state
 from vipjax import evaluation
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction, init_value
 from vipjax.encoder.weights.torch_layout import from_state_dict
+from vipjax.evaluation.grad_cam import enlarge
 from vipjax.runtime.errors import UserError
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata"
@@ -95,7 +96,7 @@ def test_fine_stage(value):
 def test_enlarging_is_bilinear():
   maps = np.random.default_rng(2).uniform(size=(3, 2, 4)).astype(np.float32)
   wanted = jax.image.resize(maps, (3, 9, 9), "linear")
-  np.testing.assert_allclose(evaluation.enlarge(maps, 9), wanted, atol=1e-6)
+  np.testing.assert_allclose(enlarge(maps, 9), wanted, atol=1e-6)
 
 
 def test_network_view_is_what_the_network_gets():

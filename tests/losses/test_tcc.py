@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vipjax.losses import TCC_LOSSES, cycle_index_error, tcc_loss
+from vipjax.losses import cycle_index_error, tcc_loss
+from vipjax.losses.tcc import TCC_LOSSES
 from vipjax.runtime.errors import UserError
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "testdata" / "tcc.npz")

@@ -4,7 +4,6 @@ from vipjax.encoder.distances import REDUCTIONS, goal_distances, reduce_goals
 from vipjax.encoder.load import load
 from vipjax.encoder.preprocess import (
   Preprocessing,
-  device_resize,
   normalize_levels,
   random_resized_crop,
   resize_center_crop,
@@ -22,7 +21,6 @@ __all__ = [
   "ResNetConfig",
   "ValueFunction",
   "compute_dtype",
-  "device_resize",
   "export_official",
   "init_value",
   "goal_distances",

@@ -1,19 +1,7 @@
 """Measures of a value function: curves, alignment, attention, and states off the expert's path."""
 
-from vipjax.evaluation.alignment import (
-  align,
-  alignment_tau,
-  leads_back,
-  nearest_frames,
-)
-from vipjax.evaluation.attention import (
-  Attention,
-  agreement,
-  attention,
-  occlusion,
-  paint_over,
-  see_labels,
-)
+from vipjax.evaluation.alignment import align, alignment_tau, nearest_frames
+from vipjax.evaluation.attention import Attention, agreement, attention, occlusion
 from vipjax.evaluation.bootstrap import bootstrap_interval
 from vipjax.evaluation.curves import (
   DistanceCurve,
@@ -23,7 +11,7 @@ from vipjax.evaluation.curves import (
   video_name,
   video_names,
 )
-from vipjax.evaluation.grad_cam import enlarge, fine_stage, grad_cam, network_view, overlay
+from vipjax.evaluation.grad_cam import fine_stage, grad_cam, network_view, overlay
 from vipjax.evaluation.groups import measure_groups
 from vipjax.evaluation.measure_attention import measure_attention
 from vipjax.evaluation.measure_off_path import OffPath, measure_off_path
@@ -51,7 +39,6 @@ __all__ = [
   "correlations",
   "distance_curve",
   "distance_curves",
-  "enlarge",
   "falling_fraction",
   "fine_stage",
   "grad_cam",
@@ -62,15 +49,12 @@ __all__ = [
   "measure_groups",
   "measure_attention",
   "measure_off_path",
-  "leads_back",
   "nearest_frames",
   "network_view",
   "occlusion",
   "overlay",
-  "paint_over",
   "rank_correlation",
   "reward_hacks",
-  "see_labels",
   "smoothness",
   "spearman",
   "video_name",

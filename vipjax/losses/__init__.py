@@ -1,13 +1,11 @@
 """Losses: functions of embeddings alone, no model and no config."""
 
 from vipjax.losses.distillation import distillation_loss
-from vipjax.losses.tcc import TCC_LOSSES, TCC_SIMILARITIES, cycle_index_error, tcc_loss
+from vipjax.losses.tcc import cycle_index_error, tcc_loss
 from vipjax.losses.triplet import triplet_loss
 from vipjax.losses.vip import vip_errors, vip_loss
 
 __all__ = [
-  "TCC_LOSSES",
-  "TCC_SIMILARITIES",
   "cycle_index_error",
   "distillation_loss",
   "tcc_loss",
