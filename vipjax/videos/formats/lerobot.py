@@ -160,7 +160,7 @@ class LeRobotDataset:
 
   def rows(self, episode: EpisodeRecord) -> _Rows:
     """The rows of an episode; UserError unless there are as many as its length."""
-    path, length = self._rows_path(episode), episode.value("length", LENGTH)
+    path, length = self.rows_path(episode), episode.value("length", LENGTH)
     rows = found_in(_read_rows, path).get(episode.number)
     if rows is None or rows.count != length:
       raise UserError(
@@ -171,11 +171,8 @@ class LeRobotDataset:
       raise _misfit(f"a column {_SUCCESS} in {path}, as {self.info.place} has it", "there is none")
     return rows
 
-  def images(self, episode: EpisodeRecord, camera: str) -> list[bytes]:
-    """The encoded images of an episode, of a camera that is no film."""
-    return _encoded_images(self._rows_path(episode), camera, episode.number)
-
-  def _rows_path(self, episode: EpisodeRecord) -> pathlib.Path:
+  def rows_path(self, episode: EpisodeRecord) -> pathlib.Path:
+    """As `data_path`; raises UserError where the file is missing."""
     return existing_path(self.data_path(episode), "the rows of a LeRobot data set")
 
   def _place(self, name: str, episode: EpisodeRecord, kind: str, **names: Any) -> pathlib.Path:
@@ -265,7 +262,8 @@ class _ImageVideo(_LeRobotVideo):
 
   def decode(self, positions: Sequence[int]) -> Iterable[np.ndarray]:
     self._dataset.rows(self._episode)  # Checks that all are there.
-    encoded = self._dataset.images(self._episode, self._camera)
+    rows = self._dataset.rows_path(self._episode)
+    encoded = _encoded_images(rows, self._camera, self._episode.number)
     return decode_images([encoded[position] for position in positions], self.metadata["source"])
 
 
