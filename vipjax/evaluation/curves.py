@@ -28,8 +28,8 @@ class DistanceCurve:
     name: the video's name, such as "episode 0, left, robot-free".
     distances: float32 [T], T >= 2, distance of each frame to the goal, in embedding units.
     times: float64 [T], episode time of each frame in s, from 0, ascending.
-    rank_correlation, kendall_correlation, largest_rise, smoothness: see `statistics`.
-    falling_fraction: see `statistics.falling_fraction`, with stride 1.
+    rank_correlation, kendall_correlation, falling_fraction, largest_rise, smoothness: see
+      `statistics`.
   """
 
   name: str

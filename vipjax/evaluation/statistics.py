@@ -30,30 +30,20 @@ def rank_correlation(distances: npt.ArrayLike) -> float:
   return spearman(-distances, np.arange(len(distances)))
 
 
-def falling_fraction(distances: npt.ArrayLike, stride: int = 1, tolerance: float = 0.0) -> float:
-  """Returns the share of steps that approach the goal: d[t + stride] < d[t] - tolerance.
+def falling_fraction(distances: npt.ArrayLike) -> float:
+  """Returns the share of steps that approach the goal: d[t + 1] < d[t].
 
   Args:
-    distances: float [T], T > stride.
-    stride: frames from the start of a step to its end; more than 1 looks past the jitter of
-      single frames.
-    tolerance: least fall that counts, >= 0, in the units of the distances.
+    distances: float [T], T >= 2.
 
   Returns:
     A number in [0, 1]; a step of equal distances does not fall.
 
   Raises:
-    UserError: as `rank_correlation`, or a stride or tolerance out of range.
+    UserError: as `rank_correlation`.
   """
   distances = check_curve("distances", distances)
-  if not 1 <= stride < len(distances):
-    raise UserError(
-      f"expected a stride from 1 to {len(distances) - 1} for {len(distances)} distances, got "
-      f"{stride}; change it or pass a longer curve."
-    )
-  if not (np.isfinite(tolerance) and tolerance >= 0):
-    raise UserError(f"expected a tolerance of at least 0, got {tolerance}; change it.")
-  return float(np.mean(distances[stride:] < distances[:-stride] - tolerance))
+  return float(np.mean(distances[1:] < distances[:-1]))
 
 
 def largest_rise(distances: npt.ArrayLike) -> float:
