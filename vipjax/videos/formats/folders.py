@@ -203,6 +203,7 @@ def write_videos(
     entries.append({"file": f"{stem}.mp4", STILLS: images, **video.metadata()})
     if are_uneven(video.times, video.fps):
       entries[-1]["fps"] = None  # Stated here it would hide the times in the file.
+  text = _manifest(entries)
   manifest = folder / MANIFEST
   paths = [folder / entry["file"] for entry in entries]
   with permitted(folder):
@@ -215,7 +216,7 @@ def write_videos(
     for name, frame in zip(entry[STILLS], even_sizes(video.frames[[0, -1]]), strict=False):
       write_image(folder / name, frame, overwrite=overwrite)
   with whole_file(manifest, overwrite) as partial:
-    partial.write_text(_manifest(entries), encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
   return paths
 
 
