@@ -27,9 +27,7 @@ def main(_):
   try:
     import pdoc
   except ImportError as error:
-    raise UserError(
-      "expected the package pdoc, but it is not installed: pip install pdoc."
-    ) from error
+    raise UserError("expected the package pdoc, got none; pip install pdoc.") from error
   import vipjax
 
   for name in vipjax.__all__:
@@ -45,7 +43,7 @@ def main(_):
     pdoc.pdoc(*_MODULES, output_directory=out)
   told = [str(each.message) for each in caught if "pdoc" in each.filename]
   if told:
-    raise UserError(f"expected no warnings of pdoc, but got {'; '.join(told)}: mend them.")
+    raise UserError(f"expected no warnings of pdoc, got {'; '.join(told)}; mend them.")
   print(out / "index.html")
 
 

@@ -63,7 +63,7 @@ class Sampler:
   def __post_init__(self):
     if self.name not in SAMPLERS:
       raise UserError(
-        f"Expected a sampler out of {', '.join(SAMPLERS)}, got {self.name!r}: choose one of them."
+        f"expected a sampler out of {', '.join(SAMPLERS)}, got {self.name!r}; choose one of them."
       )
     ranges.check("finetune.sampler", vars(self))
 
@@ -181,13 +181,13 @@ def sample_cycles(
   _check_sizes(num_videos=num_videos, num_cycles=num_cycles)
   if videos_per_cycle < 2:
     raise UserError(
-      f"Expected TCC cycles of at least 2 videos, got T={videos_per_cycle}: raise "
+      f"expected TCC cycles of at least 2 videos, got T={videos_per_cycle}; raise "
       "config.finetune.tcc.videos_per_cycle."
     )
   if videos_per_cycle > num_videos:
     raise UserError(
-      f"Expected at least {videos_per_cycle} videos for TCC cycles of T={videos_per_cycle}, got "
-      f"{num_videos}: lower config.finetune.tcc.videos_per_cycle or add videos."
+      f"expected at least {videos_per_cycle} videos for TCC cycles of T={videos_per_cycle}, got "
+      f"{num_videos}; lower config.finetune.tcc.videos_per_cycle or add videos."
     )
   # The order of random numbers is a random permutation; top_k sorts only the first T.
   noise = jax.random.uniform(key, (num_cycles, num_videos))
@@ -226,14 +226,14 @@ def sample_videos(
     return jax.random.randint(key, (batch,), 0, num_videos, jnp.int32)
   if np.shape(weights) != (num_videos,):
     raise UserError(
-      f"Expected one weight per video, [{num_videos}], got shape {list(np.shape(weights))}: give "
+      f"expected one weight per video, [{num_videos}], got shape {list(np.shape(weights))}; give "
       "as many weights as there are videos."
     )
   if not isinstance(weights, jax.core.Tracer):
     known = np.asarray(weights, np.float64)
     if not (np.isfinite(known).all() and (known >= 0).all() and known.sum() > 0):
       raise UserError(
-        f"Expected finite video weights >= 0 with a sum > 0, got {known.tolist()}: mend them."
+        f"expected finite video weights >= 0 with a sum > 0, got {known.tolist()}; mend them."
       )
   logits = jnp.log(jnp.asarray(weights, jnp.float32))
   return jax.random.categorical(key, logits, shape=(batch,)).astype(jnp.int32)
@@ -257,21 +257,21 @@ def _place(positions: jax.Array, count: jax.Array) -> jax.Array:
 def _check_sizes(**sizes: int) -> None:
   for name, size in sizes.items():
     if size < 1:
-      raise UserError(f"Expected {name} of at least 1, got {size}: raise it.")
+      raise UserError(f"expected {name} of at least 1, got {size}; raise it.")
 
 
 def _check_lengths(lengths: jax.Array, low: int, high: int | None = None) -> jax.Array:
   array = jnp.asarray(lengths)
   if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.integer):
     raise UserError(
-      f"Expected video lengths as integers [B], got {array.dtype} {list(array.shape)}: "
-      "give one length per video."
+      f"expected video lengths as integers [B], got {array.dtype} {list(array.shape)}; give one "
+      "length per video."
     )
   if not isinstance(lengths, jax.core.Tracer):
     known = np.asarray(lengths)
     if known.min() < low or (high is not None and known.max() > high):
       raise UserError(
-        f"Expected video lengths of {low} to {'any' if high is None else high} frames, got "
-        f"{known.min()} to {known.max()}: leave those videos out or cut them."
+        f"expected video lengths of {low} to {'any' if high is None else high} frames, got "
+        f"{known.min()} to {known.max()}; leave those videos out or cut them."
       )
   return array.astype(jnp.int32)

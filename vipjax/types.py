@@ -23,7 +23,7 @@ def check_frames(frames: Any, name: str = "frames", axes: str = "[T, H, W, 3]") 
   fits = len(shape) >= 3 if axes.startswith("[...") else len(shape) == axes.count(",") + 1
   if dtype != np.uint8 or not fits or shape[-1] != 3 or 0 in shape:
     raise UserError(
-      f"expected {name} to be uint8 {axes} with at least one frame, got {dtype} {list(shape)}: "
+      f"expected {name} to be uint8 {axes} with at least one frame, got {dtype} {list(shape)}; "
       "give RGB values of 0 to 255, the three colours last."
     )
 

@@ -34,7 +34,7 @@ def load(name_or_path: str | os.PathLike) -> ValueFunction:
   if name_or_path == _MINI:
     if not artefact.is_artefact(PRETRAINED / _MINI):
       raise UserError(
-        f"Expected the pretrained encoder '{_MINI}', but this version ships none: load "
+        f"expected the pretrained encoder '{_MINI}', but this version ships none: load "
         "'vip-resnet50', or train your own and load its run folder."
       )
     return artefact.load_artefact(PRETRAINED / _MINI)
@@ -54,15 +54,15 @@ def load(name_or_path: str | os.PathLike) -> ValueFunction:
     config, variables = read_vip_network(path)
     if config.stem != "imagenet":
       raise UserError(
-        f"Expected a network with VIP's 7x7 stem in {path}, got a 3x3 stem, for which the file "
-        "holds no preprocessing: load the artefact folder that it was exported from."
+        f"expected a network with VIP's 7x7 stem in {path}, got a 3x3 stem, for which the file "
+        "holds no preprocessing; load the artefact folder that it was exported from."
       )
     metadata = {"name": path.name, "trained_on": "unknown", "licence": released.FILE_LICENCE}
     return ValueFunction(config, Preprocessing(), variables, metadata)
   else:
     problem = "another kind of file" if path.is_file() else "nothing there"
   raise UserError(
-    "Expected 'mini', 'vip-resnet50', an encoder artefact's folder, a run folder with encoder/, "
-    f"or a .pt file of VIP's released format, got {str(name_or_path)!r} ({problem}): check the "
+    "expected 'mini', 'vip-resnet50', an encoder artefact's folder, a run folder with encoder/, "
+    f"or a .pt file of VIP's released format, got {str(name_or_path)!r} ({problem}); check the "
     "name or path."
   )

@@ -41,8 +41,8 @@ class Preprocessing:
     sizes = (self.resize, self.crop)
     if any(type(size) is not int for size in sizes) or not 1 <= self.crop <= self.resize:
       raise UserError(
-        f"Expected whole numbers with 1 <= crop <= resize, got resize={self.resize!r} and "
-        f"crop={self.crop!r}: use 256 and 224 as VIP, or twice the size of small frames."
+        f"expected whole numbers with 1 <= crop <= resize, got resize={self.resize!r} and "
+        f"crop={self.crop!r}; use 256 and 224 as VIP, or twice the size of small frames."
       )
 
   def __call__(self, frames: jax.Array) -> jax.Array:
@@ -225,7 +225,7 @@ def random_resized_crop(
   check_frames(frames, "clips", "[B, T, H, W, 3]")
   if then_resize is not None and then_resize < size:
     raise UserError(
-      f"Expected then_resize of at least {size}, the size, got {then_resize}: use 256 with 224 as "
+      f"expected then_resize of at least {size}, the size, got {then_resize}; use 256 with 224 as "
       "VIP."
     )
   height, width = frames.shape[2:4]

@@ -56,17 +56,17 @@ class ResNetConfig:
     ):
       if getattr(self, name) not in allowed:
         raise UserError(
-          f"Expected a ResNet {name} out of {', '.join(allowed)}, got {getattr(self, name)!r}: "
+          f"expected a ResNet {name} out of {', '.join(allowed)}, got {getattr(self, name)!r}; "
           "choose one of these."
         )
     if type(self.width) is not int or self.width < 8 or self.width % 8:
       raise UserError(
-        f"Expected a positive multiple of 8 as the ResNet's width, got {self.width!r}: use 64 for "
+        f"expected a positive multiple of 8 as the ResNet's width, got {self.width!r}; use 64 for "
         "the standard network."
       )
     if type(self.embedding_dim) is not int or self.embedding_dim < 1:
       raise UserError(
-        f"Expected a positive whole embedding_dim, got {self.embedding_dim!r}: use 1024 as VIP."
+        f"expected a positive whole embedding_dim, got {self.embedding_dim!r}; use 1024 as VIP."
       )
 
 

@@ -153,8 +153,8 @@ class ValueFunction:
     check_frames(goal, "the goal", "[G, H, W, 3]")
     if goal.shape[1:] != frames.shape[1:]:
       raise UserError(
-        f"Expected a goal of {frames.shape[1]}x{frames.shape[2]} as the frames (height x width), "
-        f"got {goal.shape[1]}x{goal.shape[2]}: resize it with vipjax.videos.fit_square."
+        f"expected a goal of {frames.shape[1]}x{frames.shape[2]} as the frames (height x width), "
+        f"got {goal.shape[1]}x{goal.shape[2]}; resize it with vipjax.videos.fit_square."
       )
     embeddings = self.embed(np.concatenate([frames, goal]))
     goals = reduce_goals(embeddings[len(frames) :], goal_reduction)

@@ -26,7 +26,7 @@ def float_array(name: str, values: Any, layout: str, shape: tuple[int | None, ..
   values = jnp.asarray(values)
   _check_shape(name, values.shape, layout, shape)
   if not jnp.issubdtype(values.dtype, jnp.floating):
-    raise UserError(f"Expected {name} of floats, got {values.dtype}: convert them first.")
+    raise UserError(f"expected {name} of floats, got {values.dtype}; convert them first.")
   return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
@@ -59,14 +59,14 @@ def index_array(
   array = jnp.asarray(values)
   _check_shape(name, array.shape, layout, shape)
   if not jnp.issubdtype(array.dtype, jnp.integer):
-    raise UserError(f"Expected {name} of integers, got {array.dtype}: convert them first.")
+    raise UserError(f"expected {name} of integers, got {array.dtype}; convert them first.")
   if not isinstance(values, jax.core.Tracer):
     known = np.asarray(values)
     low, high = int(known.min()), int(known.max())
     if low < 0 or high >= size:
       raise UserError(
-        f"Expected {name} to hold indices from 0 to {size - 1}, got {low} to {high}: "
-        "draw them for this batch."
+        f"expected {name} to hold indices from 0 to {size - 1}, got {low} to {high}; draw them for "
+        "this batch."
       )
   return array.astype(jnp.int32)
 
@@ -81,6 +81,6 @@ def _check_shape(
   if not matches:
     wanted = ", ".join("any" if length is None else str(length) for length in shape)
     raise UserError(
-      f"Expected {name} of shape {layout} (here [{wanted}]), got {list(given)}: "
-      "check the order of the axes and the batch size."
+      f"expected {name} of shape {layout} (here [{wanted}]), got {list(given)}; check the order of "
+      "the axes and the batch size."
     )

@@ -36,7 +36,7 @@ def distillation_loss(
   """
   embeddings = checks.float_array("embeddings", embeddings, "[B, F, D]", (None, None, None))
   if not teachers:
-    raise UserError("Expected the embeddings of at least one teacher, got none: pass some.")
+    raise UserError("expected the embeddings of at least one teacher, got none; pass some.")
   shape = (*embeddings.shape[:2], None)
   teachers = [
     checks.float_array("embeddings of a teacher", each, "[B, F, D]", shape) for each in teachers

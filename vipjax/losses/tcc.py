@@ -84,7 +84,7 @@ def tcc_loss(
   _check_choice("loss", loss, TCC_LOSSES)
   _check_choice("similarity", similarity, TCC_SIMILARITIES)
   if isinstance(temperature, int | float) and not temperature > 0:
-    raise UserError(f"Expected a TCC temperature > 0, got {temperature}: try 0.1.")
+    raise UserError(f"expected a TCC temperature > 0, got {temperature}; try 0.1.")
   embeddings, cycles, starts = _check_cycles(embeddings, cycles, starts)
   videos, frames = embeddings.shape[:2]
   positions = checks.number_array("frame_indices", frame_indices, "[B, N]", (videos, frames))
@@ -129,7 +129,7 @@ def cycle_index_error(embeddings: jax.Array, cycles: jax.Array, starts: jax.Arra
     UserError: a rank, shape, dtype or index is wrong, or `cycles` or `starts` is None.
   """
   if cycles is None or starts is None:
-    raise UserError("Expected cycles [K, T] and starts [K], got None: draw them first.")
+    raise UserError("expected cycles [K, T] and starts [K], got None; draw them first.")
   embeddings, cycles, starts = _check_cycles(embeddings, cycles, starts)
   points, bias = _affine_similarity(embeddings, "l2", 1.0)
 
@@ -229,7 +229,7 @@ def _losses(loss, logits, positions, starts, variance_weight, huber_delta, label
 def _check_choice(name, value, options):
   if value not in options:
     raise UserError(
-      f"Expected the TCC {name} to be one of {', '.join(options)}, got {value!r}: choose one."
+      f"expected the TCC {name} to be one of {', '.join(options)}, got {value!r}; choose one."
     )
 
 
@@ -238,18 +238,18 @@ def _check_cycles(embeddings, cycles, starts):
   videos, frames = embeddings.shape[:2]
   if videos < 2 or frames < 2:
     raise UserError(
-      f"Expected for TCC at least 2 videos of at least 2 frames, got {videos} of {frames}: "
-      "add videos or frames."
+      f"expected for TCC at least 2 videos of at least 2 frames, got {videos} of {frames}; add "
+      "videos or frames."
     )
   if (cycles is None) != (starts is None):
     raise UserError(
-      "Expected both of cycles and starts or neither, got only "
-      f"{'starts' if cycles is None else 'cycles'}: give both, or None for all ordered pairs."
+      "expected both of cycles and starts or neither, got only "
+      f"{'starts' if cycles is None else 'cycles'}; give both, or None for all ordered pairs."
     )
   if cycles is None:
     return embeddings, None, None
   cycles = checks.index_array("cycles", cycles, "[K, T]", (None, None), videos)
   if cycles.shape[1] < 2:
-    raise UserError("Expected TCC cycles of T >= 2 videos, got T=1: lengthen the cycles.")
+    raise UserError("expected TCC cycles of T >= 2 videos, got T=1; lengthen the cycles.")
   starts = checks.index_array("starts", starts, "[K]", (cycles.shape[0],), frames)
   return embeddings, cycles, starts

@@ -101,8 +101,8 @@ def write_comparison(
   if not runs:
     reasons = f" ({'; '.join(problems)})" if problems else ""
     raise UserError(
-      f"Expected evaluated runs in {workdir}/<variant>/seed<n>, but there are none{reasons}: run "
-      "the ablation first."
+      f"expected evaluated runs in {workdir}/<variant>/seed<n>, got none{reasons}; run the "
+      "ablation first."
     )
   names = [name for name in order if name in runs] + [name for name in runs if name not in order]
   summaries = {name: summarise(runs[name]) for name in names}

@@ -54,7 +54,7 @@ def check_out(folder: pathlib.Path, overwrite: bool) -> None:
   """Makes the folder; raises UserError if it cannot, or if a page there may not be replaced."""
   if (folder / PAGE).exists() and not overwrite:
     raise UserError(
-      f"expected no page at {folder / PAGE}, but there is one; pass --overwrite or another --out."
+      f"expected no page at {folder / PAGE}, got one; pass --overwrite or another --out."
     )
   places.make_folder(folder)
 

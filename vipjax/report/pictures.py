@@ -47,7 +47,7 @@ def draw(rows: Sequence[Sequence[Chart]]) -> bytes:
   """
   rows = [row for row in rows if row]
   if not rows:
-    raise UserError("Expected at least one chart to draw, but none came: run the stage first.")
+    raise UserError("expected at least one chart to draw, got none; run the stage first.")
   heights = [max(each.layout.get("height", 320) for each in row) / _PIXELS_PER_INCH for row in rows]
   figure = _figure(sum(heights), LIGHT.background)
   parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -127,7 +127,7 @@ def draw_frames(videos: Mapping[str, Video]) -> bytes:
     UserError: no videos.
   """
   if not videos:
-    raise UserError("Expected at least one video to show, but none came: record some first.")
+    raise UserError("expected at least one video to show, got none; record some first.")
   strips = []
   for name, video in list(videos.items())[:_MOST_STRIPS]:
     picks = _evenly(video, _FRAMES_OF_A_VIDEO)
@@ -159,7 +159,7 @@ def draw_neighbours(
   query, *_ = videos
   others = [name for name in nearest if name in videos and name != query][:_MOST_MATCHES]
   if not others:
-    raise UserError("Expected at least one video beside the first, but none came: align some.")
+    raise UserError("expected at least one video beside the first, got none; align some.")
   picks = _evenly(videos[query], _FRAMES_OF_A_MATCH)
   rows = {query: picks} | {name: np.asarray(nearest[name])[picks] for name in others}
   strips = []

@@ -27,8 +27,8 @@ def rerun_package() -> Any:
     return importlib.import_module("rerun")
   except ImportError as error:
     raise UserError(
-      "expected the package rerun-sdk for --rerun, but it is not installed: pip install rerun-sdk, "
-      "or leave the flag out."
+      "expected the package rerun-sdk for --rerun, got none; pip install rerun-sdk, or leave the "
+      "flag out."
     ) from error
 
 

@@ -88,8 +88,8 @@ def read_run(workdir: str | os.PathLike) -> Run:
   workdir = pathlib.Path(workdir).expanduser().absolute()
   if not workdir.is_dir():
     raise UserError(
-      f"Expected a run folder to report on, but there is none at {workdir}: run the pipeline "
-      "first, or give another --workdir."
+      f"expected a run folder to report on, got none at {workdir}; run the pipeline first, or give "
+      "another --workdir."
     )
   results = _read(workdir / "results.json")
   seconds = {
@@ -124,8 +124,8 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
   value = files.read_json(path)
   if not isinstance(value, dict):
     raise UserError(
-      f"Expected an object of JSON in {path}, but a {type(value).__name__} came: remove the file "
-      "or restore it."
+      f"expected an object of JSON in {path}, got a {type(value).__name__}; remove the file or "
+      "restore it."
     )
   return value
 

@@ -110,7 +110,7 @@ def check_place(out: pathlib.Path) -> pathlib.Path:
     folder = next(parent for parent in out.absolute().parents if os.path.lexists(parent))
     if not folder.is_dir():
       raise UserError(
-        f"expected a folder at {folder} to write {out.name} into, but a file is in the way; give "
+        f"expected a folder at {folder} to write {out.name} into, got a file in the way; give "
         "another --out."
       )
   try:
@@ -118,7 +118,7 @@ def check_place(out: pathlib.Path) -> pathlib.Path:
       file.write(b"\0")
   except OSError as error:
     raise UserError(
-      f"expected to write into {folder}, but got '{error.strerror}'; give another --out."
+      f"expected to write into {folder}, got '{error.strerror}'; give another --out."
     ) from error
   return folder
 
@@ -153,8 +153,8 @@ def check_label_out(data: pathlib.Path, out: pathlib.Path, reward: str | None = 
   free = shutil.disk_usage(folder).free
   if needed > free:
     raise UserError(
-      f"expected room for a copy of {data} at {out}, {needed / 1e6:.1f} MB, but there are "
-      f"{free / 1e6:.1f} MB; make room, or give another --out."
+      f"expected room for a copy of {data} at {out}, {needed / 1e6:.1f} MB, got {free / 1e6:.1f} "
+      "MB; make room, or give another --out."
     )
   form.check_columns(source, _names(form.LABEL_PREFIX, reward).values())
 

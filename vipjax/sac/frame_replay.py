@@ -82,8 +82,8 @@ class FrameReplay:
     """
     if os.fstat(self._file).st_size < min(int(index.rows), self._ring) * self._bytes:
       raise UserError(
-        f"expected the frames of the interrupted run in {self._path}, but they are not all there: "
-        "put the file back, or start over with --overwrite."
+        f"expected the frames of the interrupted run in {self._path}, got not all there; put the "
+        "file back, or start over with --overwrite."
       )
     self.index = index
 

@@ -42,7 +42,7 @@ class OnlineSettings:
     if self.every and not self.clips + self.best:
       raise UserError(
         "expected the agent's own episodes in online training, got config.policy.online.clips and "
-        "best of 0: set one of them, or config.policy.online.every to 0."
+        "best of 0; set one of them, or config.policy.online.every to 0."
       )
 
   @property
@@ -99,7 +99,7 @@ def plan_frame_budget(
   if kept < wanted:
     raise UserError(
       f"expected config.policy.steps and replay_capacity of at least {wanted} for "
-      f"{online.episodes} of the policy's own episodes, got {kept}: raise them, or lower "
+      f"{online.episodes} of the policy's own episodes, got {kept}; raise them, or lower "
       "config.policy.online.recent and best."
     )
   fits, asked = online.frames_mb * 2**20 // row_bytes, rows_of(kept)
@@ -110,7 +110,7 @@ def plan_frame_budget(
     need = min(rows_of(wanted) + rows_of(since_checkpoint), rows_of(run)) * row_bytes
     raise UserError(
       f"expected config.policy.online.frames_mb of at least {-(-need // 2**20)} for "
-      f"{online.episodes} episodes and for going on after an interruption, got "
-      f"{online.frames_mb}: raise it, or lower config.policy.checkpoint_every."
+      f"{online.episodes} episodes and for going on after an interruption, got {online.frames_mb}; "
+      "raise it, or lower config.policy.checkpoint_every."
     )
   return FrameBudget(min(int((rows - 1) / rows_per_step), -(-kept // num_envs)), rows, spare)

@@ -74,7 +74,7 @@ def existing_path(path: str | os.PathLike[str], expected: str) -> pathlib.Path:
       found.stat()
   except OSError as error:
     refuse_stand_ins(found)
-    raise UserError(f"expected {expected}, but nothing is at {found}: check the path.") from error
+    raise UserError(f"expected {expected}, got nothing at {found}; check the path.") from error
   return found
 
 
@@ -127,7 +127,7 @@ def decoding(path: pathlib.Path) -> Iterator[None]:
       refuse_stand_ins(path)
       if path.stat().st_size == 0:
         raise UserError(
-          f"expected a whole file in {path}, but it is empty (0 bytes): copy or encode it again."
+          f"expected a whole file in {path}, got empty (0 bytes); copy or encode it again."
         )
       yield
   except UserError:
@@ -149,8 +149,8 @@ def damaged(path: pathlib.Path, reason: str) -> UserError:
     reason = reason.replace(name, "the file")
   reason = " ".join(reason.split()).rstrip(".")
   return UserError(
-    f"expected a whole file in {path}, but it is truncated or corrupt ({reason}): "
-    "copy or encode it again."
+    f"expected a whole file in {path}, got truncated or corrupt ({reason}); copy or encode it "
+    "again."
   )
 
 
@@ -170,7 +170,7 @@ def whole_file(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
       path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
       raise UserError(
-        f"expected a folder at {path.parent}, but a file is in the way: use another name."
+        f"expected a folder at {path.parent}, got a file in the way; use another name."
       ) from error
     try:
       yield partial
@@ -182,9 +182,7 @@ def whole_file(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
 def check_free(path: pathlib.Path, overwrite: bool) -> None:
   """Raises UserError when something is at the path and may not be replaced."""
   if path.exists() and not overwrite:
-    raise UserError(
-      f"expected no file at {path}, but there is one: pass overwrite=True or another name."
-    )
+    raise UserError(f"expected no file at {path}, got one; pass overwrite=True or another name.")
 
 
 def check_frames(frames: object, name: str) -> np.ndarray:

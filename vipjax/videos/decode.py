@@ -78,9 +78,7 @@ class VideoFile:
       is_sure = is_sure and len(head) >= _HEAD
       frames = promised if agree and (is_sure or len(head) == len(packets)) else _decoded(path)
       if not frames:
-        raise UserError(
-          f"expected at least one frame in {path}, but it holds none: record it again."
-        )
+        raise UserError(f"expected at least one frame in {path}, got none; record it again.")
       shown = [stamp for stamp, _ in frames if stamp is not None]
       ascend = len(shown) == len(frames) and shown == sorted(set(shown))
       if not ascend:
@@ -202,7 +200,7 @@ def _stream(path: pathlib.Path, container: av.container.InputContainer) -> av.Vi
   # `best` passes over the cover picture that some files carry with their video.
   stream = container.streams.best("video")
   if stream is None:
-    raise UserError(f"expected a video stream in {path}, but it holds none: pass a video.")
+    raise UserError(f"expected a video stream in {path}, got none; pass a video.")
   if stream.codec_context is None:
     raise UserError(
       f"expected a known codec in {path}, but its pictures cannot be decoded: "

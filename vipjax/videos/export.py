@@ -59,7 +59,7 @@ def write_dataset(
     if (np.abs(video.seconds - grid) * video.fps > 0.5).any():
       raise UserError(
         f"expected frames at even times to write them as {form}, got others in "
-        f"{describe(video, index)}: read it with fps=, which makes them even, or write it as mp4."
+        f"{describe(video, index)}; read it with fps=, which makes them even, or write it as mp4."
       )
   folder = pathlib.Path(folder).expanduser()
   with whole_folder(folder, overwrite) as partial:

@@ -47,8 +47,8 @@ def open_file(
   else:
     hint = ": use read_image" if suffix in IMAGE_SUFFIXES else ": convert it"
     raise UserError(
-      f"expected a video file ({', '.join(VIDEO_SUFFIXES)}) or a folder, "
-      f"but got {path} ({suffix or 'no extension'}){hint}."
+      f"expected a video file ({', '.join(VIDEO_SUFFIXES)}) or a folder, got {path} "
+      f"({suffix or 'no extension'}){hint}."
     )
   return _FileVideo(kind, path, metadata, stills)
 
@@ -90,9 +90,7 @@ class _Images:
   def __init__(self, folder: pathlib.Path):
     images = with_suffix(listed(folder), IMAGE_SUFFIXES)
     if not images:
-      raise UserError(
-        f"expected numbered images in {folder}, but it holds none: pass a folder of images."
-      )
+      raise UserError(f"expected numbered images in {folder}, got none; pass a folder of images.")
     self._images, self.times = in_sequence(folder, images)
     self.length = len(images)
     self.fps = Video.fps if self.times is None else (self.length - 1) / float(self.times[-1])
@@ -160,15 +158,13 @@ def _name_of_frames(path: pathlib.Path, loaded: np.lib.npyio.NpzFile) -> str:
     return "frames"
   if len(others) != 1:
     raise UserError(
-      f"expected an array named 'frames' in {path}, "
-      f"but it holds {', '.join(loaded.files) or 'none'}: rename one."
+      f"expected an array named 'frames' in {path}, got {', '.join(loaded.files) or 'none'}; "
+      "rename one."
     )
   return others[0]
 
 
 def _rate(path: pathlib.Path, value: np.ndarray) -> float:
   if value.size != 1 or value.dtype.kind not in "iuf" or not 0 < float(value.item()) < np.inf:
-    raise UserError(
-      f"expected 'fps' in {path} to be one positive number, but got {value}: correct it."
-    )
+    raise UserError(f"expected 'fps' in {path} to be one positive number, got {value}; correct it.")
   return float(value.item())

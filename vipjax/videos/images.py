@@ -28,7 +28,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
   """
   path = existing_path(path, "an image file")
   if path.is_dir():
-    raise UserError(f"expected an image file, but {path} is a folder: pass one of its files.")
+    raise UserError(f"expected an image file, got the folder {path}; pass one of its files.")
   with decoding(path):
     return _upright(path)
 
@@ -72,15 +72,15 @@ def write_image(
   """
   path = pathlib.Path(path).expanduser()
   if path.suffix.lower() != ".png":
-    raise UserError(f"expected an image name ending in .png, but got {path}: rename it.")
+    raise UserError(f"expected an image name ending in .png, got {path}; rename it.")
   image = np.asarray(image)
   if image.ndim == 3 and image.shape[-1] == 1:
     image = image[..., 0]
   channels_fit = image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (3, 4))
   if image.dtype != np.uint8 or not channels_fit or 0 in image.shape:
     raise UserError(
-      "expected a uint8 image [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], "
-      f"but got {image.dtype} {list(image.shape)}: convert it to values of 0 to 255."
+      f"expected a uint8 image [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], got {image.dtype} "
+      f"{list(image.shape)}; convert it to values of 0 to 255."
     )
   with whole_file(path, overwrite) as partial:
     _to_rgb(Image.fromarray(image)).save(partial, format="PNG")
@@ -99,7 +99,7 @@ def resize_frames(frames: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
   frames = check_frames(frames, "frames")
   height, width = (size, size) if np.ndim(size) == 0 else size
   if height < 1 or width < 1:
-    raise UserError(f"expected a size of at least 1 pixel, but got {height}x{width}: enlarge it.")
+    raise UserError(f"expected a size of at least 1 pixel, got {height}x{width}; enlarge it.")
   if frames.shape[1:3] == (height, width):
     return frames.copy()
   resized = np.empty((len(frames), height, width, 3), np.uint8)

@@ -181,8 +181,8 @@ class LazyVideo(abc.ABC):
     if self.shape not in (None, frames.shape):
       raise UserError(
         f"expected {self.metadata['source']} to be as it was when the run started, "
-        f"{list(self.shape)}, but it is {list(frames.shape)} now: start again with videos that do "
-        "not change."
+        f"{list(self.shape)}, got {list(frames.shape)} now; start again with videos that do not "
+        "change."
       )
     return frames
 
@@ -223,8 +223,8 @@ def _still(file: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
   still = read_image(file)
   if still.shape != shape:
     raise UserError(
-      f"expected {file} to be of its film's size, {list(shape[:2])}, but got "
-      f"{list(still.shape[:2])}: write the folder again."
+      f"expected {file} to be of its film's size, {list(shape[:2])}, got {list(still.shape[:2])}; "
+      "write the folder again."
     )
   return still
 

@@ -56,8 +56,7 @@ def read_video(
   found = _open(path, selection, Choice(frame_stride, max_frames, fps))
   if len(found) > 1:
     raise UserError(
-      f"expected one video in {path}, but it holds {len(found)}: "
-      "pass one of them, or use read_videos."
+      f"expected one video in {path}, got {len(found)}; pass one of them, or use read_videos."
     )
   return found[0].read()
 
@@ -190,8 +189,8 @@ def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   videos = with_suffix(entries, VIDEO_SUFFIXES)
   if images and videos:
     raise UserError(
-      f"expected either videos or numbered images in {path}, but it holds {len(videos)} videos "
-      f"and {len(images)} images: give each their own folder."
+      f"expected either videos or numbered images in {path}, got {len(videos)} videos and "
+      f"{len(images)} images; give each their own folder."
     )
   if images:
     return [open_file(path, {})]
@@ -224,12 +223,10 @@ def _check_choice(choice: Choice) -> None:
   for name in ("frame_stride", "max_frames", "size"):
     value = getattr(choice, name)
     if (value is not None or name == "frame_stride") and (not isinstance(value, int) or value < 1):
-      raise UserError(
-        f"expected {name} to be an integer of at least 1, but got {value!r}: correct it."
-      )
+      raise UserError(f"expected {name} to be an integer of at least 1, got {value!r}; correct it.")
   fps = choice.fps
   if fps is not None and not (math.isfinite(fps) and fps > 0):
-    raise UserError(f"expected a finite fps above 0, but got {fps!r}: pass frames per second.")
+    raise UserError(f"expected a finite fps above 0, got {fps!r}; pass frames per second.")
 
 
 def _no_videos(path: pathlib.Path, entries: list[pathlib.Path]) -> str:

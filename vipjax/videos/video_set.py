@@ -21,7 +21,7 @@ def make_video_set(videos: Sequence[Video]) -> VideoSet:
     UserError: no videos, frames that are not uint8 [T, H, W, 3], or differing sizes.
   """
   if not videos:
-    raise UserError("expected at least one video, but got none: check the path and the selection.")
+    raise UserError("expected at least one video, got none; check the path and the selection.")
   clips = [
     check_frames(video.frames, f"the frames of {describe(video, index)}")
     for index, video in enumerate(videos)
@@ -46,8 +46,8 @@ def check_same_size(videos: Sequence[Video]) -> None:
   if differing:
     height, width = sizes[0]
     raise UserError(
-      f"expected videos of one size, {height}x{width} as {describe(videos[0], 0)}, "
-      f"but got {', '.join(differing)}: set data.size, or open them with size=."
+      f"expected videos of one size, {height}x{width} as {describe(videos[0], 0)}, got "
+      f"{', '.join(differing)}; set data.size, or open them with size=."
     )
 
 

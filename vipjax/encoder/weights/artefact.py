@@ -45,12 +45,12 @@ def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = Fals
   folder = pathlib.Path(folder)
   if folder.exists() and not overwrite:
     raise UserError(
-      f"Expected a new folder for the encoder, found {folder}: choose another or overwrite it."
+      f"expected a new folder for the encoder, got {folder}; choose another or overwrite it."
     )
   if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not is_artefact(folder)):
     raise UserError(
-      f"Expected an encoder artefact to overwrite, found something else at {folder}: choose "
-      "another place."
+      f"expected an encoder artefact to overwrite, got something else at {folder}; choose another "
+      "place."
     )
   places.make_folder(folder.parent)
   metadata = {"trained_on": "unknown", "licence": "unknown", **value.metadata}
@@ -94,7 +94,7 @@ def load_artefact(folder: str | os.PathLike) -> ValueFunction:
     refuse_stand_ins(folder / name)
     if not (folder / name).is_file():
       raise UserError(
-        f"Expected an encoder artefact with {TENSORS} and {CONFIG}, found no {name} in {folder}: "
+        f"expected an encoder artefact with {TENSORS} and {CONFIG}, got no {name} in {folder}; "
         "check the path."
       )
   config, preprocessing, metadata = _read_config(folder / CONFIG)
@@ -113,18 +113,18 @@ def _read_config(path: pathlib.Path) -> tuple[ResNetConfig, Preprocessing, dict[
   if not isinstance(content, dict) or content.get("format") != FORMAT or set(content) != _FIELDS:
     got = content.get("format") if isinstance(content, dict) else type(content).__name__
     raise UserError(
-      f"Expected an encoder's config of format {FORMAT} with {', '.join(sorted(_FIELDS))}, got "
-      f"{ascii(got)[:60]} in {path}: give the folder of an encoder artefact."
+      f"expected an encoder's config of format {FORMAT} with {', '.join(sorted(_FIELDS))}, got "
+      f"{ascii(got)[:60]} in {path}; give the folder of an encoder artefact."
     )
   parsed = []
   for field, kind in (("architecture", ResNetConfig), ("preprocessing", Preprocessing)):
     names = {each.name for each in dataclasses.fields(kind)}
     if not isinstance(content[field], dict) or set(content[field]) != names:
       raise UserError(
-        f"Expected {field} in {path} to have exactly {', '.join(sorted(names))}, got "
-        f"{ascii(content[field])[:120]}: write the artefact again with this version."
+        f"expected {field} in {path} to have exactly {', '.join(sorted(names))}, got "
+        f"{ascii(content[field])[:120]}; write the artefact again with this version."
       )
     parsed.append(kind(**content[field]))
   if not isinstance(content["metadata"], dict):
-    raise UserError(f"Expected metadata in {path} to be an object: write the artefact again.")
+    raise UserError(f"expected metadata in {path} to be an object: write the artefact again.")
   return parsed[0], parsed[1], content["metadata"]

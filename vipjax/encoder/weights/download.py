@@ -76,7 +76,7 @@ def fetch(
   if sha256 is not None and seen["sha256"] != sha256.lower():
     partial.unlink()
     raise UserError(
-      f"Expected sha256 {sha256} from {address}, got {seen['sha256']} and deleted it: {advice}."
+      f"expected sha256 {sha256} from {address}, got {seen['sha256']} and deleted it; {advice}."
     )
   partial.replace(target)
   return seen
@@ -119,4 +119,4 @@ def _etag_file(partial: pathlib.Path) -> pathlib.Path:
 def _check_secure(address: str, advice: str) -> None:
   parts = urllib.parse.urlsplit(address)
   if parts.scheme != "https" and (parts.scheme, parts.hostname) != ("http", "127.0.0.1"):
-    raise UserError(f"Expected an HTTPS address, got {address}: {advice}.")
+    raise UserError(f"expected an HTTPS address, got {address}; {advice}.")

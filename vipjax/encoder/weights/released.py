@@ -64,7 +64,7 @@ def _released_value(path: pathlib.Path) -> ValueFunction:
   config, variables = read_vip_network(path)
   if config != EXPECTED:
     raise UserError(
-      f"Expected VIP's ResNet-50 with 1024 outputs at {path}, got {config}: load this file by its "
+      f"expected VIP's ResNet-50 with 1024 outputs at {path}, got {config}; load this file by its "
       "path instead."
     )
   return ValueFunction(config, Preprocessing(), variables, released_metadata())
@@ -110,15 +110,15 @@ def check_unchanged(folder: pathlib.Path) -> None:
   """Raises UserError unless the cached files are those that the manifest describes."""
   advice = f"delete {folder} to download it again"
   if not (folder / MANIFEST).is_file():
-    raise UserError(f"Expected {MANIFEST} in {folder}, found none: {advice}.")
+    raise UserError(f"expected {MANIFEST} in {folder}, got none; {advice}.")
   manifest = files.read_json(folder / MANIFEST)
   known = manifest.get("files") if isinstance(manifest, dict) else None
   if not isinstance(known, dict) or set(known) != {artefact.TENSORS, artefact.CONFIG}:
-    raise UserError(f"Expected the cached files' checksums in {folder / MANIFEST}: {advice}.")
+    raise UserError(f"expected the cached files' checksums in {folder / MANIFEST}: {advice}.")
   for name, wanted in known.items():
     path = folder / name
     seen = file_sha256(path) if path.is_file() else "no file"
     if not isinstance(wanted, dict) or seen != wanted.get("sha256"):
       raise UserError(
-        f"Expected {path} as it was downloaded, got another content (sha256 {seen}): {advice}."
+        f"expected {path} as it was downloaded, got another content (sha256 {seen}); {advice}."
       )

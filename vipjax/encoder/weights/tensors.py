@@ -24,7 +24,7 @@ def read_safetensors(path: pathlib.Path, advice: str) -> dict[str, np.ndarray]:
     return safetensors.numpy.load_file(path)
   except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
     raise UserError(
-      f"Expected a safetensors file, got a damaged one at {path} ({ascii(str(error))[:120]}): "
+      f"expected a safetensors file, got a damaged one at {path} ({ascii(str(error))[:120]}); "
       f"{advice}."
     ) from None
 

@@ -51,7 +51,7 @@ def read_vip_network(path: str | pathlib.Path) -> tuple[ResNetConfig, dict[str, 
   path = pathlib.Path(path)
   refuse_stand_ins(path)
   if not path.is_file():
-    raise UserError(f"Expected a VIP checkpoint file, found no file at {path}: check the path.")
+    raise UserError(f"expected a VIP checkpoint file, got no file at {path}; check the path.")
   is_archive = path.suffix != ".safetensors"
   state = _read_archive(path) if is_archive else read_safetensors(path, ADVICE)
   try:
@@ -77,8 +77,8 @@ def _read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
   ) as error:  # fmt: skip
     # All that zipfile raises on damaged archives; it documents BadZipFile alone.
     raise UserError(
-      f"Expected a complete PyTorch zip archive, got a truncated or damaged one at {path} "
-      f"({type(error).__name__}: {ascii(str(error))[:120]}): {ADVICE}."
+      f"expected a complete PyTorch zip archive, got a truncated or damaged one at {path} "
+      f"({type(error).__name__}: {ascii(str(error))[:120]}); {ADVICE}."
     ) from None
 
 
@@ -92,14 +92,14 @@ def _refuse_other_formats(path: pathlib.Path) -> None:
     got = "an empty file"
   elif start.startswith(LEGACY_START):
     raise UserError(
-      f"Expected PyTorch's zip format, got its older non-zip format (before PyTorch 1.6) at {path}:"
-      " save it again there with torch.save(torch.load(path), new_path)."
+      "expected PyTorch's zip format, got its older non-zip format (before PyTorch 1.6) at "
+      f"{path}; save it again there with torch.save(torch.load(path), new_path)."
     )
   elif start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
     got = "a web page, perhaps a server's error message saved under this name"
   else:
     got = f"a file that starts with {start[:8].hex(' ')}"
-  raise UserError(f"Expected a PyTorch zip archive, got {got} at {path}: {ADVICE}.")
+  raise UserError(f"expected a PyTorch zip archive, got {got} at {path}; {ADVICE}.")
 
 
 class _Records:
@@ -109,39 +109,39 @@ class _Records:
     self.archive = archive
     self.infos = {info.filename: info for info in archive.infolist()}
     if len(self.infos) != len(archive.infolist()):
-      raise UserError(f"Expected each record once, got duplicates in {path}: {ADVICE}.")
+      raise UserError(f"expected each record once, got duplicates in {path}; {ADVICE}.")
     tops = [name[: -len("data.pkl")] for name in self.infos if name.endswith("/data.pkl")]
     if len(tops) != 1 or tops[0].count("/") != 1:
       raise UserError(
-        f"Expected a PyTorch archive with one data.pkl, got a zip file without it at {path}: "
+        f"expected a PyTorch archive with one data.pkl, got a zip file without it at {path}; "
         f"{ADVICE}."
       )
     self.top = tops[0]
     if self.top + "constants.pkl" in self.infos:
-      raise UserError(f"Expected saved tensors, got a TorchScript program at {path}: {ADVICE}.")
+      raise UserError(f"expected saved tensors, got a TorchScript program at {path}; {ADVICE}.")
     self.unread = path.stat().st_size  # no honest archive gives more bytes than the file has
     order = "little"
     if self.top + "byteorder" in self.infos:
       order = self.read("byteorder", 16).decode("ascii", "replace")
     if order not in ("little", "big"):
-      raise UserError(f"Expected byte order little or big, got {ascii(order)} in {path}: {ADVICE}.")
+      raise UserError(f"expected byte order little or big, got {ascii(order)} in {path}; {ADVICE}.")
     self.order = "<" if order == "little" else ">"
 
   def read(self, name: str, limit: int) -> bytes:
     """The bytes of one record, at most `limit`."""
     info = self.infos.get(self.top + name)
     if info is None:
-      raise UserError(f"Expected the record {ascii(name)[:60]}, found none: {ADVICE}.")
+      raise UserError(f"expected the record {ascii(name)[:60]}, got none; {ADVICE}.")
     plain = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
     if not plain or info.file_size != info.compress_size:
       raise UserError(
-        f"Expected the record {ascii(name)[:60]} uncompressed as PyTorch writes it, got it "
-        f"compressed or encrypted: {ADVICE}."
+        f"expected the record {ascii(name)[:60]} uncompressed as PyTorch writes it, got it "
+        f"compressed or encrypted; {ADVICE}."
       )
     if info.file_size > min(limit, self.unread):
       raise UserError(
-        f"Expected at most {min(limit, self.unread)} bytes in the record {ascii(name)[:60]}, got "
-        f"{info.file_size}: {ADVICE}."
+        f"expected at most {min(limit, self.unread)} bytes in the record {ascii(name)[:60]}, got "
+        f"{info.file_size}; {ADVICE}."
       )
     data = self.archive.read(info)
     self.unread -= len(data)
@@ -154,8 +154,8 @@ class _Records:
     data = self.read(f"data/{storage.key}", storage.count * dtype.itemsize)
     if len(data) != storage.count * dtype.itemsize:
       raise UserError(
-        f"Expected {storage.count * dtype.itemsize} bytes in storage {ascii(storage.key)[:60]}, "
-        f"got {len(data)}: {ADVICE}."
+        f"expected {storage.count * dtype.itemsize} bytes in storage {ascii(storage.key)[:60]}, "
+        f"got {len(data)}; {ADVICE}."
       )
     numbers = np.frombuffer(data, dtype.newbyteorder(self.order)).astype(dtype)
     if kind == "bfloat16":  # the upper half of a float32
@@ -169,11 +169,11 @@ def _state_dict(payload: Any) -> dict[str, TensorRecord]:
   if "vip" not in keys or not set(keys) <= {"vip", "global_step"}:
     got = ", ".join(ascii(key)[:40] for key in keys[:6]) or type(payload).__name__
     raise UserError(
-      f"Expected a dict with the key 'vip' and maybe 'global_step', got {got}: {ADVICE}."
+      f"expected a dict with the key 'vip' and maybe 'global_step', got {got}; {ADVICE}."
     )
   state = payload["vip"]
   if type(state) is not dict or any(type(item) is not TensorRecord for item in state.values()):
-    raise UserError(f"Expected a dict of tensors under 'vip', got something else: {ADVICE}.")
+    raise UserError(f"expected a dict of tensors under 'vip', got something else; {ADVICE}.")
   return state
 
 
@@ -188,7 +188,7 @@ def _tensors(state: dict[str, TensorRecord], records: _Records) -> dict[str, np.
     allowed -= math.prod(record.size)
     if allowed < 0:
       raise UserError(
-        f"Expected each number in one tensor, got many tensors of the same: {ADVICE}."
+        f"expected each number in one tensor, got many tensors of the same; {ADVICE}."
       )
     if record.storage not in storages:
       storages[record.storage] = records.numbers(record.storage)
@@ -211,6 +211,6 @@ def _check_bounds(name: str, record: TensorRecord) -> None:
     if shape_is_sound and (last < count if total else offset <= count):
       return
   raise UserError(
-    f"Expected {ascii(name)[:60]} within its storage of {count} numbers, got an offset, size or "
-    f"stride outside: {ADVICE}."
+    f"expected {ascii(name)[:60]} within its storage of {count} numbers, got an offset, size or "
+    f"stride outside; {ADVICE}."
   )

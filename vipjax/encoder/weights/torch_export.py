@@ -43,11 +43,11 @@ def export_official(
   path = pathlib.Path(path)
   if path.suffix not in (".safetensors", ".pt"):
     raise UserError(
-      f"Expected a path ending in .safetensors or .pt, got {path}: choose one of the two."
+      f"expected a path ending in .safetensors or .pt, got {path}; choose one of the two."
     )
   if path.exists() and not overwrite:
     raise UserError(
-      f"Expected a new file, found one at {path}: choose another name or pass overwrite=True."
+      f"expected a new file, got one at {path}; choose another name or pass overwrite=True."
     )
   state = torch_layout.to_state_dict(value.config, value.variables)
   places.make_folder(path.parent)

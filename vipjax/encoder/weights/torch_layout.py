@@ -36,8 +36,8 @@ def entries(config: ResNetConfig) -> list[tuple[str, tuple[str, ...], tuple[int,
   """
   if config.norm != "batch":
     raise UserError(
-      "Expected a BatchNorm network, as the official VIP layout has no names for others, got "
-      "norm='group': keep this encoder as an artefact folder."
+      "expected a BatchNorm network, as the official VIP layout has no names for others, got "
+      "norm='group'; keep this encoder as an artefact folder."
     )
   leaves = traverse_util.flatten_dict(variable_shapes(config))
   found = [(_official_key(path), path, leaf.shape) for path, leaf in leaves.items()]
@@ -84,14 +84,14 @@ def infer_config(state: Mapping[str, np.ndarray]) -> ResNetConfig:
   missing = [PREFIX + key for key in needed if PREFIX + key not in state]
   if missing:
     raise UserError(
-      f"Expected a VIP state dict with keys such as {missing[0]}, got "
-      f"{_some(state) or 'no tensors'}: pass the model.pt that VIP released."
+      f"expected a VIP state dict with keys such as {missing[0]}, got "
+      f"{_some(state) or 'no tensors'}; pass the model.pt that VIP released."
     )
   stem, fc = state[PREFIX + "conv1.weight"], state[PREFIX + "fc.weight"]
   if stem.ndim != 4 or fc.ndim != 2:
     raise UserError(
-      f"Expected {PREFIX}conv1.weight with 4 axes and {PREFIX}fc.weight with 2, got shapes "
-      f"{stem.shape} and {fc.shape}: the file is damaged, fetch it again."
+      f"expected {PREFIX}conv1.weight with 4 axes and {PREFIX}fc.weight with 2, got shapes "
+      f"{stem.shape} and {fc.shape}; the file is damaged, fetch it again."
     )
   if PREFIX + "layer1.0.conv3.weight" in state:
     arch = "resnet50"

@@ -84,7 +84,7 @@ def decode(data: bytes) -> Any:
   ) as error:  # fmt: skip
     detail = f"{type(error).__name__}: {ascii(str(error))[:120]}"
     raise UserError(
-      f"Expected the pickle of a state dict, got a damaged one ({detail}): fetch the file again."
+      f"expected the pickle of a state dict, got a damaged one ({detail}); fetch the file again."
     ) from None
 
 
@@ -94,8 +94,8 @@ def _codes(names: str) -> list[int]:
 
 def _refuse(code: int, unpickler: pickle._Unpickler) -> None:
   raise UserError(
-    f"Expected the pickle of a state dict, got one with the opcode {bytes([code])}, which a state "
-    "dict does not need and which is therefore refused: pass the model.pt that VIP released."
+    f"expected the pickle of a state dict, got one with the opcode {bytes([code])}, which a state "
+    "dict does not need and which is therefore refused; pass the model.pt that VIP released."
   )
 
 
@@ -107,9 +107,9 @@ class _StateDictUnpickler(pickle._Unpickler):
       return name
     if (module, name) not in _CALLS:
       raise UserError(
-        "Expected a state dict of tensors only, got a pickle that asks for "
-        f"{ascii(module)[:60]} {ascii(name)[:60]}, which is refused and was not run: pass the "
-        "model.pt that VIP released."
+        f"expected a state dict of tensors only, got a pickle that asks for {ascii(module)[:60]} "
+        f"{ascii(name)[:60]}, which is refused and was not run; pass the model.pt that VIP "
+        "released."
       )
     return _CALLS[module, name]
 

@@ -57,8 +57,8 @@ class Fields:
     """Raises UserError unless the values have names."""
     if not OBJECT.holds(values):
       raise UserError(
-        f"expected {place} to be {OBJECT.words}, but it is {_brief(values)}: mend it, or copy the "
-        "data set again."
+        f"expected {place} to be {OBJECT.words}, got {_brief(values)}; mend it, or copy the data "
+        "set again."
       )
     self._values, self.place = values, place
 
@@ -75,8 +75,8 @@ class Fields:
     if not kind.holds(value):
       came = _brief(value) if name in self._values else "missing"
       raise UserError(
-        f"expected {name!r} of {self.place} to be {kind.words}, but it is {came}: mend it, or copy "
-        "the data set again."
+        f"expected {name!r} of {self.place} to be {kind.words}, got {came}; mend it, or copy the "
+        "data set again."
       )
     return int(value) if kind in (WHOLE, INDEX, LENGTH) else value
 

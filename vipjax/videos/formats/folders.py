@@ -82,8 +82,8 @@ def read_table(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
       raise damaged(path, str(error)) from error
   if not rows or not all(row.get("path") for row in rows):
     raise UserError(
-      f"expected at least one row and a column 'path' in {path}, but it has "
-      f"{', '.join(rows[0]) if rows else 'no rows'}: name the folders of frames there."
+      f"expected at least one row and a column 'path' in {path}, got "
+      f"{', '.join(rows[0]) if rows else 'no rows'}; name the folders of frames there."
     )
   found = []
   for row in rows:
@@ -93,8 +93,8 @@ def read_table(path: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:
     if folder is None:
       refuse_stand_ins(places[0])
       raise UserError(
-        f"expected the folder {str(given)!r} that {path} names, but it is missing: restore it or "
-        "remove its row."
+        f"expected the folder {str(given)!r} that {path} names, got none; restore it or remove its "
+        "row."
       )
     found.append((folder, {"task": row["txt"]} if row.get("txt") else {}))
   return found
@@ -126,8 +126,8 @@ def read_manifest(path: pathlib.Path) -> list[Entry]:
   entries = read_json(path, f"a folder's {MANIFEST}")
   if not isinstance(entries, list) or not entries:
     raise UserError(
-      f"expected a list of at least one video in {path}, but got {type(entries).__name__} "
-      f"{json.dumps(entries)[:60]}: write the folder again."
+      f"expected a list of at least one video in {path}, got {type(entries).__name__} "
+      f"{json.dumps(entries)[:60]}; write the folder again."
     )
   return [
     _read_entry(path, Fields(entry, f"entry {index} of {path}"))
@@ -139,8 +139,8 @@ def _read_entry(path: pathlib.Path, entry: Fields) -> Entry:
   for key in entry:
     if key not in ("file", STILLS, *_KINDS):
       raise UserError(
-        f"expected the keys file, {STILLS}, {', '.join(_KINDS)} in {entry.place}, "
-        f"but got {key!r}: rename or remove it."
+        f"expected the keys file, {STILLS}, {', '.join(_KINDS)} in {entry.place}, got {key!r}; "
+        "rename or remove it."
       )
   known = {key: entry.optional(key, kind) for key, kind in _KINDS.items()}
   files = [

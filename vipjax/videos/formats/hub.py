@@ -45,23 +45,23 @@ def fetch(address: str, selection: Selection | None = None) -> pathlib.Path:
   match = _ADDRESS.match(address)
   if match is None:
     raise UserError(
-      "expected an address such as hf://lerobot/pusht or hf://lerobot/pusht@v3.0, but got "
-      f"{address}: correct it."
+      f"expected an address such as hf://lerobot/pusht or hf://lerobot/pusht@v3.0, got {address}; "
+      "correct it."
     )
   try:
     client = importlib.import_module("huggingface_hub")
   except ImportError as error:
     raise UserError(
-      f"expected the package huggingface_hub to fetch {address}, but it is not installed: "
-      "pip install huggingface_hub, or pass the folder of a local copy."
+      f"expected the package huggingface_hub to fetch {address}, got none; pip install "
+      "huggingface_hub, or pass the folder of a local copy."
     ) from error
   if selection is None:
     return _snapshot(client, address, match, None)
   root = _snapshot(client, address, match, ["meta/*"])
   if not lerobot.is_dataset(root):
     raise UserError(
-      f"expected a LeRobot data set at {address}, but it has no {lerobot.INFO}: download it "
-      "yourself and pass its folder."
+      f"expected a LeRobot data set at {address}, got no {lerobot.INFO}; download it yourself and "
+      "pass its folder."
     )
   return _snapshot(client, address, match, ["meta/*", *_wanted(root, selection)])
 

@@ -106,8 +106,8 @@ class LeRobotDataset:
     version = str(self.info.value("codebase_version", TEXT))
     if version not in _VERSIONS and not version.startswith("v3."):
       raise UserError(
-        f"expected a LeRobot data set of version {', '.join(_VERSIONS)} in {root}, but it is "
-        f"{version}: convert it with lerobot's own scripts."
+        f"expected a LeRobot data set of version {', '.join(_VERSIONS)} in {root}, got {version}; "
+        "convert it with lerobot's own scripts."
       )
     storage = self.info.optional("storage_format", TEXT)
     if storage not in (None, "lerobot"):
@@ -164,8 +164,8 @@ class LeRobotDataset:
     rows = found_in(_read_rows, path).get(episode.number)
     if rows is None or rows.count != length:
       raise UserError(
-        f"expected {length} rows of {episode.place} in {path}, but there are "
-        f"{rows.count if rows else 0}: mend the length, or download the data set again."
+        f"expected {length} rows of {episode.place} in {path}, got {rows.count if rows else 0}; "
+        "mend the length, or download the data set again."
       )
     if rows.success is None and _SUCCESS in self.features:
       raise _misfit(f"a column {_SUCCESS} in {path}, as {self.info.place} has it", "there is none")
@@ -189,7 +189,7 @@ class LeRobotDataset:
     if place is None or place.is_absolute() or ".." in place.parts:
       raise UserError(
         f"expected {name} of {self.info.place} to name files within the data set by "
-        f"{', '.join(names)}, but it is {template!r}: mend it, or download the data set again."
+        f"{', '.join(names)}, got {template!r}; mend it, or download the data set again."
       )
     return self.root / place
 
@@ -285,8 +285,8 @@ def lerobot_videos(root: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   dataset = LeRobotDataset(root)
   if not dataset.cameras:
     raise UserError(
-      f"expected a camera among the features of {root}, but it has "
-      f"{', '.join(dataset.features) or 'none'}: pass a data set with images or videos."
+      f"expected a camera among the features of {root}, got "
+      f"{', '.join(dataset.features) or 'none'}; pass a data set with images or videos."
     )
   return [
     (_FilmVideo if dataset.is_film(camera) else _ImageVideo)(dataset, episode, camera)
@@ -323,7 +323,7 @@ def _records(root: pathlib.Path, is_v3: bool) -> list[EpisodeRecord]:
           f"{episode.number}: mend the metadata, or download the data set again."
         )
   if not found:
-    raise UserError(f"expected at least one episode in {root / 'meta'}, but it lists none: record.")
+    raise UserError(f"expected at least one episode in {root / 'meta'}, got none; record.")
   return [found[number] for number in sorted(found)]
 
 

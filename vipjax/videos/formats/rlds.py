@@ -212,9 +212,7 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
   found = sorted([*folder.glob(f"*/{INFO}"), *folder.glob(f"*/*/{INFO}")])
   if len(found) > 1:
     names = ", ".join(str(path.parent.relative_to(folder)) for path in found[:4])
-    raise UserError(
-      f"expected one TFDS data set in {folder}, but it has {names}: pass one of them."
-    )
+    raise UserError(f"expected one TFDS data set in {folder}, got {names}; pass one of them.")
   return found[0].parent if found else None
 
 
@@ -229,9 +227,7 @@ def dataset_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   files = [entry for entry in entries if ".tfrecord" in entry.name]
   records = _records_of_files(files, str(path)) if files else _records_of_dataset(path)
   if not records.splits:
-    raise UserError(
-      f"expected at least one episode in {records.name}, but it has none: record one."
-    )
+    raise UserError(f"expected at least one episode in {records.name}, got none; record one.")
   first, cameras = _first_steps(records)
   views = _short_names(cameras)
   wanted = {
@@ -257,8 +253,8 @@ def dataset_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
     found += kept
   if not found:
     raise UserError(
-      f"expected frames in the episodes {', '.join(map(str, episodes[:8]))} of {records.name}, but "
-      "they have none: choose others, or record some."
+      f"expected frames in the episodes {', '.join(map(str, episodes[:8]))} of {records.name}, got "
+      "none; choose others, or record some."
     )
   return found
 
@@ -275,8 +271,8 @@ def _first_steps(records: Records) -> tuple[int, list[str]]:
     if any(name.startswith("steps/") and len(record[name]) for name in record):
       break
   raise UserError(
-    f"expected encoded images in the episodes of {records.name}, but they hold "
-    f"{', '.join(sorted(names)[:8])}: pass a data set with cameras."
+    f"expected encoded images in the episodes of {records.name}, got "
+    f"{', '.join(sorted(names)[:8])}; pass a data set with cameras."
   )
 
 
