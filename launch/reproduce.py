@@ -21,7 +21,7 @@ def main(_):
   from vipjax.runtime.errors import UserError
 
   if not _OUT.value:
-    raise UserError("expected --out=FOLDER for the new run, got none.")
+    raise UserError("expected --out=FOLDER for the new run, got none; name one.")
   differing = reproduce(_FLAGS.workdir, _OUT.value, paper.get_config(), paper.additions)
   for kind, pairs in differing.items():
     for name, (then, now) in pairs.items():

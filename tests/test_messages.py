@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).parents[1] / "vipjax"
-ROOMS = ("runtime", "evaluation", "benchmark")
+ROOT = pathlib.Path(__file__).parents[1]
 MODULES = sorted(
-  path.relative_to(PACKAGE).as_posix() for room in ROOMS for path in (PACKAGE / room).rglob("*.py")
+  path.relative_to(ROOT).as_posix()
+  for folder in ("vipjax", "launch", "configs")
+  for path in (ROOT / folder).rglob("*.py")
 )
 
 
@@ -33,5 +34,5 @@ def test_messages_are_found_in_all_their_forms():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_messages_say_what_was_expected_what_came_and_what_to_do(module):
-  for message in messages_of((PACKAGE / module).read_text()):
+  for message in messages_of((ROOT / module).read_text()):
     assert re.fullmatch(r"expected [^\n]+, got [^\n]+; [^\n]+", message), message

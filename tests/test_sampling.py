@@ -147,7 +147,7 @@ def test_cycles_of_all_videos():
 
 def test_too_few_videos_for_cycles():
   sentence = (
-    "Expected at least 6 videos for TCC cycles of T=6, got 4: "
+    "expected at least 6 videos for TCC cycles of T=6, got 4; "
     "lower config.finetune.tcc.videos_per_cycle or add videos."
   )
   with pytest.raises(UserError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import zlib
 
 import numpy as np
@@ -38,7 +39,6 @@ def seeded_state(config: ResNetConfig) -> dict[str, np.ndarray]:
 
 
 def assert_one_sentence(error) -> None:
-  """The message of a UserError: one line, what was expected, what to do after the last colon."""
+  """The message of a UserError is one line: what was expected, what came, what to do."""
   message = str(error.value)
-  assert "\n" not in message
-  assert message.endswith(".")
+  assert re.fullmatch(r"expected [^\n]+, got [^\n]+; [^\n]+\.", message), message

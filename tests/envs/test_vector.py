@@ -136,7 +136,9 @@ def test_actions_of_another_shape(env, shape):
   env.reset(SEED)
   with pytest.raises(UserError) as error:
     env.step(np.zeros(shape))
-  assert str(error.value) == f"expected actions of shape (3, 8), got {shape}."
+  assert str(error.value) == (
+    f"expected actions of shape (3, 8), got {shape}; give one for each environment."
+  )
   env.step(np.zeros((NUM_ENVS, 8)))  # it still works
 
 

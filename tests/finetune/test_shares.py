@@ -153,7 +153,7 @@ def test_bad_videos_are_one_sentence_in_every_process(tmp_path, found):
   file = sorted((tmp_path / "a").glob("*.mp4"))[1]
   file.write_bytes(b"")
   errors = Processes(2).run(open_videos(tmp_path / "a"), resident_mb=1.0)
-  assert "process 1 reads, but it could not" in str(errors[0]) and file.name in str(errors[1])
+  assert "process 1, got one that it cannot read" in str(errors[0]) and file.name in str(errors[1])
 
 
 def test_a_video_that_changes_during_the_run_is_one_sentence(tmp_path):
@@ -174,4 +174,6 @@ def test_processes_that_found_other_videos_say_so(tmp_path):
   for other, counts in (("b", "3, 3"), ("c", "3, 4")):
     for error in Processes(2).run([found["a"], found[other]], resident_mb=1.0):
       assert isinstance(error, UserError)
-      assert f"the same videos in all processes, but they found {counts}" in str(error)
+      assert f"the same videos in all processes, got others, of which they find {counts};" in str(
+        error
+      )

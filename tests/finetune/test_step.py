@@ -226,7 +226,7 @@ def test_it_learns(value, videos, step):
 def test_longer_cycles_than_videos_is_one_sentence(value, videos):
   settings = dataclasses.replace(SETTINGS, tcc=TccSettings(videos_per_cycle=4))
   state = init_state(jax.random.key(1), value, settings)
-  with pytest.raises(UserError, match="Expected at least 4 videos for TCC cycles of T=4, got 3"):
+  with pytest.raises(UserError, match="expected at least 4 videos for TCC cycles of T=4, got 3"):
     make_train_step(value, settings, 3)(state, videos)
 
 

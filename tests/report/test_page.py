@@ -245,7 +245,7 @@ def test_damage_and_a_missing_folder_are_told_in_a_sentence(tmp_path):
   with pytest.raises(UserError, match="run folder to report on"):
     report.write_report(tmp_path / "nowhere")
   (tmp_path / "results.json").write_text("[1]")
-  with pytest.raises(UserError, match="object of JSON in .*results.json, but a list"):
+  with pytest.raises(UserError, match="object of JSON in .*results.json, got a list"):
     report.write_report(tmp_path)
   (tmp_path / "results.json").write_text("{")
   with pytest.raises(UserError, match="results.json"):

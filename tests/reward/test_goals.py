@@ -59,7 +59,7 @@ def test_files(tmp_path, videos):
     ("", "expected a goal, got ''"),
     ("frame=two", "whole number in 'frame=N', got 'two'"),
     ("frame=5", "from -5 to 4 in a.mp4, got 5"),
-    ("nowhere.png", "nothing is at nowhere.png"),
+    ("nowhere.png", "got nothing at nowhere.png"),
   ],
 )
 def test_bad_goals_are_one_sentence(videos, text, part):
@@ -104,7 +104,7 @@ def test_commas_in_names(tmp_path, videos, monkeypatch):
       assert list(found.sources) == [names[each] for each in chosen]
       np.testing.assert_array_equal(found.frames, videos[1][chosen])
   assert names_files("frame=3.png") and not names_files("frame=3")
-  with pytest.raises(UserError, match="nothing is at gone.png"):
+  with pytest.raises(UserError, match="got nothing at gone.png"):
     find_goals("c.png,gone.png,a, b.png", [videos[0]], ["a"])
 
 

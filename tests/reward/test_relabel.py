@@ -305,7 +305,7 @@ def test_nothing_is_overwritten(tmp_path):
     check_label_out(tmp_path / "a.npy", tmp_path / "labels.csv")
   with pytest.raises(UserError, match="ends in .csv"):
     check_label_out(tmp_path / "a.npy", tmp_path / "copy")
-  with pytest.raises(UserError, match="nothing is at"):
+  with pytest.raises(UserError, match="got nothing at"):
     check_label_out(tmp_path / "b.npy", tmp_path / "new.csv")
 
 
@@ -377,7 +377,7 @@ def test_what_cannot_be_done_is_refused_before_the_work(tmp_path, refused):
 def test_a_copy_without_room_is_refused(tmp_path, monkeypatch):
   usage = shutil.disk_usage(tmp_path)
   monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=500_000 // 10))
-  with pytest.raises(UserError, match="room for a copy of .*, but there are 0.1 MB"):
+  with pytest.raises(UserError, match="room for a copy of .*, got 0.1 MB"):
     check_label_out(DATA / "lerobot_v30", tmp_path / "copy")
   check_label_out(DATA / "lerobot_v30", tmp_path / "a.csv")
 

@@ -116,10 +116,10 @@ def test_a_full_disk_and_a_lost_file_are_one_sentence_each(tmp_path, monkeypatch
       play(frames, [3], [moment(0)] * 4)
   with monkeypatch.context() as patch:
     patch.setattr(os, "pwrite", lambda *unused: 3)
-    with pytest.raises(UserError, match=r"the disk is full"):
+    with pytest.raises(UserError, match=r"got 'a full disk'"):
       play(frames, [3], [moment(0)] * 4)
   index = frames.save()
   opened(tmp_path).restore(index)
   (tmp_path / "frames.bin").unlink()
-  with pytest.raises(UserError, match=r"not all there: put the file back"):
+  with pytest.raises(UserError, match=r"got a part of them; put the file back"):
     opened(tmp_path).restore(index)

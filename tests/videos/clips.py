@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fractions
 import os
+import re
 
 import av
 import numpy as np
@@ -96,8 +97,7 @@ def assert_one_sentence(error, *parts):
   message = str(error.value)
   for part in parts:
     assert str(part) in message, message
-  assert message.startswith("expected ") and message.endswith("."), message
-  assert "\n" not in message
+  assert re.fullmatch(r"expected [^\n]+, got [^\n]+; [^\n]+\.", message), message
 
 
 def check_episodes(folder, cameras, exact):

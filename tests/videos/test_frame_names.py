@@ -95,14 +95,14 @@ def test_uneven_numbers_of_an_unknown_unit_keep_their_proportions():
 def test_missing_frames(names):
   with pytest.raises(UserError) as error:
     sequence(names)
-  assert_one_sentence(error, FOLDER, f"{names[2]}.png follows {names[1]}.png", "restore")
+  assert_one_sentence(error, FOLDER, f"{names[2]}.png after {names[1]}.png", "restore")
 
 
 @pytest.mark.parametrize("names", [["12.5", "012.5"], ["1", "01"]])
 def test_the_same_number_twice(names):
   with pytest.raises(UserError) as error:
     sequence(names)
-  assert_one_sentence(error, "share one")
+  assert_one_sentence(error, "got one for")
 
 
 def test_images_named_by_time(tmp_path):

@@ -44,7 +44,7 @@ def test_grey_and_transparent_images_are_converted(tmp_path):
   ],
 )
 def test_images_that_do_not_fit(tmp_path, image):
-  with pytest.raises(UserError, match="expected a uint8 image .* but got .*: convert it.*\\.$"):
+  with pytest.raises(UserError, match="expected a uint8 image .* got .*; convert it.*\\.$"):
     write_image(tmp_path / "goal.png", image)
   assert not list(tmp_path.iterdir())
 
@@ -54,14 +54,14 @@ def test_image_files_that_cannot_be_used(tmp_path):
   with pytest.raises(UserError, match=r"expected no file at .*goal\.png.*overwrite=True"):
     write_image(tmp_path / "goal.png", moving_picture(1)[0])
   write_image(tmp_path / "goal.png", moving_picture(1)[0], overwrite=True)
-  with pytest.raises(UserError, match=r"ending in \.png, but got .*goal\.bmp"):
+  with pytest.raises(UserError, match=r"ending in \.png, got .*goal\.bmp"):
     write_image(tmp_path / "goal.bmp", moving_picture(1)[0])
-  with pytest.raises(UserError, match="expected an image file, but nothing is at"):
+  with pytest.raises(UserError, match="expected an image file, got nothing at"):
     read_image(tmp_path / "gone.png")
-  with pytest.raises(UserError, match="expected an image file, but .* is a folder"):
+  with pytest.raises(UserError, match="expected an image file, got the folder "):
     read_image(tmp_path)
   (tmp_path / "text.png").write_text("not an image")
-  with pytest.raises(UserError, match=r"text\.png, but it is truncated or corrupt \(cannot ident"):
+  with pytest.raises(UserError, match=r"text\.png, got a truncated or corrupt one \(cannot ident"):
     read_image(tmp_path / "text.png")
 
 
@@ -103,7 +103,7 @@ def test_fit_square_keeps_the_centre_by_hand():
 
 @pytest.mark.parametrize("function", [resize_frames, fit_square])
 def test_sizes_and_frames_are_checked(function):
-  with pytest.raises(UserError, match="expected a size of at least 1 pixel, but got 0x0"):
+  with pytest.raises(UserError, match="expected a size of at least 1 pixel, got 0x0"):
     function(moving_picture(1, 8, 8), 0)
   with pytest.raises(UserError, match=r"expected frames to be uint8 \[T, H, W, 3\]"):
     function(moving_picture(1)[0], 8)

@@ -178,10 +178,10 @@ def test_arrays_that_do_not_fit(tmp_path):
   np.savez(tmp_path / "rate.npz", frames=moving_picture(2), fps=-1.0)
   np.save(tmp_path / "none.npy", np.zeros((0, 8, 8, 3), np.uint8))
   expected = {
-    "two.npz": "it holds a, b",
+    "two.npz": "got a, b",
     "float.npy": "got float32 [2, 8, 8, 3]",
     "pickled.npy": "got object [1]",
-    "rate.npz": "one positive number, but got -1.0",
+    "rate.npz": "one positive number, got -1.0",
     "none.npy": "got uint8 [0, 8, 8, 3]",
   }
   for name, part in expected.items():

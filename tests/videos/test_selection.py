@@ -65,14 +65,16 @@ def test_copies_without_the_robot_have_a_name(tmp_path, form):
 def test_nothing_is_left(recorded):
   with pytest.raises(UserError) as error:
     read_videos(recorded, view="top", success=True)
-  assert_one_sentence(error, "view='top', success=True", "its 6 have view left, right", "task push")
+  assert_one_sentence(
+    error, "view='top', success=True", "got 6 with view (left, right)", "task (push"
+  )
 
 
 def test_unknown_values_fit_no_demand(tmp_path):
   np.save(tmp_path / "clip.npy", moving_picture(2, 8, 8))
   with pytest.raises(UserError) as error:
     read_videos(tmp_path, success=False)
-  assert_one_sentence(error, "success unknown")
+  assert_one_sentence(error, "success (unknown)")
 
 
 def write_ego4d(root, folders, header="path,len,txt", place=lambda root, name: f"{root}/{name}/"):

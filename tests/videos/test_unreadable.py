@@ -33,7 +33,7 @@ def test_empty_file(tmp_path, name):
   (tmp_path / name).write_bytes(b"")
   with pytest.raises(UserError) as error:
     read_videos(tmp_path)
-  assert_one_sentence(error, tmp_path / name, "it is empty (0 bytes)")
+  assert_one_sentence(error, tmp_path / name, "got an empty one (0 bytes)")
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.gif", "clip.npz", "0.png"])
@@ -131,7 +131,7 @@ def test_file_without_permission(tmp_path, name):
   path.write_bytes(b"bytes")
   with without_permission(path), pytest.raises(UserError) as error:
     read_videos(tmp_path)
-  assert_one_sentence(error, path, "permission was denied")
+  assert_one_sentence(error, path, "got 'Permission denied'")
 
 
 def test_folder_without_permission(tmp_path):
@@ -140,7 +140,7 @@ def test_folder_without_permission(tmp_path):
   for path in (folder, folder / "clip.mp4", tmp_path):
     with without_permission(folder), pytest.raises(UserError) as error:
       read_videos(path)
-    assert_one_sentence(error, folder, "permission was denied")
+    assert_one_sentence(error, folder, "got 'Permission denied'")
 
 
 def test_containers_are_closed(tmp_path, monkeypatch):

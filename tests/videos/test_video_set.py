@@ -31,7 +31,7 @@ def test_differing_sizes_are_named():
     Video(moving_picture(2, 8, 8)),
   ]
   expected = (
-    "expected videos of one size, 24x32 as first.mp4, but got third.mp4 (32x24), video 3 (8x8): "
+    "expected videos of one size, 24x32 as first.mp4, got third.mp4 (32x24), video 3 (8x8); "
     "set data.size, or open them with size=."
   )
   with pytest.raises(UserError) as error:
@@ -40,7 +40,7 @@ def test_differing_sizes_are_named():
 
 
 def test_no_videos_and_wrong_frames():
-  with pytest.raises(UserError, match="expected at least one video, but got none"):
+  with pytest.raises(UserError, match="expected at least one video, got none"):
     make_video_set([])
   with pytest.raises(UserError, match="expected the frames of a.npy to be uint8 .* got float64"):
     make_video_set([Video(moving_picture(2) / 255, source="a.npy")])
@@ -53,8 +53,8 @@ def test_require_frames():
   with pytest.raises(UserError) as error:
     require_frames([long, short])
   assert str(error.value) == (
-    "expected at least 2 frames in every video, but goal.mp4 has 1: "
+    "expected at least 2 frames in every video, got 1 in goal.mp4; "
     "record it longer or leave it out."
   )
-  with pytest.raises(UserError, match="at least 3 frames in every video, but video 0 has 2"):
+  with pytest.raises(UserError, match="at least 3 frames in every video, got 2 in video 0"):
     require_frames([long], minimum=3)

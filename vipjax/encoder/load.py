@@ -34,7 +34,7 @@ def load(name_or_path: str | os.PathLike) -> ValueFunction:
   if name_or_path == _MINI:
     if not artefact.is_artefact(PRETRAINED / _MINI):
       raise UserError(
-        f"expected the pretrained encoder '{_MINI}', but this version ships none: load "
+        f"expected the pretrained encoder '{_MINI}', got a version that ships none; load "
         "'vip-resnet50', or train your own and load its run folder."
       )
     return artefact.load_artefact(PRETRAINED / _MINI)

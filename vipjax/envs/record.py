@@ -50,11 +50,11 @@ def record_episode(
     UserError: no views, a negative `hold` or `begin`, or a `frame_stride` below 1.
   """
   if not views:
-    raise UserError("expected at least one view to record, got none.")
+    raise UserError("expected at least one view to record, got none; name some.")
   if hold < 0 or begin < 0 or frame_stride < 1:
     raise UserError(
       "expected a hold and a begin of at least 0 and a frame_stride of at least 1 step, got "
-      f"{hold}, {begin} and {frame_stride}."
+      f"{hold}, {begin} and {frame_stride}; raise the one below its least."
     )
   channels = [
     (name, visible) for name in views for visible in ((True, False) if robot_free else (True,))

@@ -95,13 +95,19 @@ class RobotEnv(gymnasium.Env):
       UserError: an argument is unknown or out of range, or the arm's files cannot be fetched.
     """
     if render_mode not in (None, "rgb_array"):
-      raise UserError(f"expected render_mode None or 'rgb_array', got {render_mode!r}.")
+      raise UserError(
+        f"expected render_mode None or 'rgb_array', got {render_mode!r}; choose one of the two."
+      )
     if horizon < 1:
-      raise UserError(f"expected a horizon of at least 1 step, got {horizon}.")
+      raise UserError(f"expected a horizon of at least 1 step, got {horizon}; raise it.")
     if frame_skip < 1:
-      raise UserError(f"expected a frame_skip of at least 1 physics step, got {frame_skip}.")
+      raise UserError(
+        f"expected a frame_skip of at least 1 physics step, got {frame_skip}; raise it."
+      )
     if placement is not None and placement < 0:
-      raise UserError(f"expected placement None or a seed of at least 0, got {placement}.")
+      raise UserError(
+        f"expected placement None or a seed of at least 0, got {placement}; raise it."
+      )
     check_drawing(size, quality)
     self._arguments = {
       "task": task, "robot": robot, "control": control, "horizon": horizon,
@@ -257,7 +263,7 @@ class RobotEnv(gymnasium.Env):
     if action.shape != self.action_space.shape:
       raise UserError(
         f"expected an action of shape {self.action_space.shape} for {self.control} control, got "
-        f"{action.shape}."
+        f"{action.shape}; give one action of that shape."
       )
     if not np.isfinite(action).all():
       raise UserError(

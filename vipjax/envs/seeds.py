@@ -37,6 +37,6 @@ def episode_seed(stream: Stream, run_seed: int, number: int = 0) -> int:
     UserError: a negative run_seed.
   """
   if run_seed < 0:
-    raise UserError(f"expected config.seed of at least 0, got {run_seed}.")
+    raise UserError(f"expected config.seed of at least 0, got {run_seed}; raise it.")
   state = np.random.SeedSequence([run_seed, int(stream), number]).generate_state(1, np.uint64)
   return int(state[0] >> np.uint64(16))

@@ -91,11 +91,11 @@ class FrameVectorEnv:
       RuntimeError: a worker cannot start.
     """
     if num_envs < 1:
-      raise UserError(f"expected at least 1 environment, got {num_envs}.")
+      raise UserError(f"expected at least 1 environment, got {num_envs}; raise num_envs.")
     if num_workers is None:
       num_workers = usable_cores()
     if num_workers < 1:
-      raise UserError(f"expected at least 1 worker, got {num_workers}.")
+      raise UserError(f"expected at least 1 worker, got {num_workers}; raise num_workers.")
     workers = min(num_envs, num_workers)
     probe = RobotEnv(**env_options, size=size)
     self.observation_space, self.action_space = probe.observation_space, probe.action_space
@@ -127,7 +127,7 @@ class FrameVectorEnv:
       float32 [N, O] observations and uint8 [N, C, H, W, 3] frames.
     """
     if seed < 0:
-      raise UserError(f"expected a seed of at least 0, got {seed}.")
+      raise UserError(f"expected a seed of at least 0, got {seed}; raise it.")
     self._send(("reset", seed))
     self._gather(_STEP_SECONDS)
     arrays = self._memory.arrays
@@ -172,7 +172,9 @@ class FrameVectorEnv:
     actions = np.asarray(actions, np.float32)
     expected = (self.num_envs, *self.action_space.shape)
     if actions.shape != expected:
-      raise UserError(f"expected actions of shape {expected}, got {actions.shape}.")
+      raise UserError(
+        f"expected actions of shape {expected}, got {actions.shape}; give one for each environment."
+      )
     if not np.isfinite(actions).all():
       raise UserError("expected finite actions, got NaN or infinity; the policy has diverged.")
     self._memory.arrays["action"][:] = actions

@@ -89,8 +89,8 @@ def _require_same(found: Sequence[LazyVideo], gather: Callable) -> None:
   sums = gather(np.array([len(found), zlib.crc32(names.encode()) >> 1], np.int32))
   if (sums != sums[0]).any():
     raise UserError(
-      "expected the same videos in all processes, but they found "
-      f"{', '.join(map(str, sums[:, 0].tolist()))}, or others: give all hosts the same ones."
+      "expected the same videos in all processes, got others, of which they find "
+      f"{', '.join(map(str, sums[:, 0].tolist()))}; give all hosts the same ones."
     )
 
 
@@ -114,8 +114,8 @@ def _gather_facts(
     raise error
   if failed.any():
     raise UserError(
-      f"expected to be sent the videos that process {int(failed.argmax())} reads, but it could not "
-      "read them: its own output names the video; mend it and start all processes again."
+      f"expected the videos of process {int(failed.argmax())}, got one that it cannot read; mend "
+      "the video that its own output names and start all processes again."
     )
   return gather(facts).swapaxes(0, 1).reshape(-1, facts.shape[1])[: len(found)]
 

@@ -79,7 +79,9 @@ def measure(
     UserError: a video of one frame, or as `find_goals`.
   """
   if max_frames < 2:
-    raise UserError(f"expected at least 2 frames of each video, got max_frames={max_frames}.")
+    raise UserError(
+      f"expected at least 2 frames of each video, got max_frames={max_frames}; raise it."
+    )
   # Without frames: names depend on the metadata alone.
   names = video_names([Video(np.empty(0), **video.metadata) for video in videos])
   found = find_goals(goal, videos, names)

@@ -82,7 +82,7 @@ class FrameReplay:
     """
     if os.fstat(self._file).st_size < min(int(index.rows), self._ring) * self._bytes:
       raise UserError(
-        f"expected the frames of the interrupted run in {self._path}, got not all there; put the "
+        f"expected all frames of the interrupted run in {self._path}, got a part of them; put the "
         "file back, or start over with --overwrite."
       )
     self.index = index
@@ -163,7 +163,7 @@ class FrameReplay:
   def _write(self, frames: np.ndarray) -> np.ndarray:
     row = int(self.index.rows)
     data = memoryview(np.ascontiguousarray(frames)).cast("B")
-    reason = "the disk is full"
+    reason = "a full disk"
     try:
       written = os.pwrite(self._file, data, row % self._ring * self._bytes)
     except OSError as error:
@@ -171,8 +171,8 @@ class FrameReplay:
     if written != self._bytes:
       raise UserError(
         f"expected space for {self._ring * self._bytes / 2**20:.0f} MiB of frames in {self._path}, "
-        f"but {reason}: make space or lower config.policy.online.frames_mb; the last checkpoint is "
-        "whole, and the same command goes on from it."
+        f"got '{reason}'; make space or lower config.policy.online.frames_mb, then run the same "
+        "command, which goes on from the last checkpoint."
       )
     self.index = self.index._replace(rows=np.asarray(row + 1))
     return np.asarray(row, np.int64)

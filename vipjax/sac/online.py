@@ -186,9 +186,9 @@ class OnlineTraining:
     self._train = jax.tree.map(_held, train)
     if self._train.skipped[1] >= self._max_skipped:
       raise UserError(
-        "expected finite losses and gradients while the encoder learns beside the policy, but "
-        f"{self._train.skipped[1]} updates in a row had none; the last checkpoint is from before: "
-        "lower config.policy.online.learning_rate."
+        "expected finite losses and gradients while the encoder learns beside the policy, got none "
+        f"in {self._train.skipped[1]} updates in a row; lower config.policy.online.learning_rate "
+        "and go on from the last checkpoint, which is from before."
       )
     metrics = {f"online_{name}": float(values[-1]) for name, values in rows.items()}
     reward = reward.with_value(self.value)

@@ -90,8 +90,8 @@ def _download(manifest: dict[str, Any], target: pathlib.Path, robots: pathlib.Pa
     done, reason = None, f"no end after {_FETCH_SECONDS} s"
   if done is None or done.returncode:
     raise UserError(
-      f"could not fetch the robot arms with pip ({reason}); connect to the network and try again, "
-      f"or put {wheel['name']} (sha256 {wheel['sha256']}) into {robots}."
+      f"expected to fetch the robot arms with pip, got '{reason}'; connect to the network "
+      f"and try again, or put {wheel['name']} (sha256 {wheel['sha256']}) into {robots}."
     )
 
 

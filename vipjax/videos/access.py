@@ -67,7 +67,7 @@ def existing_path(path: str | os.PathLike[str], expected: str) -> pathlib.Path:
   """
   # An empty string would otherwise quietly mean the current folder.
   if not os.fspath(path):
-    raise UserError(f"expected {expected}, but the path is empty: pass the path of one.")
+    raise UserError(f"expected {expected}, got an empty path; pass the path of one.")
   found = pathlib.Path(path).expanduser()
   try:
     with permitted(found):
@@ -109,8 +109,8 @@ def permitted(path: pathlib.Path) -> Iterator[None]:
     yield
   except PermissionError as error:
     raise UserError(
-      f"expected to be allowed to open {path}, but permission was denied: "
-      "change its permissions or use a place that you own."
+      f"expected to be allowed to open {path}, got '{error.strerror}'; change its permissions or "
+      "use a place that you own."
     ) from error
 
 
@@ -127,7 +127,7 @@ def decoding(path: pathlib.Path) -> Iterator[None]:
       refuse_stand_ins(path)
       if path.stat().st_size == 0:
         raise UserError(
-          f"expected a whole file in {path}, got empty (0 bytes); copy or encode it again."
+          f"expected a whole file in {path}, got an empty one (0 bytes); copy or encode it again."
         )
       yield
   except UserError:
@@ -149,8 +149,8 @@ def damaged(path: pathlib.Path, reason: str) -> UserError:
     reason = reason.replace(name, "the file")
   reason = " ".join(reason.split()).rstrip(".")
   return UserError(
-    f"expected a whole file in {path}, got truncated or corrupt ({reason}); copy or encode it "
-    "again."
+    f"expected a whole file in {path}, got a truncated or corrupt one ({reason}); copy or "
+    "encode it again."
   )
 
 

@@ -203,8 +203,8 @@ def _stream(path: pathlib.Path, container: av.container.InputContainer) -> av.Vi
     raise UserError(f"expected a video stream in {path}, got none; pass a video.")
   if stream.codec_context is None:
     raise UserError(
-      f"expected a known codec in {path}, but its pictures cannot be decoded: "
-      "encode it again as H.264, or copy it again where it was cut short."
+      f"expected a known codec in {path}, got pictures that cannot be decoded; encode it again as "
+      "H.264, or copy it again where it was cut short."
     )
   stream.thread_type = "AUTO"
   return stream
@@ -281,7 +281,7 @@ def _turn(path: pathlib.Path, image: np.ndarray, matrix: np.ndarray) -> np.ndarr
     flip_x, flip_y = a < 0, d < 0
   else:
     raise UserError(
-      f"expected {path} to be rotated by quarter turns, but its display matrix is "
-      f"[[{a}, {b}], [{c}, {d}]] / 65536: encode it again upright."
+      f"expected {path} to be rotated by quarter turns, got the display matrix "
+      f"[[{a}, {b}], [{c}, {d}]] / 65536; encode it again upright."
     )
   return image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]

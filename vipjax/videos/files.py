@@ -45,10 +45,10 @@ def open_file(
   elif suffix in ARRAY_SUFFIXES:
     kind = _Array
   else:
-    hint = ": use read_image" if suffix in IMAGE_SUFFIXES else ": convert it"
+    advice = "use read_image" if suffix in IMAGE_SUFFIXES else "convert it"
     raise UserError(
       f"expected a video file ({', '.join(VIDEO_SUFFIXES)}) or a folder, got {path} "
-      f"({suffix or 'no extension'}){hint}."
+      f"({suffix or 'no extension'}); {advice}."
     )
   return _FileVideo(kind, path, metadata, stills)
 

@@ -78,8 +78,8 @@ def in_sequence(
   for image in images:
     if not re.search(r"\d", image.stem):
       raise UserError(
-        f"expected numbered images in {folder}, but {image.name} has no number: "
-        "number it or move it away."
+        f"expected numbered images in {folder}, got {image.name} without a number; number it or "
+        "move it away."
       )
   columns = _columns(folder, images)
   placed: dict[tuple[Decimal, ...], pathlib.Path] = {}
@@ -87,8 +87,8 @@ def in_sequence(
     other = placed.setdefault(tuple(key), image)
     if other is not image:
       raise UserError(
-        f"expected each frame number once in {folder}, but {other.name} and {image.name} "
-        "share one: remove one of them."
+        f"expected each frame number once in {folder}, got one for {other.name} and {image.name}; "
+        "remove one of them."
       )
   keys = sorted(placed)
   ordered = [placed[key] for key in keys]
@@ -115,8 +115,8 @@ def _columns(
   if len(patterns) > 1:
     first, second = sorted((image.name for image in patterns.values()), key=natural_key)[:2]
     raise UserError(
-      f"expected one sequence of images in {folder}, but {first} and {second} belong to different "
-      "ones: give each its own folder."
+      f"expected one sequence of images in {folder}, got {first} and {second}, which belong to "
+      "different ones; give each its own folder."
     )
   columns = []
   for column in zip(*(values for _, values in read), strict=True):
@@ -223,7 +223,7 @@ def _uneven(
     )
   place = next(index for index, step in enumerate(steps) if step > smallest)
   raise UserError(
-    f"expected images numbered evenly in {folder}, but {images[place + 1].name} follows "
-    f"{images[place].name}, where others are {smallest} apart: restore the missing ones, or "
+    f"expected images numbered evenly in {folder}, got {images[place + 1].name} after "
+    f"{images[place].name}, where others are {smallest} apart; restore the missing ones, or "
     "number them anew if none is missing."
   )

@@ -51,8 +51,8 @@ def decode_images(encoded: Iterable[bytes], source: str) -> Iterator[np.ndarray]
       yield _upright(io.BytesIO(content))
     except (OSError, SyntaxError, ValueError) as error:
       raise UserError(
-        f"expected images in {source}, but image {index} cannot be decoded ({error}): copy the "
-        "data set again."
+        f"expected images in {source}, got image {index}, which cannot be decoded ({error}); copy "
+        "the data set again."
       ) from error
 
 

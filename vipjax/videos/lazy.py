@@ -161,7 +161,9 @@ class LazyVideo(abc.ABC):
       index = np.asarray(index, np.int64)
     chosen = np.arange(len(self))[index]
     if not chosen.size:
-      raise UserError(f"expected at least one frame, but {index} chooses none of {len(self)}.")
+      raise UserError(
+        f"expected an index of at least one of {len(self)} frames, got {index}; choose some."
+      )
     places = np.atleast_1d(chosen)
     frames = self.all_frames()[places] if self._is_whole else self._take(self.positions[places])
     return frames if chosen.ndim else frames[0]
@@ -204,8 +206,8 @@ class LazyVideo(abc.ABC):
     for row, (position, frame) in enumerate(zip(positions, self.decode(positions), strict=True)):
       if frame.shape != (shape := shape or frame.shape):
         raise UserError(
-          f"expected frames of one size in {source}, but {self.name(positions[0])} is "
-          f"{shape[0]}x{shape[1]} and {self.name(position)} is {frame.shape[0]}x{frame.shape[1]}: "
+          f"expected frames of one size in {source}, got {self.name(positions[0])} of "
+          f"{shape[0]}x{shape[1]} and {self.name(position)} of {frame.shape[0]}x{frame.shape[1]}; "
           "bring them to one size, or keep them apart."
         )
       if position in stills:

@@ -233,11 +233,11 @@ def _no_videos(path: pathlib.Path, entries: list[pathlib.Path]) -> str:
   """The message for a folder without videos; names subfolders that may be meant."""
   folders = [entry.name for entry in entries if entry.is_dir()]
   names = ", ".join(entry.name for entry in entries[:4])
-  came = f"it holds others ({names})" if entries else "it is empty"
+  got = f"others ({names})" if entries else "an empty folder"
   advice = f"pass one of its folders ({', '.join(folders[:4])})" if folders else "check the path"
   return (
     f"expected videos ({', '.join(VIDEO_SUFFIXES)}), folders of numbered images or {MANIFEST} "
-    f"in {path}, but {came}: {advice}."
+    f"in {path}, got {got}; {advice}."
   )
 
 

@@ -63,12 +63,12 @@ class Selection:
       if getattr(self, field.name) is not None
     )
     there = [
-      f"{name} {_listed(metadata.get(name) for metadata in found)}"
+      f"{name} ({_listed(metadata.get(name) for metadata in found)})"
       for name in ("view", "episode", "task", "success")
     ]
     return UserError(
-      f"expected a video with {wanted} in {path}, but its {len(found)} have {'; '.join(there)}: "
-      "choose among these."
+      f"expected a video with {wanted} in {path}, got {len(found)} with {', '.join(there)}; choose "
+      "among these."
     )
 
 

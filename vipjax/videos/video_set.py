@@ -64,8 +64,8 @@ def require_frames(videos: Sequence[Video], minimum: int = 2) -> None:
   for index, video in enumerate(videos):
     if len(video.frames) < minimum:
       raise UserError(
-        f"expected at least {minimum} frames in every video, but {describe(video, index)} has "
-        f"{len(video.frames)}: record it longer or leave it out."
+        f"expected at least {minimum} frames in every video, got {len(video.frames)} in "
+        f"{describe(video, index)}; record it longer or leave it out."
       )
 
 

@@ -53,7 +53,7 @@ def test_a_run_folder_is_loaded_by_its_encoder(value, tmp_path):
 
 
 def test_an_artefact_is_replaced_only_when_asked(value, folder):
-  with pytest.raises(UserError, match="Expected a new folder"):
+  with pytest.raises(UserError, match="expected a new folder"):
     artefact.save(folder, value)
   other = value.replace(metadata={})
   artefact.save(folder, other, overwrite=True)
@@ -80,8 +80,8 @@ def change_tensors(folder, change):
 @pytest.mark.parametrize(
   ("change", "words"),
   [
-    (lambda t: t.pop("params/fc/bias"), "missing params/fc/bias"),
-    (lambda t: t.update(extra=np.zeros(1)), "unexpected extra"),
+    (lambda t: t.pop("params/fc/bias"), "no params/fc/bias"),
+    (lambda t: t.update(extra=np.zeros(1)), "the unknown extra"),
     (lambda t: t.update({"params/fc/bias": np.zeros(3, np.float32)}), r"\(3,\) instead of"),
     (lambda t: t.update({"params/fc/bias": np.zeros(16)}), "float64"),
     (lambda t: t.update({"params/fc/bias": np.full(16, np.inf, np.float32)}), "not finite"),
@@ -158,7 +158,7 @@ def test_damaged_tensors_are_refused(folder):
   with pytest.raises(UserError, match="damaged"):
     vipjax.load(folder)
   path.unlink()
-  with pytest.raises(UserError, match=r"found no model\.safetensors"):
+  with pytest.raises(UserError, match=r"got no model\.safetensors"):
     artefact.load_artefact(folder)
 
 

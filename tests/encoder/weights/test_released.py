@@ -124,7 +124,7 @@ def test_another_file_at_the_server_starts_over(server, tmp_path):
 
 def test_a_wrong_checksum_is_deleted(server, tmp_path):
   server.content = b"something else"
-  with pytest.raises(UserError, match="Expected sha256 0000") as error:
+  with pytest.raises(UserError, match="expected sha256 0000") as error:
     fetch(server.address, tmp_path / "file", sha256="0" * 64)
   assert_one_sentence(error)
   assert not list(tmp_path.iterdir())
@@ -204,14 +204,14 @@ def test_a_web_page_instead_of_weights_is_not_kept(server, cache):
 
 def test_another_network_is_not_taken_for_the_released_one(server, cache):
   server.content = archive_bytes(ResNetConfig("resnet34", 8, 16))
-  with pytest.raises(UserError, match="Expected VIP's"):
+  with pytest.raises(UserError, match="expected VIP's"):
     released.load_released(server.address)
 
 
 def test_the_users_own_file_comes_first(server, cache, monkeypatch, tmp_path):
   path = tmp_path / "model.pt"
   monkeypatch.setenv("VIPJAX_VIP_CHECKPOINT", str(path))
-  with pytest.raises(UserError, match="found no file"):
+  with pytest.raises(UserError, match="got no file"):
     vipjax.load("vip-resnet50")
   path.write_bytes(archive_bytes(SMALL))
   assert vipjax.load("vip-resnet50").metadata["name"] == "vip-resnet50"
@@ -259,4 +259,4 @@ def test_convert_weights_both_ways(tmp_path):
   chex.assert_trees_all_equal(first, second)
   done = convert(f"--checkpoint={tmp_path}/nothing.pt", f"--out={tmp_path}/other")
   assert done.returncode == 1
-  assert done.stderr.startswith("error: Expected") and done.stderr.count("\n") == 1
+  assert done.stderr.startswith("error: expected") and done.stderr.count("\n") == 1

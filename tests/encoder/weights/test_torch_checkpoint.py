@@ -94,7 +94,7 @@ def test_import_of_export_is_bitwise_the_same(name, tmp_path):
 
 def test_groupnorm_and_other_suffixes_are_not_exported(tmp_path):
   config = ResNetConfig("resnet18", 8, 16, norm="group")
-  with pytest.raises(UserError, match="Expected a BatchNorm network"):
+  with pytest.raises(UserError, match="expected a BatchNorm network"):
     export_official(init_value(jax.random.key(0), config), tmp_path / "a.pt")
   with pytest.raises(UserError, match="safetensors or .pt"):
     export_official(init_value(jax.random.key(0), SMALL), tmp_path / "a.bin")
@@ -112,12 +112,12 @@ def changed(key, change):
 @pytest.mark.parametrize(
   ("alter", "words"),
   [
-    (without("layer4.1.bn2.bias"), "missing module.convnet.layer4.1.bn2.bias"),
-    (without("conv1.weight"), "Expected a VIP state dict with keys"),
-    (lambda state: {**state, "module.extra": np.zeros(1)}, "unexpected module.extra"),
+    (without("layer4.1.bn2.bias"), "no module.convnet.layer4.1.bn2.bias"),
+    (without("conv1.weight"), "expected a VIP state dict with keys"),
+    (lambda state: {**state, "module.extra": np.zeros(1)}, "the unknown module.extra"),
     (changed("bn1.weight", lambda v: v[:-1]), r"\(7,\) instead of \(8,\)"),
     (changed("fc.weight", lambda v: v[:, :-1]), r"\(16, 63\) instead of \(16, 64\)"),
-    (changed("fc.bias", lambda v: v * np.nan), "fc.bias holds values that are not finite"),
+    (changed("fc.bias", lambda v: v * np.nan), "fc.bias with values that are not finite"),
     (changed("bn1.running_var", lambda v: -v), "negative variances"),
     (changed("fc.bias", lambda v: v.astype(int)), "int64 instead of floating point"),
     (changed("conv1.weight", lambda v: v[0]), "4 axes"),
@@ -152,7 +152,7 @@ def test_a_truncated_archive_is_refused(tmp_path):
   path = tmp_path / "model.pt"
   for length in range(4, len(whole), 97):
     path.write_bytes(whole[:length])
-    refusal(path, "Expected")
+    refusal(path, "expected")
 
 
 def test_a_tensor_is_read_where_it_lies(tmp_path):
@@ -181,7 +181,7 @@ def test_a_tensor_is_read_where_it_lies(tmp_path):
   ],
 )
 def test_a_tensor_outside_its_storage_is_refused(wrong, tmp_path):
-  refusal(archive(tmp_path / "model.pt", tensor_pickle(**wrong)), "Expected")
+  refusal(archive(tmp_path / "model.pt", tensor_pickle(**wrong)), "expected")
 
 
 def test_a_storage_of_another_length_is_refused(tmp_path):
@@ -202,7 +202,7 @@ def test_odd_archives_are_refused(tmp_path):
   with zipfile.ZipFile(path, "w") as file:
     file.writestr("readme.txt", "hello")
   refusal(path, "without it")
-  with pytest.raises(UserError, match="found no file"):
+  with pytest.raises(UserError, match="got no file"):
     read_vip_checkpoint(tmp_path / "nothing.pt")
 
 

@@ -92,13 +92,13 @@ def test_another_form_of_address(client, address):
 def test_what_the_hub_has_not(client):
   with pytest.raises(UserError) as error:
     read_videos("hf://someone/nothing")
-  assert_one_sentence(error, "404 Client Error", "no copy is cached", "check the name")
+  assert_one_sentence(error, "404 Client Error", "no cached copy", "check the name")
 
 
 def test_no_lerobot_data_set(client):
   with pytest.raises(UserError) as error:
     read_videos("hf://someone/rlds_tfrecord")
-  assert_one_sentence(error, "has no meta/info.json")
+  assert_one_sentence(error, "got no meta/info.json")
 
 
 def test_without_the_client(monkeypatch):
@@ -119,7 +119,7 @@ def test_the_real_client_without_a_network(tmp_path, monkeypatch):
   )
   with pytest.raises(UserError) as error:
     read_videos("hf://someone/lerobot_v30")
-  assert_one_sentence(error, "no copy is cached")
+  assert_one_sentence(error, "no cached copy")
   # What lies in its cache, it gives.
   repository, commit = tmp_path / "datasets--someone--lerobot_v30", "a" * 40
   shutil.copytree(DATA / "lerobot_v30", repository / "snapshots" / commit)

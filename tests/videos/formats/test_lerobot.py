@@ -75,7 +75,7 @@ def test_lerobot_frames_in_the_middle_of_a_shared_film():
 @pytest.mark.parametrize(
   ("change", "part"),
   [
-    ({"codebase_version": "v1.6"}, "it is v1.6"),
+    ({"codebase_version": "v1.6"}, "got v1.6"),
     ({"features": {"action": {"dtype": "float32"}}}, "expected a camera"),
   ],
 )
@@ -193,7 +193,7 @@ def test_rows_without_times(v30):
   ("values", "parts"),
   [
     (np.arange(18) / 10 + 1.0, ["expected a frame at 3.400 s", FILM.format("top"), RECORDS]),
-    (np.zeros(18), ["row 1 has 0 after 0", RECORDS]),
+    (np.zeros(18), ["got 0 in row 1 after 0", RECORDS]),
     (np.full(18, np.nan), ["timestamp", "null or nan", ROWS]),
   ],
 )
@@ -222,7 +222,7 @@ def test_rows_and_records_of_different_lengths(v30):
   assert len(read_videos(v30, episodes=[2])) == 2
   with pytest.raises(UserError) as error:
     read_videos(v30)
-  assert_one_sentence(error, "6 rows of episode 1", RECORDS, ROWS, "there are 7")
+  assert_one_sentence(error, "6 rows of episode 1", RECORDS, ROWS, "got 7")
 
 
 def test_two_episodes_of_one_number(v21):
@@ -230,7 +230,7 @@ def test_two_episodes_of_one_number(v21):
   path.write_text(path.read_text().replace('"episode_index": 2', '"episode_index": 1'))
   with pytest.raises(UserError) as error:
     read_videos(v21)
-  assert_one_sentence(error, "two are 1")
+  assert_one_sentence(error, "got two of 1")
 
 
 def test_lines_end_with_a_line_feed_alone(v21):

@@ -54,7 +54,7 @@ def test_tfds(tfds_folder, file_format):
   assert [video.metadata["episode"] for video in found] == [1]
   with pytest.raises(UserError) as error:
     read_videos(folder, view="depth")
-  assert_one_sentence(error, "view='depth'", "view image, wrist_image")
+  assert_one_sentence(error, "view='depth'", "view (image, wrist_image)")
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_episodes_without_steps_are_left_out(tmp_path, caplog, file_format, empt
     np.testing.assert_array_equal(video.frames, drawn)
   with pytest.raises(UserError) as error:
     read_videos(path, episodes=[int(empty)])
-  assert_one_sentence(error, f"the episodes {empty} of", tmp_path, "have none")
+  assert_one_sentence(error, f"the episodes {empty} of", tmp_path, "got none")
   with pytest.raises(UserError) as error:
     read_videos(path, view="depth")
-  assert_one_sentence(error, "view image, wrist_image")
+  assert_one_sentence(error, "view (image, wrist_image)")
 
 
 def test_a_single_tfrecord_file():

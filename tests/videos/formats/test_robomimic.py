@@ -148,7 +148,7 @@ def test_hdf5_with_a_demonstration_without_frames(tmp_path, caplog):
     ({"robot0_eef_pos": np.zeros((3, 3))}, ["/obs/robot0_eef_pos of float64 [3, 3]"]),
     (
       {"a": np.zeros(3), "cam": np.zeros((2, 8, 8, 3), np.float32)},
-      ["holds data/demo_0/obs/cam of float32 [2, 8, 8, 3], data/demo_0/obs/a of float64 [3]"],
+      ["got data/demo_0/obs/cam of float32 [2, 8, 8, 3], data/demo_0/obs/a of float64 [3]"],
     ),
     ({str(number): np.zeros(1) for number in range(7)}, ["obs/3 of float64 [1], 3 more"]),
     ({}, ["no arrays"]),
@@ -166,7 +166,7 @@ def test_hdf5_in_another_layout(tmp_path):
     file["observations/images/top"] = episode("top", 0)
   with pytest.raises(UserError) as error:
     read_videos(tmp_path / "act.hdf5")
-  assert_one_sentence(error, "it holds observations/images/top of uint8 [5, 48, 64, 3]")
+  assert_one_sentence(error, "got observations/images/top of uint8 [5, 48, 64, 3]")
 
 
 @pytest.mark.parametrize("mode", ["", "file.swmr_mode = True"])
@@ -179,7 +179,7 @@ def test_hdf5_that_another_program_writes(tmp_path, mode):
     with pytest.raises(UserError) as error:
       read_videos(path)
     writer.communicate()
-  assert_one_sentence(error, path, "is locked", "another program")
+  assert_one_sentence(error, path, "got a lock of another program")
 
 
 def test_hdf5_without_h5py(tmp_path, monkeypatch):

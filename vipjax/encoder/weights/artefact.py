@@ -102,7 +102,7 @@ def load_artefact(folder: str | os.PathLike) -> ValueFunction:
   tensors = read_safetensors(folder / TENSORS, advice)
   shapes = traverse_util.flatten_dict(variable_shapes(config), sep="/")
   shapes = {key: leaf.shape for key, leaf in shapes.items()}
-  expected = f"Expected the tensors that {folder / CONFIG} describes, got in {folder / TENSORS}"
+  expected = f"the tensors that {folder / CONFIG} describes in {folder / TENSORS}"
   check_tensors(tensors, shapes, expected, advice, np.float32)
   variables = traverse_util.unflatten_dict({key: tensors[key] for key in shapes}, sep="/")
   return ValueFunction(config, preprocessing, variables, metadata)
@@ -126,5 +126,8 @@ def _read_config(path: pathlib.Path) -> tuple[ResNetConfig, Preprocessing, dict[
       )
     parsed.append(kind(**content[field]))
   if not isinstance(content["metadata"], dict):
-    raise UserError(f"expected metadata in {path} to be an object: write the artefact again.")
+    raise UserError(
+      f"expected metadata in {path} to be an object, got {ascii(content['metadata'])[:60]}; write "
+      "the artefact again."
+    )
   return parsed[0], parsed[1], content["metadata"]

@@ -64,12 +64,13 @@ def fetch(
       if error.code == 416:  # more than the file has: what lies here is not part of it
         partial.unlink(missing_ok=True)
       elif error.code < 500:
-        raise UserError(f"Could not download {address}: {reason}: {advice}.") from None
+        raise UserError(f"expected to download {address}, got '{reason}'; {advice}.") from None
     except (_BrokenOff, urllib.error.URLError, OSError, http.client.HTTPException) as error:
       reason = str(getattr(error, "reason", error)) or type(error).__name__
   else:
     raise UserError(
-      f"Could not download {address} ({reason}; what came so far is kept and continued): {advice}."
+      f"expected to download {address}, got '{reason}' (what is here so far is kept and continued)"
+      f"; {advice}."
     )
   seen = {"size": partial.stat().st_size, "sha256": file_sha256(partial)}
   _etag_file(partial).unlink(missing_ok=True)

@@ -114,7 +114,9 @@ def check_unchanged(folder: pathlib.Path) -> None:
   manifest = files.read_json(folder / MANIFEST)
   known = manifest.get("files") if isinstance(manifest, dict) else None
   if not isinstance(known, dict) or set(known) != {artefact.TENSORS, artefact.CONFIG}:
-    raise UserError(f"expected the cached files' checksums in {folder / MANIFEST}: {advice}.")
+    raise UserError(
+      f"expected the cached files' checksums in {folder / MANIFEST}, got others; {advice}."
+    )
   for name, wanted in known.items():
     path = folder / name
     seen = file_sha256(path) if path.is_file() else "no file"

@@ -42,27 +42,27 @@ def check_tensors(
   Args:
     tensors: by name.
     shapes: of the network, by name.
-    expected: begins the message, such as "Expected the tensors of a VIP resnet50, got".
+    expected: what the message calls them, such as "the tensors of a VIP resnet50".
     advice: ends the message.
     dtype: that of all of them; None: any floating point.
     ignored: names that may also be there.
   """
-  problems = [f"missing {key}" for key in shapes if key not in tensors]
+  problems = [f"no {key}" for key in shapes if key not in tensors]
   others = [key for key in tensors if key not in shapes and key not in ignored]
-  problems += [f"unexpected {ascii(key)[1:-1][:60]}" for key in others]
+  problems += [f"the unknown {ascii(key)[1:-1][:60]}" for key in others]
   for key, shape in shapes.items():
     if key not in tensors:
       continue
     array = np.asarray(tensors[key])
     if array.shape != shape:
-      problems.append(f"{key} has shape {array.shape} instead of {shape}")
+      problems.append(f"{key} of shape {array.shape} instead of {shape}")
     elif array.dtype.kind != "f" or dtype not in (None, array.dtype):
       wanted = "floating point" if dtype is None else np.dtype(dtype)
-      problems.append(f"{key} is {array.dtype} instead of {wanted}")
+      problems.append(f"{key} of {array.dtype} instead of {wanted}")
     elif not np.isfinite(array).all():
-      problems.append(f"{key} holds values that are not finite")
+      problems.append(f"{key} with values that are not finite")
     elif key.endswith("var") and (array < 0).any():
-      problems.append(f"{key} holds negative variances")
+      problems.append(f"{key} with negative variances")
   if problems:
     more = f" and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
-    raise UserError(f"{expected}: {'; '.join(problems[:_LISTED])}{more}: {advice}.")
+    raise UserError(f"expected {expected}, got {', '.join(problems[:_LISTED])}{more}; {advice}.")

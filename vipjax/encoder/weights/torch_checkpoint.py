@@ -57,7 +57,7 @@ def read_vip_network(path: str | pathlib.Path) -> tuple[ResNetConfig, dict[str, 
   try:
     return torch_layout.from_state_dict(state)
   except UserError as error:
-    raise UserError(f"{path}: {error}") from None
+    raise _in_file(path, error) from None
 
 
 def _read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -69,8 +69,7 @@ def _read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
       payload = decode(records.read("data.pkl", MAX_PICKLE_BYTES))
       return _tensors(_state_dict(payload), records)
   except UserError as error:
-    message = str(error)
-    raise UserError(message if str(path) in message else f"{path}: {message}") from None
+    raise _in_file(path, error) from None
   except (
     zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError,
     IndexError, KeyError, OverflowError,
@@ -80,6 +79,13 @@ def _read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
       f"expected a complete PyTorch zip archive, got a truncated or damaged one at {path} "
       f"({type(error).__name__}: {ascii(str(error))[:120]}); {ADVICE}."
     ) from None
+
+
+def _in_file(path: pathlib.Path, error: UserError) -> UserError:
+  """The error with the file's name; as it is where it has that already."""
+  message = str(error)
+  named = message.replace(", got ", f" in {path}, got ", 1)
+  return UserError(message if str(path) in message else named)
 
 
 def _refuse_other_formats(path: pathlib.Path) -> None:
@@ -135,7 +141,7 @@ class _Records:
     plain = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
     if not plain or info.file_size != info.compress_size:
       raise UserError(
-        f"expected the record {ascii(name)[:60]} uncompressed as PyTorch writes it, got it "
+        f"expected the record {ascii(name)[:60]} uncompressed as PyTorch writes it, got one "
         f"compressed or encrypted; {ADVICE}."
       )
     if info.file_size > min(limit, self.unread):

@@ -116,7 +116,7 @@ def from_state_dict(state: Mapping[str, np.ndarray]) -> tuple[ResNetConfig, dict
   config = infer_config(state)
   paths = {key: path for key, path, _ in entries(config)}
   shapes = {key: torch_shape(shape) for key, _, shape in entries(config)}
-  expected = f"Expected the tensors of a VIP {config.arch}, got"
+  expected = f"the tensors of a VIP {config.arch}"
   advice = "pass the model.pt that VIP released, or fetch it again"
   check_tensors(state, shapes, expected, advice, ignored=_counters(paths))
   arrays = {path: from_torch(np.asarray(state[key], np.float32)) for key, path in paths.items()}

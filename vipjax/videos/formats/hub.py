@@ -88,7 +88,7 @@ def _snapshot(
   except (OSError, ValueError) as error:
     reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
     raise UserError(
-      f"expected to fetch {address}, but the hub did not give it and no copy is cached ({reason}): "
-      "check the name and the network, or pass the folder of a local copy."
+      f"expected to fetch {address}, got '{reason}' from the hub and no cached copy; check the "
+      "name and the network, or pass the folder of a local copy."
     ) from error
   return pathlib.Path(folder)

@@ -112,8 +112,8 @@ class LeRobotDataset:
     storage = self.info.optional("storage_format", TEXT)
     if storage not in (None, "lerobot"):
       raise UserError(
-        f"expected a LeRobot data set of parquet and mp4 files in {root}, but its storage_format "
-        f"is {storage!r}: convert it with lerobot's own tools."
+        f"expected a LeRobot data set of parquet and mp4 files in {root}, got the storage_format "
+        f"{storage!r}; convert it with lerobot's own tools."
       )
     self._is_v3 = version.startswith("v3.")
     place = f"the features in {root / INFO}"
@@ -168,7 +168,7 @@ class LeRobotDataset:
         "mend the length, or download the data set again."
       )
     if rows.success is None and _SUCCESS in self.features:
-      raise _misfit(f"a column {_SUCCESS} in {path}, as {self.info.place} has it", "there is none")
+      raise _misfit(f"a column {_SUCCESS} in {path}, as {self.info.place} has it", "none")
     return rows
 
   def rows_path(self, episode: EpisodeRecord) -> pathlib.Path:
@@ -236,8 +236,9 @@ class _FilmVideo(_LeRobotVideo):
     if (np.diff(times) <= 0).any():
       row = 1 + int(np.argmax(np.diff(times) <= 0))
       raise UserError(
-        f"expected timestamps that ascend in the rows of {self._episode.place}, but row {row} has "
-        f"{times[row]:g} after {times[row - 1]:g}: mend them, or download the data set again."
+        f"expected timestamps that ascend in the rows of {self._episode.place}, got "
+        f"{times[row]:g} in row {row} after {times[row - 1]:g}; mend them, or download the "
+        "data set again."
       )
     return times
 
@@ -250,8 +251,8 @@ class _FilmVideo(_LeRobotVideo):
       row = int(np.argmax(missed))
       raise UserError(
         f"expected a frame at {wanted[row]:.3f} s in {self._path} for row {row} of "
-        f"{self._episode.place}, but the nearest of its {len(film)} is at {film[places[row]]:.3f} "
-        f"s, and rows are {1 / self.file_fps():.3f} s apart: download the data set again, or "
+        f"{self._episode.place}, got the nearest of its {len(film)} at {film[places[row]]:.3f} s, "
+        f"where rows are {1 / self.file_fps():.3f} s apart; download the data set again, or "
         "encode its films anew."
       )
     return places
@@ -319,11 +320,11 @@ def _records(root: pathlib.Path, is_v3: bool) -> list[EpisodeRecord]:
       episode = EpisodeRecord(record, path, row)
       if found.setdefault(episode.number, episode) is not episode:
         raise UserError(
-          f"expected episodes of different numbers in {root / 'meta'}, but two are "
-          f"{episode.number}: mend the metadata, or download the data set again."
+          f"expected episodes of different numbers in {root / 'meta'}, got two of "
+          f"{episode.number}; mend the metadata, or download the data set again."
         )
   if not found:
-    raise UserError(f"expected at least one episode in {root / 'meta'}, got none; record.")
+    raise UserError(f"expected at least one episode in {root / 'meta'}, got none; record one.")
   return [found[number] for number in sorted(found)]
 
 
@@ -397,8 +398,8 @@ def _numbers(table: arrow.Table, name: str, path: pathlib.Path) -> np.ndarray:
   is_number = arrow.types.is_integer(column.type) or arrow.types.is_floating(column.type)
   numbers = column.to_numpy().astype(np.float64) if is_number else np.zeros(0)
   if not is_number or not np.isfinite(numbers).all():  # A null is a nan there.
-    came = "some are null or nan" if is_number else f"they are {column.type}"
-    raise _misfit(f"numbers in the column {name} of {path}", came)
+    got = "some that are null or nan" if is_number else column.type
+    raise _misfit(f"numbers in the column {name} of {path}", got)
   return numbers
 
 
@@ -407,17 +408,17 @@ def _flags(table: arrow.Table, name: str, path: pathlib.Path) -> np.ndarray:
   kind = table[name].type
   kind = kind.value_type if isinstance(kind, arrow.ListType | arrow.FixedSizeListType) else kind
   if not (arrow.types.is_boolean(kind) or arrow.types.is_integer(kind)):
-    raise _misfit(f"true or false in the column {name} of {path}", f"they are {kind}")
+    raise _misfit(f"true or false in the column {name} of {path}", kind)
   return np.array([bool(np.any(each)) for each in table[name].to_pylist()], bool)
 
 
 def _check_column(name: str, known: Collection[str], path: pathlib.Path) -> None:
   if name not in known:
-    raise _misfit(f"a column {name} in {path}", f"it has {', '.join(known)}")
+    raise _misfit(f"a column {name} in {path}", ", ".join(known))
 
 
-def _misfit(expected: str, came: str) -> UserError:
-  return UserError(f"expected {expected}, but {came}: download the data set again.")
+def _misfit(expected: str, got: object) -> UserError:
+  return UserError(f"expected {expected}, got {got}; download the data set again.")
 
 
 # Writing.
@@ -662,8 +663,8 @@ def check_columns(source: pathlib.Path, names: Collection[str]) -> None:
     unknown = set(found_in(_read_rows, path)) - numbers
     if unknown:
       raise UserError(
-        f"expected rows of those episodes alone that {source / 'meta'} lists, but {path} has rows "
-        f"of episode {min(unknown)}: take the file away, or download the data set again."
+        f"expected rows of those episodes alone that {source / 'meta'} lists, got rows of episode "
+        f"{min(unknown)} in {path}; take the file away, or download the data set again."
       )
   labels = (name for name in columns if name.startswith(LABEL_PREFIX))
   check_new({*names, *labels, _PROGRESS}, columns, source)

@@ -78,9 +78,9 @@ def demo_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
         (found if wanted else skipped).append(video)
     if not found and not skipped:
       raise UserError(
-        "expected demonstrations with images, data/demo_0/obs/CAMERA of uint8 [T, H, W, 3] or [T, "
-        f"3, H, W], in {path}, got {_layout(file)}; extract image observations with robomimic's "
-        "dataset_states_to_obs, or bring the file into that layout."
+        "expected demonstrations with images, data/demo_0/obs/CAMERA of uint8 [T, H, W, 3] or "
+        f"[T, 3, H, W], in {path}, got {_layout(file)}; extract image observations with "
+        "robomimic's dataset_states_to_obs, or bring the file into that layout."
       )
   # Nothing left: from all of them the message tells what there is.
   return found or skipped
@@ -101,7 +101,7 @@ def _opened(path: pathlib.Path) -> Iterator[Any]:
     except OSError as error:
       if isinstance(error, BlockingIOError) or "already open for write" in str(error):
         raise UserError(
-          f"expected to read {path}, got locked, because another program is writing it; wait until "
+          f"expected to read {path}, got a lock of another program that is writing it; wait until "
           "that has closed it, or, where it was killed, run h5clear -s on the file."
         ) from error
       raise
