@@ -146,7 +146,7 @@ def test_an_expert_that_fails_at_any_horizon(tmp_path, monkeypatch):
   monkeypatch.setattr(record, "steps_to_success", lambda env, seed: None)
   config = tiny()
   config.env.horizon = 20
-  with pytest.raises(UserError, match="expected the scripted expert to succeed, but it failed in"):
+  with pytest.raises(UserError, match="expected the scripted expert to succeed, got failures in"):
     record.record(config, tmp_path)
 
 

@@ -49,5 +49,5 @@ def test_numbers_are_checked_before_any_work(tmp_path):
 
 def test_an_error_names_what_is_not_finite():
   error = not_finite({"loss": math.nan, "weight": 1.0}, 3, 40, "lower it")
-  assert "3 updates in a row up to step 40 had none" in str(error)
-  assert "(not finite: loss)" in str(error) and str(error).endswith("before: lower it.")
+  assert "got none in 3 updates in a row up to step 40" in str(error)
+  assert "(not finite: loss); lower it, and go on from the last checkpoint" in str(error)

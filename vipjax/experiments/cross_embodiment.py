@@ -70,7 +70,9 @@ def cells(settings: ml_collections.ConfigDict) -> list[Cell]:
   """Every combination that config.cross asks for; raises UserError for fewer than two arms."""
   arms = tuple(settings.arms)
   if len(set(arms)) < max(2, len(arms)):
-    raise UserError(f"expected two different arms or more in config.cross.arms, got {arms}.")
+    raise UserError(
+      f"expected two different arms or more in config.cross.arms, got {arms}; name each once."
+    )
   sources = [chosen for n in (1, 2) for chosen in itertools.combinations(arms, n)]
   # The seeds vary slowest: with the first of them the matrix is whole.
   options = itertools.product(settings.seeds, settings.tcc, settings.robot_free)
@@ -113,8 +115,8 @@ def judge_cells(
   ):
     if any(config.cross[option]) and not value:
       raise UserError(
-        f"expected config.{key} other than {value} with True in config.cross.{option}, which asks "
-        "for it; set it, or leave True out there."
+        f"expected config.{key}, which True in config.cross.{option} asks for, got {value}; set "
+        "it, or leave True out there."
       )
   for arm in config.cross.arms:
     record(_of_arm(config, arm), workdir / "arms" / arm)

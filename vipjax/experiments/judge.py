@@ -93,7 +93,9 @@ def _load(config: ml_collections.ConfigDict) -> dict[str, ValueFunction]:
   names = config.judge.encoders
   for name in names:
     if list(names).count(name) > 1:
-      raise UserError(f"expected each encoder once in config.judge.encoders, got {name} twice.")
+      raise UserError(
+        f"expected each encoder once in config.judge.encoders, got {name} twice; remove one."
+      )
   fresh = config.encoder.copy_and_resolve_references()
   fresh.init = "scratch"
   return {

@@ -43,7 +43,9 @@ def reproduce(
   """
   workdir, out = (pathlib.Path(path).expanduser().absolute() for path in (workdir, out))
   if workdir == out:
-    raise UserError(f"expected --out to be another folder than --workdir, got {out} twice.")
+    raise UserError(
+      f"expected --out to be another folder than --workdir, got {out} twice; name a new one."
+    )
   config = run_folder.run_config(workdir, declared)
   if not (workdir / "results.json").exists():
     raise UserError(

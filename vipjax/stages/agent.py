@@ -81,7 +81,7 @@ def make_online(
   if config.finetune.loss == "distillation":
     raise UserError(
       "expected config.finetune.loss 'vip' or 'triplet' with config.policy.online.every, because "
-      "online training has no teachers, got 'distillation': set it, or set every to 0."
+      "online training has no teachers, got 'distillation'; set it, or set every to 0."
     )
   row = (env.num_envs, *shape)
   # Two checkpoints are kept.
@@ -102,8 +102,8 @@ def make_online(
   megabytes = _video_megabytes(online, videos, shape, env.horizon)
   if megabytes > config.data.resident_mb:
     raise UserError(
-      f"expected videos and own episodes of at most config.data.resident_mb = "
-      f"{config.data.resident_mb} MiB for online training, got {megabytes:.0f}: raise it, lower "
+      "expected videos and own episodes of at most config.data.resident_mb = "
+      f"{config.data.resident_mb} MiB for online training, got {megabytes:.0f}; raise it, lower "
       "config.policy.online.recent and best, or leave out videos."
     )
   return OnlineTraining(

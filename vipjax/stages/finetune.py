@@ -148,8 +148,8 @@ def _find_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> _Dat
   if not resident and config.finetune.sampler.name == "prioritised":
     raise UserError(
       "expected videos on the device with finetune.sampler.name = 'prioritised', because the host "
-      "draws batches ahead, before their errors are known; these take "
-      f"{padded_megabytes(videos):.0f} MiB of data.resident_mb = {config.data.resident_mb}: raise "
+      "draws batches ahead, before their errors are known, got "
+      f"{padded_megabytes(videos):.0f} MiB for data.resident_mb = {config.data.resident_mb}; raise "
       "it or choose another sampler."
     )
   devices = step_devices(frames_per_step(settings, len(found)))
@@ -168,14 +168,15 @@ def _teachers(config: ml_collections.ConfigDict, value: ValueFunction) -> list[V
   if (config.loss == "distillation") != bool(config.teachers):
     raise UserError(
       "expected encoders in config.finetune.teachers with config.finetune.loss = 'distillation', "
-      f"and with no other loss, got {tuple(config.teachers)} with {config.loss!r}."
+      f"and with no other loss, got {tuple(config.teachers)} with {config.loss!r}; change "
+      "one of the two."
     )
   teachers = [encoder.load(name) for name in config.teachers]
   for name, teacher in zip(config.teachers, teachers, strict=True):
     if teacher.preprocessing.crop != value.preprocessing.crop:
       raise UserError(
-        f"expected teachers that see {value.preprocessing.crop} pixels as the encoder does, but "
-        f"{name} sees {teacher.preprocessing.crop}: change config.encoder.size or the teacher."
+        f"expected teachers that see {value.preprocessing.crop} pixels as the encoder does, got "
+        f"{name} with {teacher.preprocessing.crop}; change config.encoder.size or the teacher."
       )
   return teachers
 
@@ -247,9 +248,9 @@ def _run_steps(
       if step % METRICS_EVERY == 0 or step == config.steps or too_many:
         writer.write(step, metrics)
       if too_many:
-        advice = "lower config.finetune.learning_rate or look at the encoder and the videos"
+        advice = "lower config.finetune.learning_rate or look at the encoder and the batch's videos"
         in_a_row = int(metrics["skipped_in_a_row"])
-        raise not_finite(metrics, in_a_row, step, f"its batch is {describe(step)}; {advice}")
+        raise not_finite(metrics, in_a_row, step, f"{advice} ({describe(step)})")
 
   with (
     MetricsWriter(workdir, STAGE, first if resumed else None) as writer,

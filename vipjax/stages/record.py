@@ -88,6 +88,6 @@ def _require_success(videos: list[Video], config: ml_collections.ConfigDict) -> 
       f"{failed[min(failed)]}, got {config.env.horizon}; raise it."
     )
   raise UserError(
-    "expected the scripted expert to succeed, but it failed in "
-    f"{'; '.join(sorted(failed.values()))}; choose another seed, task or control."
+    "expected the scripted expert to succeed, got failures in "
+    f"{', '.join(sorted(failed.values()))}; choose another seed, task or control."
   )

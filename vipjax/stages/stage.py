@@ -53,6 +53,7 @@ def not_finite(metrics: Mapping[str, float], in_a_row: int, step: int, advice: s
   """The error of training that has skipped too many updates, up to a step, which had `metrics`."""
   broken = ", ".join(name for name, number in metrics.items() if not np.isfinite(number))
   return UserError(
-    f"expected finite losses and gradients, but {in_a_row} updates in a row up to step {step} had "
-    f"none and were skipped (not finite: {broken}); the last checkpoint is from before: {advice}."
+    f"expected finite losses and gradients, got none in {in_a_row} updates in a row up to step "
+    f"{step} (not finite: {broken}); {advice}, and go on from the last checkpoint, which is from "
+    "before."
   )
