@@ -332,8 +332,8 @@ def refused(tmp_path):
   lerobot, out = f"--data={DATA / 'lerobot_v30'}", f"--out={tmp_path / 'out'}"
   return [
     ([lerobot, out], "one camera to take rewards from, got top, wrist; choose with --view"),
-    ([lerobot, f"--out={tmp_path}/FILE/x", "--view=top"], "a file is in the way"),
-    ([lerobot, f"--out={tmp_path}/FILE/x.csv", "--view=top"], "a file is in the way"),
+    ([lerobot, f"--out={tmp_path}/FILE/x", "--view=top"], "got a file in the way"),
+    ([lerobot, f"--out={tmp_path}/FILE/x.csv", "--view=top"], "got a file in the way"),
     ([lerobot, f"--out={tmp_path}/FILE", "--view=top"], "labels overwrite nothing"),
     ([lerobot, "--out=/proc/x", "--view=top"], "expected to write into /proc"),
     ([lerobot, "--out=/proc/x/y.csv", "--view=top"], "expected to write into /proc"),

@@ -155,4 +155,4 @@ def test_no_frame_chosen(tmp_path):
   np.save(tmp_path / "clip.npy", moving_picture(2, 8, 8))
   with pytest.raises(UserError) as error:
     open_videos(tmp_path / "clip.npy")[0][5:]
-  assert_one_sentence(error, "at least one frame")
+  assert_one_sentence(error, "at least one of 2 frames, got slice(5")

@@ -114,7 +114,7 @@ def test_ego4d_with_ends_of_lines_in_a_text(tmp_path, sign):
     ("path,len,txt\na,3," + "x" * 200_000 + "\n", "field larger than field limit"),
     ("path,len,txt\ngone,3,x\n", "folder 'gone'"),
     ("path,len,txt\n", "no rows"),
-    ("folder,len\na,3\n", "it has folder, len"),
+    ("folder,len\na,3\n", "got folder, len"),
   ],
 )
 def test_ego4d_manifest_that_does_not_hold(tmp_path, text, part):

@@ -186,7 +186,7 @@ def test_a_tensor_outside_its_storage_is_refused(wrong, tmp_path):
 
 def test_a_storage_of_another_length_is_refused(tmp_path):
   path = archive(tmp_path / "model.pt", tensor_pickle(), count=5)
-  refusal(path, "24 bytes in storage '0', got 20")
+  refusal(path, "24 bytes in storage '0' in .*, got 20")
   path = archive(tmp_path / "model.pt", tensor_pickle(), count=7)
   refusal(path, "at most 24 bytes")
   other = STORAGE.replace(b"\x000X", b"\x001X")
