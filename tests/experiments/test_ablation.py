@@ -221,5 +221,5 @@ def test_unknown_variants_and_empty_folders(config, stages, tmp_path):
   config.ablation.only = ("plian",)
   with pytest.raises(UserError, match="got 'plian'"):
     ablation.run_ablation(config, tmp_path, paper.additions)
-  with pytest.raises(UserError, match="there are none"):
+  with pytest.raises(UserError, match="seed<n>, got none;"):
     comparison.write_comparison(tmp_path)

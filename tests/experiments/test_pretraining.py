@@ -75,6 +75,6 @@ def test_the_encoder_says_what_its_first_stage_began_from(tmp_path, monkeypatch)
 def test_stages_that_are_not_declared_are_one_sentence(tmp_path, stages):
   with pytest.raises(
     UserError,
-    match=r"got \(.*\); there are far, far_97, mini, near, near_97, plain, taught, together",
+    match=r"got \(.*\); choose among base, ensemble, gamma96, gamma97, gamma97_96, mini, plain",
   ):
     pretrain(config_of(**{"pretrain.stages": stages}), tmp_path)

@@ -131,7 +131,7 @@ def nonsense(data, config):
     (wider, ["artefact", "instead of (16,)"]),
     (unknown, ["'vit'", "resnet18"]),
     (newer, ["vipjax-encoder-1"]),
-    (nonsense, ["batch_size", "at least 1, got -1"]),
+    (nonsense, ["batch_size", "at least 1 ", "got -1"]),
   ],
 )
 def test_fine_tuning_on_bad_input_is_one_sentence(tmp_path, monkeypatch, spoil, words):

@@ -339,7 +339,7 @@ def refused(tmp_path):
     ([lerobot, "--out=/proc/x/y.csv", "--view=top"], "expected to write into /proc"),
     ([f"--data={tmp_path}/labelled", out, "--view=top"], "without labels, got embedding.value"),
     ([f"--data={tmp_path}/dead", out, "--view=top"], "dead/images, got the dead link"),
-    ([f"--data={tmp_path}/more", out, "--view=top"], "has rows of episode 9"),
+    ([f"--data={tmp_path}/more", out, "--view=top"], "got rows of episode 9"),
     ([f"--data={DATA / 'rlds_tfrecord'}", out, "--view=image"], "which only TensorFlow writes"),
     ([lerobot, out, "--view=top", "--reward_column=timestamp"], "got timestamp in"),
   ]

@@ -43,7 +43,7 @@ def make_task(task: str, robot: Robot, control: str) -> SawyerXYZEnv:
   """
   if f"{task}-v3" not in ENV_CLS_MAP:
     raise UserError(
-      f"expected a Meta-World task such as window-open, got {task!r}; the tasks are "
+      f"expected a Meta-World task such as window-open, got {task!r}; choose among "
       f"{', '.join(task_names())}."
     )
   if control not in CONTROLS:

@@ -267,7 +267,7 @@ class RobotEnv(gymnasium.Env):
       )
     if not np.isfinite(action).all():
       raise UserError(
-        f"expected a finite action, got {action.tolist()}; the policy that made it has diverged."
+        f"expected a finite action, got {action.tolist()}; check the policy, which has diverged."
       )
     return np.clip(action, -1.0, 1.0)
 

@@ -176,7 +176,9 @@ class FrameVectorEnv:
         f"expected actions of shape {expected}, got {actions.shape}; give one for each environment."
       )
     if not np.isfinite(actions).all():
-      raise UserError("expected finite actions, got NaN or infinity; the policy has diverged.")
+      raise UserError(
+        "expected finite actions, got NaN or infinity; check the policy, which has diverged."
+      )
     self._memory.arrays["action"][:] = actions
     self._send(("step" if draw else "step_blind", None))
     return self._before

@@ -60,7 +60,7 @@ def _stages(
   if not options.stages or not set(options.stages) <= set(declared):
     raise UserError(
       f"expected stages of config.pretrain in config.pretrain.stages, got {tuple(options.stages)}; "
-      f"there are {', '.join(declared)}."
+      f"choose among {', '.join(declared)}."
     )
   done: dict[str, pathlib.Path] = {}
   recorded: dict[str, pathlib.Path] = {}

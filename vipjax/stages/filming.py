@@ -59,7 +59,7 @@ def require_tasks(key: str, names: Iterable[str]) -> None:
   unknown = sorted(set(names) - set(task_names()))
   if unknown:
     raise UserError(
-      f"expected names of Meta-World tasks in config.{key}, got {unknown}; the tasks are "
+      f"expected names of Meta-World tasks in config.{key}, got {unknown}; choose among "
       f"{', '.join(task_names())}."
     )
 

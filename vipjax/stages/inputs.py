@@ -81,8 +81,8 @@ def find_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
   folder = pathlib.Path(workdir) / "videos"
   if config.data.size and not config.data.path:
     raise UserError(
-      f"expected config.data.path with config.data.size = {config.data.size}, got none; recorded "
-      "videos take their size from config.record.size."
+      f"expected config.data.path with config.data.size = {config.data.size}, got none; set "
+      "config.record.size for recorded videos."
     )
   if not config.data.path and not folder.exists():
     raise UserError(

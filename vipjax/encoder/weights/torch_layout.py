@@ -91,7 +91,7 @@ def infer_config(state: Mapping[str, np.ndarray]) -> ResNetConfig:
   if stem.ndim != 4 or fc.ndim != 2:
     raise UserError(
       f"expected {PREFIX}conv1.weight with 4 axes and {PREFIX}fc.weight with 2, got shapes "
-      f"{stem.shape} and {fc.shape}; the file is damaged, fetch it again."
+      f"{stem.shape} and {fc.shape}; fetch the damaged file again."
     )
   if PREFIX + "layer1.0.conv3.weight" in state:
     arch = "resnet50"
