@@ -127,11 +127,11 @@ def test_frames_that_do_not_fit(tmp_path, frames, part):
 @pytest.mark.parametrize(
   ("arguments", "part"),
   [
-    ({"fps": 0}, "but got 0"),
-    ({"fps": float("nan")}, "but got nan"),
-    ({"fps": float("inf")}, "but got inf"),
-    ({"crf": 52}, "but got 52"),
-    ({"crf": -1}, "but got -1"),
+    ({"fps": 0}, "got 0"),
+    ({"fps": float("nan")}, "got nan"),
+    ({"fps": float("inf")}, "got inf"),
+    ({"crf": 52}, "got 52"),
+    ({"crf": -1}, "got -1"),
     ({"name": "clip.webm"}, "ending in .mp4 or .gif"),
   ],
 )
@@ -148,12 +148,12 @@ def test_places_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("in the way")
   with pytest.raises(UserError) as error:
     write_video(tmp_path / "file" / "clip.mp4", moving_picture(2), 10)
-  assert_one_sentence(error, tmp_path / "file", "a file is in the way")
+  assert_one_sentence(error, tmp_path / "file", "got a file in the way")
   shut = tmp_path / "shut"
   shut.mkdir()
   with without_permission(shut), pytest.raises(UserError) as error:
     write_video(shut / "clip.mp4", moving_picture(2), 10)
-  assert_one_sentence(error, shut, "permission was denied")
+  assert_one_sentence(error, shut, "got 'Permission denied'")
 
 
 # Times that are not even.

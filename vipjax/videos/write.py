@@ -60,16 +60,16 @@ def write_video(
   path = pathlib.Path(path).expanduser()
   frames = check_frames(frames, "frames")
   if not (math.isfinite(fps) and fps > 0):
-    raise UserError(f"expected a finite fps above 0, but got {fps}: pass frames per second.")
+    raise UserError(f"expected a finite fps above 0, got {fps}; pass frames per second.")
   if not 0 <= crf <= 51:
-    raise UserError(f"expected a crf from 0 (best) to 51 (smallest), but got {crf}: change it.")
+    raise UserError(f"expected a crf from 0 (best) to 51 (smallest), got {crf}; change it.")
   suffix = path.suffix.lower()
   if suffix not in (".mp4", ".gif"):
-    raise UserError(f"expected a video name ending in .mp4 or .gif, but got {path}: rename it.")
+    raise UserError(f"expected a video name ending in .mp4 or .gif, got {path}; rename it.")
   if times is not None and (np.shape(times) != (len(frames),) or (np.diff(times) <= 0).any()):
     raise UserError(
-      f"expected {len(frames)} ascending times, one for each frame, but got {np.shape(times)} from "
-      f"{np.min(times)} to {np.max(times)}: pass seconds from the first frame."
+      f"expected {len(frames)} ascending times, one for each frame, got {np.shape(times)} from "
+      f"{np.min(times)} to {np.max(times)}; pass seconds from the first frame."
     )
   times = times if are_uneven(times, fps) else None
   with whole_file(path, overwrite) as partial:

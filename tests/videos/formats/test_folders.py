@@ -43,9 +43,9 @@ def test_grey_transparent_deep_and_turned_images_become_rgb(tmp_path):
 @pytest.mark.parametrize(
   ("names", "part"),
   [
-    (["0.png", "goal.png"], "goal.png has no number"),
-    (["rgb_0.png", "depth_0.png"], "depth_0.png and rgb_0.png belong to different ones"),
-    (["0.png", "00.png"], "0.png and 00.png share one"),
+    (["0.png", "goal.png"], "got goal.png without a number"),
+    (["rgb_0.png", "depth_0.png"], "depth_0.png and rgb_0.png, which belong to different ones"),
+    (["0.png", "00.png"], "one for 0.png and 00.png"),
   ],
 )
 def test_frame_folder_with_confusing_names(tmp_path, names, part):
@@ -61,7 +61,7 @@ def test_frame_folder_with_differing_sizes(tmp_path):
   Image.new("RGB", (9, 8)).save(tmp_path / "1.png")
   with pytest.raises(UserError) as error:
     read_video(tmp_path)
-  assert_one_sentence(error, "0.png is 8x8 and 1.png is 8x9")
+  assert_one_sentence(error, "0.png of 8x8 and 1.png of 8x9")
 
 
 # Folders of videos.
@@ -83,7 +83,7 @@ def test_one_file_or_one_video_in_a_folder(tmp_path):
   np.save(tmp_path / "other.npy", moving_picture(3))
   with pytest.raises(UserError) as error:
     read_video(tmp_path)
-  assert_one_sentence(error, tmp_path, "it holds 2", "use read_videos")
+  assert_one_sentence(error, tmp_path, "got 2", "use read_videos")
 
 
 def test_videos_and_images_in_one_folder(tmp_path):
@@ -97,7 +97,7 @@ def test_videos_and_images_in_one_folder(tmp_path):
 def test_folder_without_videos(tmp_path):
   with pytest.raises(UserError) as error:
     read_videos(tmp_path)
-  assert_one_sentence(error, tmp_path, "it is empty")
+  assert_one_sentence(error, tmp_path, "got an empty folder")
   write_frames(tmp_path / "train" / "0", moving_picture(2))
   (tmp_path / "notes.txt").write_text("")
   with pytest.raises(UserError) as error:
@@ -152,11 +152,11 @@ def test_manifest_may_be_sparse_and_point_to_any_form(tmp_path):
     ('[{"file": "gone.mp4"}]', "the file 'gone.mp4' that"),
     ('[{"file": "video002.mp4", "taks": "a"}]', "got 'taks'"),
     ('[{"file": "video002.mp4", "fps": "fast"}]', "'fps' of entry 0"),
-    ('[{"file": "video002.mp4", "fps": 0}]', "to be a number above 0, but it is 0"),
-    ('[{"file": "video002.mp4", "fps": NaN}]', "to be a number above 0, but it is nan"),
-    ('[{"file": "video002.mp4", "episode": true}]', "to be a whole number, but it is True"),
-    ('[{"file": "video002.mp4", "success": 1}]', "to be true or false, but it is 1"),
-    ("", "it is empty (0 bytes)"),
+    ('[{"file": "video002.mp4", "fps": 0}]', "to be a number above 0, got 0"),
+    ('[{"file": "video002.mp4", "fps": NaN}]', "to be a number above 0, got nan"),
+    ('[{"file": "video002.mp4", "episode": true}]', "to be a whole number, got True"),
+    ('[{"file": "video002.mp4", "success": 1}]', "to be true or false, got 1"),
+    ("", "got an empty one (0 bytes)"),
   ],
 )
 def test_manifest_that_does_not_hold(tmp_path, manifest, part):
@@ -172,7 +172,7 @@ def test_manifest_that_names_a_folder_without_images(tmp_path):
   (tmp_path / "videos.json").write_text('[{"file": "a"}]')
   with pytest.raises(UserError) as error:
     read_videos(tmp_path)
-  assert_one_sentence(error, tmp_path / "a", "it holds none")
+  assert_one_sentence(error, tmp_path / "a", "got none")
 
 
 # Writing recorded folders.
@@ -263,7 +263,7 @@ def test_a_still_that_is_not_its_films(tmp_path):
   still.unlink()
   with pytest.raises(UserError) as error:
     read_videos(tmp_path)
-  assert_one_sentence(error, "stills/video000_last.png", tmp_path / "videos.json", "nothing is at")
+  assert_one_sentence(error, "stills/video000_last.png", tmp_path / "videos.json", "got nothing at")
   # Without the manifest they are films like any others, and no one takes the images for a film.
   (tmp_path / "videos.json").unlink()
   assert len(read_videos(tmp_path)) == 1

@@ -187,13 +187,13 @@ def write_videos(
   """
   folder = pathlib.Path(folder).expanduser()
   if not videos:
-    raise UserError(f"expected at least one video to write to {folder}, but got none: pass some.")
+    raise UserError(f"expected at least one video to write to {folder}, got none; pass some.")
   stems = [_stem(video, index) for index, video in enumerate(videos)]
   for index, stem in enumerate(stems):
     if stem in stems[:index]:
       raise UserError(
-        f"expected videos that differ in episode, view or robot_visible, but two would be "
-        f"{stem}.mp4: number their episodes."
+        "expected videos that differ in episode, view or robot_visible, got two for "
+        f"{stem}.mp4; number their episodes."
       )
   # All that can be refused is refused before the first file is written.
   entries = []
