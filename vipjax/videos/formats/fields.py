@@ -73,7 +73,7 @@ class Fields:
     """
     value = self._values.get(name)
     if not kind.holds(value):
-      came = _brief(value) if name in self._values else "missing"
+      came = _brief(value) if name in self._values else "none"
       raise UserError(
         f"expected {name!r} of {self.place} to be {kind.words}, got {came}; mend it, or copy the "
         "data set again."
