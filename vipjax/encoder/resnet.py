@@ -178,9 +178,14 @@ class ResNet(nn.Module):
     return x
 
 
-@functools.cache
 def variable_shapes(config: ResNetConfig) -> Any:
   """Shapes and dtypes of the variables, in their nested dicts."""
+  return _variable_shapes(config, STAGE_SIZES[config.arch])
+
+
+@functools.cache
+def _variable_shapes(config: ResNetConfig, sizes: tuple[int, ...]) -> Any:
+  del sizes  # The network reads them itself: they are a part of the key.
   frames = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)  # no weight depends on their size
   return jax.eval_shape(ResNet(config).init, jax.random.key(0), frames)
 
