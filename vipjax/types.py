@@ -7,26 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vipjax.runtime.errors import UserError
-
-
-def check_frames(frames: Any, name: str = "frames", axes: str = "[T, H, W, 3]") -> None:
-  """Raises UserError unless the frames are uint8, of these axes, and none of the axes is empty.
-
-  Args:
-    frames: an array, which may be traced.
-    name: what to call them in the message.
-    axes: the last three are [H, W, 3]; a first axis "..." stands for any number of them.
-  """
-  shape = getattr(frames, "shape", ())
-  dtype = getattr(frames, "dtype", type(frames).__name__)
-  fits = len(shape) >= 3 if axes.startswith("[...") else len(shape) == axes.count(",") + 1
-  if dtype != np.uint8 or not fits or shape[-1] != 3 or 0 in shape:
-    raise UserError(
-      f"expected {name} to be uint8 {axes} with at least one frame, got {dtype} {list(shape)}; "
-      "give RGB values of 0 to 255, the three colours last."
-    )
-
 
 @dataclasses.dataclass(frozen=True)
 class Video:

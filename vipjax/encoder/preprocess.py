@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.runtime.errors import UserError
-from vipjax.types import check_frames
+from vipjax.runtime.frames import check_frames
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -20,8 +20,8 @@ from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.resnet import ResNet, ResNetConfig, init_variables
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.frames import check_frames
 from vipjax.runtime.platform import on_cpu
-from vipjax.types import check_frames
 
 # Frames per compiled call. A CPU gains nothing from more than a few; an accelerator does.
 CPU_CHUNK = 8
@@ -108,8 +108,7 @@ class ValueFunction:
     Raises:
       UserError: frames of another dtype or shape, or none at all.
     """
-    frames = np.asarray(frames)
-    check_frames(frames)
+    frames = np.asarray(check_frames(frames))
     chunk = CPU_CHUNK if on_cpu() else ACCELERATOR_CHUNK
     dtype = compute_dtype() if self.dtype is None else self.dtype
     embed = _compiled(self.config, self.preprocessing, jnp.dtype(dtype))
@@ -147,9 +146,8 @@ class ValueFunction:
     Raises:
       UserError: wrong frames, a goal of another size, or another word for `goal_reduction`.
     """
-    frames, goal = np.asarray(frames), np.asarray(goal)
+    frames, goal = np.asarray(check_frames(frames)), np.asarray(goal)
     goal = goal[None] if goal.ndim == 3 else goal
-    check_frames(frames)
     check_frames(goal, "the goal", "[G, H, W, 3]")
     if goal.shape[1:] != frames.shape[1:]:
       raise UserError(

@@ -27,6 +27,7 @@ from gymnasium.vector import AutoresetMode
 from vipjax.encoder import ValueFunction
 from vipjax.reward.embedding import EmbeddingReward, RewardSettings
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.frames import check_frames
 
 FRAME = "frame"  # the key of `info` under which FrameInInfo puts the picture
 
@@ -121,11 +122,11 @@ class FrameInInfo(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
 
   def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
     observation, info = self.env.reset(seed=seed, options=options)
-    return observation, {**info, FRAME: checked_frame(self.env.render())}
+    return observation, {**info, FRAME: _rendered(self.env.render())}
 
   def step(self, action: Any):
     observation, reward, terminated, truncated, info = self.env.step(action)
-    info = {**info, FRAME: checked_frame(self.env.render())}
+    info = {**info, FRAME: _rendered(self.env.render())}
     return observation, reward, terminated, truncated, info
 
 
@@ -155,12 +156,12 @@ class EmbeddingRewardWrapper(gymnasium.Wrapper):
 
   def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
     observation, info = self.env.reset(seed=seed, options=options)
-    distance = self._rewards.start(checked_frame(self.env.render())[None])
+    distance = self._rewards.start(_rendered(self.env.render())[None])
     return observation, {**info, "distance": float(distance[0])}
 
   def step(self, action: Any):
     observation, task_reward, terminated, truncated, info = self.env.step(action)
-    frame = checked_frame(self.env.render())
+    frame = _rendered(self.env.render())
     rewards, distance = self._rewards.step(frame[None], np.array([task_reward]))
     info = {**info, "distance": float(distance[0]), "task_reward": float(task_reward)}
     return observation, float(rewards[0]), terminated, truncated, info
@@ -241,7 +242,7 @@ class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
       if (known if mask is None else known | ~mask).all():
         return infos[FRAME]
     elif self._mode != AutoresetMode.SAME_STEP:
-      return np.stack([checked_frame(frame) for frame in self.env.render()])
+      return np.stack([_rendered(frame) for frame in self.env.render()])
     raise UserError(
       "expected the frame of every environment in infos['frame'], the only place of last frames "
       "before a reset within a step, got none; make the environments with "
@@ -256,15 +257,9 @@ def _last_frames(infos: dict[str, Any], frames: np.ndarray, ended: np.ndarray) -
   return np.where(ended[:, None, None, None], infos["final_info"][FRAME], frames)
 
 
-def checked_frame(frame: Any) -> np.ndarray:
+def _rendered(frame: Any) -> np.ndarray:
   """Returns a result of `render` as uint8 [H, W, 3]; raises UserError for anything else."""
-  picture = np.asarray(frame)
-  if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
-    raise UserError(
-      "expected render() to give a uint8 picture [H, W, 3], got "
-      f"{picture.dtype} {list(picture.shape)}; make the environment with render_mode='rgb_array'."
-    )
-  return picture
+  return check_frames(frame, "the result of render()", "[H, W, 3]")
 
 
 def _check_render_mode(mode: str | None) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from vipjax.runtime import files, hosts, wandb_run
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.frames import check_frames
 
 # tensorboardX imports an installed torch, which takes seconds and which we do not use.
 _hides_torch = "torch" not in sys.modules
@@ -95,14 +96,14 @@ class MetricsWriter(contextlib.AbstractContextManager):
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
     """Writes a picture, uint8 [H, W, 3], to TensorBoard (and W&B)."""
-    image = _checked(name, image, ndim=3)
+    image = check_frames(image, f"the picture '{name}'", "[H, W, 3]")
     for viewer in self._viewers:
       viewer.image(int(step), name, image)
 
   def film(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
     """Writes a film, uint8 [T, H, W, 3], to TensorBoard (and W&B), as a gif of at most 25 Hz."""
     stride = max(1, math.ceil(fps / _MOST_FPS))
-    frames = _checked(name, frames, ndim=4)[::stride]
+    frames = check_frames(frames, f"the film '{name}'")[::stride]
     if not self._viewers:
       return
     file, pictures = io.BytesIO(), [Image.fromarray(frame) for frame in frames]
@@ -181,17 +182,6 @@ class _Events:
 
   def _put(self, **fields) -> None:
     self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
-
-
-def _checked(name: str, pictures: np.ndarray, ndim: int) -> np.ndarray:
-  pictures = np.asarray(pictures)
-  if pictures.dtype != np.uint8 or pictures.ndim != ndim or pictures.shape[-1] != 3:
-    shape = "[H, W, 3]" if ndim == 3 else "[T, H, W, 3]"
-    raise UserError(
-      f"expected a uint8 picture {shape} for '{name}', got {pictures.dtype} {pictures.shape}; "
-      "convert it first."
-    )
-  return pictures
 
 
 def read_metrics(workdir: str | os.PathLike, stage: str | None = None) -> list[dict]:

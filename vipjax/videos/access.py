@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import av
-import numpy as np
 
-from vipjax import types
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import is_dead_link, refuse_stand_ins
 
@@ -183,19 +181,3 @@ def check_free(path: pathlib.Path, overwrite: bool) -> None:
   """Raises UserError when something is at the path and may not be replaced."""
   if path.exists() and not overwrite:
     raise UserError(f"expected no file at {path}, got one; pass overwrite=True or another name.")
-
-
-def check_frames(frames: object, name: str) -> np.ndarray:
-  """The frames, once they are known to be uint8 [T, H, W, 3] with at least one frame.
-
-  Args:
-    frames: an array, or anything that NumPy makes one of.
-    name: their name in the message.
-
-  Raises:
-    UserError: another dtype, rank or number of channels, or an axis of length 0.
-  """
-  # Converting a jax array is fine; converting a list of float images would only hide the dtype.
-  array = np.asarray(frames)
-  types.check_frames(array, name)
-  return array

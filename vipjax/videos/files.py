@@ -9,13 +9,13 @@ from typing import IO, Any
 import numpy as np
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.frames import check_frames
 from vipjax.types import Video
 from vipjax.videos.access import (
   ARRAY_SUFFIXES,
   CONTAINER_SUFFIXES,
   IMAGE_SUFFIXES,
   VIDEO_SUFFIXES,
-  check_frames,
   decoding,
   found_in,
   listed,

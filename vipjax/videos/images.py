@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vipjax.runtime.errors import UserError
-from vipjax.videos.access import check_frames, decoding, existing_path, whole_file
+from vipjax.runtime.frames import check_frames
+from vipjax.videos.access import decoding, existing_path, whole_file
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
@@ -96,7 +97,7 @@ def resize_frames(frames: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
   Returns:
     uint8 [T, size_h, size_w, 3].
   """
-  frames = check_frames(frames, "frames")
+  frames = np.asarray(check_frames(frames))
   height, width = (size, size) if np.ndim(size) == 0 else size
   if height < 1 or width < 1:
     raise UserError(f"expected a size of at least 1 pixel, got {height}x{width}; enlarge it.")
@@ -121,7 +122,7 @@ def fit_square(frames: np.ndarray, size: int) -> np.ndarray:
   Returns:
     uint8 [T, size, size, 3].
   """
-  frames = check_frames(frames, "frames")
+  frames = np.asarray(check_frames(frames))
   height, width = frames.shape[1:3]
   short = min(height, width)
   # Integer arithmetic: the same as rounding down the exact quotient.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.frames import check_frames
 from vipjax.types import Video, VideoSet
-from vipjax.videos.access import check_frames
 
 
 def make_video_set(videos: Sequence[Video]) -> VideoSet:

@@ -13,7 +13,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from vipjax.runtime.errors import UserError
-from vipjax.videos.access import check_frames, whole_file
+from vipjax.runtime.frames import check_frames
+from vipjax.videos.access import whole_file
 from vipjax.videos.decode import EXACT_CONVERSION
 
 # ITU-T H.273 number of BT.709, for primaries, transfer and matrix alike. Stated in the file,
@@ -58,7 +59,7 @@ def write_video(
       or are not one for each frame, another suffix, or the file is there already.
   """
   path = pathlib.Path(path).expanduser()
-  frames = check_frames(frames, "frames")
+  frames = np.asarray(check_frames(frames))
   if not (math.isfinite(fps) and fps > 0):
     raise UserError(f"expected a finite fps above 0, got {fps}; pass frames per second.")
   if not 0 <= crf <= 51:

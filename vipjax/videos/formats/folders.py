@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.frames import check_frames
 from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.types import Video
 from vipjax.videos.access import (
-  check_frames,
   check_free,
   damaged,
   decoding,
