@@ -113,7 +113,7 @@ def test_a_box_that_never_fits_becomes_the_central_one():
   ("call", "words"),
   [
     (lambda: Preprocessing(4, 4)(np.zeros((4, 4, 3), np.float32)), "uint8"),
-    (lambda: Preprocessing(4, 4)([[[1, 2, 3]]]), "list"),
+    (lambda: Preprocessing(4, 4)([[[1, 2, 3]]]), "int64"),
     (lambda: Preprocessing(4, 4)(np.zeros((4, 4, 1), np.uint8)), "three colours"),
     (lambda: Preprocessing(4, 4)(np.zeros((0, 4, 4, 3), np.uint8)), "at least one"),
     (lambda: resize_center_crop(noise(4, 4, 3)), "T, H, W, 3"),

@@ -161,7 +161,7 @@ def test_what_does_not_render_is_refused_in_one_sentence(value):
 def test_a_picture_of_another_kind_is_refused(value):
   env = PictureEnv()
   env.render = lambda: np.zeros((4, 4), np.float32)
-  with pytest.raises(UserError, match=r"picture \[H, W, 3\], got float32 \[4, 4\]"):
+  with pytest.raises(UserError, match=r"render\(\) to be uint8 \[H, W, 3\].*got float32 \[4, 4\]"):
     EmbeddingRewardWrapper(env, value, GOAL).reset()
 
 
