@@ -12,7 +12,7 @@ SMALL = {
   "corpus.frame_stride": 8, "corpus.expert_episodes": 1, "corpus.recovering_episodes": 0,
   "corpus.noisy_episodes": 0, "corpus.random_episodes": 0, "encoder.width": 8,
   "encoder.embedding_dim": 8, "encoder.size": 16, "encoder.resize": 16, "finetune.batch_size": 2,
-  "finetune.steps": 2, "pretrain.stages": "('far','near')", "pretrain.near.finetune.steps": 1,
+  "finetune.steps": 2, "pretrain.stages": "('base','gamma96')", "pretrain.gamma96.finetune.steps": 1,
 }  # fmt: skip
 
 
@@ -33,12 +33,12 @@ def test_a_corpus_is_recorded_and_all_stages_are_trained_on_it(tmp_path):
   assert recorded.returncode == 0, recorded.stderr
   lines = recorded.stdout.splitlines()
   assert [line.split()[:2] for line in lines] == [["4", "videos,"]] * 2
-  assert [line.split("/")[-2] for line in lines] == ["far", "near"]
+  assert [line.split("/")[-2] for line in lines] == ["base", "gamma96"]
   trained = launch("pretrain", tmp_path / "run")
   assert trained.returncode == 0, trained.stderr
   assert trained.stdout.splitlines() == [
-    "far: 2 steps on 4 videos", "near: 1 steps on 4 videos",
+    "base: 2 steps on 4 videos", "gamma96: 1 steps on 4 videos",
     f"encoder in {tmp_path / 'run' / 'encoder'}",
   ]  # fmt: skip
   artefact = json.loads((tmp_path / "run" / "encoder" / "config.json").read_text())
-  assert artefact["metadata"]["stages"] == {"far": 2, "near": 1}
+  assert artefact["metadata"]["stages"] == {"base": 2, "gamma96": 1}

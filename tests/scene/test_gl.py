@@ -62,7 +62,7 @@ def test_the_library_asked_for_is_missing_where_mujoco_is_imported():
   done = run(WITHOUT_OSMESA + "import vipjax.envs", MUJOCO_GL="osmesa")
   last = done.stderr.strip().splitlines()[-1]
   assert last.startswith("vipjax.runtime.errors.UserError: ")
-  assert "MUJOCO_GL=osmesa asks for the library libOSMesa" in last
+  assert "library libOSMesa, as the environment variable MUJOCO_GL=osmesa says" in last
 
 
 def test_only_rendering_needs_a_library(monkeypatch):
@@ -70,5 +70,5 @@ def test_only_rendering_needs_a_library(monkeypatch):
   with RobotEnv(size=16) as env:
     env.reset(seed=0)
     env.step(env.action_space.sample())
-    with pytest.raises(UserError, match="MUJOCO_GL=off switches rendering off"):
+    with pytest.raises(UserError, match="MUJOCO_GL=off, which switches rendering off"):
       env.render()
