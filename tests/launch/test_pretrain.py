@@ -12,7 +12,8 @@ SMALL = {
   "corpus.frame_stride": 8, "corpus.expert_episodes": 1, "corpus.recovering_episodes": 0,
   "corpus.noisy_episodes": 0, "corpus.random_episodes": 0, "encoder.width": 8,
   "encoder.embedding_dim": 8, "encoder.size": 16, "encoder.resize": 16, "finetune.batch_size": 2,
-  "finetune.steps": 2, "pretrain.stages": "('base','gamma96')", "pretrain.gamma96.finetune.steps": 1,
+  "finetune.steps": 2, "pretrain.stages": "('base','gamma96')",
+  "pretrain.gamma96.finetune.steps": 1,
 }  # fmt: skip
 
 
