@@ -1,6 +1,5 @@
 """Goals that the config names instead of the videos' last frames."""
 
-import jax
 import numpy as np
 import pytest
 from absl import logging
@@ -8,18 +7,11 @@ from absl import logging
 from configs import paper
 from tests.reward.of_config import channel_goals, make_reward
 from tests.videos.clips import moving_picture
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.reward.channels import record_goals
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos import read_image, write_image
-
-
-@pytest.fixture(scope="module")
-def value():
-  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
 
 
 @pytest.fixture

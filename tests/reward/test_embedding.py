@@ -1,18 +1,10 @@
 """The reward: potentials of channels, their scale, and what difference it makes of them."""
 
-import jax
 import numpy as np
 import pytest
 
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.reward import EmbeddingReward, RewardSettings
 from vipjax.runtime.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def value():
-  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,15 @@
 """Goals: which frames they are, distances to them, and whether they fit."""
 
-import jax
 import numpy as np
 import pytest
 
 from tests.videos.clips import moving_picture
-from vipjax.encoder import Preprocessing, ResNetConfig, goal_distances, init_value
+from vipjax.encoder import goal_distances
 from vipjax.reward.goals import Goal, embed_goal, find_goals, misfits, names_files
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, write_image
 
 NAMES = ("a.mp4", "b.mp4")
-
-
-@pytest.fixture(scope="module")
-def value():
-  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
 
 
 @pytest.fixture

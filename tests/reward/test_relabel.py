@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
@@ -17,7 +16,6 @@ import pytest
 from tests.videos.clips import encode, moving_picture
 from tests.videos.drawn import EPISODES, episode
 from vipjax import encoder
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.reward.relabel import (
   Labels,
   check_label_out,
@@ -31,12 +29,6 @@ from vipjax.videos import open_videos, read_videos, write_dataset, write_video
 
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = ROOT / "tests/testdata"
-
-
-@pytest.fixture(scope="module")
-def value():
-  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
 
 
 def test_numbers_by_hand():

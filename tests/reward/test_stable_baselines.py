@@ -6,19 +6,12 @@ import pytest
 
 from tests.reward.picture_env import GOAL, PictureEnv, picture, short_env
 from vipjax import EmbeddingRewardWrapper, FrameInInfo
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.runtime.errors import UserError
 
 vec_env = pytest.importorskip("stable_baselines3.common.vec_env")
 
 # Other people's packages may warn.
 pytestmark = pytest.mark.filterwarnings("default")
-
-
-@pytest.fixture(scope="module")
-def value():
-  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
 
 
 def make_envs(value, number=2, horizon=4):

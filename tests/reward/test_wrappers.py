@@ -3,7 +3,6 @@
 import copy
 import pickle
 
-import jax
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -11,15 +10,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from tests.reward.picture_env import GOAL, PictureEnv, long_env, picture, short_env
 from vipjax import EmbeddingRewardVectorWrapper, EmbeddingRewardWrapper, FrameInInfo
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.reward import EmbeddingReward, RewardSettings
 from vipjax.runtime.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def value():
-  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
 
 
 @pytest.fixture(scope="module")

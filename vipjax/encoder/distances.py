@@ -28,5 +28,7 @@ def reduce_goals(embeddings: np.ndarray, goal_reduction: str = "mean") -> np.nda
 
 def goal_distances(embeddings: np.ndarray | jax.Array, goals: np.ndarray | jax.Array):
   """Returns float32 [T]: of each of [T, D] embeddings the distance to the nearest of [G, D]."""
-  xp = jnp if isinstance(embeddings, jax.Array) else np
-  return xp.min(xp.linalg.norm(embeddings[:, None] - goals[None], axis=-1), axis=-1)
+  if isinstance(embeddings, jax.Array):
+    return jnp.min(jnp.linalg.norm(embeddings[:, None] - goals[None], axis=-1), axis=-1)
+  # One goal at a time: [T, G, D] of a long video and the last frames of many does not fit.
+  return np.stack([np.linalg.norm(embeddings - goal, axis=-1) for goal in goals]).min(axis=0)
