@@ -8,91 +8,24 @@ hour of fine-tuning and hours of policy, most of them rendering, according to st
 H200 (docs/results/gpu.md); weeks on a CPU. Expected result: a monotone distance curve and a policy
 that opens the window, if the published claims hold; nobody has completed this run yet.
 
-This file declares every key with its meaning; other configs change values (configs/pretrain.py also
-declares its corpus). A comment marks values that are ours because the publication gives none.
+This file declares every key with its meaning, and for keys whose other values change the published
+method the reason to change them, which reports show. Other configs change values
+(configs/pretrain.py also declares its corpus). A comment marks values that are ours because the
+publication gives none.
 """
 
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-# Keys whose other values change the published method, and the reasons to do so; the report of a run
-# lists its additions.
-ADDITIONS = {
-  "reward.robot_free_weight": (
-    "The plain distance sees the arm and hardly the window: a policy that rests in the goal's "
-    "pose beside a shut window is paid. The same frame drawn without the robot shows the window "
-    "alone."
-  ),
-  "reward.plain_weight": "How much the frame as it is counts beside the one without the robot.",
-  "reward.goal_reduction": (
-    "With several goal frames: the nearest one counts, where goals differ too much for a mean."
-  ),
-  "reward.normalize": "Makes the channels weigh alike whatever distances the embedding spans.",
-  "reward.scale": (
-    "The entropy temperature of SAC is in units of the reward; this sets their ratio."
-  ),
-  "policy.views": (
-    "Other views than the published one: bumps in one view's distance, on which a policy rests, "
-    "are not those of another's."
-  ),
-  "record.frame_stride": (
-    "Between frames 12.5 ms apart little moves: VIP's steps drown in the noise of the crops."
-  ),
-  "policy.action_repeat": (
-    "At 80 Hz random torques cancel out; held, they explore. It saves frames, too."
-  ),
-  "policy.min_temperature": (
-    "A temperature that dies early ends exploration before the window was ever moved."
-  ),
-  "finetune.background_clips": (
-    "Unlabelled videos of random motion teach the embedding what lies off the expert's path."
-  ),
-  "policy.online.every": (
-    "The encoder goes on learning from the policy's own episodes, which leave the expert's path; "
-    "published as a wish."
-  ),
-  "encoder.init_scale": (
-    "VIP wants about one unit of distance per frame and fresh embeddings span about one in all."
-  ),
-  "finetune.head_learning_rate": (
-    "VIP wants about one unit of distance per frame and fresh embeddings span about one in all: "
-    "the last layer has to grow, and does so faster with a rate of its own."
-  ),
-  "finetune.last_goal": (
-    "The reward asks for the distance to the last frame alone; goals drawn uniformly teach it "
-    "slowly."
-  ),
-  "finetune.crop_scale": (
-    "A fifth of the frame, drawn in 80 pixels, often shows neither hand nor handle."
-  ),
-  "finetune.decay": (
-    "A short run ends in the noise of its last batches unless the learning rate falls."
-  ),
-  "finetune.loss": "A baseline in place of the VIP loss, for comparison.",
-  "finetune.sampler.name": (
-    "The published sampler draws first frames ever likelier towards the end, wherever the hard "
-    "part is; prioritised asks the value where it is most wrong, others draw evenly or around a "
-    "place."
-  ),
-  "finetune.train_batch_norm": (
-    "VIP updates BatchNorm's statistics while it trains; frozen ones keep those of pretraining."
-  ),
-  "encoder.init": (
-    "The published encoder is VIP's released ResNet-50 at 224 pixels, which asks for a download, "
-    "a licence and a GPU."
-  ),
-  "reward.form": (
-    "The published reward is the plain change of the distance; this is another function of it."
-  ),
-  "finetune.tcc.num_cycles": (
-    "0 takes all ordered pairs of videos from every frame; another number, more or fewer cycles."
-  ),
-}
-
 
 def get_config() -> ConfigDict:
-  config = ConfigDict()
+  return _declared()[0]
+
+
+def _declared() -> tuple[ConfigDict, dict[str, str]]:
+  """The config, and of keys that change the published method the reason to set another value."""
+  config, reasons = ConfigDict(), {}
   # Least values that results.json should reach; the report lists missed ones.
   config.expect = ConfigDict()
   config.expect.policy_success = 0.8
@@ -121,6 +54,9 @@ def get_config() -> ConfigDict:
   config.record.robot_free = True  # also film every view with the robot's alpha at 0
   config.record.hold = 5  # steps filmed after success
   config.record.frame_stride = 1  # control steps from frame to frame
+  reasons["record.frame_stride"] = (
+    "Between frames 12.5 ms apart little moves: VIP's steps drown in the noise of the crops."
+  )
   # "mp4" writes videos/; "frames", "tfds" and "lerobot" also write dataset/ for other programs.
   config.record.format = "mp4"
   config.record.random_episodes = 0  # unlabelled videos of random motion, for background_clips
@@ -143,6 +79,10 @@ def get_config() -> ConfigDict:
 
   config.encoder = ConfigDict()
   config.encoder.init = "vip-resnet50"  # "scratch", or any argument of vipjax.load
+  reasons["encoder.init"] = (
+    "The published encoder is VIP's released ResNet-50 at 224 pixels, which asks for a download, "
+    "a licence and a GPU."
+  )
   # Only with init = "scratch":
   config.encoder.name = "scratch"  # name in the artefact
   config.encoder.licence = "unknown"  # licence of the artefact
@@ -151,6 +91,9 @@ def get_config() -> ConfigDict:
   config.encoder.embedding_dim = 1024
   config.encoder.norm = "batch"  # or "group"
   config.encoder.init_scale = 1.0  # factor on the last layer's fresh weights
+  reasons["encoder.init_scale"] = (
+    "VIP wants about one unit of distance per frame and fresh embeddings span about one in all."
+  )
   config.encoder.stem = "imagenet"  # or "small", without pooling
   config.encoder.size = 224  # pixels of the network's input
   config.encoder.resize = 256  # the shorter side before the central crop to `size`
@@ -159,23 +102,49 @@ def get_config() -> ConfigDict:
   config.finetune.steps = 100_000
   config.finetune.batch_size = 4  # clips of four frames
   config.finetune.loss = "vip"  # or "triplet", a baseline for ablations, or "distillation"
+  reasons["finetune.loss"] = "A baseline in place of the VIP loss, for comparison."
   config.finetune.teachers = ()  # encoders for distillation, in the form of encoder.init
   config.finetune.learning_rate = 1e-4  # of Adam
   config.finetune.head_learning_rate = 0.0  # of the last layer; 0: learning_rate
+  reasons["finetune.head_learning_rate"] = (
+    "VIP wants about one unit of distance per frame and fresh embeddings span about one in all: "
+    "the last layer has to grow, and does so faster with a rate of its own."
+  )
   config.finetune.decay = False  # True: both rates fall to 0 along a cosine
+  reasons["finetune.decay"] = (
+    "A short run ends in the noise of its last batches unless the learning rate falls."
+  )
   config.finetune.discount = 0.98  # gamma of the VIP loss
   config.finetune.num_negatives = 3
   config.finetune.last_goal = 0.0  # share of clips with their video's last frame as goal
+  reasons["finetune.last_goal"] = (
+    "The reward asks for the distance to the last frame alone; goals drawn uniformly teach it "
+    "slowly."
+  )
   config.finetune.l1_weight = 0.001
   config.finetune.l2_weight = 0.001
   config.finetune.crop_scale = (0.2, 1.0)  # area of the random crop as a share of the frame
+  reasons["finetune.crop_scale"] = (
+    "A fifth of the frame, drawn in 80 pixels, often shows neither hand nor handle."
+  )
   config.finetune.then_resize = 256  # pixels to which VIP resizes the crop again; 0: no resizing
   # True as in VIP. False freezes the running statistics: rank correlation .880 instead of .956 on
   # the demo's videos (docs/results/mini.md).
   config.finetune.train_batch_norm = True
+  reasons["finetune.train_batch_norm"] = (
+    "VIP updates BatchNorm's statistics while it trains; frozen ones keep those of pretraining."
+  )
   config.finetune.background_clips = 0  # further clips per batch from random-motion videos
+  reasons["finetune.background_clips"] = (
+    "Unlabelled videos of random motion teach the embedding what lies off the expert's path."
+  )
   config.finetune.sampler = ConfigDict()
   config.finetune.sampler.name = "exponential"  # uniform, exponential, beta, prioritised
+  reasons["finetune.sampler.name"] = (
+    "The published sampler draws first frames ever likelier towards the end, wherever the hard "
+    "part is; prioritised asks the value where it is most wrong, others draw evenly or around a "
+    "place."
+  )
   config.finetune.sampler.rate = 5.0  # of exponential
   config.finetune.sampler.a = 2.0  # of beta
   config.finetune.sampler.b = 2.0  # of beta
@@ -190,6 +159,9 @@ def get_config() -> ConfigDict:
   config.finetune.tcc = ConfigDict()
   config.finetune.tcc.weight = 1.0  # of TCC beside VIP (ours); 0: no TCC
   config.finetune.tcc.num_cycles = 20  # K; 0: all ordered pairs of videos
+  reasons["finetune.tcc.num_cycles"] = (
+    "0 takes all ordered pairs of videos from every frame; another number, more or fewer cycles."
+  )
   config.finetune.tcc.videos_per_cycle = 4  # T
   config.finetune.tcc.frames = 16  # drawn of each video (ours)
   config.finetune.tcc.loss = "regression_mse"
@@ -219,6 +191,9 @@ def get_config() -> ConfigDict:
   config.policy.steps = 2_000_000  # actions of all environments together
   config.policy.num_envs = 9
   config.policy.action_repeat = 1  # control steps per action
+  reasons["policy.action_repeat"] = (
+    "At 80 Hz random torques cancel out; held, they explore. It saves frames, too."
+  )
   config.policy.hidden = (256, 256)
   config.policy.batch_size = 256
   config.policy.discount = 0.99
@@ -226,12 +201,19 @@ def get_config() -> ConfigDict:
   config.policy.target_rate = 0.005
   config.policy.init_temperature = 0.1
   config.policy.min_temperature = 0.0  # 0: as published
+  reasons["policy.min_temperature"] = (
+    "A temperature that dies early ends exploration before the window was ever moved."
+  )
   # Nats; None: minus half the number of actions, -4 of torques, -2 of the end effector (ours).
   config.policy.target_entropy = config_dict.placeholder(float)
   config.policy.updates_per_step = 9  # updates per step of all environments
   config.policy.warmup_steps = 5000  # environment steps with random actions at the start
   config.policy.replay_capacity = 1_000_000  # transitions
   config.policy.views = ("front",)  # viewpoints of the reward
+  reasons["policy.views"] = (
+    "Other views than the published one: bumps in one view's distance, on which a policy rests, "
+    "are not those of another's."
+  )
   config.policy.eval_every = 20_000  # environment steps
   config.policy.eval_episodes = 10  # while learning
   config.policy.final_episodes = 20  # of the final policy
@@ -243,6 +225,10 @@ def get_config() -> ConfigDict:
   # gets new rewards (docs/results/online.md).
   config.policy.online = ConfigDict()
   config.policy.online.every = 0  # environment steps between two rounds of learning; 0: none
+  reasons["policy.online.every"] = (
+    "The encoder goes on learning from the policy's own episodes, which leave the expert's path; "
+    "published as a wish."
+  )
   config.policy.online.steps = 50  # updates in each round
   config.policy.online.learning_rate = 1e-4  # of all layers, constant
   config.policy.online.clips = 8  # further clips per batch from the policy's latest episodes
@@ -257,15 +243,35 @@ def get_config() -> ConfigDict:
 
   config.reward = ConfigDict()
   config.reward.form = "difference"  # V' - V; or "discounted", "value"
+  reasons["reward.form"] = (
+    "The published reward is the plain change of the distance; this is another function of it."
+  )
   config.reward.scale = 1.0
+  reasons["reward.scale"] = (
+    "The entropy temperature of SAC is in units of the reward; this sets their ratio."
+  )
   config.reward.normalize = "none"  # or "first_frame"
+  reasons["reward.normalize"] = (
+    "Makes the channels weigh alike whatever distances the embedding spans."
+  )
   config.reward.goal_reduction = "mean"  # with several goal frames: distance to "mean" or "nearest"
+  reasons["reward.goal_reduction"] = (
+    "With several goal frames: the nearest one counts, where goals differ too much for a mean."
+  )
   # The goal, instead of the videos' last frames: "frame=N" of each (negative from the end), or
   # image or video files, with commas between them.
   config.reward.goal = ""
   config.reward.plain_weight = 1.0  # of the plain frame
+  reasons["reward.plain_weight"] = (
+    "How much the frame as it is counts beside the one without the robot."
+  )
   config.reward.robot_free_weight = 0.0  # of the same frame drawn without the robot
-  return config
+  reasons["reward.robot_free_weight"] = (
+    "The plain distance sees the arm and hardly the window: a policy that rests in the goal's "
+    "pose beside a shut window is paid. The same frame drawn without the robot shows the window "
+    "alone."
+  )
+  return config, reasons
 
 
 def _view(**fields) -> ConfigDict:
@@ -281,8 +287,8 @@ def _view(**fields) -> ConfigDict:
 
 def additions(config: ConfigDict) -> list[dict[str, Any]]:
   """Returns a config's additions as {"name", "value", "reason"}; [] for the published config."""
-  published, found = get_config(), []
-  for name, reason in ADDITIONS.items():
+  (published, reasons), found = _declared(), []
+  for name, reason in reasons.items():
     value, default = (_value(each, name) for each in (config, published))
     if value != default:
       found.append({"name": name, "value": value, "reason": reason})
