@@ -47,33 +47,42 @@ def frames_of(env):
 def alone(env, row, steps):
   """What environment `row` should give: first observation and frames, then a dict per step."""
   observation, _ = env.reset(seed=SEED + row)
-  first, rows = (observation, frames_of(env)), []
+  first, rows = (observation, frames_of(env), np.float32(env.distances())), []
   for action in actions(steps)[:, row]:
     observation, _, _, truncated, info = env.step(action)
     frames = frames_of(env)
+    # float32 of what the environment itself says, in double.
+    measured = np.float32(env.distances()), np.float32(info["task_reward"])
     given = {
       "observation": observation,
       "frames": frames,
+      "distances": measured[0],
+      "task_reward": measured[1],
       "truncated": truncated,
       "success": info["success"],
       "reset_observation": observation,
       "reset_frames": frames,
+      "reset_distances": measured[0],
+      "reset_task_reward": measured[1],
     }
     if truncated:
-      given["reset_observation"], _ = env.reset()
+      given["reset_observation"], info = env.reset()
       given["reset_frames"] = frames_of(env)
+      given["reset_distances"] = np.float32(env.distances())
+      given["reset_task_reward"] = np.float32(info["task_reward"])
     rows.append(given)
   return first, rows
 
 
 def test_it_equals_one_environment_alone_bit_for_bit(env, single):
   steps = 2 * HORIZON + 1
-  observation, frames = env.reset(SEED)
+  observation, (frames, distances, _) = env.reset(SEED)
   taken = [env.step(action) for action in actions(steps)]
   for row in range(NUM_ENVS):
     first, expected = alone(single, row, steps)
     np.testing.assert_array_equal(observation[row], first[0])
     np.testing.assert_array_equal(frames[row], first[1])
+    np.testing.assert_array_equal(distances[row], first[2])
     for step, fields in zip(taken, expected, strict=True):
       for name, value in fields.items():
         np.testing.assert_array_equal(getattr(step, name)[row], value, err_msg=name)
@@ -82,13 +91,16 @@ def test_it_equals_one_environment_alone_bit_for_bit(env, single):
 
 
 def test_shapes_and_dtypes(env):
-  observation, frames = env.reset(SEED)
+  observation, (frames, *measured) = env.reset(SEED)
   assert observation.shape == (NUM_ENVS, 51) and observation.dtype == np.float32
   assert frames.shape == (NUM_ENVS, 2, SIZE, SIZE, 3) and frames.dtype == np.uint8
   step = env.step(actions(1)[0])
   assert step.observation.shape == step.reset_observation.shape == observation.shape
   assert step.frames.shape == step.reset_frames.shape == frames.shape
   assert step.truncated.dtype == step.success.dtype == bool
+  for given in (measured, step.seen[1:], step.reset_seen[1:]):
+    assert [each.shape for each in given] == [(NUM_ENVS, 2), (NUM_ENVS,)]
+    assert {each.dtype for each in given} == {np.dtype(np.float32)}
   assert (env.num_envs, env.horizon, env.action_space.shape) == (NUM_ENVS, HORIZON, (8,))
 
 
@@ -121,7 +133,7 @@ def test_steps_without_drawing_change_nothing_else(env):
 
 
 def test_results_are_copies(env):
-  observation, frames = env.reset(SEED)
+  observation, (frames, *_) = env.reset(SEED)
   kept = observation.copy(), frames.copy()
   step = env.step(actions(1)[0])
   np.testing.assert_array_equal(observation, kept[0])
@@ -179,7 +191,7 @@ def test_workers_know_the_gl_library(env):
   ("options", "words"),
   [
     ({"num_envs": 0}, "expected at least 1 environment, got 0"),
-    ({"num_envs": 2, "num_workers": 0}, "expected at least 1 worker, got 0"),
+    ({"num_envs": 2, "num_workers": -1}, "expected at least 0 workers, got -1"),
     ({"num_envs": 2, "env_options": {"robot": "ur5"}}, "expected a robot among"),
     ({"num_envs": 2, "size": 0}, "expected frames of at least 1 pixel"),
   ],
@@ -223,6 +235,23 @@ def test_a_lost_worker_is_replaced_and_nothing_changes(env, monkeypatch, caplog)
   assert len(reasons) == 3
   assert all("the worker of environments 1 to 2 " in reason for reason in reasons)
   assert "gave no answer for 1 s; a new one takes its place" in reasons[1]
+
+
+def test_without_workers_nothing_changes(env):
+  expected = _played(env, {})
+  with FrameVectorEnv(OPTIONS, NUM_ENVS, CHANNELS, SIZE, num_workers=0) as here:
+    got = _played(here, {})
+    episodes = here.episodes()
+    here.step(actions(1)[0])
+    observation, seen = here.restore(episodes)
+  last = got[-1]
+  for one, other in zip(
+    (observation, *seen), (last.reset_observation, *last.reset_seen), strict=True
+  ):
+    np.testing.assert_array_equal(one, other)
+  for one, other in zip(got, expected, strict=True):
+    for field in one._fields:
+      np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
 
 def test_signals_to_the_whole_group_are_the_learners_to_answer(env):

@@ -13,8 +13,7 @@ from configs import demo
 from tests.reward.of_config import make_reward
 from tests.runtime.test_metrics import read_events
 from vipjax import encoder
-from vipjax.envs import Step
-from vipjax.reward import RewardSettings
+from vipjax.envs import Seen, Step
 from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, evaluate_policy, init_agent
 from vipjax.sac import agent as agent_lib
@@ -210,27 +209,31 @@ class DivergingEnv:
 
   num_envs, horizon = 3, 3
   action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+  seen = Seen(
+    np.zeros((3, 1, 4, 4, 3), np.uint8), np.zeros((3, 2), np.float32), np.ones(3, np.float32)
+  )
 
   def reset(self, seed):
     self.t = 0
-    return np.zeros((3, 5), np.float32), np.zeros((3, 1, 4, 4, 3), np.uint8)
+    return np.zeros((3, 5), np.float32), self.seen
 
   def step(self, action, draw):
     self.t += 1
     truncated = np.array([False, self.t == 1, False]) | (self.t == self.horizon)
     success = np.array([self.t == 3, self.t > 1, False])
-    frames = np.zeros((3, 1, 4, 4, 3), np.uint8)
-    observation = np.zeros((3, 5), np.float32)
-    return Step(observation, frames, truncated, success, observation, frames)
+    after = (np.zeros((3, 5), np.float32), *self.seen)
+    return Step(*after, truncated, success, *after)
 
 
 class SteadyReward:
-  settings = RewardSettings(scale=2.0)
-  calls = 0
+  telescopes, calls = True, 0
 
-  def potential(self, frames):
+  def observe(self, seen):
     self.calls += 1
     return np.full(3, float(self.calls), np.float32), np.ones((3, 1), np.float32)
+
+  def gain(self, first, last):
+    return 2 * (last - first)
 
 
 def test_an_episode_that_diverged_ends_there():

@@ -61,7 +61,7 @@ def run(
     # The loop stops with its environments in the middle of a step.
     FrameVectorEnv({}, num_envs, channels, size) as loop_env,
   ):
-    first = env.reset(seed=0)[1]
+    first = env.reset(seed=0)[1].frames
     reward = _reward(first, width, input_size)
     state = _state(loop_env, sac)
     loop = LoopSettings(updates_per_step=updates, warmup_steps=num_envs)

@@ -14,7 +14,7 @@ from vipjax.benchmark import floor, measure
 from vipjax.benchmark.bench import Bench
 from vipjax.benchmark.peers import PeerSpec
 from vipjax.benchmark.results import Case, SuiteResult
-from vipjax.envs import Episodes, Step
+from vipjax.envs import Episodes, Seen, Step
 from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, replay, train_loop
 from vipjax.sac.agent import make_update, make_update_many
 from vipjax.types import Transition
@@ -125,11 +125,12 @@ class EmptyVectorEnv:
   def __init__(self):
     rng = np.random.default_rng(0)
     self._observation = rng.normal(size=(ENVS, OBSERVATION)).astype(np.float32)
-    self._frames = np.zeros((ENVS, 1, 1, 1, 3), np.uint8)
+    frames = np.zeros((ENVS, 1, 1, 1, 3), np.uint8)
+    self._seen = Seen(frames, np.zeros((ENVS, 2), np.float32), np.zeros(ENVS, np.float32))
     self._steps = 0
 
-  def reset(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return self._observation, self._frames
+  def reset(self, seed: int) -> tuple[np.ndarray, Seen]:
+    return self._observation, self._seen
 
   def episodes(self) -> Episodes:
     none = np.zeros(ENVS, np.int32)
@@ -142,7 +143,8 @@ class EmptyVectorEnv:
   def step_wait(self) -> Step:
     truncated = np.full(ENVS, self._steps % 200 == 0)
     never = np.zeros(ENVS, bool)
-    return Step(self._observation, self._frames, truncated, never, self._observation, self._frames)
+    after = (self._observation, *self._seen)
+    return Step(*after, truncated, never, *after)
 
   def finish_step(self) -> None:
     pass
@@ -151,10 +153,8 @@ class EmptyVectorEnv:
 class NoReward:
   """Replaces EmbeddingReward: rewards of 0 and nothing to embed."""
 
-  num_channels = 0
-
-  def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros(len(frames), np.float32), np.zeros((len(frames), 1), np.float32)
+  def observe(self, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
+    return seen.task_reward, seen.distances
 
   def reward(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
     return next_potential - potential

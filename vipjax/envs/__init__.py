@@ -13,7 +13,7 @@ from vipjax.envs.record import (
 )
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.seeds import Stream, episode_seed
-from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Step
+from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Seen, Step
 
 __all__ = [
   "Channel",
@@ -21,6 +21,7 @@ __all__ = [
   "Expert",
   "FrameVectorEnv",
   "RobotEnv",
+  "Seen",
   "Step",
   "Stream",
   "abandoned_expert",

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-from vipjax.envs.worker import work
+from vipjax.envs.worker import advance, make_envs, work
 from vipjax.runtime.errors import UserError
 
 # After a message has cost this many processes, the message itself is taken to be at fault.
@@ -159,6 +159,30 @@ class WorkerPool:
       if kind == "user":
         raise UserError(text)
       raise RuntimeError(f"the worker of {process.name} failed:\n{text}")
+
+
+class NoWorkers:
+  """Has the methods of WorkerPool and does the work in the calling process, while it waits."""
+
+  def __init__(self, arrays, rows: range, env_options, channels, size: int):
+    self._arrays, self._rows, self._channels = arrays, rows, channels
+    self._envs = make_envs(len(rows), env_options, size)
+
+  def start(self) -> None:
+    pass
+
+  def send(self, message: tuple) -> None:
+    self._message = message
+
+  def gather(self, seconds: float, again: Callable[[range], Sequence[tuple]]) -> None:
+    command, seed = self._message
+    for row, env in zip(self._rows, self._envs, strict=True):
+      advance(self._arrays, row, env, self._channels, seed, command)
+
+  def close(self) -> None:
+    self._arrays = {}  # the shared memory can go
+    for env in self._envs:
+      env.close()
 
 
 def _send(pipe, message: tuple) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vipjax.envs.pool import WorkerPool
+from vipjax.envs.pool import NoWorkers, WorkerPool
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.worker import SharedArrays, layout
 from vipjax.runtime.cores import usable_cores
@@ -30,24 +30,53 @@ class Channel:
   robot_visible: bool = True
 
 
+class Seen(NamedTuple):
+  """What a reward may look at: pictures, and what only a simulator knows.
+
+  Attributes:
+    frames: uint8 [N, C, H, W, 3], one per channel.
+    distances: float32 [N, 2], metres from hand to object and from object to target, as
+      `RobotEnv.distances` gives them.
+    task_reward: float32 [N], Meta-World's shaped reward of this state.
+  """
+
+  frames: np.ndarray
+  distances: np.ndarray
+  task_reward: np.ndarray
+
+
 class Step(NamedTuple):
   """The result of one step of all N environments. Arrays are copies.
 
   Attributes:
     observation: float32 [N, O], before any automatic reset.
-    frames: uint8 [N, C, H, W, 3], one per channel, before any automatic reset.
+    frames, distances, task_reward: as in `Seen`, before any automatic reset.
     truncated: bool [N], whether the episode ended and the environment was reset afterwards.
     success: bool [N], at this step.
     reset_observation: float32 [N, O], after the automatic reset; equals `observation` without one.
-    reset_frames: uint8 [N, C, H, W, 3], likewise.
+    reset_frames, reset_distances, reset_task_reward: likewise.
   """
 
   observation: np.ndarray
   frames: np.ndarray
+  distances: np.ndarray
+  task_reward: np.ndarray
   truncated: np.ndarray
   success: np.ndarray
   reset_observation: np.ndarray
   reset_frames: np.ndarray
+  reset_distances: np.ndarray
+  reset_task_reward: np.ndarray
+
+  @property
+  def seen(self) -> Seen:
+    """What a reward sees before any automatic reset."""
+    return Seen(self.frames, self.distances, self.task_reward)
+
+  @property
+  def reset_seen(self) -> Seen:
+    """What it sees after the automatic reset; equals `seen` without one."""
+    return Seen(self.reset_frames, self.reset_distances, self.reset_task_reward)
 
 
 class Episodes(NamedTuple):
@@ -84,18 +113,19 @@ class FrameVectorEnv:
       num_envs: N, at least 1.
       channels: the pictures to take at each step; without channels nothing is drawn.
       size: height and width of the frames in pixels.
-      num_workers: number of processes, at most one per environment; None is one per core.
+      num_workers: number of processes, at most one per environment; None is one per core, with 0
+        this process does the work itself while it waits for a step.
 
     Raises:
-      UserError: bad options, or fewer than 1 environment or worker.
+      UserError: bad options, fewer than 1 environment, or fewer than 0 workers.
       RuntimeError: a worker cannot start.
     """
     if num_envs < 1:
       raise UserError(f"expected at least 1 environment, got {num_envs}; raise num_envs.")
     if num_workers is None:
       num_workers = usable_cores()
-    if num_workers < 1:
-      raise UserError(f"expected at least 1 worker, got {num_workers}; raise num_workers.")
+    if num_workers < 0:
+      raise UserError(f"expected at least 0 workers, got {num_workers}; raise num_workers.")
     workers = min(num_envs, num_workers)
     probe = RobotEnv(**env_options, size=size)
     self.observation_space, self.action_space = probe.observation_space, probe.action_space
@@ -111,27 +141,29 @@ class FrameVectorEnv:
     self._before: Episodes | None = None  # the episodes when it was sent
     bounds = np.linspace(0, num_envs, workers + 1).astype(int)
     ranges = [range(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
-    arguments = (self._memory.name, shared, dict(env_options), tuple(channels), size)
+    options = (dict(env_options), tuple(channels), size)
     self._pool = None
     try:
-      self._pool = WorkerPool(ranges, arguments, _START_SECONDS)
+      if workers:
+        self._pool = WorkerPool(ranges, (self._memory.name, shared, *options), _START_SECONDS)
+      else:
+        self._pool = NoWorkers(self._memory.arrays, range(num_envs), *options)
       self._pool.start()
     except BaseException:
       self.close()
       raise
 
-  def reset(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+  def reset(self, seed: int) -> tuple[np.ndarray, Seen]:
     """Starts N new episodes; seed + i seeds environment i.
 
     Returns:
-      float32 [N, O] observations and uint8 [N, C, H, W, 3] frames.
+      float32 [N, O] observations, and what a reward sees.
     """
     if seed < 0:
       raise UserError(f"expected a seed of at least 0, got {seed}; raise it.")
     self._send(("reset", seed))
     self._gather(_STEP_SECONDS)
-    arrays = self._memory.arrays
-    return arrays["reset_observation"].copy(), arrays["reset_frames"].copy()
+    return self._present()
 
   def episodes(self) -> Episodes:
     """Returns the present episodes for `restore`; not between step_async and step_wait."""
@@ -141,11 +173,11 @@ class FrameVectorEnv:
     actions = np.where(done[..., None], arrays["actions"], np.float32(0))
     return Episodes(arrays["generator"].copy(), actions, arrays["steps"].copy())
 
-  def restore(self, episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
+  def restore(self, episodes: Episodes) -> tuple[np.ndarray, Seen]:
     """Brings environments with the same options to the state in which `episodes` was taken.
 
     Returns:
-      The observations and frames of that state, as `reset` does.
+      The observations and sights of that state, as `reset` does.
     """
     for name, values in episodes._asdict().items():
       shape = self._memory.arrays[name].shape
@@ -157,8 +189,7 @@ class FrameVectorEnv:
       self._memory.arrays[name][:] = values
     self._send(("restore", None))
     self._gather(_START_SECONDS)
-    arrays = self._memory.arrays
-    return arrays["reset_observation"].copy(), arrays["reset_frames"].copy()
+    return self._present()
 
   def step_async(self, actions: np.ndarray, draw: bool = True) -> Episodes:
     """Sends float32 [N, A] actions to the workers and returns at once.
@@ -215,6 +246,11 @@ class FrameVectorEnv:
 
   def __exit__(self, *unused):
     self.close()
+
+  def _present(self) -> tuple[np.ndarray, Seen]:
+    arrays = self._memory.arrays
+    seen = Seen(*(arrays[f"reset_{name}"].copy() for name in Seen._fields))
+    return arrays["reset_observation"].copy(), seen
 
   def _require_ready(self) -> None:
     if self._memory is None:

@@ -23,10 +23,14 @@ def layout(num_envs, horizon, action, observation, frames) -> dict[str, tuple[tu
     "action": ((num_envs, *action), "float32"),
     "observation": ((num_envs, *observation), "float32"),
     "frames": ((num_envs, *frames), "uint8"),
+    "distances": ((num_envs, 2), "float32"),
+    "task_reward": ((num_envs,), "float32"),
     "truncated": ((num_envs,), "bool"),
     "success": ((num_envs,), "bool"),
     "reset_observation": ((num_envs, *observation), "float32"),
     "reset_frames": ((num_envs, *frames), "uint8"),
+    "reset_distances": ((num_envs, 2), "float32"),
+    "reset_task_reward": ((num_envs,), "float32"),
     "generator": ((num_envs, _GENERATOR_WORDS), "uint64"),
     "actions": ((num_envs, horizon, *action), "float32"),
     "steps": ((num_envs,), "int32"),
@@ -71,17 +75,14 @@ def work(pipe, rows, name, layout, env_options, channels, size) -> None:
   memory, envs = None, []
   try:
     memory = SharedArrays(layout, name)
-    envs = [RobotEnv(**env_options, size=size) for _ in rows]
-    # All environments have the same scene, so they can share a renderer.
-    for env in envs[1:]:
-      env.share_renderer(envs[0])
+    envs = make_envs(len(rows), env_options, size)
     pipe.send(None)
     while True:
       command, seed = pipe.recv()
       if command == "close":
         return
       for row, env in zip(rows, envs, strict=True):
-        _advance(memory.arrays, row, env, channels, seed, command)
+        advance(memory.arrays, row, env, channels, seed, command)
       pipe.send(None)
   except EOFError:
     pass  # the learner has ended
@@ -96,7 +97,16 @@ def work(pipe, rows, name, layout, env_options, channels, size) -> None:
       memory.close(unlink=False)
 
 
-def _advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> None:
+def make_envs(count: int, env_options, size: int) -> list[RobotEnv]:
+  """Returns environments of one scene, which share a renderer."""
+  envs = [RobotEnv(**env_options, size=size) for _ in range(count)]
+  for env in envs[1:]:
+    env.share_renderer(envs[0])
+  return envs
+
+
+def advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> None:
+  """Does what a message asks for with the environment of a row."""
   if command == "reset":
     env.np_random, _ = seeding.np_random(seed + row)
     _begin(arrays, row, env, channels)
@@ -106,6 +116,7 @@ def _advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> N
     return
   observation, _, _, truncated, info = env.step(arrays["action"][row])
   arrays["observation"][row] = observation
+  _measure(arrays, "", row, env, info)
   arrays["truncated"][row] = truncated
   arrays["success"][row] = info["success"]
   arrays["actions"][row, arrays["steps"][row]] = arrays["action"][row]
@@ -115,28 +126,35 @@ def _advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> N
   if truncated:
     _begin(arrays, row, env, channels)
   else:
-    arrays["reset_observation"][row] = observation
-    arrays["reset_frames"][row] = arrays["frames"][row]
+    for name in ("observation", "frames", "distances", "task_reward"):
+      arrays[f"reset_{name}"][row] = arrays[name][row]
 
 
 def _begin(arrays, row: int, env: RobotEnv, channels) -> None:
   """Starts an episode and stores the state of the generator before it."""
   arrays["generator"][row] = _generator_words(env.np_random)
   arrays["steps"][row] = 0
-  arrays["reset_observation"][row], _ = env.reset()
+  arrays["reset_observation"][row], info = env.reset()
+  _measure(arrays, "reset_", row, env, info)
   _draw(env, channels, arrays["reset_frames"][row])
 
 
 def _replay(arrays, row: int, env: RobotEnv, channels) -> None:
   """Restores an episode by playing it again; physics is deterministic."""
   env.np_random = _generator(arrays["generator"][row])
-  observation, _ = env.reset()
+  observation, info = env.reset()
   for action in arrays["actions"][row, : arrays["steps"][row]]:
-    observation, _, _, truncated, _ = env.step(action)
+    observation, _, _, truncated, info = env.step(action)
     if truncated:
       raise RuntimeError("a restored episode ended before the place where it was left")
   arrays["reset_observation"][row] = observation
+  _measure(arrays, "reset_", row, env, info)
   _draw(env, channels, arrays["reset_frames"][row])
+
+
+def _measure(arrays, prefix: str, row: int, env: RobotEnv, info) -> None:
+  arrays[f"{prefix}distances"][row] = env.hand_to_object(), info["object_to_target"]
+  arrays[f"{prefix}task_reward"][row] = info["task_reward"]
 
 
 def _draw(env: RobotEnv, channels, out) -> None:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder import REDUCTIONS, ValueFunction, goal_distances, reduce_goals
+from vipjax.envs import Seen
 from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 
@@ -58,6 +59,16 @@ class RewardSettings:
       raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})
 
+  def pay(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
+    """Returns float32 [N], the rewards of N steps, from the potentials before and after."""
+    if self.form == "value":
+      change = next_potential
+    elif self.form == "discounted":
+      change = self.discount * next_potential - potential
+    else:
+      change = next_potential - potential
+    return (self.scale * change).astype(np.float32)
+
 
 class EmbeddingReward:
   """The potential of frames and the reward of steps, for one value function and its goals.
@@ -65,7 +76,11 @@ class EmbeddingReward:
   Attributes:
     num_channels: number of channels, C.
     settings: the reward's settings.
+    state_shape, telescopes: as in `interface.Reward`, which this is.
   """
+
+  state_shape = ()
+  telescopes = True
 
   def __init__(
     self,
@@ -173,14 +188,15 @@ class EmbeddingReward:
 
   def reward(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the rewards of N steps, from the potentials before and after."""
-    settings = self.settings
-    if settings.form == "value":
-      change = next_potential
-    elif settings.form == "discounted":
-      change = settings.discount * next_potential - potential
-    else:
-      change = next_potential - potential
-    return (settings.scale * change).astype(np.float32)
+    return self.settings.pay(potential, next_potential)
+
+  def observe(self, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `potential` of the frames of the first channels."""
+    return self.potential(seen.frames[:, : self.num_channels])
+
+  def gain(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Returns float32 [N], the returns of N episodes from the potentials at their ends."""
+    return self.settings.scale * (last - first)
 
 
 def _make_compute(value: ValueFunction):

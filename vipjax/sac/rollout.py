@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.envs import Episodes, FrameVectorEnv, Step
-from vipjax.reward import EmbeddingReward
+from vipjax.reward.interface import Reward
 from vipjax.runtime import parallel, ranges
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, compile_policy, make_update_many
@@ -51,7 +51,7 @@ class LoopState(NamedTuple):
     replay: its memory.
     episodes: where the N environments are in their episodes.
     observation: float32 [N, O], on which the agent acts next.
-    potential: float32 [N], of the frames of that observation.
+    potential: float32 [N, *state_shape], what the reward remembers of that state: its potential.
     returns: float64 [N], sum of the rewards in each present episode.
     succeeded: bool [N], whether each present episode was successful at some step.
   """
@@ -85,7 +85,13 @@ class LoopStep(NamedTuple):
   first_frames: np.ndarray | None
 
 
-def init_loop(key: jax.Array, agent: SacState, capacity: int, env: FrameVectorEnv) -> LoopState:
+def init_loop(
+  key: jax.Array,
+  agent: SacState,
+  capacity: int,
+  env: FrameVectorEnv,
+  state_shape: tuple[int, ...] = (),
+) -> LoopState:
   """The state before the first step.
 
   Args:
@@ -93,6 +99,7 @@ def init_loop(key: jax.Array, agent: SacState, capacity: int, env: FrameVectorEn
     agent: the agent.
     capacity: transitions that the replay holds.
     env: the environments in which it will act.
+    state_shape: the reward's.
   """
   n, size = env.num_envs, env.observation_space.shape[0]
   return LoopState(
@@ -102,7 +109,7 @@ def init_loop(key: jax.Array, agent: SacState, capacity: int, env: FrameVectorEn
     replay=replay_lib.init(capacity, size, env.action_space.shape[0]),
     episodes=env.episodes(),
     observation=np.zeros((n, size), np.float32),
-    potential=np.zeros(n, np.float32),
+    potential=np.zeros((n, *state_shape), np.float32),
     returns=np.zeros(n),
     succeeded=np.zeros(n, bool),
   )
@@ -110,13 +117,13 @@ def init_loop(key: jax.Array, agent: SacState, capacity: int, env: FrameVectorEn
 
 def train_loop(
   env: FrameVectorEnv,
-  reward: EmbeddingReward,
+  reward: Reward,
   state: LoopState,
   sac: SacSettings,
   loop: LoopSettings,
   seed: int,
   devices: Sequence[jax.Device] | None = None,
-) -> Generator[LoopStep, tuple[LoopState, EmbeddingReward] | None, None]:
+) -> Generator[LoopStep, tuple[LoopState, Reward] | None, None]:
   """Yields one step after another without end; the caller logs, saves and stops.
 
   To change the reward on the way, the caller sends the new reward, and the last state with all that
@@ -152,9 +159,9 @@ def train_loop(
   if state.env_steps:
     env.restore(state.episodes)
   else:
-    observation, frames = env.reset(seed)
-    potential, _ = _potential(reward, frames)
-    state = state._replace(observation=observation, potential=potential)
+    observation, seen = env.reset(seed)
+    potential, _ = reward.observe(seen)
+    state, frames = state._replace(observation=observation, potential=potential), seen.frames
   metrics, waiting = {}, None
   try:
     while True:
@@ -182,10 +189,10 @@ def train_loop(
 
 
 def _account(
-  reward: EmbeddingReward, add, state: LoopState, action: np.ndarray, step: Step, place: Episodes
+  reward: Reward, add, state: LoopState, action: np.ndarray, step: Step, place: Episodes
 ) -> tuple[LoopState, list[dict[str, float]]]:
-  """Embeds the frames of a step and stores its transitions; returns the episodes that it ended."""
-  potential, distances = _potential(reward, step.frames)
+  """Pays a step and stores its transitions; returns the episodes that it ended."""
+  potential, distances = reward.observe(step.seen)
   rewards = reward.reward(state.potential, potential)
   replay = add(
     state.replay,
@@ -208,7 +215,7 @@ def _account(
     for i in np.flatnonzero(step.truncated)
   ]
   if step.truncated.any():
-    potential, _ = _potential(reward, step.reset_frames)
+    potential, _ = reward.observe(step.reset_seen)
   state = state._replace(
     env_steps=state.env_steps + len(action),
     replay=replay,
@@ -221,23 +228,18 @@ def _account(
   return state, ended
 
 
-def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """The potential and the distances of the reward's channels, which come first."""
-  return reward.potential(frames[:, : reward.num_channels])
-
-
 def evaluate_policy(
   env: FrameVectorEnv,
-  reward: EmbeddingReward,
+  reward: Reward,
   actor: Any,
   sac: SacSettings,
   episodes: int,
   seed: int,
 ) -> dict[str, float]:
-  """Success and embedding return of the deterministic policy.
+  """Success and return of the deterministic policy.
 
-  Frames are drawn at the first and the last step only, because undiscounted differences telescope.
-  An episode whose simulation diverges ends there, with a return of 0.
+  Where the reward telescopes, as undiscounted differences do, frames are drawn at the first and the
+  last step only. An episode whose simulation diverges ends there, with a return of 0.
 
   Args:
     env: environments with the reward's channels; they are reset.
@@ -249,27 +251,32 @@ def evaluate_policy(
 
   Returns:
     "success": share of episodes that were successful at some step; "final_success": at the last;
-    "return": mean change of the potential times the scale; "distance": at the last step, in
-    embedding units, mean over the channels; "steps_to_success": mean over the successful episodes
+    "return": mean over the episodes, undiscounted; "distance": at the last step, in the reward's
+    units, mean over its channels; "steps_to_success": mean over the successful episodes
     (NaN without any).
   """
   policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
   key = jax.random.key(0)
   rows = []
   for start in range(0, episodes, env.num_envs):
-    observation, frames = env.reset(seed + start)
-    first, _ = reward.potential(frames)
+    observation, seen = env.reset(seed + start)
+    first, distances = reward.observe(seen)
+    state, total = first, np.zeros(env.num_envs, np.float32)
     when = np.full(env.num_envs, np.nan)
     diverged = np.zeros(env.num_envs, bool)  # ended before its time; another episode has begun
     for t in range(env.horizon):
       last = t == env.horizon - 1
-      step = env.step(np.asarray(policy(actor, observation, key)), draw=last)
+      action = np.asarray(policy(actor, observation, key))
+      step = env.step(action, draw=last or not reward.telescopes)
       when = np.where(np.isnan(when) & step.success & ~diverged, t + 1.0, when)
       if not last:
         diverged |= step.truncated
+      if last or not reward.telescopes:
+        before, (state, distances) = state, reward.observe(step.seen)
+        total += np.float32(0) if reward.telescopes else reward.reward(before, state)
       observation = step.reset_observation
-    last_potential, distances = reward.potential(step.frames)
-    gain = np.where(diverged, np.float32(0), reward.settings.scale * (last_potential - first))
+    gain = reward.gain(first, state) if reward.telescopes else total
+    gain = np.where(diverged, np.float32(0), gain)
     final = step.success & ~diverged
     rows.append((final, gain, distances.mean(axis=1), when))
   final, gain, distance, when = (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,8 +17,8 @@ import numpy as np
 
 from vipjax import encoder
 from vipjax.envs import FrameVectorEnv, RobotEnv, Stream, episode_seed, record_episode
-from vipjax.reward import EmbeddingReward
 from vipjax.reward.channels import channel_goals, make_reward, record_goals
+from vipjax.reward.interface import Reward
 from vipjax.runtime import parallel
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.metrics import MetricsWriter
@@ -108,7 +110,8 @@ def _train_policy(
     make_online(config, _frames_file(workdir), value, videos, env, shape)
     or contextlib.nullcontext() as online,
   ):
-    training = _Training(config, workdir, env, eval_env, reward, sac, online, devices)
+    film = functools.partial(_film, config, sac)
+    training = Training(config, workdir, env, eval_env, reward, sac, devices, online, film)
     training.run(checkpoints)
     kept, seed = training.kept, episode_seed(Stream.FINAL, config.seed)
     of_kept = training.reward, kept["actor"], sac, policy.final_episodes, seed
@@ -121,12 +124,12 @@ def _train_policy(
     metadata = {**value.metadata, "updates_beside_the_policy": online.updates}
     changed = online.value.replace(metadata=metadata)
     encoder.save(workdir / "policy" / "encoder", changed, overwrite=True)
-  film = _film(config, kept["actor"], sac, _FINAL_SIZE)
+  video = film(kept["actor"], _FINAL_SIZE)
   path = workdir / "policy" / "final.mp4"
-  write_video(path, film.frames, fps=film.fps, crf=23, overwrite=True)
+  write_video(path, video.frames, fps=video.fps, crf=23, overwrite=True)
   with MetricsWriter(workdir, STAGE, training.env_steps) as writer:
-    small = resize_frames(film.frames, (_GLANCE, _GLANCE))
-    writer.film(training.env_steps, "final", small, film.fps)
+    small = resize_frames(video.frames, (_GLANCE, _GLANCE))
+    writer.film(training.env_steps, "final", small, video.fps)
   result = {
     "policy_success": final["success"],
     "policy_final_success": final["final_success"],
@@ -160,13 +163,16 @@ def policy_devices(batch_size: int) -> list[jax.Device]:
 
 
 @dataclasses.dataclass
-class _Training:
+class Training:
   """The training of a policy, with the environments to act in and those to evaluate in.
 
   Attributes:
+    config: its section `policy`, as declared in configs/paper.py, and its seed are used.
+    workdir: the run folder, which gets the metrics.
     reward: the reward, which online training changes.
-    online: the encoder's training beside the policy's, or None.
     devices: the devices that share the updates.
+    online: the encoder's training beside the policy's, or None.
+    film: films an actor at a size in pixels, at every checkpoint; None where nothing is drawn.
     kept: of the best policy the "actor", "return" and "step"; of the last one, "last_success".
     env_steps: steps of all environments together.
     seconds: what all legs of the run took; `earlier_seconds` those before the last checkpoint.
@@ -176,10 +182,11 @@ class _Training:
   workdir: pathlib.Path
   env: FrameVectorEnv
   eval_env: FrameVectorEnv
-  reward: EmbeddingReward
+  reward: Reward
   sac: SacSettings
-  online: OnlineTraining | None
   devices: list[jax.Device]
+  online: OnlineTraining | None = None
+  film: Callable[[Any, int], Video] | None = None
   kept: dict[str, Any] = dataclasses.field(default_factory=dict)
   env_steps: int = 0
   seconds: float = 0.0
@@ -228,9 +235,9 @@ class _Training:
             check_replicas((loop_step.state.agent, loop_step.state.replay), done)
           facts = {"seconds": time.monotonic() - started, "episodes": episodes}
           checkpoints.save(done, self._everything(loop_step.state), facts)
-        if due and not last and not stop:
-          film = _film(self.config, loop_step.state.agent.actor, self.sac, _GLANCE)
-          writer.film(done, "episode", film.frames, film.fps)
+        if self.film and due and not last and not stop:
+          video = self.film(loop_step.state.agent.actor, _GLANCE)
+          writer.film(done, "episode", video.frames, video.fps)
         if stop:
           preemption.exit(STAGE, done)
     loop_steps.close()
@@ -246,7 +253,7 @@ class _Training:
     capacity = max(min(policy.replay_capacity, policy.steps), env.num_envs)
     if self.online:
       capacity = self.online.frames.steps * env.num_envs
-    state = init_loop(acting, agent, capacity, env)
+    state = init_loop(acting, agent, capacity, env, self.reward.state_shape)
     self.kept = {
       "actor": jax.tree.map(jnp.array, agent.actor),
       "return": np.float32(-np.inf),
@@ -305,7 +312,7 @@ def _shown(episodes: list[dict[str, float]], kept: dict[str, Any]) -> dict[str, 
   return shown
 
 
-def _film(config: ml_collections.ConfigDict, actor: Any, sac: SacSettings, size: int) -> Video:
+def _film(config: ml_collections.ConfigDict, sac: SacSettings, actor: Any, size: int) -> Video:
   """Films an episode of an actor, with the robot, from the same start at every call."""
   name, view = next(iter(policy_views(config).items()))
   with RobotEnv(**agent_options(config), size=size) as env:

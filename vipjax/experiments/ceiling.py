@@ -1,0 +1,175 @@
+"""How far a perfect reward brings the agent: SAC at many tasks on what only a simulator knows.
+
+The ideal potential takes the embedding reward's place and is paid as that one is; beside it runs
+Meta-World's own dense reward. No pictures are drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+import shutil
+import signal
+import sys
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+
+from vipjax.envs import FrameVectorEnv, Stream, episode_seed
+from vipjax.ids import SOLVED
+from vipjax.reward.interface import Reward
+from vipjax.reward.measured import DenseReward, IdealReward
+from vipjax.runtime import places, ranges, run_folder
+from vipjax.runtime.checkpoint import Checkpointer
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.preemption import EXIT_STATUS
+from vipjax.runtime.processes import share_out
+from vipjax.runtime.progress import Progress
+from vipjax.runtime.settings import from_section
+from vipjax.sac import SacSettings, evaluate_policy
+from vipjax.sac.actor_file import save_actor
+from vipjax.stages.agent import reward_settings
+from vipjax.stages.filming import agent_options, require_tasks
+from vipjax.stages.stage import Resumed, stage
+from vipjax.stages.train_policy import STAGE, Training
+
+REWARDS = ("ideal", "dense")
+
+
+class Job(NamedTuple):
+  """One run: which reward, control, task and seed."""
+
+  reward: str
+  control: str
+  task: str
+  seed: int
+
+  def folder(self, workdir: pathlib.Path) -> pathlib.Path:
+    """Returns the run's folder inside the folder of all runs."""
+    return workdir / self.reward / self.control / self.task / f"seed{self.seed}"
+
+
+def find_jobs(config: ml_collections.ConfigDict) -> list[Job]:
+  """Returns the runs that a config asks for, what tells most first: one seed of every task.
+
+  Torques are left out where the scripted expert does not solve the task by them.
+
+  Raises:
+    UserError: an unknown reward, control or task.
+  """
+  settings = config.ceiling
+  require_tasks("ceiling.tasks", settings.tasks)
+  for name, known in (("rewards", REWARDS), ("controls", ("torque", "end_effector"))):
+    if not set(settings[name]) <= set(known):
+      raise UserError(
+        f"expected config.ceiling.{name} among {', '.join(known)}, got {list(settings[name])}; "
+        "choose one or more of these."
+      )
+  return [
+    Job(reward, control, task, seed)
+    for seed in settings.seeds
+    for reward in settings.rewards
+    for control in settings.controls
+    for task in settings.tasks
+    if control != "torque" or task in SOLVED[config.env.robot, control]
+  ]
+
+
+def run_config(config: ml_collections.ConfigDict, job: Job) -> ml_collections.ConfigDict:
+  """Returns the config of one run: the experiment's, with what the job chooses and no lists."""
+  made = ml_collections.ConfigDict(config.to_dict())
+  made.seed, made.env.task, made.env.control = job.seed, job.task, job.control
+  weights = {name: config.ceiling[name] for name in ("hand_weight", "object_weight")}
+  made.ceiling = ml_collections.ConfigDict({"reward": job.reward, **weights})
+  if job.reward == "dense":
+    made.reward.scale = config.ceiling.dense_scale
+  return made
+
+
+def make_reward(config: ml_collections.ConfigDict) -> Reward:
+  """Returns the reward of a run, from the run's config."""
+  if config.ceiling.reward == "dense":
+    return DenseReward(config.reward.scale)
+  weights = config.ceiling.hand_weight, config.ceiling.object_weight
+  return IdealReward(reward_settings(config), *weights)
+
+
+def run_ceiling(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Trains every policy that is not there yet, one process on each core; prints each result.
+
+  A run is a run folder, <workdir>/<reward>/<control>/<task>/seed<n>, and goes on where it stopped.
+
+  Raises:
+    UserError: a bad setting, or another process uses the folder.
+  """
+  ranges.check("", config)
+  jobs = find_jobs(config)
+  places.hold(workdir)
+  left = [job for job in jobs if not run_folder.stage_done(job.folder(workdir), STAGE)]
+  run = functools.partial(_run, config, workdir)
+  # The pool ends its processes by this signal, upon which they save; see `runtime.preemption`.
+  before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_STATUS))
+  try:
+    with Progress(len(jobs), "ceiling", initial=len(jobs) - len(left), unit="run") as progress:
+      for job, result in share_out(run, left, per_process=None, pin=True):
+        progress.message(_line(job, result))
+        progress.update()
+  finally:
+    signal.signal(signal.SIGTERM, before)
+
+
+def _line(job: Job, result: dict[str, Any]) -> str:
+  name = f"{job.reward} {job.control} {job.task} seed {job.seed}"
+  return f"{name}: {result['success']:.0%} of {result['episodes']}, {result['rate']:.0f} actions/s"
+
+
+def _run(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, job: Job
+) -> tuple[Job, dict[str, Any]]:
+  """Runs a job in a process of `share_out`; what it would show goes to the run's log.txt."""
+  jax.config.update("jax_platforms", "cpu")  # The networks are small, and every core has a run.
+  made = run_config(config, job)
+  folder = run_folder.open_run(job.folder(workdir), made)
+  with (folder / "log.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
+    result = train(made, folder)
+  # A replay takes more room than all the rest.
+  shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+  return job, result
+
+
+@stage(STAGE)
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
+  """Trains and evaluates one policy; goes on from the last checkpoint.
+
+  Args:
+    config: that of a run, as `run_config` makes it.
+    workdir: the run folder.
+
+  Returns:
+    JSON-able facts of the policy of the highest evaluation return: "success", "final_success",
+    "return", "distance", "steps_to_success" of "episodes" new episodes, "best_step"; "last_success"
+    of the last evaluation, "env_steps", and "rate", actions a second with evaluations.
+  """
+  policy, reward = config.policy, make_reward(config)
+  sac, options = from_section(SacSettings, policy, "policy"), agent_options(config)
+  with (
+    FrameVectorEnv(options, policy.num_envs, num_workers=0) as env,
+    FrameVectorEnv(options, min(policy.eval_episodes, 10), num_workers=0) as eval_env,
+    Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
+  ):
+    training = Training(config, workdir, env, eval_env, reward, sac, jax.local_devices()[:1])
+    training.run(checkpoints)
+    kept, seed = training.kept, episode_seed(Stream.FINAL, config.seed)
+    final = evaluate_policy(eval_env, reward, kept["actor"], sac, policy.final_episodes, seed)
+  save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
+  result = {
+    **final,
+    "episodes": policy.final_episodes,
+    "best_step": int(kept["step"]),
+    "last_success": float(kept["last_success"]),
+    "env_steps": training.env_steps,
+    "rate": training.env_steps / max(training.seconds, 1e-9),
+  }
+  return Resumed(result, training.earlier_seconds)
