@@ -1,6 +1,8 @@
 """Trains SAC on a perfect reward at ten tasks, one run on each core; resumes by itself.
 
     python -m launch.ceiling --config=configs/ceiling.py --workdir=runs/ceiling
+
+Each run is a run folder; finished ones are not repeated.
 """
 
 from vipjax.runtime import launcher
