@@ -32,7 +32,7 @@ PUBLISHED = {
   ),
   ResNetConfig: from_section(ResNetConfig, PAPER.encoder, "encoder"),
   Preprocessing: Preprocessing(resize=PAPER.encoder.resize, crop=PAPER.encoder.size),
-  View: views_from_config({"view": paper._view()})["view"],
+  View: views_from_config(PAPER.for_task["window-open"].views)["front"],
 }
 
 

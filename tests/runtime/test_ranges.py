@@ -37,11 +37,11 @@ def config_of(name):
 def numbers_of(values, known=""):
   """Keys of numbers and of tuples of them; "*" for the names of views and expectations.
 
-  Keys of a stage of pretraining are those of a config.
+  Keys of a stage of pretraining and of what fits a task are those of a config.
   """
   for key, value in values.items():
     name = f"{known}.{'*' if known in ('views', 'expect') else key}".lstrip(".")
-    name = "" if known == "pretrain" else name
+    name = "" if known in ("pretrain", "for_task") else name
     if hasattr(value, "items"):
       yield from numbers_of(value, name)
       continue
@@ -104,7 +104,8 @@ def test_no_range_has_what_is_no_number(name, value):
     ("seed", [0, 2**40], [-1, 0.0]),
     ("env.placement", [-1, 0], [-2]),
     ("views.*.lookat", [(0, 1.0, -2.0)], [(0.0, 1.0), 1.0, ("x", 0.0, 0.0)]),
-    ("views.*.distance", [0.1], [0.0]),
+    ("views.*.lookat", [None], [(None, 0.0, 0.0)]),
+    ("views.*.distance", [0.1, None], [0.0]),
     ("data.fps", [0, 30.0], [-1.0]),
     ("finetune.steps", [1], [0, 1.5]),
     ("finetune.learning_rate", [1, 1e-9], [0.0, -1.0]),

@@ -265,5 +265,7 @@ def test_views_from_a_config():
 def test_bad_views():
   with pytest.raises(UserError, match="got zoom in view 'near'; remove or rename it"):
     views_from_config({"near": {"zoom": 2.0}})
+  with pytest.raises(UserError, match="expected numbers for a view's azimuth, got None"):
+    views_from_config({"near": {"azimuth": None}})
   with pytest.raises(UserError, match="expected at least one view, got none"):
     views_from_config({})

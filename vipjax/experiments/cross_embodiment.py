@@ -22,6 +22,7 @@ from vipjax.runtime.progress import Progress
 from vipjax.stages.evaluate import load_before_and_after, write_attention
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
+from vipjax.stages.task import fit_to_task
 from vipjax.stages.train_policy import train_policy
 from vipjax.types import Video
 from vipjax.videos import read_videos, write_videos
@@ -118,6 +119,7 @@ def judge_cells(
         f"expected config.{key}, which True in config.cross.{option} asks for, got {value}; set "
         "it, or leave True out there."
       )
+  config = fit_to_task(config, workdir)  # once: all arms are filmed from the same viewpoints
   for arm in config.cross.arms:
     record(_of_arm(config, arm), workdir / "arms" / arm)
   rows = _read(workdir)
@@ -142,6 +144,7 @@ def train_policies(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> 
   Returns:
     As `judge_cells`.
   """
+  config = fit_to_task(config, workdir)
   rows = _read(workdir)
   by_cell = {Cell.of_row(row): row for row in rows}
   for cell in cells(config.cross):

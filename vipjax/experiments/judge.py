@@ -20,6 +20,7 @@ from vipjax.stages.evaluate import write_off_path
 from vipjax.stages.inputs import load_videos, make_encoder
 from vipjax.stages.record import record
 from vipjax.stages.rollouts import roll_out
+from vipjax.stages.task import fit_to_task
 from vipjax.videos import read_videos
 
 RANDOM = "random"
@@ -57,6 +58,7 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
     folder = workdir / "tasks" / task
     of_task = config.copy_and_resolve_references()
     of_task.env.update({"task": task, "control": control})
+    of_task = fit_to_task(of_task, folder)
     record(of_task, folder)
     done = results.setdefault(task, {})
     # Encoders that an earlier version judged by fewer measures are judged again.

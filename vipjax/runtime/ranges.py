@@ -56,6 +56,10 @@ def _words(*words: str) -> Range:
   return Range(f"{', '.join(quoted[:-1])} or {quoted[-1]}", lambda x: x in words)
 
 
+def _or_none(known: Range) -> Range:
+  return Range(f"{known.words}, or None", lambda x: x is None or known.holds(x))
+
+
 _ANY = _real("that is finite")
 _POSITIVE = _real("above 0 and finite", lambda x: x > 0)
 _FROM_0 = _real("of at least 0 and finite", lambda x: x >= 0)
@@ -70,12 +74,12 @@ RANGES = {
   "env.horizon": _whole(1),
   "env.placement": _whole(-1),
   "env.joint_noise": _FROM_0,
-  "views.*.lookat": _tuple(
-    "of three finite numbers", lambda x: len(x) == 3 and all(map(_ANY.holds, x))
+  "views.*.lookat": _or_none(
+    _tuple("of three finite numbers", lambda x: len(x) == 3 and all(map(_ANY.holds, x)))
   ),
-  "views.*.azimuth": _ANY,
-  "views.*.elevation": _ANY,
-  "views.*.distance": _POSITIVE,
+  "views.*.azimuth": _or_none(_ANY),
+  "views.*.elevation": _or_none(_ANY),
+  "views.*.distance": _or_none(_POSITIVE),
   "record.size": _whole(1),
   "record.episodes": _whole(1),
   "record.hold": _whole(0),
@@ -137,7 +141,7 @@ RANGES = {
   "policy.target_rate": _PART,
   "policy.init_temperature": _POSITIVE,
   "policy.min_temperature": _FROM_0,
-  "policy.target_entropy": Range("that is finite, or None", lambda x: x is None or _ANY.holds(x)),
+  "policy.target_entropy": _or_none(_ANY),
   "policy.updates_per_step": _whole(1),
   "policy.warmup_steps": _whole(1),
   "policy.replay_capacity": _whole(1),
@@ -198,10 +202,13 @@ def check(section: str, values: Mapping[str, Any]) -> None:
 
 def _check(shown: str, known: str, values: Mapping[str, Any]) -> None:
   for key, value in values.items():
-    # Users name views and expectations; a stage of pretraining is a config of its own.
+    # Users name views and expectations; a stage of pretraining and what fits a task are configs of
+    # their own.
     any_name = known in ("views", "expect")
     label = f"{shown}.{key}".lstrip(".")
-    name = "" if known == "pretrain" else f"{known}.{'*' if any_name else key}".lstrip(".")
+    name = (
+      "" if known in ("pretrain", "for_task") else f"{known}.{'*' if any_name else key}".lstrip(".")
+    )
     if hasattr(value, "items"):
       _check(label, name, value)
     elif name in RANGES and not RANGES[name].holds(value):

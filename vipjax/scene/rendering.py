@@ -39,7 +39,7 @@ class View:
     distance: metres from lookat, above 0.
 
   Raises:
-    UserError: a number that is not finite, or a distance of 0 or less.
+    UserError: a number that is None or not finite, or a distance of 0 or less.
   """
 
   camera: str = ""
@@ -49,6 +49,12 @@ class View:
   distance: float = 0.95
 
   def __post_init__(self):
+    missing = [name for name, value in vars(self).items() if value is None]
+    if missing:
+      raise UserError(
+        f"expected numbers for a view's {', '.join(missing)}, got None; give them, or fit the view "
+        "to a task."
+      )
     ranges.check("views.*", vars(self))
 
 
@@ -136,13 +142,25 @@ class SceneRenderer:
     Returns:
       uint8 [size, size]: BACKGROUND (0), OBJECT (1) or ROBOT (2).
     """
+    drawn = self.geoms(model, data, view, robot_visible)
+    return np.where(drawn < 0, BACKGROUND, self._geom_labels[drawn]).astype(np.uint8)
+
+  def geoms(
+    self, model: mujoco.MjModel, data: mujoco.MjData, view: View, robot_visible: bool = True
+  ) -> np.ndarray:
+    """Names the geom behind each pixel of the frame that `render` draws of the present state.
+
+    Arguments and errors are those of `render`.
+
+    Returns:
+      int32 [size, size]: numbers of geoms, -1 where none is.
+    """
     self._renderer.enable_segmentation_rendering()
     try:
       drawn = self._draw(model, data, view, robot_visible)
     finally:
       self._renderer.disable_segmentation_rendering()
-    is_geom = drawn[..., 1] == mujoco.mjtObj.mjOBJ_GEOM
-    return np.where(is_geom, self._geom_labels[drawn[..., 0]], BACKGROUND).astype(np.uint8)
+    return np.where(drawn[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, drawn[..., 0], -1)
 
   def _draw(self, model, data, view: View, robot_visible: bool) -> np.ndarray:
     """Returns an upright frame, or (id, type) per pixel while segmentation is on."""

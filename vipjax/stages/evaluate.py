@@ -24,6 +24,7 @@ from vipjax.stages.filming import film_episodes, give_up, open_env, unseen_seeds
 from vipjax.stages.inputs import load_videos, require_encoder, views_from_config
 from vipjax.stages.rollouts import labelled_episodes, roll_out
 from vipjax.stages.stage import stage
+from vipjax.stages.task import fit_to_task
 from vipjax.types import Video
 from vipjax.videos import read_videos, write_image, write_videos
 
@@ -65,7 +66,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     UserError: fine-tuning has not finished in this run.
   """
   require_encoder(workdir)
-  _film_elsewhere(config, workdir)
+  if _films(config.evaluate):
+    config = fit_to_task(config, workdir)
+    _film_elsewhere(config, workdir)
   groups, values = _groups(config, workdir), load_before_and_after(workdir)
   result: dict[str, Any] = {}
   written: dict[str, Any] = {"alignment": {}}
@@ -97,6 +100,12 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       config, values["after"], videos, rollouts, workdir / "off_path"
     )
   return result
+
+
+def _films(evaluate: ml_collections.ConfigDict) -> bool:
+  """Whether an evaluation asks for films of its own, and so for the simulator and its views."""
+  counts = ("failed_episodes", "attention_episodes", "off_path_episodes")
+  return bool(evaluate.view_shift or evaluate.robots or any(evaluate[name] for name in counts))
 
 
 def load_before_and_after(workdir: pathlib.Path) -> dict[str, ValueFunction]:

@@ -40,7 +40,9 @@ def views_from_config(views: Mapping[str, Mapping]) -> dict[str, View]:
         f"view {name!r}; remove or rename it."
       )
     fields = dict(fields)
-    if "lookat" in fields:
+    if fields.get("camera"):  # its other numbers mean nothing
+      fields = {"camera": fields["camera"]}
+    if fields.get("lookat") is not None:
       fields["lookat"] = tuple(fields["lookat"])
     result[name] = View(**fields)
   if not result:

@@ -14,6 +14,7 @@ from vipjax.runtime.progress import Progress
 from vipjax.stages.filming import film_episodes, open_env, unseen_seeds
 from vipjax.stages.inputs import views_from_config
 from vipjax.stages.stage import stage
+from vipjax.stages.task import fit_to_task
 from vipjax.types import Video
 from vipjax.videos.export import write_dataset
 from vipjax.videos.formats.folders import write_videos
@@ -37,6 +38,7 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
   Raises:
     UserError: the expert fails, or needs a longer horizon; no views, or bad settings.
   """
+  config = fit_to_task(config, workdir)
   settings, views = config.record, views_from_config(config.views)
   recorded, background = (
     [episode_seed(stream, config.seed, episode) for episode in range(count)]

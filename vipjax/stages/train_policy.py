@@ -47,6 +47,7 @@ from vipjax.stages.agent import (
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, require_encoder
 from vipjax.stages.stage import Resumed, not_finite, stage
+from vipjax.stages.task import fit_to_task
 from vipjax.types import Video
 from vipjax.videos import resize_frames, write_video
 
@@ -89,6 +90,7 @@ def train_policy(
 def _train_policy(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, source: pathlib.Path
 ) -> Resumed:
+  config = fit_to_task(config, source)
   policy = config.policy
   require_shared_memory(config)
   require_encoder(source)

@@ -1,0 +1,78 @@
+"""The viewpoints chosen for a task: object and target are in the picture and not hidden."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from vipjax.envs import RobotEnv
+from vipjax.envs.viewpoints import SHARE, choose_views, watch_expert
+from vipjax.ids import SOLVED
+from vipjax.scene import View
+from vipjax.scene.viewpoints import projected
+
+# One of each kind: hinge, slide, a small object behind a wall, a loose puck, none that moves.
+FEW = [
+  ("door-open", "sawyer", "torque"), ("window-open", "panda", "torque"),
+  ("button-press-wall", "sawyer", "end_effector"), ("plate-slide", "jaco", "torque"),
+  ("reach", "sawyer", "end_effector"),
+]  # fmt: skip
+ALL = [(task, *key) for key, tasks in SOLVED.items() for task in tasks]
+EMPTY = {"front": {}, "side": {}}
+
+
+def chosen(task, robot, control, views=EMPTY, placement=0):
+  with RobotEnv(task, robot, control, horizon=500, placement=placement, render_mode=None) as env:
+    return choose_views(env, views, range(5))
+
+
+@pytest.mark.parametrize(
+  ("task", "robot", "control"),
+  [*FEW, *(pytest.param(*each, marks=pytest.mark.slow) for each in ALL if each not in FEW)],
+)
+def test_object_and_target_are_in_the_picture_and_the_change_is_seen(task, robot, control):
+  views, motion = chosen(task, robot, control)
+  assert motion.steps is not None
+  points = np.concatenate([motion.task, motion.way])
+  for seen in views.values():
+    assert np.abs(projected(points, seen.view)).max() < SHARE + 0.01
+    assert seen.change > 0.004 and max(seen.object) > 0.004
+    assert 15 <= seen.view.azimuth <= 165 and seen.robot < 0.5
+  front, side = views.values()
+  assert abs(front.view.azimuth - side.view.azimuth) == 25
+
+
+def test_at_the_window_they_are_those_set_by_hand():
+  views, motion = chosen("window-open", "sawyer", "torque")
+  for seen, azimuth, distance in ((views["front"], 140, 0.95), (views["side"], 165, 1.05)):
+    by_hand = View(azimuth=azimuth, distance=distance)
+    np.testing.assert_allclose(seen.view.lookat, by_hand.lookat, atol=0.02)
+    assert (seen.view.azimuth, seen.view.elevation) == (azimuth, by_hand.elevation)
+    assert seen.view.distance == pytest.approx(distance, abs=0.06)
+  # The pane slides by 0.2 m: it is what moved, and the frame is not.
+  assert 0.15 < np.ptp(motion.task[:, 0]) < 0.6
+
+
+def test_numbers_that_are_given_stay():
+  given = {
+    "front": {"azimuth": 100.0, "distance": 1.2, "lookat": None},
+    "named": {"camera": "corner2", "azimuth": None},
+    "side": {"lookat": (0.0, 0.6, 0.1), "elevation": -60.0},
+  }
+  views, _ = chosen("drawer-close", "sawyer", "end_effector", given)
+  front, named, side = (seen.view for seen in views.values())
+  assert (front.azimuth, front.distance) == (100.0, 1.2)
+  assert named == View(camera="corner2") and views["named"].object[0] > 0
+  assert (side.lookat, side.elevation, side.azimuth) == ((0.0, 0.6, 0.1), -60.0, 125.0)
+
+
+def test_the_same_again_and_with_the_object_elsewhere():
+  with RobotEnv("drawer-close", control="end_effector", placement=0, render_mode=None) as env:
+    first, again = (choose_views(env, EMPTY, [3])[0] for _ in range(2))
+    assert first == again
+    elsewhere = range(4)
+    wide, _ = choose_views(env, EMPTY, [3], elsewhere)
+    assert env.placement == 0
+    env.placement = None
+    for seed, seen in itertools.product(elsewhere, wide.values()):
+      assert np.abs(projected(watch_expert(env, seed).task, seen.view)).max() <= 1.0
