@@ -178,6 +178,12 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.finetune.tcc.loss = "regression_mse"
   config.finetune.tcc.similarity = "l2"
   config.finetune.tcc.temperature = 0.1
+  # "absolute"; or, with l2, "mean_squared_distance": of the frames that a step compares.
+  config.finetune.tcc.temperature_unit = "absolute"
+  reasons["finetune.tcc.temperature_unit"] = (
+    "At the published temperature the softmax is almost uniform for one encoder and a single frame "
+    "for another, by how far apart their embeddings lie; in units of that distance it is the same."
+  )
   config.finetune.checkpoint_every = 1000  # steps
   # Checkpoint that becomes `encoder/`: "last", or "best", the one with the least mean loss since
   # the checkpoint before it (its distances need not be the best).

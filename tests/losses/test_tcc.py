@@ -164,6 +164,56 @@ def test_cosine_by_hand():
   np.testing.assert_allclose(value, (0.5 * back[1] / back.sum()) ** 2, rtol=1e-5)
 
 
+def test_span_and_perplexity_by_hand():
+  # One-dimensional frames: 0 and 1 in one video, 0 and 2 in the other.
+  embeddings = jnp.array([[0.0, 1.0], [0.0, 2.0]])[..., None]
+  arguments = (embeddings, jnp.array([[0, 1], [0, 1]]), jnp.array([2, 2]))
+  # Pairs: 1, 0, 4, 1, 1, 4.
+  span = (1 + 0 + 4 + 1 + 1 + 4) / 6
+
+  def perplexity(*distances):
+    weights = np.exp(-np.array(distances)) / np.exp(-np.array(distances)).sum()
+    return np.exp(-(weights * np.log(weights)).sum())
+
+  # From 0 to (0, 2), from 1 to (0, 2); from 0 to (0, 1), from 2 to (0, 1).
+  each = [perplexity(0, 4), perplexity(1, 1), perplexity(0, 1), perplexity(4, 1)]
+  _, metrics = tcc_loss(*arguments, temperature=1.0)
+  np.testing.assert_allclose(metrics["tcc_mean_squared_distance"], span, rtol=1e-6)
+  np.testing.assert_allclose(metrics["tcc_perplexity"], np.mean(each), rtol=1e-5)
+  cycles = jnp.array([[0, 1], [1, 0], [1, 0]]), jnp.array([1, 0, 0])
+  _, metrics = tcc_loss(*arguments, *cycles, temperature=1.0)
+  np.testing.assert_allclose(metrics["tcc_perplexity"], (each[1] + 2 * each[2]) / 3, rtol=1e-5)
+  np.testing.assert_allclose(metrics["tcc_mean_squared_distance"], span, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["allpairs", "cycles"])
+def test_a_temperature_in_units_of_the_span(kind):
+  cycles = (GOLDEN["cycles"], GOLDEN["cycle_start"]) if kind == "cycles" else (None, None)
+
+  def loss(embeddings, temperature, unit="mean_squared_distance"):
+    given = (embeddings, GOLDEN["frame_indices"], GOLDEN["video_lengths"], *cycles)
+    return tcc_loss(*given, temperature=temperature, temperature_unit=unit)
+
+  function = jax.value_and_grad(loss, has_aux=True)
+  (value, metrics), gradient = function(GOLDEN["embeddings"], 0.5)
+  # The unit is a number to the gradient: that of the same temperature, given.
+  same = 0.5 * metrics["tcc_mean_squared_distance"] / GOLDEN["embeddings"].shape[-1]
+  (absolute, _), absolute_gradient = jax.value_and_grad(
+    lambda embeddings: loss(embeddings, same, "absolute"), has_aux=True
+  )(GOLDEN["embeddings"])
+  np.testing.assert_allclose(value, absolute, rtol=1e-5)
+  np.testing.assert_allclose(gradient, absolute_gradient, atol=1e-5 * np.abs(gradient).max())
+  # Embeddings that span 20 times as much are as sharp.
+  (wide, of_wide), wide_gradient = function(20 * GOLDEN["embeddings"], 0.5)
+  np.testing.assert_allclose(wide, value, rtol=1e-4)
+  np.testing.assert_allclose(of_wide["tcc_perplexity"], metrics["tcc_perplexity"], rtol=1e-4)
+  np.testing.assert_allclose(
+    20 * wide_gradient, gradient, rtol=1e-3, atol=1e-4 * np.abs(gradient).max()
+  )
+  (value, _), gradient = function(np.zeros_like(GOLDEN["embeddings"]), 0.5)  # all frames alike
+  assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("similarity", ["l2", "cosine"])
 @pytest.mark.parametrize("loss", TCC_LOSSES)
 @pytest.mark.parametrize("scale", [0.0, 1.0, 300.0])
@@ -205,6 +255,11 @@ def test_no_array_of_gathered_videos():
   [
     ({"loss": "mse"}, "one of regression_mse, .*classification, got 'mse'"),
     ({"similarity": "l1"}, "one of l2, cosine, got 'l1'"),
+    ({"temperature_unit": "metres"}, "one of absolute, mean_squared_distance, got 'metres'"),
+    (
+      {"temperature_unit": "mean_squared_distance", "similarity": "cosine"},
+      "'absolute' with the similarity 'cosine', got 'mean_squared_distance'",
+    ),
     ({"temperature": 0.0}, "temperature > 0, got 0.0"),
     ({"embeddings": jnp.zeros((3, 4))}, r"\[B, N, D\].*got \[3, 4\]"),
     ({"embeddings": jnp.zeros((1, 4, 2))}, "at least 2 videos.*got 1 of 4"),

@@ -26,7 +26,9 @@ from vipjax.videos.export import FORMATS
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 # Keys that hold one of some words.
-WORDS = {"record.format", "finetune.loss", "finetune.artefact"}
+WORDS = {
+  "record.format", "finetune.loss", "finetune.artefact", "finetune.tcc.temperature_unit",
+}  # fmt: skip
 MAY_BE_EMPTY = {"corpus.close_azimuths", "ablation.seeds", "ceiling.seeds", "cross.seeds"}
 
 

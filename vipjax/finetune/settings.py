@@ -22,6 +22,7 @@ class TccSettings:
     loss: "regression_mse", "regression_mse_var", "regression_huber" or "classification".
     similarity: "l2" or "cosine".
     temperature: of every softmax.
+    temperature_unit: "absolute" or "mean_squared_distance".
 
   Raises:
     UserError: one of them is out of its range.
@@ -34,6 +35,7 @@ class TccSettings:
   loss: str = "regression_mse"
   similarity: str = "l2"
   temperature: float = 0.1
+  temperature_unit: str = "absolute"
 
   def __post_init__(self):
     ranges.check("finetune.tcc", vars(self))

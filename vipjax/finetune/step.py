@@ -170,6 +170,7 @@ def make_train_step(
         loss=tcc.loss,
         similarity=tcc.similarity,
         temperature=tcc.temperature,
+        temperature_unit=tcc.temperature_unit,
       )
       total = total + tcc.weight * cycle_loss
       metrics = {**metrics, **tcc_metrics}

@@ -27,11 +27,14 @@ from vipjax.runtime.errors import UserError
 
 TCC_LOSSES = ("regression_mse", "regression_mse_var", "regression_huber", "classification")
 TCC_SIMILARITIES = ("l2", "cosine")
+TCC_TEMPERATURE_UNITS = ("absolute", "mean_squared_distance")
 
 # Least variance of a predicted position, in squared units of the positions. Sharp similarities
 # put all weight on one frame; the variance then underflows to 0 and its log to -inf. Real
 # variances were seen down to 6e-8 of a video's squared length.
 _VARIANCE_FLOOR = 1e-10
+# Least mean squared distance as a unit, for frames that are all alike.
+_UNIT_FLOOR = 1e-12
 
 
 def tcc_loss(
@@ -47,6 +50,7 @@ def tcc_loss(
   variance_weight: float = 0.001,
   huber_delta: float = 0.1,
   label_smoothing: float = 0.1,
+  temperature_unit: str = "absolute",
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Mean loss of coming back to another frame than the start (arXiv:1904.07846, section 3).
 
@@ -71,18 +75,30 @@ def tcc_loss(
     huber_delta: error at which "regression_huber" turns linear, in units of the positions.
     label_smoothing: s in [0, 1): the targets of "classification" are s / (N - 1) plus (1 - s) at
       the start (as XIRL has it; they sum to a little more than 1).
+    temperature_unit: "absolute" (published); or, with "l2", "mean_squared_distance" takes the
+      temperature in units of `tcc_mean_squared_distance` / D, through which no gradient flows: the
+      softmax is then as sharp for embeddings that span 20 units as for those that span 1.
 
   Returns:
     The loss, a float scalar, and scalars by name: `tcc_loss`, `tcc_index_error` (mean difference,
     in places of `embeddings`, between the likeliest frame come back to and the start),
-    `tcc_accuracy` (share of cycles whose likeliest frame is the start) and `tcc_position_error`
-    (mean difference of positions, in their units).
+    `tcc_accuracy` (share of cycles whose likeliest frame is the start), `tcc_position_error`
+    (mean difference of positions, in their units), `tcc_mean_squared_distance` (over all pairs of
+    the B N frames, in squared embedding units) and `tcc_perplexity` (mean over the cycles of
+    exp(entropy) of their first soft nearest neighbour: 1 where it is one frame, N where it is all
+    of them alike, so that the loss says nothing of them yet).
 
   Raises:
     UserError: an unknown name, a wrong rank, shape, dtype or index, or fewer than two videos.
   """
   _check_choice("loss", loss, TCC_LOSSES)
   _check_choice("similarity", similarity, TCC_SIMILARITIES)
+  _check_choice("temperature_unit", temperature_unit, TCC_TEMPERATURE_UNITS)
+  if temperature_unit != "absolute" and similarity != "l2":
+    raise UserError(
+      f"expected the TCC temperature_unit 'absolute' with the similarity {similarity!r}, got "
+      f"{temperature_unit!r}; change one of the two."
+    )
   if isinstance(temperature, int | float) and not temperature > 0:
     raise UserError(f"expected a TCC temperature > 0, got {temperature}; try 0.1.")
   embeddings, cycles, starts = _check_cycles(embeddings, cycles, starts)
@@ -92,7 +108,11 @@ def tcc_loss(
   if normalize_indices:
     positions = positions / lengths[:, None]
 
+  squared = _mean_squared_distance(embeddings)
+  if temperature_unit == "mean_squared_distance":
+    temperature *= jnp.maximum(squared, _UNIT_FLOOR) / embeddings.shape[-1]
   points, bias = _affine_similarity(embeddings, similarity, temperature)
+  perplexity = _first_perplexity(*jax.lax.stop_gradient((points, bias)), cycles, starts)
   if cycles is None:
     logits, first, starts = _all_pairs_logits(points, bias)
   else:
@@ -108,6 +128,8 @@ def tcc_loss(
     "tcc_index_error": jnp.mean(index_error.astype(value.dtype)),
     "tcc_accuracy": jnp.mean((index_error == 0).astype(value.dtype)),
     "tcc_position_error": jnp.mean(jnp.abs(error)),
+    "tcc_mean_squared_distance": squared,
+    "tcc_perplexity": perplexity,
   }
   return value, metrics
 
@@ -154,6 +176,27 @@ def _affine_similarity(embeddings, similarity, temperature):
   centre = jax.lax.stop_gradient(jnp.mean(embeddings, (0, 1), keepdims=True))
   points = (embeddings - centre) * jnp.sqrt(2.0 / (embeddings.shape[-1] * temperature))
   return points, -0.5 * jnp.sum(jnp.square(points), axis=-1)
+
+
+def _mean_squared_distance(embeddings):
+  """Mean squared distance of all pairs of different frames, without a gradient."""
+  points = jax.lax.stop_gradient(embeddings).reshape(-1, embeddings.shape[-1])
+  squares = jnp.sum(jnp.square(points - jnp.mean(points, 0, keepdims=True)))
+  return 2.0 * squares / (len(points) - 1)
+
+
+def _first_perplexity(points, bias, cycles, starts):
+  """Mean over the cycles of the perplexity of the first jump's soft neighbour, in [1, N]."""
+  videos, frames, size = points.shape
+  flat = points.reshape(-1, size)
+  queries = flat if cycles is None else flat[cycles[:, 0] * frames + starts]
+  scores = (_product(queries, flat.T) + bias.reshape(1, -1)).reshape(-1, videos, frames)
+  log_weights = jax.nn.log_softmax(scores)
+  perplexity = jnp.exp(-jnp.sum(jnp.exp(log_weights) * log_weights, axis=-1))
+  if cycles is None:  # [B N, B]: all videos but the query's own
+    other = np.repeat(~np.eye(videos, dtype=bool), frames, axis=0)
+    return jnp.sum(perplexity, where=other) / other.sum()
+  return jnp.mean(jnp.take_along_axis(perplexity, cycles[:, 1:2], axis=1))
 
 
 def _cycle_logits(points, bias, cycles, starts, pick):

@@ -126,6 +126,7 @@ RANGES = {
   "finetune.tcc.videos_per_cycle": _whole(2),
   "finetune.tcc.frames": _whole(2),
   "finetune.tcc.temperature": _POSITIVE,
+  "finetune.tcc.temperature_unit": _words("absolute", "mean_squared_distance"),
   "evaluate.unseen_episodes": _whole(0),
   "evaluate.view_shift": _ANY,
   "evaluate.failed_episodes": _whole(0),
