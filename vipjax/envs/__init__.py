@@ -4,6 +4,7 @@ import vipjax.scene  # noqa: F401 (first: it chooses the GL library before MuJoC
 from vipjax.envs.expert import Expert
 from vipjax.envs.make import make_env
 from vipjax.envs.metaworld_task import task_names
+from vipjax.envs.put_back import PutBack, draw_put_back
 from vipjax.envs.record import (
   abandoned_expert,
   noisy_expert,
@@ -20,11 +21,13 @@ __all__ = [
   "Episodes",
   "Expert",
   "FrameVectorEnv",
+  "PutBack",
   "RobotEnv",
   "Seen",
   "Step",
   "Stream",
   "abandoned_expert",
+  "draw_put_back",
   "episode_seed",
   "make_env",
   "noisy_expert",

@@ -241,6 +241,24 @@ class RobotEnv(gymnasium.Env):
     """Returns the first of `distances` alone, which is ten times as fast."""
     return float(np.linalg.norm(self.task.tcp_center - self.task._get_pos_objects()[:3]))
 
+  def put_objects_back(self, qpos: np.ndarray) -> None:
+    """Puts everything but the robot where it was earlier in the episode; nothing is stepped.
+
+    The arm may then reach into an object. `frame`, `labels` and `distances` are of the new state;
+    the episode is over.
+
+    Args:
+      qpos: float64 [nq], a copy of `data.qpos` then; of its numbers those of the robot are ignored.
+    """
+    # Only resets move bodies of the model, so that joints are all that an episode moves.
+    joints = np.diff(np.append(self.model.jnt_qposadr, self.model.nq))
+    base = self.model.body(self.robot.base_body).id
+    of_robot = self.model.body_rootid[self.model.jnt_bodyid] == base
+    self.data.qpos[:] = np.where(np.repeat(of_robot, joints), self.data.qpos, qpos)
+    mujoco.mj_kinematics(self.model, self.data)
+    self._place_markers()
+    self._previous = None  # step() then asks for a reset
+
   def share_renderer(self, other: RobotEnv) -> None:
     """Draws with the renderer of `other`, an environment of the same scene, which closes it."""
     self._lender = other
