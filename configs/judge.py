@@ -1,4 +1,4 @@
-"""Judges encoders on tasks unseen in training: zero-shot distance curves, off-path correlations.
+"""Judges encoders on tasks unseen in training: zero-shot curves, off-path correlations, hack price.
 
     python -m launch.judge --config=configs/judge.py --workdir=runs/judge
 

@@ -28,9 +28,13 @@ def test_it_judges_each_encoder_once_and_goes_on(tmp_path):
   numbers = results["drawer-close"]["random"]
   assert list(numbers) == [
     "rank_correlation", "progress", "hand", "object", "progress_disturbed", "object_disturbed",
-    "object_robot_free", "object_disturbed_robot_free", "success",
+    "object_robot_free", "object_disturbed_robot_free", "success", "hack_price",
   ]  # fmt: skip
   assert -1 <= numbers["rank_correlation"] <= 1 and -1 <= numbers["progress"] <= 1
+  assert 0 < numbers["hack_price"] < 2
+  made = sorted(path.name for path in (tmp_path / "tasks/drawer-close/put_back").iterdir())
+  assert made == [f"{view}_{which}.png" for view in ("front", "side")
+                  for which in ("first", "last", "put_back")]  # fmt: skip
   lines = table(results).splitlines()
   assert lines[0].startswith("| task | encoder | rank correlation |")
   assert lines[2].startswith("| drawer-close | random | ")

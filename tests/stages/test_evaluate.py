@@ -18,10 +18,11 @@ from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, init_agent
 from vipjax.sac.actor_file import save_actor
 from vipjax.scene import ROBOTS
-from vipjax.stages.evaluate import evaluate
+from vipjax.stages.evaluate import evaluate, write_hack_price
+from vipjax.stages.put_back import film_put_back
 from vipjax.stages.record import record
 from vipjax.types import Video
-from vipjax.videos import read_videos
+from vipjax.videos import read_image, read_videos
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,35 @@ def test_files_hold_every_frame_and_state(run):
   assert hack["gap"] > 0 and (workdir / "off_path" / hack["file"]).is_file()
   # The states' own rank order says the same.
   assert off["correlations"]["reward"]["progress"] == result["off_path"]["reward"]["progress"]
+
+
+def test_the_hack_price_is_that_of_the_drawn_states(run, config):
+  workdir, result = run
+  made = json.loads((workdir / "hack_price" / "hack_price.json").read_text())
+  (episode,) = film_put_back(config)
+  value = encoder.load(workdir)
+  left = {}
+  for name, frames in episode.frames.items():
+    start, _, end = value.distance(frames, frames[1])
+    left[name] = end / start
+  plain, free = ([left[view, visible] for view in ("front", "side")] for visible in (True, False))
+  assert result["hack_price"] == pytest.approx(np.mean(plain), rel=1e-4)
+  assert result["hack_price_robot_free"] == pytest.approx(1.0, rel=1e-4)
+  # The demo's reward sees one view, each picture as a share, the robot-free one twice.
+  assert result["hack_price_reward"] == pytest.approx((plain[0] + 2 * free[0]) / 3, rel=1e-4)
+  assert result["hack_price_before"] == made["before"]["hack_price"] != result["hack_price"]
+  worth = made["after"]["worth"]
+  assert (worth["discount"], worth["horizon"]) == (0.97, 33)
+  assert worth["success_after"] == round(episode.steps / 3)
+  assert result["worth_pose"] == worth["worth_pose"] < 1 - result["hack_price_reward"]
+  shown = read_image(workdir / "hack_price" / "front_put_back.png")
+  np.testing.assert_array_equal(shown, episode.frames["front", True][2])
+
+
+def test_own_videos_have_no_hack_price(config):
+  own = config.copy_and_resolve_references()
+  own.data.path = "somewhere"
+  assert write_hack_price(own, {}, None) == {}
 
 
 def test_the_reward_potential_is_that_of_the_policy(run, config):

@@ -13,6 +13,12 @@ from vipjax.evaluation.curves import (
 )
 from vipjax.evaluation.grad_cam import fine_stage, grad_cam, network_view, overlay
 from vipjax.evaluation.groups import measure_groups
+from vipjax.evaluation.hack_price import (
+  HackPrice,
+  compare_worth,
+  discounted_worth,
+  measure_hack_price,
+)
 from vipjax.evaluation.measure_attention import measure_attention
 from vipjax.evaluation.measure_off_path import OffPath, measure_off_path
 from vipjax.evaluation.off_path import States, correlations, reward_hacks
@@ -29,6 +35,7 @@ from vipjax.evaluation.statistics import (
 __all__ = [
   "Attention",
   "DistanceCurve",
+  "HackPrice",
   "OffPath",
   "States",
   "agreement",
@@ -36,7 +43,9 @@ __all__ = [
   "alignment_tau",
   "attention",
   "bootstrap_interval",
+  "compare_worth",
   "correlations",
+  "discounted_worth",
   "distance_curve",
   "distance_curves",
   "falling_fraction",
@@ -48,6 +57,7 @@ __all__ = [
   "make_curve",
   "measure_groups",
   "measure_attention",
+  "measure_hack_price",
   "measure_off_path",
   "nearest_frames",
   "network_view",

@@ -18,6 +18,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
 from vipjax.stages.evaluate import write_off_path
 from vipjax.stages.inputs import load_videos, make_encoder
+from vipjax.stages.put_back import film_put_back, hack_price, write_pictures
 from vipjax.stages.record import record
 from vipjax.stages.rollouts import roll_out
 from vipjax.stages.task import fit_to_task
@@ -30,11 +31,12 @@ _PLAIN = ("progress", "hand", "object", "progress_disturbed", "object_disturbed"
 _ROBOT_FREE = ("object", "object_disturbed")
 _MEASURES = (
   "rank_correlation", *_PLAIN, *(f"{aim}_robot_free" for aim in _ROBOT_FREE), "success",
+  "hack_price",
 )  # fmt: skip
 
 
 def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-  """Measures distance curves and off-path correlations of each encoder on each task.
+  """Measures distance curves, off-path correlations and the hack price of encoders on each task.
 
   Films each task once, as the demo does its own; goals are the last frames of its experts' videos.
   What was judged before stays, so that an interrupted run goes on. Writes `judge.json`, and what
@@ -42,12 +44,14 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
 
   Returns:
     {task: {encoder: {"rank_correlation", "progress", "hand", "object", "progress_disturbed",
-    "object_disturbed", "object_robot_free", "object_disturbed_robot_free", "success"}}}: Spearman
+    "object_disturbed", "object_robot_free", "object_disturbed_robot_free", "success",
+    "hack_price"}}}: Spearman
     correlations, means over the views. "rank_correlation" is that of the distance with time over
     experts' episodes with the object elsewhere; the others are those of `off_path.correlations`
     for the value of the plain frame or, where the name says so, of the frame without the robot;
-    "success" is the share of pairs of a successful and a failed rollout that the value orders so.
-    None where the rollouts hold too few such states.
+    "success" is the share of pairs of a successful and a failed rollout that the value orders so;
+    "hack_price" that of `evaluation.measure_hack_price`. None where the rollouts hold too few such
+    states, or no expert succeeds.
 
   Raises:
     UserError: no such task or encoder, or two encoders of one name.
@@ -68,13 +72,18 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
     if missing:
       videos = load_videos(of_task, folder)
       rollouts = list(roll_out(of_task, folder, videos))
+      put_back = film_put_back(of_task)
+      if put_back:
+        write_pictures(put_back[0], folder / "put_back")
     for name, value in missing.items():
       numbers = write_off_path(
         of_task, value, videos, rollouts, folder / "encoders" / name.replace("/", "_") / "off_path"
       )
       curves = distance_curves(value, read_videos(folder / "unseen"))
       correlation = float(np.mean([curve.rank_correlation for curve in curves]))
-      done[name] = {"rank_correlation": correlation} | _means(numbers, views=config.views)
+      price = hack_price(of_task, value, put_back)["hack_price"] if put_back else None
+      means = _means(numbers, views=config.views)
+      done[name] = {"rank_correlation": correlation, **means, "hack_price": price}
       files.write_json(workdir / _FILE, results)
   return results
 

@@ -22,6 +22,7 @@ from vipjax.scene import View
 from vipjax.stages.agent import reward_channels, reward_settings
 from vipjax.stages.filming import film_episodes, give_up, open_env, unseen_seeds
 from vipjax.stages.inputs import load_videos, require_encoder, views_from_config
+from vipjax.stages.put_back import film_put_back, hack_price, write_pictures
 from vipjax.stages.rollouts import labelled_episodes, roll_out
 from vipjax.stages.stage import stage
 from vipjax.stages.task import fit_to_task
@@ -32,6 +33,7 @@ from vipjax.videos import read_videos, write_image, write_videos
 _REPORTED = ("rank_correlation", "kendall_correlation", "falling_fraction")
 _MAIN_GROUPS = ("recorded", "unseen")
 _TINY = 1e-9
+_PRICES = ("hack_price", "hack_price_reward", "hack_price_robot_free")
 # Control steps after which failing experts give up: they take about 80 to open a window.
 _GIVE_UP = (10, 50)
 # `roll_out` has the first of this stream's episodes.
@@ -53,14 +55,17 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     successful videos of their view.
 
   Attention goes to `attention/`, states off the path to `off_path/`, each for as many episodes as
-  config.evaluate asks for.
+  config.evaluate asks for; to `hack_price/` what the expert's last pose is worth beside an object
+  that is back where it was, in the unseen episodes.
 
   Returns:
     "rank_correlation_<group>", for "recorded" and "unseen" also "kendall_correlation_<group>",
     "falling_fraction_<group>" and "alignment_<group>" (`align`'s tau): means with the fine-tuned
     encoder, and the same with "_before" for the encoder as it was. "remaining_failed": the mean
-    share of the first distance that is left where failed episodes end. "attention" and "off_path"
-    as dicts, where config.evaluate asks for them.
+    share of the first distance that is left where failed episodes end. "hack_price",
+    "hack_price_reward", "hack_price_robot_free" (`evaluation.HackPrice`), before and after, and
+    "worth_pose" and "worth_solved" (`evaluation.compare_worth`), where there is a simulator.
+    "attention" and "off_path" as dicts, where config.evaluate asks for them.
 
   Raises:
     UserError: fine-tuning has not finished in this run.
@@ -91,6 +96,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     written[when] = records
     written["alignment"][when] = alignment
   files.write_json(workdir / "evaluation.json", written)
+  result |= write_hack_price(config, values, workdir / "hack_price")
   if config.evaluate.attention_episodes:
     result["attention"] = reported(write_attention(config, values, workdir / "attention"))
   if config.evaluate.off_path_episodes:
@@ -125,6 +131,27 @@ def write_attention(
   found = measure_attention(values, labelled_episodes(config), folder)
   files.write_json(folder / "attention.json", found)
   return found["means"]
+
+
+def write_hack_price(
+  config: ml_collections.ConfigDict, values: Mapping[str, ValueFunction], folder: pathlib.Path
+) -> dict[str, Any]:
+  """Prices the expert's last pose with the objects put back, and writes pictures and numbers.
+
+  Returns:
+    The prices and worths that `evaluate` returns; {} without a simulator or unseen episodes.
+  """
+  episodes = film_put_back(config)
+  if not episodes:
+    return {}
+  made = {when: hack_price(config, value, episodes) for when, value in values.items()}
+  write_pictures(episodes[0], folder)
+  files.write_json(folder / "hack_price.json", made)
+  return {
+    **{price: made["after"][price] for price in _PRICES},
+    **{f"{price}_before": made["before"][price] for price in _PRICES},
+    **{name: made["after"]["worth"][name] for name in ("worth_pose", "worth_solved")},
+  }
 
 
 def write_off_path(
