@@ -68,6 +68,17 @@ def test_the_robot_stays_and_the_object_is_back(task, control):
     assert (plain[PUT_BACK] != plain[FIRST]).any() and (plain[PUT_BACK] != plain[LAST]).any()
 
 
+@pytest.mark.parametrize(
+  ("task", "control", "depth"),
+  # A window that is shut again leaves the hand alone; a button comes out where the hand is.
+  [("window-open", "torque", 0.0), ("button-press-wall", "end_effector", 0.024)],
+)
+def test_an_object_that_comes_back_over_the_arm(task, control, depth):
+  with RobotEnv(task, control=control, size=16) as env:
+    overlap = draw_put_back(env, {"left": View()}, SEED).overlap
+  assert overlap == pytest.approx(depth, abs=0.005)
+
+
 def test_hand_and_steps_are_those_of_the_expert():
   with RobotEnv(size=16) as env:
     made = draw_put_back(env, {"left": View()}, SEED, hold=2)

@@ -32,7 +32,7 @@ def episode(front, side, front_free, side_free):
     ("front", True): pictures(*front), ("front", False): pictures(*front_free),
     ("side", True): pictures(*side), ("side", False): pictures(*side_free),
   }  # fmt: skip
-  return PutBack(frames, True, 60, 0.5)
+  return PutBack(frames, True, 60, 0.5, 0.0)
 
 
 # Arm in red, object in green. Distances to the goal, first and put back, in each picture:

@@ -61,5 +61,18 @@ def evidence_run(tmp_path_factory):
   off = {"correlations": {"reward": numbers}, "states": states(),
          "hacks": [{"file": "hack0.png", "state": 4, "gap": 0.6}]}  # fmt: skip
   files.write_json(workdir / "off_path" / "off_path.json", off)
+  views = {"left": 0.0625, "left, robot-free": 1.0}
+  worth = {"discount": 0.97, "horizon": 66, "success_after": 12, "pose_after": 6,
+           "worth_solved": 0.852, "worth_pose": 0.888, "pose_pays_more": True,
+           "pose_pays_more_within": 8}  # fmt: skip
+  price = {"hack_price": 0.0625, "hack_price_reward": 0.6875, "hack_price_robot_free": 1.0,
+           "views": views, "episodes": [views] * 3, "overlap": 0.003, "worth": worth}  # fmt: skip
+  files.write_json(
+    workdir / "hack_price" / "hack_price.json",
+    {"before": {**price, "views": {**views, "left": 0.125}, "hack_price_reward": 0.75},
+     "after": price},
+  )  # fmt: skip
+  for which in ("first", "last", "put_back"):
+    write_image(workdir / "hack_price" / f"left_{which}.png", np.full((8, 8, 3), 90, np.uint8))
   report.write_report(workdir)
   return workdir

@@ -8,7 +8,7 @@ from tests.report.runs import write_finished_run
 from tests.report.test_page import Page
 from tests.runtime.test_metrics import read_events
 from vipjax import report
-from vipjax.report import plots
+from vipjax.report import evidence, plots
 from vipjax.report.run import read_run
 from vipjax.runtime import files
 from vipjax.videos import read_video
@@ -24,7 +24,11 @@ def test_sections_and_their_numbers(page):
     "What the value looks at", "stage 2, robot-free, before fine-tuning 1.5 none 0.9",
     "robot removed 0.3.", "stage 2 -0.125.", "Off the expert's path",
     "the reward's potential 0.625 none 0.5 1", "Alignment", "both 0.75 0.5 none 0.1 none",
-    "unseen views mean",
+    "unseen views mean", "The hack price", "0.0625 of the first distance is left", "earned 94% of",
+    "mean of 3 unseen episodes before after left 0.125 0.0625 left, robot-free 1 1",
+    "as the reward pays it 0.75 0.688", "left: the same pose, the object put back",
+    "worth 0.888 first distances when reached straight, after 6 actions, and success 0.852 after "
+    "12, as fast as the expert: the pose pays more if reached within 8 actions.",
   ):  # fmt: skip
     assert words in page.text, words
 
@@ -52,8 +56,17 @@ def test_pictures_and_films(page, evidence_run):
 def test_a_run_without_evidence_has_no_such_sections(tmp_path):
   report.write_report(write_finished_run(tmp_path))
   text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
-  for words in ("What the value looks at", "Off the expert's path", "Alignment"):
+  for words in ("What the value looks at", "Off the expert's path", "Alignment", "The hack price"):
     assert words not in text
+
+
+def test_a_pose_that_never_pays_more(evidence_run, tmp_path):
+  made = files.read_json(evidence_run / "hack_price" / "hack_price.json")
+  made["after"]["worth"] |= {"pose_pays_more": False, "pose_pays_more_within": None}
+  made["after"]["overlap"] = 0.04
+  files.write_json(tmp_path / "hack_price" / "hack_price.json", made)
+  text = str(evidence.hack_price(read_run(tmp_path)))
+  assert "the pose pays less however soon it is reached. But the arm then reaches 4 cm into" in text
 
 
 def test_charts_of_the_evidence(evidence_run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import mujoco
 import numpy as np
 
 from vipjax.envs.record import noisy_expert, record_episode
@@ -24,12 +25,15 @@ class PutBack(NamedTuple):
     steps: control steps of the episode.
     straight: the distance between the hand's first and last place, as a share of the way that it
       went, in (0, 1].
+    overlap: how deep the robot then reaches into anything else, metres, >= 0: where it does, the
+      state is one that no policy comes to.
   """
 
   frames: Mapping[tuple[str, bool], np.ndarray]
   success: bool
   steps: int
   straight: float
+  overlap: float
 
 
 def draw_put_back(env: RobotEnv, views: Mapping[str, View], seed: int, *, hold: int = 5) -> PutBack:
@@ -65,4 +69,13 @@ def draw_put_back(env: RobotEnv, views: Mapping[str, View], seed: int, *, hold: 
     for film in films
   }
   straight = float(np.linalg.norm(way[-1] - way[0]) / length)
-  return PutBack(frames, bool(films[0].success), len(hands), straight)
+  return PutBack(frames, bool(films[0].success), len(hands), straight, _overlap(env))
+
+
+def _overlap(env: RobotEnv) -> float:
+  """The deepest contact of the robot with anything else in the present state, metres."""
+  model, contact = env.model, env.data.contact
+  mujoco.mj_collision(model, env.data)
+  roots = model.body_rootid[model.geom_bodyid[contact.geom]]  # [contacts, 2]
+  of_robot = roots == model.body(env.robot.base_body).id
+  return max(0.0, -float(np.min(contact.dist, where=of_robot.sum(1) == 1, initial=0.0)))

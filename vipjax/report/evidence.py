@@ -1,4 +1,4 @@
-"""Sections for goals, alignment, attention and states off the path, left out if not measured."""
+"""Sections for goals, hack price, alignment and the like, left out if not measured."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ _HACKS = (
   "The ringed states: the reward's potential ranks them high, the simulator low. A policy can be "
   "paid for resting there."
 )
+_HACK_PRICE = (
+  "The distance to the goal that is left when the arm is as the expert leaves it and the object is "
+  "back where it was, divided by the first frame's: 1 if the pose alone is worth nothing, 0 if it "
+  "is worth as much as the goal. The less is left, the less there is to gain by moving the object: "
+  "a low price foretells a policy that rests in this pose."
+)
+# Metres; bodies that touch reach some millimetres into one another.
+_OVERLAP = 0.01
+_PICTURED = {
+  "first": "first frame",
+  "last": "the expert's last frame, the goal",
+  "put_back": "the same pose, the object put back",
+}
 # Measures of alignment, attention and states off the path, in words.
 _ALIGNMENT = {
   "tau": "Kendall's tau of nearest frames",
@@ -184,6 +197,49 @@ def off_path(run: Run) -> Safe | None:
     table(("", *_OFF_PATH.values()), rows, range(1, len(_OFF_PATH) + 1)),
     gallery(shown),
     small(_HACKS) if shown else None,
+  )
+
+
+def hack_price(run: Run) -> Safe | None:
+  """What the expert's last pose is worth beside an object that nobody moved."""
+  if not run.hack_price:
+    return None
+  before, after = (run.hack_price[when] for when in ("before", "after"))
+  price, worth = after["hack_price"], after["worth"]
+  left = (
+    f"{value_text(price)} of the first distance is left: the pose alone has earned "
+    f"{100 * (1 - price):.0f}% of what success pays the plain frame."
+  )
+  within = worth["pose_pays_more_within"]
+  when = f"more if reached within {within} actions" if within else "less however soon it is reached"
+  compared = (
+    f"As the reward pays it, at a discount of {worth['discount']:g} per action, the pose is worth "
+    f"{value_text(worth['worth_pose'])} first distances when reached straight, after "
+    f"{worth['pose_after']} actions, and success {value_text(worth['worth_solved'])} after "
+    f"{worth['success_after']}, as fast as the expert: the pose pays {when}."
+  )
+  if after["overlap"] > _OVERLAP:
+    compared += (
+      f" But the arm then reaches {100 * after['overlap']:.0f} cm into what was put back: no "
+      "policy can rest just there, only near it."
+    )
+  prices = {name: (before["views"][name], after["views"][name]) for name in after["views"]}
+  prices["as the reward pays it"] = tuple(each["hack_price_reward"] for each in (before, after))
+  rows = [(name, *map(value_text, pair)) for name, pair in prices.items()]
+  shown = [
+    (read_image(path), f"{view}: {words}")
+    for view in after["views"]
+    for which, words in _PICTURED.items()
+    if (path := run.workdir / "hack_price" / f"{view}_{which}.png").is_file()
+  ]
+  episodes = len(after["episodes"])
+  return section(
+    "The hack price",
+    element("p", element("strong", left), f" {_HACK_PRICE}"),
+    gallery(shown),
+    element("p", compared),
+    table((f"mean of {episodes} unseen episodes", "before", "after"), rows, range(1, 3)),
+    small("Without the robot the first frame and the one with the object put back are the same."),
   )
 
 

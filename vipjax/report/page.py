@@ -32,7 +32,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   Args:
     workdir: the run folder. Read are `config.json`, `versions.json`, `results.json`,
       `evaluation.json`, `metrics.jsonl`, `videos/` and what else was filmed, `policy/`,
-      `attention/`, `off_path/` and `stages/`.
+      `attention/`, `hack_price/`, `off_path/` and `stages/`.
 
   Returns:
     The page's path.
@@ -47,6 +47,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     sections.curves(run, _curve_films(run)),
     sections.policy(run),
     evidence.attention(run),
+    evidence.hack_price(run),
     evidence.off_path(run),
     evidence.alignment(run, drawn.get("neighbours")),
     sections.frames(run, drawn.get("frames")),

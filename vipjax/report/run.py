@@ -45,6 +45,7 @@ class Run:
       makes them.
     attention: `attention/attention.json`, as `measure_attention` writes it.
     off_path: `off_path/off_path.json`, as `measure_off_path` writes it.
+    hack_price: `hack_price/hack_price.json`, as `evaluate` writes it.
     goals: `policy/goals.json`, as `record_goals` writes it.
     videos: the run's videos by name (`vipjax.evaluation.video_names`): recorded, or the user's own.
     video_files: those that are mp4 files, which browsers play.
@@ -61,6 +62,7 @@ class Run:
   evaluation: dict[str, Any]
   attention: dict[str, Any]
   off_path: dict[str, Any]
+  hack_price: dict[str, Any]
   goals: dict[str, Any]
   videos: dict[str, Video]
   video_files: dict[str, pathlib.Path]
@@ -108,6 +110,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     evaluation=_read(workdir / "evaluation.json"),
     attention=_read(workdir / "attention" / "attention.json"),
     off_path=_read(workdir / "off_path" / "off_path.json"),
+    hack_price=_read(workdir / "hack_price" / "hack_price.json"),
     goals=_read(workdir / "policy" / "goals.json"),
     videos=videos,
     video_files=files,

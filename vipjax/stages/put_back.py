@@ -53,20 +53,24 @@ def hack_price(
 ) -> dict[str, Any]:
   """What `measure_hack_price` records of an encoder under the config's reward.
 
-  With "worth", what `compare_worth` says of the mean episode.
+  With "overlap", in the mean, and "worth", what `compare_worth` says of the mean episode.
   """
   settings, repeat = reward_settings(config), config.policy.action_repeat
   record = measure_hack_price(value, episodes, reward_channels(config), settings).record
+  steps, straight, overlap = (
+    float(np.mean([getattr(each, name) for each in episodes]))
+    for name in ("steps", "straight", "overlap")
+  )
   worth = compare_worth(
     record["hack_price_reward"],
-    float(np.mean([each.steps for each in episodes])),
-    float(np.mean([each.straight for each in episodes])),
+    steps,
+    straight,
     repeat,
     max(1, config.env.horizon // repeat),
     settings.discount,
     settings.form,
   )
-  return {**record, "worth": worth}
+  return {**record, "overlap": overlap, "worth": worth}
 
 
 def write_pictures(episode: PutBack, folder: pathlib.Path) -> None:
