@@ -21,6 +21,7 @@ from vipjax.scene import ROBOTS
 from vipjax.stages.evaluate import evaluate, write_hack_price
 from vipjax.stages.put_back import film_put_back
 from vipjax.stages.record import record
+from vipjax.stages.task import fit_to_task
 from vipjax.types import Video
 from vipjax.videos import read_image, read_videos
 
@@ -139,7 +140,7 @@ def test_files_hold_every_frame_and_state(run):
 def test_the_hack_price_is_that_of_the_drawn_states(run, config):
   workdir, result = run
   made = json.loads((workdir / "hack_price" / "hack_price.json").read_text())
-  (episode,) = film_put_back(config)
+  (episode,) = film_put_back(fit_to_task(config, workdir))
   value = encoder.load(workdir)
   left = {}
   for name, frames in episode.frames.items():

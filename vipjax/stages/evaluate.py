@@ -22,7 +22,7 @@ from vipjax.scene import View
 from vipjax.stages.agent import reward_channels, reward_settings
 from vipjax.stages.filming import film_episodes, give_up, open_env, unseen_seeds
 from vipjax.stages.inputs import load_videos, require_encoder, views_from_config
-from vipjax.stages.put_back import film_put_back, hack_price, write_pictures
+from vipjax.stages.put_back import film_put_back, films_put_back, hack_price, write_pictures
 from vipjax.stages.rollouts import labelled_episodes, roll_out
 from vipjax.stages.stage import stage
 from vipjax.stages.task import fit_to_task
@@ -71,7 +71,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     UserError: fine-tuning has not finished in this run.
   """
   require_encoder(workdir)
-  if _films(config.evaluate):
+  if _films(config):
     config = fit_to_task(config, workdir)
     _film_elsewhere(config, workdir)
   groups, values = _groups(config, workdir), load_before_and_after(workdir)
@@ -108,10 +108,12 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   return result
 
 
-def _films(evaluate: ml_collections.ConfigDict) -> bool:
+def _films(config: ml_collections.ConfigDict) -> bool:
   """Whether an evaluation asks for films of its own, and so for the simulator and its views."""
+  evaluate = config.evaluate
   counts = ("failed_episodes", "attention_episodes", "off_path_episodes")
-  return bool(evaluate.view_shift or evaluate.robots or any(evaluate[name] for name in counts))
+  asked = evaluate.view_shift or evaluate.robots or any(evaluate[name] for name in counts)
+  return bool(asked or films_put_back(config))
 
 
 def load_before_and_after(workdir: pathlib.Path) -> dict[str, ValueFunction]:

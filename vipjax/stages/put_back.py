@@ -23,14 +23,20 @@ from vipjax.videos import write_image
 PICTURES = ("first", "last", "put_back")
 
 
+def films_put_back(config: ml_collections.ConfigDict) -> bool:
+  """Whether a run has such films: not of videos of one's own, which come without a simulator."""
+  return not config.data.path and config.evaluate.unseen_episodes > 0
+
+
 def film_put_back(config: ml_collections.ConfigDict) -> list[PutBack]:
   """The unseen episodes of config.evaluate in which the expert succeeds, from all views.
 
-  There are none without a simulator: with videos of one's own.
+  There are none where `films_put_back` says so. The config's views must fit its task
+  (`fit_to_task`).
   """
-  seeds = unseen_seeds(0 if config.data.path else config.evaluate.unseen_episodes)
-  if not seeds:
+  if not films_put_back(config):
     return []
+  seeds = unseen_seeds(config.evaluate.unseen_episodes)
   views, made = views_from_config(config.views), []
   with (
     open_env(config, placement=None) as env,
