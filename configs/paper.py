@@ -250,9 +250,11 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.policy.online.learning_rate = 1e-4  # of all layers, constant
   config.policy.online.clips = 8  # further clips per batch from the policy's latest episodes
   config.policy.online.recent = 9  # number of these episodes
-  config.policy.online.best = (
-    2  # episodes of greatest gain towards the goal that join the task's videos
-  )
+  # Most episodes that join the task's videos: those near the goal with the robot and without it.
+  config.policy.online.best = 2
+  # Weight of the contrast of goals against own frames that look like them while the object has not
+  # moved in the film without the robot (arXiv:2410.19989); 0: none.
+  config.policy.online.contrast = 0.0
   # Size in MB of the file with the policy's frames: enough for the demo's 128 pixels, where a step
   # of nine environments takes .9 MB; at 480 pixels it takes 12. The replay holds only transitions
   # whose frames are in the file.

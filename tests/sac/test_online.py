@@ -19,14 +19,15 @@ from tests.stages.test_train_policy import (
   workdir,  # noqa: F401
 )
 from vipjax import encoder
-from vipjax.envs import Channel, FrameVectorEnv
+from vipjax.envs import FrameVectorEnv
 from vipjax.runtime.errors import UserError
 from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, train_loop
 from vipjax.sac.frame_replay import FrameReplay
-from vipjax.sac.online import OnlineTraining, filmed
+from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import FrameBudget, OnlineSettings, plan_frame_budget
-from vipjax.scene import View
+from vipjax.sac.own_films import filmed, rows_showing
 from vipjax.stages import train_policy as train_lib
+from vipjax.stages.agent import policy_views
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, make_settings
 from vipjax.stages.train_policy import train_policy
@@ -34,7 +35,8 @@ from vipjax.stages.train_policy import train_policy
 ONLINE = {
   "policy.steps": 80, "policy.eval_every": 16, "policy.checkpoint_every": 16,
   "policy.online.every": 24, "policy.online.steps": 2, "policy.online.clips": 4,
-  "policy.online.recent": 2, "policy.online.best": 1, "finetune.batch_size": 4,
+  "policy.online.recent": 2, "policy.online.best": 1, "policy.online.contrast": 1.0,
+  "finetune.batch_size": 4,
   "policy.replay_capacity": 44,
 }  # fmt: skip
 
@@ -50,12 +52,13 @@ def started(folder, frozen=False, replay=80, form="difference", clips=4):
     config.finetune.train_batch_norm = False
   # Below float32's resolution: an update that changes nothing.
   rate = 1e-30 if frozen else 1e-2
-  settings = OnlineSettings(24, 2, rate, clips, 2, 1, 64)
+  settings = OnlineSettings(24, 2, rate, clips, 2, 1, frames_mb=64)
   row = (2, len(seen), size, size, 3)
   budget = plan_frame_budget(settings, row, env.horizon, replay, 80, 0)
   online = OnlineTraining(
     settings, make_settings(config.finetune), 2, jax.random.key(0), value, videos,
-    FrameReplay(folder / f"{form}.bin", row, *budget), env.horizon,
+    FrameReplay(folder / f"{form}.bin", row, *budget), env.horizon, seen,
+    rows_showing(seen, policy_views(config), videos),
   )  # fmt: skip
   sac = SacSettings(hidden=(16, 16), batch_size=8)
   agent = init_agent(jax.random.key(1), env.observation_space.shape[0], 8, sac)
@@ -118,48 +121,6 @@ def test_new_rewards_are_those_of_the_new_encoder(workdir, form):  # noqa: F811
     loop_steps.close()
 
 
-class Redness:
-  """Stands in for a reward: the potential is the frame's red, of the first channel."""
-
-  num_channels = 1
-
-  def potential(self, frames):
-    return frames[:, 0, 0, 0, 0].astype(np.float32), None
-
-
-def test_what_it_learns_from_is_the_best_up_to_their_peak_and_the_latest(workdir):  # noqa: F811
-  env, online, _, loop_steps = started(workdir)
-  loop_steps.close()
-  with env, online:
-    size = online.frames.shape[-2]
-
-    def row(*red):
-      return np.broadcast_to(
-        np.array(red, np.uint8)[:, None, None, None, None], online.frames.shape
-      )
-
-    nothing, last = np.zeros(2, bool), np.ones(2, bool)
-    online.frames.start(row(10, 20))
-    # Environment 0 gains 30 and had gained 60; environment 1 gains 5.
-    reds = [(20, 20), (40, 20), (70, 20), (60, 20), (50, 20)] + [(40, 25)] * 5
-    for step, red in enumerate(reds):
-      online.frames.add(row(*red), last if step == 9 else nothing, row(80, 90))
-    # They begin anew, and the simulation of environment 1 diverges far from where it began.
-    for step in range(10):
-      ended = last if step == 9 else np.array([False, step == 4])
-      reached = (81, 90) if step != 4 else (81, 250)
-      online.frames.add(row(*reached), ended, row(1, 1))
-    online._film(Redness())
-    frames, lengths = online._videos
-    assert len(frames) == 4 + 2 * (1 + 2) and frames.shape[2] == size
-    best, latest = frames[4], frames[6:]
-    assert list(lengths[4:]) == [4, 4, 11, 11, 11, 11]
-    assert list(best[:5, 0, 0, 0]) == [10, 20, 40, 70, 70]
-    # The second of environment 0, and the first of environment 1: its second was not whole.
-    assert list(latest[0, :3, 0, 0, 0]) == [20, 20, 20] and latest[0, 10, 0, 0, 0] == 25
-    assert list(latest[2, :3, 0, 0, 0]) == [80, 81, 81]
-
-
 def test_interrupted_it_goes_on_as_if_nothing_had_happened(workdir, tmp_path, monkeypatch):  # noqa: F811
   whole = tmp_path / "whole"
   whole.mkdir()
@@ -171,6 +132,7 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(workdir, tmp_path, mo
   rows = [row for row in policy_rows(whole) if "online_loss" in row]
   assert [row["step"] for row in rows] == [24, 48, 72]
   assert {"online_tcc_loss", "online_vip_loss", "online_reward_correlation"} <= set(rows[0])
+  assert {"online_joined", "online_failures", "online_contrast_loss"} <= set(rows[0])
   value, before = encoder.load(whole / "policy" / "encoder"), encoder.load(whole)
   with pytest.raises(AssertionError, match="differ in leaves"):
     chex.assert_trees_all_equal(value.variables, before.variables)
@@ -198,21 +160,14 @@ def test_without_it_no_frames_are_kept(workdir):  # noqa: F811
   ]  # fmt: skip
 
 
-def test_every_view_is_filmed_with_and_without_the_robot():
-  one, other = View(azimuth=10.0), View(azimuth=20.0)
-  found = filmed([Channel(one, False), Channel(other, True), Channel(other, False)])
-  assert found == [
-    Channel(one, False), Channel(other, True), Channel(other, False), Channel(one, True),
-  ]  # fmt: skip
-
-
 @pytest.mark.parametrize(
   ("changes", "sentence"),
   [
     ({"every": -1}, "online.every of at least 0"),
     ({"steps": 0}, "online.steps of at least 1"),
     ({"learning_rate": 0.0}, "learning_rate above 0"),
-    ({"clips": 0, "best": 0}, "set one of them"),
+    ({"clips": 0, "best": 0, "contrast": 0.0}, "set one of them"),
+    ({"contrast": -1.0}, "online.contrast of at least 0"),
     ({"frames_mb": 0}, "frames_mb of at least 1"),
   ],
 )

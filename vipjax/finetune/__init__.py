@@ -1,5 +1,6 @@
 """Fine-tuning a value function on a few videos of one task."""
 
+from vipjax.finetune.contrast import Contrast
 from vipjax.finetune.devices import step_devices, steps_per_dispatch
 from vipjax.finetune.settings import Settings, TccSettings, check_cycles
 from vipjax.finetune.step import (
@@ -12,6 +13,7 @@ from vipjax.finetune.step import (
 )
 
 __all__ = [
+  "Contrast",
   "Settings",
   "TccSettings",
   "TrainState",

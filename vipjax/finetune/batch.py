@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from vipjax import sampling
 from vipjax.finetune import priorities
+from vipjax.finetune.contrast import Contrast
 from vipjax.finetune.settings import Settings
 
 # Background clips have no hard part to skew towards.
@@ -34,7 +35,8 @@ class Batch(NamedTuple):
   """A step's frames and the draws of its losses.
 
   Attributes:
-    frames: 4 B frames of B clips in the order o_0, g, o_t, o_t+1 of each, then the V N of TCC.
+    frames: 4 B frames of B clips in the order o_0, g, o_t, o_t+1 of each, then the V N of TCC, then
+      those of the contrast.
     permutations: int32 [M, B], of VIP's negatives.
     tcc_indices: int32 [V, N]; None without TCC.
     cycles: int32 [K, T], the videos of each cycle; None for all ordered pairs.
@@ -52,7 +54,9 @@ class Batch(NamedTuple):
   cells: jax.Array | None = None
 
 
-def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..., Batch]:
+def make_draw(
+  settings: Settings, num_task: int, max_length: int, contrast: Contrast | None = None
+) -> Callable[..., Batch]:
   """Makes the function that draws a step's batch from the lengths of the videos alone; jittable.
 
   It draws the same on the device and on the host, so a run is the same wherever its videos lie.
@@ -61,6 +65,7 @@ def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..
     settings: of the training step.
     num_task: V, how many of the videos, the first ones, are the task's; the others are background.
     max_length: no video is longer.
+    contrast: goals against failures, whose rows are no background; None for none.
 
   Returns:
     (the run's key, step, lengths int32 [N], `TrainState.errors` or None) -> the batch.
@@ -69,14 +74,16 @@ def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..
   count = settings.batch_size + settings.background_clips
 
   def draw(key, step, lengths, errors=None):
-    keys = jax.random.split(jax.random.fold_in(key, step), 6)
+    key = jax.random.fold_in(key, step)
+    keys = jax.random.split(key, 6)
     task = lengths[:num_task]
     frames, weights, cells = _clips(
       keys[0], task, 0, settings.batch_size, sampler, settings.last_goal, errors,
       priorities.annealed(sampler, settings.anneal_steps, step),
     )  # fmt: skip
     if settings.background_clips:
-      more, *_ = _clips(keys[1], lengths[num_task:], num_task, settings.background_clips, _UNIFORM)
+      background = lengths[num_task : len(lengths) - (contrast.num_rows if contrast else 0)]
+      more, *_ = _clips(keys[1], background, num_task, settings.background_clips, _UNIFORM)
       frames = _joined(frames, more)
       if weights is not None:
         weights = jnp.concatenate([weights, jnp.ones(settings.background_clips)])
@@ -97,6 +104,9 @@ def make_draw(settings: Settings, num_task: int, max_length: int) -> Callable[..
       cycle_key, start_key = jax.random.split(keys[5])
       cycles = sampling.sample_cycles(cycle_key, num_task, tcc.num_cycles, tcc.videos_per_cycle)
       starts = sampling.sample_starts(start_key, tcc.num_cycles, tcc.frames)
+    if contrast:
+      # A key beside the six, so that the other draws are the same without it.
+      frames = _joined(frames, Frames(*contrast.draw(jax.random.fold_in(key, 6), lengths)))
     return Batch(frames, permutations, indices, cycles, starts, weights, cells)
 
   return draw

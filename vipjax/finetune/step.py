@@ -18,6 +18,7 @@ from vipjax import losses
 from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
 from vipjax.finetune import priorities
 from vipjax.finetune.batch import Batch, make_draw
+from vipjax.finetune.contrast import Contrast
 from vipjax.finetune.settings import Settings
 from vipjax.runtime import parallel, skips
 from vipjax.types import VideoSet
@@ -87,10 +88,11 @@ def init_state(
   return TrainState(jnp.int32(0), key, params, statistics, opt_state, skipped, errors)
 
 
-def frames_per_step(settings: Settings, num_task: int) -> int:
-  """How many frames a step embeds: 4 per clip, and TCC's of each of the task's videos."""
+def frames_per_step(settings: Settings, num_task: int, contrast: Contrast | None = None) -> int:
+  """How many frames a step embeds: 4 per clip and goal, and TCC's of each of the task's videos."""
   clips = settings.batch_size + settings.background_clips
-  return 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
+  frames = 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
+  return frames + (contrast.num_frames if contrast else 0)
 
 
 def make_train_step(
@@ -98,6 +100,7 @@ def make_train_step(
   settings: Settings,
   num_task: int,
   teachers: Sequence[ValueFunction] = (),
+  contrast: Contrast | None = None,
 ) -> Callable[[TrainState, VideoSet | HostBatch], tuple[TrainState, dict[str, jax.Array]]]:
   """The pure training step (state, data) -> (state, metrics).
 
@@ -109,6 +112,7 @@ def make_train_step(
     settings: what the step does.
     num_task: how many of the videos, the first ones, are of the task; the others are background.
     teachers: for the loss "distillation"; they see the crops that the encoder sees.
+    contrast: goals against failures, in a loss beside the others; None for none.
 
   Returns:
     The step; its metrics are scalars. An update whose loss or gradient is not finite counts in
@@ -162,7 +166,7 @@ def make_train_step(
       )
     if tcc.weight:
       cycle_loss, tcc_metrics = losses.tcc_loss(
-        embeddings[4 * clips :].reshape((num_task, tcc.frames, -1)),
+        embeddings[4 * clips :][: num_task * tcc.frames].reshape((num_task, tcc.frames, -1)),
         batch.tcc_indices,
         data.lengths[:num_task],
         cycles=batch.cycles,
@@ -174,6 +178,14 @@ def make_train_step(
       )
       total = total + tcc.weight * cycle_loss
       metrics = {**metrics, **tcc_metrics}
+    if contrast:
+      failures = batch.frames.video[3 - contrast.num_frames :: 4]
+      goal_loss, goal_metrics = losses.contrast_loss(
+        embeddings[-contrast.num_frames :].reshape((contrast.clips, 4, -1)),
+        weights=(data.lengths[failures] > 0).astype(jnp.float32),
+      )
+      total = total + contrast.weight * goal_loss
+      metrics = {**metrics, **goal_metrics}
     found = losses.vip_errors(clip_frames, rewards, settings.discount)[: settings.batch_size]
     return total, ({"loss": total, **metrics}, batch_stats, found)
 
@@ -181,7 +193,7 @@ def make_train_step(
     if isinstance(data, HostBatch):
       batch = data.batch
     else:
-      draw = make_draw(settings, num_task, data.frames.shape[1])
+      draw = make_draw(settings, num_task, data.frames.shape[1], contrast)
       batch = draw(state.key, state.step, data.lengths, state.errors)
     grads, (metrics, batch_stats, found) = parallel.grad(loss_fn)(
       state.params, batch.frames, state.batch_stats, data, batch

@@ -1,11 +1,13 @@
 """Losses: functions of embeddings alone, no model and no config."""
 
+from vipjax.losses.contrast import contrast_loss
 from vipjax.losses.distillation import distillation_loss
 from vipjax.losses.tcc import cycle_index_error, tcc_loss
 from vipjax.losses.triplet import triplet_loss
 from vipjax.losses.vip import vip_errors, vip_loss
 
 __all__ = [
+  "contrast_loss",
   "cycle_index_error",
   "distillation_loss",
   "tcc_loss",

@@ -157,6 +157,7 @@ RANGES = {
   "policy.online.clips": _whole(0),
   "policy.online.recent": _whole(1),
   "policy.online.best": _whole(0),
+  "policy.online.contrast": _FROM_0,
   "policy.online.frames_mb": _whole(1),
   "reward.scale": _POSITIVE,
   "reward.plain_weight": _FROM_0,

@@ -6,8 +6,11 @@ videos and on the policy's own episodes, filmed with and without the robot:
 - Its latest episodes are background clips of the VIP loss. VIP's negatives pair them with the goals
   of the videos, so the value falls where the policy loiters (arXiv:2210.00030, whose dual takes its
   transitions from any data).
-- Its best episodes, which end nearest to the goal under the embedding reward, join the task's
-  videos, in VIP's clips and in TCC's cycles. They are cut where they are nearest to the goal.
+- Episodes that come near to the goal with the robot and without it, in the expert's order, join the
+  task's videos, in VIP's clips and in TCC's cycles. They are cut where they are nearest. The value
+  alone does not tell: the episodes of highest reward are those that mime the expert's last pose.
+- The frames of those that mime are failures of a contrast against the goals, on request
+  (`losses.contrast_loss`; `own_episodes` tells both apart).
 
 Then the rewards in the replay are computed anew. All of this uses frames alone.
 
@@ -44,11 +47,11 @@ from vipjax.reward import EmbeddingReward
 from vipjax.runtime import parallel
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
-from vipjax.sac.frame_replay import Episode, FrameIndex, FrameReplay
+from vipjax.sac.frame_replay import FrameIndex, FrameReplay
 from vipjax.sac.online_settings import OnlineSettings
+from vipjax.sac.own_films import OwnFilms, potential_of_row
 from vipjax.sac.rollout import LoopState, LoopStep
-from vipjax.types import Video, VideoSet
-from vipjax.videos import fit_square, require_frames
+from vipjax.types import Video
 
 
 class OnlineState(NamedTuple):
@@ -56,14 +59,6 @@ class OnlineState(NamedTuple):
 
   train: TrainState
   index: FrameIndex
-
-
-def filmed(channels: Sequence[Channel]) -> list[Channel]:
-  """The reward's channels, then each of them with the robot shown or hidden the other way round."""
-  counterparts = [
-    dataclasses.replace(channel, robot_visible=not channel.robot_visible) for channel in channels
-  ]
-  return [*channels, *(each for each in counterparts if each not in channels)]
 
 
 class OnlineTraining:
@@ -83,6 +78,8 @@ class OnlineTraining:
     videos: Sequence[Video],
     frames: FrameReplay,
     horizon: int,
+    channels: Sequence[Channel],
+    shown: Sequence[tuple[int, ...]],
   ):
     """Starts from an encoder as it is.
 
@@ -95,32 +92,26 @@ class OnlineTraining:
       videos: the task's.
       frames: what the agent saw.
       horizon: steps in an episode.
+      channels: what the frames show, see `filmed`.
+      shown: result of `rows_showing`; where a channel has no videos, no episode is judged.
 
     Raises:
-      UserError: a video has a single frame, or TCC's cycles need more videos than there are.
+      UserError: a video has a single frame, TCC's cycles need more videos than there are, or the
+        contrast has no videos with and without the robot.
     """
-    num_channels, size = frames.shape[1:3]
-    self._online, self.frames, self._horizon = online, frames, horizon
+    self._online, self.frames, self._num_videos = online, frames, len(videos)
     self._value, self._max_skipped = value, max_skipped
-    require_frames(videos)
-    self._num_videos, self._num_task = len(videos), len(videos) + online.best * num_channels
+    self._films = OwnFilms(online, videos, frames, horizon, channels, shown)
+    num_task, contrast = self._films.num_task, self._films.contrast
     settings = dataclasses.replace(
       settings, learning_rate=online.learning_rate, head_learning_rate=0.0, decay_steps=0,
       anneal_steps=0, background_clips=online.clips,
     )  # fmt: skip
-    check_cycles(settings.tcc, self._num_task)
-    self._devices = step_devices(frames_per_step(settings, self._num_task))
-    step = make_train_step(value, settings, self._num_task)
+    check_cycles(settings.tcc, num_task)
+    self._devices = step_devices(frames_per_step(settings, num_task, contrast))
+    step = make_train_step(value, settings, num_task, contrast=contrast)
     self._step = parallel.compile_step(scan_steps(step, 1), self._devices)
-    self._train = jax.tree.map(_held, init_state(key, value, settings, self._num_task))
-    # The task's videos, the best episodes, the latest: always one shape, so one compiled program.
-    count = self._num_task + (online.recent * num_channels if online.clips else 0)
-    length = max(horizon + 1, *(len(video.frames) for video in videos))
-    self._videos = VideoSet(
-      np.zeros((count, length, size, size, 3), np.uint8), np.ones(count, np.int32)
-    )
-    for row, video in enumerate(videos):
-      self._fill(row, fit_square(video.frames, size))
+    self._train = jax.tree.map(_held, init_state(key, value, settings, num_task))
 
   @property
   def state(self) -> OnlineState:
@@ -156,7 +147,7 @@ class OnlineTraining:
   def due(self, before: int, now: int) -> bool:
     """Whether to learn after environment step `now`, where the last call was at step `before`."""
     every, needed = self._online.every, self._online.episodes
-    return now // every > before // every and len(self._whole_episodes()) >= needed
+    return now // every > before // every and len(self._films.whole_episodes()) >= needed
 
   def learn(
     self, state: LoopState, reward: EmbeddingReward
@@ -174,11 +165,11 @@ class OnlineTraining:
     Raises:
       UserError: too many updates in a row were not finite.
     """
-    self._film(reward)
+    facts = self._films.write(reward, self.value.embed)
     if self._train.errors is not None:
-      # The best episodes have changed: nothing is known of the new ones.
+      # Other episodes have joined the task's videos: nothing is known of them.
       self._train.errors[self._num_videos :] = -1
-    videos = parallel.replicate(self._videos, self._devices)
+    videos = parallel.replicate(self._films.videos, self._devices)
     train = parallel.replicate(self._train, self._devices)
     for _ in range(self._online.steps):
       train, rows = self._step(train, videos)
@@ -190,7 +181,7 @@ class OnlineTraining:
         f"in {self._train.skipped[1]} updates in a row; lower config.policy.online.learning_rate "
         "and go on from the last checkpoint, which is from before."
       )
-    metrics = {f"online_{name}": float(values[-1]) for name, values in rows.items()}
+    metrics = {f"online_{name}": float(values[-1]) for name, values in rows.items()} | facts
     reward = reward.with_value(self.value)
     old, size = np.asarray(state.replay.transitions.reward), int(state.replay.size)
     state = self._with_rewards(state, reward)
@@ -205,46 +196,13 @@ class OnlineTraining:
   def __exit__(self, *unused) -> None:
     self.frames.close()
 
-  def _film(self, reward: EmbeddingReward) -> None:
-    """Writes the best and the latest episodes behind the task's videos."""
-    episodes, row = self._whole_episodes(), self._num_videos
-    potential = functools.cache(functools.partial(_potential, reward, self.frames))
-
-    def gained(episode: Episode) -> float:
-      first, *_, last = self.frames.rows_of_episode(episode)
-      return float(potential(last)[episode.env] - potential(first)[episode.env])
-
-    for episode in sorted(episodes, key=gained, reverse=True)[: self._online.best]:
-      values = [potential(each)[episode.env] for each in self.frames.rows_of_episode(episode)]
-      # Like a video, an episode ends where the goal is nearest; what follows is no demonstration.
-      length = max(2, 1 + int(np.argmax(values)))
-      for frames in self.frames.video(episode):
-        self._fill(row, frames[:length])
-        row += 1
-    for episode in episodes[-self._online.recent :] if self._online.clips else ():
-      for frames in self.frames.video(episode):
-        self._fill(row, frames)
-        row += 1
-
-  def _fill(self, row: int, frames: np.ndarray) -> None:
-    self._videos.frames[row, : len(frames)] = frames
-    self._videos.frames[row, len(frames) :] = frames[-1]
-    self._videos.lengths[row] = len(frames)
-
-  def _whole_episodes(self) -> list[Episode]:
-    """Finished episodes that reached their time limit; the simulator had to end the others."""
-    return [
-      episode for episode in self.frames.episodes()
-      if episode.last - episode.first + 1 == self._horizon
-    ]  # fmt: skip
-
   def _with_rewards(self, state: LoopState, reward: EmbeddingReward) -> LoopState:
     """The loop's state as it would be had `reward` been its reward from the start."""
     known, num_envs = self.frames.known_steps(), len(state.returns)
     kept = np.array(state.replay.transitions.reward)
     rows = range(self.frames.rows_of(known.start)[0], int(self.frames.index.rows))
     # In batches of the size that acting uses: the same program gives the same encoder's rewards.
-    embed = functools.partial(_potential, reward, self.frames)
+    embed = functools.partial(potential_of_row, reward, self.frames)
     with ThreadPoolExecutor(usable_cores()) as pool:
       potentials = np.stack(list(pool.map(embed, rows)))
     returns = np.zeros(num_envs)
@@ -259,10 +217,6 @@ class OnlineTraining:
       potential=potentials[int(self.frames.index.current) - rows.start],
       returns=returns,
     )
-
-
-def _potential(reward: EmbeddingReward, frames: FrameReplay, row: int) -> np.ndarray:
-  return reward.potential(frames.read(row)[:, : reward.num_channels])[0]
 
 
 def _held(leaf: Any) -> Any:

@@ -21,8 +21,12 @@ class OnlineSettings:
     steps: updates in each training, at least 1.
     learning_rate: Adam's, of all layers, > 0.
     clips: clips of the agent's latest episodes in each batch of the VIP loss; 0 for none.
-    recent: how many latest episodes these clips come from; at least 1 where there are clips.
-    best: how many of the agent's best episodes join the task's videos; 0 for none.
+    recent: how many latest episodes these clips come from, and are looked through beside those of
+      the highest reward; at least 1.
+    best: how many of the agent's episodes join the task's videos at most: those nearest to the goal
+      with the robot and without it, see `own_episodes.judge`; 0 for none.
+    contrast: weight of the contrast of goals against the agent's own states that only look like
+      them (`losses.contrast_loss`); 0 for none.
     frames_mb: MiB of the file of frames. The replay remembers only transitions whose frames it has.
 
   Raises:
@@ -35,20 +39,21 @@ class OnlineSettings:
   clips: int = 8
   recent: int = 9
   best: int = 2
+  contrast: float = 0.0
   frames_mb: int = 4096
 
   def __post_init__(self):
     ranges.check("policy.online", vars(self))
-    if self.every and not self.clips + self.best:
+    if self.every and not self.clips + self.best + self.contrast:
       raise UserError(
-        "expected the agent's own episodes in online training, got config.policy.online.clips and "
-        "best of 0; set one of them, or config.policy.online.every to 0."
+        "expected the agent's own episodes in online training, got config.policy.online.clips, "
+        "best and contrast of 0; set one of them, or config.policy.online.every to 0."
       )
 
   @property
   def episodes(self) -> int:
     """How many finished episodes a training needs."""
-    return max(self.recent if self.clips else 0, self.best)
+    return max(self.recent if self.clips or self.contrast else 0, self.best)
 
 
 class FrameBudget(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from vipjax.encoder import ValueFunction
-from vipjax.envs import FrameVectorEnv
+from vipjax.envs import Channel, FrameVectorEnv
 from vipjax.envs.worker import layout, shared_bytes
 from vipjax.reward import RewardSettings
 from vipjax.reward.channels import Channels
@@ -22,6 +22,7 @@ from vipjax.runtime.settings import from_section
 from vipjax.sac.frame_replay import FrameReplay
 from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import OnlineSettings, plan_frame_budget
+from vipjax.sac.own_films import rows_showing
 from vipjax.scene import View
 from vipjax.stages.inputs import make_settings, views_from_config
 from vipjax.types import Video
@@ -59,6 +60,7 @@ def make_online(
   value: ValueFunction,
   videos: Sequence[Video],
   env: FrameVectorEnv,
+  channels: Sequence[Channel],
   shape: tuple[int, ...],
 ) -> OnlineTraining | None:
   """The encoder's training beside the policy's; None where the config asks for none.
@@ -69,6 +71,7 @@ def make_online(
     value: the encoder.
     videos: those of the task.
     env: the environments.
+    channels: what they film, result of `filmed`.
     shape: [C, H, W, 3], shape of the frames of one environment.
 
   Raises:
@@ -106,6 +109,12 @@ def make_online(
       f"{config.data.resident_mb} MiB for online training, got {megabytes:.0f}; raise it, lower "
       "config.policy.online.recent and best, or leave out videos."
     )
+  shown = rows_showing(channels, policy_views(config), videos)
+  if online.best and not all(shown):
+    logging.warning(
+      "No episode of the policy joins the task's videos: without videos with and without the robot "
+      "from each of config.policy.views nobody knows whether it reached the goal."
+    )
   return OnlineTraining(
     online,
     make_settings(config.finetune),
@@ -115,6 +124,8 @@ def make_online(
     videos,
     FrameReplay(path, row, *budget),
     env.horizon,
+    channels,
+    shown,
   )
 
 
@@ -137,5 +148,6 @@ def _video_megabytes(
 ) -> float:
   """MiB of the videos that online training holds on the device."""
   count = len(videos) + (online.best + (online.recent if online.clips else 0)) * shape[0]
+  count += shape[0] // 2 if online.contrast else 0  # half of the channels show the robot
   length = max(horizon + 1, *(len(video.frames) for video in videos))
   return count * length * int(np.prod(shape[1:])) / 2**20

@@ -28,7 +28,8 @@ from vipjax.runtime.progress import Progress, peak_memory_mb
 from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, compile_policy, init_agent
-from vipjax.sac.online import OnlineTraining, filmed
+from vipjax.sac.online import OnlineTraining
+from vipjax.sac.own_films import filmed
 from vipjax.sac.rollout import (
   LoopSettings,
   LoopState,
@@ -109,7 +110,7 @@ def _train_policy(
     FrameVectorEnv(options, policy.num_envs, seen, size) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), channels, size) as eval_env,
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
-    make_online(config, _frames_file(workdir), value, videos, env, shape)
+    make_online(config, _frames_file(workdir), value, videos, env, seen, shape)
     or contextlib.nullcontext() as online,
   ):
     film = functools.partial(_film, config, sac)
