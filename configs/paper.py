@@ -149,6 +149,26 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   reasons["finetune.background_clips"] = (
     "Unlabelled videos of random motion teach the embedding what lies off the expert's path."
   )
+  # Films made of the task's videos and their robot-free twins, the arm of one moment over the
+  # object of another (vipjax/videos/composite.py). The VIP loss learns from them as from the task's
+  # videos; TCC, the reward's goals and policy.online leave them out.
+  config.finetune.composites = ConfigDict()
+  # Films of each video in which the arm stays in one pose while the object moves; 1: in the last.
+  config.finetune.composites.fixed_arms = 0
+  reasons["finetune.composites.fixed_arms"] = (
+    "In experts' videos arm and object are functions of one another; a fixed arm beside each state "
+    "of the object shows that the object counts, too."
+  )
+  # Films of each video in which the arm first goes into a late pose without the object; 1: the
+  # last pose.
+  config.finetune.composites.detours = 0
+  reasons["finetune.composites.detours"] = (
+    "An arm that goes into the goal's pose beside an untouched object and has to come back shows "
+    "that this pose is far from the goal in time."
+  )
+  # Levels of grey that a codec changes: greater differences from the twin are the robot. 0: exact,
+  # for frames without loss, as dataset/ of record.format = "frames" (then data.path).
+  config.finetune.composites.threshold = 12
   config.finetune.sampler = ConfigDict()
   config.finetune.sampler.name = "exponential"  # uniform, exponential, beta, prioritised
   reasons["finetune.sampler.name"] = (
@@ -276,6 +296,13 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.reward.goal_reduction = "mean"  # with several goal frames: distance to "mean" or "nearest"
   reasons["reward.goal_reduction"] = (
     "With several goal frames: the nearest one counts, where goals differ too much for a mean."
+  )
+  # s > 0: a distance x, in units of the first one with normalize = "first_frame", counts as
+  # x (1 + s) / (x + s), which is 1 at 1 and less than 1 + s anywhere; 0: as it is.
+  config.reward.saturation = 0.0
+  reasons["reward.saturation"] = (
+    "Distances are not bounded: a state unlike any video costs many times what the way to the goal "
+    "earns, and teaches nothing about it."
   )
   # The goal, instead of the videos' last frames: "frame=N" of each (negative from the end), or
   # image or video files, with commas between them.

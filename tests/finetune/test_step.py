@@ -11,6 +11,7 @@ import pytest
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
+from vipjax.finetune.batch import make_draw
 from vipjax.finetune.feed import host_loader
 from vipjax.finetune.step import scan_steps
 from vipjax.runtime import parallel
@@ -263,3 +264,14 @@ def test_repeated_steps_in_one_program_are_those_steps(value, videos):
   assert first["loss"].shape == (1,) and metrics["loss"].shape == (2,)
   np.testing.assert_allclose(metrics["loss"], [first["loss"][0], second["loss"][0]], rtol=1e-4)
   assert int(together.step) == int(after.step) == 2
+
+
+def test_composites_give_clips_but_are_not_aligned():
+  settings = dataclasses.replace(SETTINGS, batch_size=64, background_clips=2, made_videos=2)
+  lengths = jnp.array([9, 6, 7, 5, 4, 8], jnp.int32)
+  batch = jax.jit(make_draw(settings, 3, 9))(jax.random.key(0), jnp.int32(0), lengths)
+  video = np.asarray(batch.frames.video)
+  clips, background, aligned = np.split(video, [4 * 64, 4 * 66])
+  assert set(clips) == {0, 1, 2, 3, 4} and set(background) == {5} and set(aligned) == {0, 1, 2}
+  assert (np.asarray(batch.frames.index) < np.asarray(lengths)[video]).all()
+  assert batch.tcc_indices.shape == (3, 4) and int(batch.cycles.max()) == 2

@@ -49,6 +49,31 @@ def test_differences_telescope(value, frames):
   np.testing.assert_allclose(steps.sum(), potential[-1] - potential[0], rtol=1e-4)
 
 
+def test_saturation_by_hand(value, frames):
+  settings = RewardSettings(normalize="first_frame", saturation=0.5)
+  goals, firsts = [frames[0, 0], frames[0, 1]], [frames[2, 0], frames[2, 1]]
+  reward = EmbeddingReward(value, goals, firsts, [1.0, 2.0], settings)
+  potential, distances = reward.potential(frames[[2, 0, 1]])
+  # The first frame costs the weights and the goal nothing, as without saturation.
+  np.testing.assert_allclose(potential[:2], [-3.0, 0.0], atol=1e-3)
+  x = distances[2] / distances[0]
+  expected = -(1.5 * x[0] / (x[0] + 0.5) + 2 * 1.5 * x[1] / (x[1] + 0.5))
+  np.testing.assert_allclose(potential[2], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["none", "first_frame"])
+def test_a_saturated_potential_is_bounded_and_telescopes(value, frames, normalize):
+  settings = RewardSettings(normalize=normalize, saturation=1e-3)
+  reward = EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [2.0], settings)
+  potential, _ = reward.potential(frames[:, :1])
+  # Far beyond s any distance costs nearly the same: weight (1 + s).
+  assert (potential > -2.002).all() and (potential[1:] < -1.9).all()
+  steps = reward.reward(potential[:-1], potential[1:])
+  np.testing.assert_allclose(steps.sum(), potential[-1] - potential[0], rtol=1e-4)
+  with pytest.raises(UserError, match=r"config\.reward\.saturation of at least 0"):
+    RewardSettings(saturation=-1.0)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "nearest"])
 def test_several_goals(value, frames, reduction):
   stack = frames[:3, 0]

@@ -1,6 +1,7 @@
 """The wrappers, on environments whose pictures say exactly where they are."""
 
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -49,6 +50,13 @@ def test_settings_reach_the_reward(value, distances):
   env = EmbeddingRewardWrapper(PictureEnv(), value, GOAL, settings=settings, first_frame=picture(0))
   env.reset()
   close(env.step(1)[1], -3 * distances[1] / distances[0])
+  saturated = dataclasses.replace(settings, saturation=1.0)
+  env = EmbeddingRewardWrapper(
+    PictureEnv(), value, GOAL, settings=saturated, first_frame=picture(0)
+  )
+  env.reset()
+  x = distances[2] / distances[0]
+  close(env.step(2)[1], -3 * 2 * x / (x + 1))
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])

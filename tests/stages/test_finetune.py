@@ -284,3 +284,24 @@ def test_steps_per_dispatch_follow_the_platform(monkeypatch):
   assert run_lib.steps_per_dispatch() == 1
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   assert run_lib.steps_per_dispatch() == 10
+
+
+def test_composites_join_the_videos_of_the_vip_loss_alone(workdir):
+  config = config_of(**{"finetune.composites.fixed_arms": 2, "finetune.composites.detours": 1})
+  result = finetune(config, workdir)
+  assert (result["videos"], result["composites"]) == (4, 6)
+  data = run_lib._find_data(config, workdir)
+  assert (data.num_task, data.settings.made_videos, len(data.videos)) == (4, 6, 10)
+  assert len(inputs.load_videos(config, workdir)) == 4
+  # Fed by the host, where frames are made as they are drawn, it is the same run.
+  fed = beside(workdir, "fed")
+  config.data.resident_mb = 0
+  again = finetune(config, fed)
+  np.testing.assert_allclose(again["loss"], result["loss"], rtol=1e-4)
+
+
+def test_composites_without_twins_are_one_sentence(workdir):
+  (workdir / "videos" / "videos.json").write_text(json.dumps([{"file": "episode000_left.mp4"}]))
+  config = config_of(**{"finetune.composites.detours": 1, "finetune.tcc.weight": 0.0})
+  with pytest.raises(UserError, match=r"config\.finetune\.composites, got 1 and 0 like"):
+    finetune(config, workdir)

@@ -63,14 +63,15 @@ def make_draw(
 
   Args:
     settings: of the training step.
-    num_task: V, how many of the videos, the first ones, are the task's; the others are background.
+    num_task: V, how many of the videos, the first ones, are the task's; the composites follow, the
+      others are background.
     max_length: no video is longer.
     contrast: goals against failures, whose rows are no background; None for none.
 
   Returns:
     (the run's key, step, lengths int32 [N], `TrainState.errors` or None) -> the batch.
   """
-  sampler, tcc = settings.sampler, settings.tcc
+  sampler, tcc, num_shown = settings.sampler, settings.tcc, num_task + settings.made_videos
   count = settings.batch_size + settings.background_clips
 
   def draw(key, step, lengths, errors=None):
@@ -78,12 +79,12 @@ def make_draw(
     keys = jax.random.split(key, 6)
     task = lengths[:num_task]
     frames, weights, cells = _clips(
-      keys[0], task, 0, settings.batch_size, sampler, settings.last_goal, errors,
+      keys[0], lengths[:num_shown], 0, settings.batch_size, sampler, settings.last_goal, errors,
       priorities.annealed(sampler, settings.anneal_steps, step),
     )  # fmt: skip
     if settings.background_clips:
-      background = lengths[num_task : len(lengths) - (contrast.num_rows if contrast else 0)]
-      more, *_ = _clips(keys[1], background, num_task, settings.background_clips, _UNIFORM)
+      background = lengths[num_shown : len(lengths) - (contrast.num_rows if contrast else 0)]
+      more, *_ = _clips(keys[1], background, num_shown, settings.background_clips, _UNIFORM)
       frames = _joined(frames, more)
       if weights is not None:
         weights = jnp.concatenate([weights, jnp.ones(settings.background_clips)])

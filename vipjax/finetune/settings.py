@@ -58,6 +58,8 @@ class Settings:
       fresh encoder's embeddings span a distance of about 1 and VIP wants about one unit per
       frame: at a common rate most steps would go into growing that layer.
     decay_steps: updates over which both rates fall to 0 along a cosine; 0 keeps them (published).
+    made_videos: how many composites follow the task's videos; 0 is published. VIP's clips are drawn
+      from both alike; TCC aligns no composites, because they do not show the task's course.
     anneal_steps: updates over which the prioritised sampler's beta goes to its final_beta; 0 keeps
       it.
     last_goal: share of the task's clips whose goal is the last frame of their video; 0 is
@@ -80,6 +82,7 @@ class Settings:
   head_learning_rate: float = 0.0
   decay_steps: int = 0
   anneal_steps: int = 0
+  made_videos: int = 0
   last_goal: float = 0.0
   discount: float = 0.98
   num_negatives: int = 3

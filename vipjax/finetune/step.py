@@ -84,7 +84,7 @@ def init_state(
   skipped = jnp.zeros(2, jnp.int32)
   errors = None
   if settings.sampler.name == "prioritised":
-    errors = priorities.init_errors(num_task, settings.sampler.bins)
+    errors = priorities.init_errors(num_task + settings.made_videos, settings.sampler.bins)
   return TrainState(jnp.int32(0), key, params, statistics, opt_state, skipped, errors)
 
 
@@ -110,7 +110,8 @@ def make_train_step(
   Args:
     value: gives the architecture and the input size; its variables are not used.
     settings: what the step does.
-    num_task: how many of the videos, the first ones, are of the task; the others are background.
+    num_task: how many of the videos, the first ones, are of the task; the composites follow, the
+      others are background.
     teachers: for the loss "distillation"; they see the crops that the encoder sees.
     contrast: goals against failures, in a loss beside the others; None for none.
 

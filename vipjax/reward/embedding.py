@@ -2,7 +2,10 @@
 
 The potential of a state is minus a weighted sum of embedding distances to goal frames, one per
 channel (a viewpoint, with or without the robot); the publication has one channel of weight 1. The
-reward of a step is the change of the potential, V(o', g) - V(o, g).
+reward of a step is the change of the potential, V(o', g) - V(o, g). Distances are not bounded: a
+state unlike any that the encoder knows may cost many times what the whole way to the goal earns.
+With a saturation s the distance x counts as x (1 + s) / (x + s): 0 at the goal, 1 at 1, less than
+1 + s anywhere.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ class RewardSettings:
       goal's video, which gives channels equal weight whatever the range of their distances;
       "none" is published.
     goal_reduction: with several goal frames, distance to their "mean" embedding or the "nearest".
+    saturation: s > 0, in units of the distance as `normalize` leaves it: half of the greatest
+      potential is reached at s; 0 is published, without bound.
   """
 
   form: str = "difference"
@@ -45,6 +50,7 @@ class RewardSettings:
   scale: float = 1.0
   normalize: str = "none"
   goal_reduction: str = "mean"
+  saturation: float = 0.0
 
   def __post_init__(self):
     for name, allowed in (
@@ -58,6 +64,7 @@ class RewardSettings:
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})
+    ranges.check("reward", {"saturation": self.saturation})
 
   def pay(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the rewards of N steps, from the potentials before and after."""
@@ -125,7 +132,8 @@ class EmbeddingReward:
       )
     devices = jax.local_devices()[:1] if devices is None else devices
     self._place = functools.partial(parallel.replicate, devices=devices)
-    self._compute = parallel.compile_map(_make_compute(value), devices)
+    compute = _make_compute(value, self.settings.saturation)
+    self._compute = parallel.compile_map(compute, devices)
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
     self._common = self._measured_by(value)
 
@@ -147,9 +155,9 @@ class EmbeddingReward:
     return other
 
   def _measured_by(self, value: ValueFunction):
-    """Returns variables, goals' embeddings and factors of the distances, placed on the devices."""
+    """Returns variables, goals' embeddings, weights and units of the distances, placed."""
     self._value = value
-    factors = self._weights
+    starts = np.ones(self.num_channels)
     if self.settings.normalize == "first_frame":
       starts = np.array([
         value.distance(first[None], goal, self.settings.goal_reduction)[0]
@@ -160,13 +168,15 @@ class EmbeddingReward:
           f"expected first frames at a distance from their goal, got {starts.tolist()}; give a "
           "video that starts away from its goal and whose changes the value function sees."
         )
-      factors = factors / starts
     reduction = self.settings.goal_reduction
     embedded = [
       reduce_goals(value.embed(goal if goal.ndim == 4 else goal[None]), reduction)
       for goal in self._goals
     ]
-    return self._place((value.variables, embedded, factors.astype(np.float32)))
+    return self._place((
+      value.variables, embedded, self._weights, starts.astype(np.float32),
+      (self._weights / starts).astype(np.float32),
+    ))  # fmt: skip
 
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns potential and distances of N states, embedded in one call.
@@ -175,8 +185,8 @@ class EmbeddingReward:
       frames: uint8 [N, C, H, W, 3].
 
     Returns:
-      float32 [N], minus the weighted sum of distances, without the reward's scale; float32 [N, C],
-      the distances in embedding units.
+      float32 [N], minus the weighted sum of distances as they count, without the reward's scale;
+      float32 [N, C], the distances in embedding units.
     """
     if frames.ndim != 5 or frames.shape[1] != self.num_channels:
       raise UserError(
@@ -199,15 +209,19 @@ class EmbeddingReward:
     return self.settings.scale * (last - first)
 
 
-def _make_compute(value: ValueFunction):
+def _make_compute(value: ValueFunction, saturation: float):
   embed = value.embed_fn
 
   def compute(common, frames):
-    variables, goals, factors = common
+    variables, goals, weights, units, factors = common
     embeddings = embed(variables, frames)
     distances = jnp.stack(
       [goal_distances(embeddings[:, c], each) for c, each in enumerate(goals)], axis=1
     )
-    return -jnp.sum(distances * factors[None], axis=1), distances
+    if not saturation:
+      return -jnp.sum(distances * factors[None], axis=1), distances
+    counted = distances / units[None]
+    counted = counted * (1 + saturation) / (counted + saturation)
+    return -jnp.sum(counted * weights[None], axis=1), distances
 
   return compute

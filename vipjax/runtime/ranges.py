@@ -110,6 +110,11 @@ RANGES = {
   "finetune.crop_scale": _pair("numbers above 0, at most 1", _PART),
   "finetune.then_resize": _whole(0),
   "finetune.background_clips": _whole(0),
+  "finetune.composites.fixed_arms": _whole(0),
+  "finetune.composites.detours": _whole(0),
+  "finetune.composites.threshold": _real(
+    "from 0 to 255 (a whole number)", lambda x: isinstance(x, numbers.Integral) and 0 <= x <= 255
+  ),
   "finetune.checkpoint_every": _whole(1),
   "finetune.max_skipped": _whole(1),
   "finetune.sampler.rate": _POSITIVE,
@@ -160,6 +165,7 @@ RANGES = {
   "policy.online.contrast": _FROM_0,
   "policy.online.frames_mb": _whole(1),
   "reward.scale": _POSITIVE,
+  "reward.saturation": _FROM_0,
   "reward.plain_weight": _FROM_0,
   "reward.robot_free_weight": _FROM_0,
   "corpus.expert_episodes": _whole(0),

@@ -34,7 +34,12 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
-from vipjax.stages.inputs import find_videos, make_encoder, make_settings
+from vipjax.stages.inputs import (
+  find_composites,
+  find_videos,
+  make_encoder,
+  make_settings,
+)
 from vipjax.stages.stage import Resumed, not_finite, stage
 from vipjax.types import Video
 from vipjax.videos import LazyVideo, make_video_set, open_videos
@@ -52,7 +57,7 @@ class _Data:
 
   Attributes:
     settings: those of the step.
-    videos: all videos, the task's first.
+    videos: all videos: the task's, composites of them, background.
     num_task: how many are the task's.
     resident: whether they lie on the devices; else the host feeds the frames of each step.
     devices: the devices that share a batch.
@@ -88,7 +93,8 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resume
   the frames that its own devices embed.
 
   Returns:
-    JSON-able facts: "steps", "steps_per_second", "loss" (the last), "videos".
+    JSON-able facts: "steps", "steps_per_second", "loss" (the last), "videos", and "composites" made
+    of these, if any.
 
   Raises:
     UserError: no videos, too short ones, fewer than TCC's cycles need, or bad settings.
@@ -131,6 +137,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resume
     "steps": config.finetune.steps,
     "steps_per_second": (config.finetune.steps - first) / max(seconds, 1e-9),
     "videos": num_task,
+    **({"composites": settings.made_videos} if settings.made_videos else {}),
     "loss": facts["loss"],
   }
   return Resumed(result, earlier["seconds"])
@@ -141,9 +148,11 @@ def _find_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> _Dat
   settings = make_settings(config.finetune)
   found = find_videos(config, workdir)
   check_cycles(settings.tcc, len(found))
+  made = find_composites(config, found)
+  settings = dataclasses.replace(settings, made_videos=len(made))
   videos, resident = read_shares(
-    [*found, *_find_background(config, workdir)], config.data.resident_mb, config.data.cache_mb,
-    jax.process_index(), jax.process_count(),
+    [*found, *made, *_find_background(config, workdir)],
+    config.data.resident_mb, config.data.cache_mb, jax.process_index(), jax.process_count(),
   )  # fmt: skip
   if not resident and config.finetune.sampler.name == "prioritised":
     raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from vipjax.runtime.numbers import whole_numbers
 from vipjax.runtime.settings import from_section
 from vipjax.scene import View
 from vipjax.types import Video
-from vipjax.videos import LazyVideo, open_videos, require_frames
+from vipjax.videos import LazyVideo, composite_videos, open_videos, require_frames
 
 
 def env_options(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +99,20 @@ def find_videos(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> lis
   return [video for part in parts for video in open_videos(part)]
 
 
+def find_composites(
+  config: ml_collections.ConfigDict, videos: Sequence[LazyVideo]
+) -> list[LazyVideo]:
+  """The films that config.finetune.composites asks to make of the run's videos.
+
+  Raises:
+    UserError: as `composite_videos`.
+  """
+  settings = config.finetune.composites
+  if not (settings.fixed_arms or settings.detours):
+    return []
+  return composite_videos(videos, **settings)
+
+
 def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunction:
   """The encoder that fine-tuning starts from: fresh weights, or what `vipjax.load` finds."""
   if config.init != "scratch":
@@ -136,5 +150,6 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
     sampler=sampler,
     decay_steps=config.steps if config.decay else 0,
     anneal_steps=config.steps if sampler.name == "prioritised" else 0,
+    made_videos=0,
     tcc=from_section(TccSettings, config.tcc, "finetune.tcc"),
   )

@@ -2,9 +2,11 @@
 
 Reading: `read_video`, `read_videos` (dispatch in `read.py`), `read_image`.
 Writing: `write_video`, `write_videos`, `write_image`.
+Films of one moment's robot over another's scene: `composite_videos`.
 Many videos as one padded array: `make_video_set`, with `require_frames` before it.
 """
 
+from vipjax.videos.composite import composite_videos
 from vipjax.videos.export import write_dataset
 from vipjax.videos.formats.folders import write_videos
 from vipjax.videos.images import fit_square, read_image, resize_frames, write_image
@@ -16,6 +18,7 @@ from vipjax.videos.write import write_video
 __all__ = [
   "LazyVideo",
   "check_same_size",
+  "composite_videos",
   "fit_square",
   "local_path",
   "make_video_set",
