@@ -38,8 +38,9 @@ def get_config() -> ConfigDict:
   config.ablation = ConfigDict()
   config.ablation.seeds = (0, 1, 2)
   config.ablation.only = ()  # the variants to run; (): all except `asked_for`
-  # Run only if named: from_vip needs a GPU, the others belong to docs/results/online.md.
-  config.ablation.asked_for = ("from_vip", "demo_online", "all_online")
+  # Run only if named: from_vip needs a GPU, the online ones belong to docs/results/online.md,
+  # composites is newer than docs/results/ablation.md.
+  config.ablation.asked_for = ("from_vip", "demo_online", "all_online", "composites")
   # Variants that train a policy, shown first; the others end with their evaluation.
   config.ablation.policies = (
     "plain", "augmentation_exp", "tcc_exp", "all", "demo", "from_scratch", "sampler_uniform",
@@ -62,6 +63,10 @@ def get_config() -> ConfigDict:
   variants.sampler_beta_2_2 = (*_ALL, *_BETA, "finetune.sampler.b=2")
   variants.sampler_beta_2_5 = (*_ALL, *_BETA, "finetune.sampler.b=5")
   variants.sampler_prioritised = (*_ALL, 'finetune.sampler.name="prioritised"')
+  variants.composites = (
+    *_ALL, 'finetune.sampler.name="uniform"', "finetune.composites.fixed_arms=2",
+    "finetune.composites.detours=1",
+  )  # fmt: skip
   variants.triplet = (*_PLAIN, 'finetune.loss="triplet"')
   variants.triplet_all = (*_ALL, 'finetune.loss="triplet"')
   variants.cycles_20_of_4 = (
