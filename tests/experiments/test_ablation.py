@@ -94,6 +94,7 @@ LABELS = {
   "sampler_prioritised": {"name": "prioritised"},
   "triplet": UNIFORM,
   "triplet_all": EXP,
+  "composites": UNIFORM,
   "cycles_20_of_2": EXP,
   "cycles_20_of_4": EXP,
   "cycles_80_of_3": EXP,
@@ -127,6 +128,8 @@ def test_a_variant_is_what_its_name_says(labelled, name):
   assert (made.finetune.tcc.num_cycles, made.finetune.tcc.videos_per_cycle) == (k, t)
   assert made.finetune.loss == ("triplet" if "triplet" in words else "vip")
   assert bool(made.policy.online.every) == ("online" in words)
+  made_films = made.finetune.composites
+  assert bool(made_films.fixed_arms + made_films.detours) == (name == "composites")
   starts = {"from_scratch": "scratch", "from_vip": "vip-resnet50"}
   assert made.encoder.init == starts.get(name, "mini")
   only_plain = name in ("plain", "triplet")
