@@ -133,6 +133,8 @@ def composite_videos(
 ) -> list[LazyVideo]:
   """Films made of each film that does not fail and its robot-free twin.
 
+  It decodes the twins, to see when their objects begin to move.
+
   Args:
     videos: films and their twins, which share the episode, the view and the task.
     fixed_arms: films of a fixed arm from each, in poses spread evenly over it, the last included.
