@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import importlib
 import pathlib
 
 import pytest
@@ -17,8 +18,11 @@ from vipjax.sac import LoopSettings, SacSettings
 from vipjax.sac.online_settings import OnlineSettings
 from vipjax.scene import View
 from vipjax.stages.inputs import make_settings, views_from_config
+from vipjax.stages.sections import SECTIONS, check_sections, declared
+from vipjax.stages.stage import stage
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "vipjax"
+CONFIGS = PACKAGE.parent / "configs"
 PAPER = paper.get_config()
 # What the library makes of configs/paper.py.
 PUBLISHED = {
@@ -58,11 +62,38 @@ def test_no_settings_are_forgotten():
   assert with_defaults == {kind.__name__ for kind in PUBLISHED if "Settings" in kind.__name__}
 
 
-@pytest.mark.parametrize(
-  "section, kind", [(PAPER.finetune.tcc, TccSettings), (PAPER.policy.online, OnlineSettings)]
-)
-def test_a_section_of_its_own_has_the_fields_for_keys(section, kind):
-  assert set(section) == {field.name for field in dataclasses.fields(kind)}
+def test_each_key_of_a_section_is_a_field_of_exactly_one_dataclass():
+  # Named by users, and what fits a task, which is a config of its own.
+  free = {"expect", "views", "for_task"}
+  names = {name for name in PAPER if hasattr(PAPER[name], "items")}
+  assert names - free == {name for name in SECTIONS if "." not in name}, "add it to SECTIONS"
+  for name in SECTIONS:
+    section = PAPER
+    for part in name.split("."):
+      section = section[part]
+    inner = {each.rpartition(".")[2] for each in SECTIONS if each.rpartition(".")[0] == name}
+    known = [key for section_of, _, keys in declared() if section_of == name for key in keys]
+    twice = sorted({key for key in known if known.count(key) > 1})
+    assert not twice, f"config.{name}: {twice} are fields of two dataclasses; delete one of them"
+    missing, unread = sorted(set(section) - inner - set(known)), sorted(set(known) - set(section))
+    kinds = ", ".join(kind.__name__ for kind in SECTIONS[name])
+    assert not missing, f"config.{name}: {missing} are fields of none of {kinds}; add them to one"
+    assert not unread, f"config.{name}: {unread} of {kinds} are not in configs/paper.py; add them"
+
+
+def test_a_stage_checks_the_type_of_every_key(tmp_path):
+  configs = [importlib.import_module(f"configs.{path.stem}") for path in CONFIGS.glob("*.py")]
+  whole = [each.get_config() for each in configs if set(PAPER) <= set(each.get_config())]
+  assert len(whole) >= 5
+  for config in whole:
+    check_sections(config)
+  broken = PAPER.to_dict()
+  broken["policy"]["views"] = "front"
+  with pytest.raises(UserError, match="^expected a tuple for config.policy.views, got 'front';"):
+    stage("any")(lambda *_: {})(broken, tmp_path)
+  del broken["policy"]
+  with pytest.raises(UserError, match="^expected config.policy.steps, got a section without it;"):
+    check_sections(broken)
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -6,7 +6,7 @@ import dataclasses
 import numbers
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from vipjax.runtime.errors import UserError
@@ -33,22 +33,28 @@ def from_section(kind: type[T], section: Mapping[str, Any], name: str, **given: 
   Raises:
     UserError: the section lacks a field that is not given, or has another type for it.
   """
+  keys = [field.name for field in dataclasses.fields(kind) if field.name not in given]
+  return kind(**given, **check_section(kind, section, name, keys))
+
+
+def check_section(
+  kind: type, section: Mapping[str, Any], name: str, keys: Iterable[str]
+) -> dict[str, Any]:
+  """Returns the section's values of these fields of a dataclass; raises as `from_section`."""
   hints, values = typing.get_type_hints(kind), {}
-  for field in dataclasses.fields(kind):
-    if field.name in given:
-      continue
-    if field.name not in section:
+  for key in keys:
+    if key not in section:
       raise UserError(
-        f"expected config.{name}.{field.name}, got a section without it; add it, as "
-        "configs/paper.py declares it."
+        f"expected config.{name}.{key}, got a section without it; add it, as configs/paper.py "
+        "declares it."
       )
-    value = section[field.name]
-    values[field.name] = tuple(value) if isinstance(value, list) else value
-    wanted = _types(hints[field.name])
-    if not any(_is(values[field.name], each) for each in wanted):
+    value = section[key]
+    values[key] = tuple(value) if isinstance(value, list) else value
+    wanted = _types(hints[key])
+    if not any(_is(values[key], each) for each in wanted):
       words = " or ".join(_WORDS.get(each, each.__name__) for each in wanted)
-      raise UserError(f"expected {words} for config.{name}.{field.name}, got {value!r}; change it.")
-  return kind(**given, **values)
+      raise UserError(f"expected {words} for config.{name}.{key}, got {value!r}; change it.")
+  return values
 
 
 def _types(hint: Any) -> list[type]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vipjax.runtime import files, hosts, ranges, run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.stages.sections import check_sections
 
 
 class Resumed(NamedTuple):
@@ -28,7 +29,7 @@ def stage(name: str) -> Callable[[Callable[..., dict[str, Any] | Resumed]], Call
   The work takes a config, a run folder and possibly more, and returns a dict that JSON can hold, or
   `Resumed`. The decorated function returns the dict as JSON holds it (NaN is None); from a folder
   where the work is done it returns what was noted, unless it is given `again=True`. It raises
-  UserError before any work where a number of the config is out of its range.
+  UserError before any work where the config lacks a key, or has another type or range for it.
   """
 
   def decorate(work):
@@ -36,6 +37,7 @@ def stage(name: str) -> Callable[[Callable[..., dict[str, Any] | Resumed]], Call
     def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, *arguments, again=False):
       if run_folder.stage_done(workdir, name) and not again:
         return run_folder.stage_result(workdir, name)
+      check_sections(config)
       ranges.check("", config)
       started = time.monotonic()
       made = work(config, workdir, *arguments)

@@ -1,0 +1,146 @@
+"""The sections of a config: each key is a field of exactly one dataclass, which gives its type.
+
+The keys of a part of the library are the fields of its settings. What the stages read themselves is
+declared here; configs/paper.py gives the values and says what they mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vipjax.encoder import ResNetConfig
+from vipjax.finetune.settings import Settings, TccSettings
+from vipjax.reward import RewardSettings
+from vipjax.runtime.settings import check_section
+from vipjax.sac.agent import SacSettings
+from vipjax.sac.online_settings import OnlineSettings
+from vipjax.sac.rollout import LoopSettings
+from vipjax.sampling import Sampler
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSection:
+  task: str
+  robot: str
+  control: str
+  horizon: int
+  placement: int
+  joint_noise: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordSection:
+  size: int
+  quality: str
+  episodes: int
+  robot_free: bool
+  hold: int
+  frame_stride: int
+  format: str
+  random_episodes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSection:
+  path: str
+  view: str
+  episodes: str
+  task: str
+  success: bool
+  fps: float
+  frame_stride: int
+  resident_mb: int
+  cache_mb: int
+  size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderSection:
+  init: str
+  name: str
+  licence: str
+  init_scale: float
+  size: int
+  resize: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneSection:
+  steps: int
+  decay: bool
+  teachers: tuple[str, ...]
+  checkpoint_every: int
+  artefact: str
+  max_skipped: int
+  check_replicas: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateSection:
+  unseen_episodes: int
+  view_shift: float
+  robots: tuple[str, ...]
+  failed_episodes: int
+  attention_episodes: int
+  off_path_episodes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicySection:
+  steps: int
+  num_envs: int
+  action_repeat: int
+  replay_capacity: int
+  views: tuple[str, ...]
+  eval_every: int
+  eval_episodes: int
+  final_episodes: int
+  checkpoint_every: int
+  max_skipped: int
+  check_replicas: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardSection:
+  goal: str
+  plain_weight: float
+  robot_free_weight: float
+
+
+# By a section's name, the dataclasses of its keys.
+SECTIONS: dict[str, tuple[type, ...]] = {
+  "env": (EnvSection,),
+  "record": (RecordSection,),
+  "data": (DataSection,),
+  "encoder": (EncoderSection, ResNetConfig),
+  "finetune": (FinetuneSection, Settings),
+  "finetune.sampler": (Sampler,),
+  "finetune.tcc": (TccSettings,),
+  "evaluate": (EvaluateSection,),
+  "policy": (PolicySection, SacSettings, LoopSettings),
+  "policy.online": (OnlineSettings,),
+  "reward": (RewardSection, RewardSettings),
+}
+# Fields that are computed from keys, sections of their own, or keys of another section.
+_COMPUTED = {
+  "finetune": ("decay_steps", "anneal_steps", "sampler", "tcc"), "reward": ("discount",),
+}  # fmt: skip
+
+
+def declared() -> Iterator[tuple[str, type, list[str]]]:
+  """Yields each section's name, one of its dataclasses, and the keys which that declares."""
+  for name, kinds in SECTIONS.items():
+    for kind in kinds:
+      fields = [field.name for field in dataclasses.fields(kind)]
+      yield name, kind, [key for key in fields if key not in _COMPUTED.get(name, ())]
+
+
+def check_sections(config: Mapping[str, Any]) -> None:
+  """Raises UserError where a config lacks a declared key or has another type for it."""
+  for name, kind, keys in declared():
+    section = config
+    for part in name.split("."):
+      section = section.get(part, {})
+    check_section(kind, section, name, keys)
