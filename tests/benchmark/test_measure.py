@@ -47,6 +47,6 @@ def test_stateful_hands_its_state_on():
     states.append(int(state))
     return state + increment, None
 
-  contender = measure.Stateful(step, jnp.int32(1), 10)
+  contender = measure.stateful(step, jnp.int32(1), 10)
   assert contender() > 0 and contender() > 0
   assert states == [1, 11]

@@ -14,7 +14,7 @@ from vipjax.benchmark.bench import Bench
 from vipjax.benchmark.peers import PeerSpec
 from vipjax.benchmark.results import Case, SuiteResult
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction, init_value
-from vipjax.encoder.weights.torch_layout import to_state_dict
+from vipjax.encoder.weights.torch_layout import PREFIX, to_state_dict
 
 ABOUT = (
   "`ValueFunction.embed`: uint8 frames at the network's input size to float32 embeddings, as numpy "
@@ -65,7 +65,9 @@ def _case(bench: Bench, config: ResNetConfig, size: int, count: int) -> Case:
     paths = {name: str(pathlib.Path(folder) / name) for name in ("frames", "state", "result")}
     paths = {name: f"{path}.{'npz' if name == 'state' else 'npy'}" for name, path in paths.items()}
     np.save(paths["frames"], frames)
-    np.savez(paths["state"], **_state(value))
+    state = to_state_dict(value.config, value.variables)
+    # By torchvision's names, without the released format's prefix.
+    np.savez(paths["state"], **{key.removeprefix(PREFIX): state[key] for key in state})
     settings = {"arch": config.arch, "width": config.width, "embedding_dim": config.embedding_dim}
     peer = PeerSpec("PyTorch", "pytorch.embed", ("torch", "numpy"), {**settings, **paths})
     case = bench.compare(
@@ -91,9 +93,3 @@ def _value(config: ResNetConfig, size: int) -> ValueFunction:
 
 def _frames(count: int, size: int) -> np.ndarray:
   return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
-
-
-def _state(value: ValueFunction) -> dict[str, np.ndarray]:
-  """Returns the weights by torchvision's names, without the released format's prefix."""
-  state = to_state_dict(value.config, value.variables)
-  return {name.removeprefix("module.convnet."): array for name, array in state.items()}

@@ -101,7 +101,7 @@ def _case(bench: Bench, config: ResNetConfig, size: int, clips: int) -> Case:
   steps = steps_per_dispatch()
   step = scan_steps(make_train_step(value, settings, VIDEOS), steps)
   step = parallel.compile_step(step, devices)
-  ours = measure.Stateful(
+  ours = measure.stateful(
     step, parallel.replicate(state, devices), parallel.replicate(videos, devices)
   )
   theirs = {
@@ -161,7 +161,7 @@ def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
     batches = (placed(batch, devices) for batch in batches)
   else:
     batches = itertools.repeat(parallel.replicate(make_video_set(videos), devices))
-  ours = measure.Stateful(
+  ours = measure.stateful(
     lambda state: step(state, next(batches)), parallel.replicate(state, devices)
   )
   seconds = measure.interleave({"ours": ours}, bench.repeats)["ours"]

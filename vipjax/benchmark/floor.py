@@ -75,11 +75,13 @@ def measure_peak(dtype: Any, size: int = 0, repeats: int = 8) -> Peak:
   increment = jax.jit(lambda x: x + 1, donate_argnums=0)
   flat = jnp.zeros(16 * size * size, jnp.float32)
   moved = 2 * flat.nbytes
-  copy_seconds = math.inf
-  for _ in range(repeats + 1):
-    start = time.perf_counter()
-    flat = jax.block_until_ready(increment(flat))
-    copy_seconds = min(copy_seconds, time.perf_counter() - start)
+
+  def copy() -> jax.Array:
+    nonlocal flat
+    flat = increment(flat)
+    return flat
+
+  copy_seconds = _best(copy, repeats)
   return Peak(2 * size**3 / seconds, moved / copy_seconds, jnp.dtype(dtype).name)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -68,39 +68,28 @@ def interleave(
   return seconds
 
 
-def timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
-  """Returns a contender that calls the function and waits until its results are computed."""
+def timed(function: Callable[..., Any], *arguments: Any, times: int = 1) -> Callable[[], float]:
+  """Returns a contender that calls a function `times` times and waits for the last results."""
 
   def run() -> float:
     start = time.perf_counter()
-    jax.block_until_ready(function(*arguments))
+    for _ in range(times):
+      results = function(*arguments)
+    jax.block_until_ready(results)
     return time.perf_counter() - start
 
   return run
 
 
-def looping(loop_steps: Iterator[Any], steps: int) -> Callable[[], float]:
-  """Returns a contender that takes `steps` steps of `train_loop` and waits for the last state."""
+def stateful(
+  step: Callable[..., tuple[Any, Any]], state: Any, *arguments: Any, times: int = 1
+) -> Callable[[], float]:
+  """Returns a contender of a step (state, *arguments) -> (state, anything) that passes it on."""
 
-  def run() -> float:
-    start = time.perf_counter()
-    for _ in range(steps):
-      loop_step = next(loop_steps)
-    jax.block_until_ready(loop_step.state)
-    return time.perf_counter() - start
-
-  return run
-
-
-class Stateful:
-  """A contender that passes its state on: step (state, *arguments) -> (state, anything)."""
-
-  def __init__(self, step: Callable[..., tuple[Any, Any]], state: Any, *arguments: Any):
-    self._step, self._state, self._arguments = step, state, arguments
-
-  def __call__(self) -> float:
-    start = time.perf_counter()
+  def work() -> tuple[Any, Any]:
+    nonlocal state
     # The step may donate its state, so the old one must not be used again.
-    self._state, result = self._step(self._state, *self._arguments)
-    jax.block_until_ready((self._state, result))
-    return time.perf_counter() - start
+    state, results = step(state, *arguments)
+    return state, results
+
+  return timed(work, times=times)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -65,10 +64,12 @@ def run(
     reward = _reward(first, width, input_size)
     state = _state(loop_env, sac)
     loop = LoopSettings(updates_per_step=updates, warmup_steps=num_envs)
+    loop_steps = train_loop(loop_env, reward, state, sac, loop, seed=0)
+    actions = np.zeros((num_envs, *env.action_space.shape), np.float32)
     contenders = {
-      "loop": measure.looping(train_loop(loop_env, reward, state, sac, loop, seed=0), steps),
-      "step and draw": _drawing(env, steps),
-      "embed": _repeated(lambda: reward.potential(first), steps),
+      "loop": measure.timed(lambda: next(loop_steps).state, times=steps),
+      "step and draw": measure.timed(env.step, actions, times=steps),
+      "embed": measure.timed(reward.potential, first, times=steps),
       "update": _updating(env, sac, updates, steps),
     }
     forget_peak_memory()
@@ -121,27 +122,8 @@ def _state(env: FrameVectorEnv, sac: SacSettings) -> LoopState:
   return init_loop(jax.random.key(0), agent, 50_000, env)
 
 
-def _drawing(env: FrameVectorEnv, steps: int) -> Callable[[], float]:
-  actions = np.zeros((env.num_envs, *env.action_space.shape), np.float32)
-  return _repeated(lambda: env.step(actions), steps)
-
-
 def _updating(env: FrameVectorEnv, sac: SacSettings, updates: int, steps: int):
   state = _state(env, sac)
   memory = state.replay._replace(size=jnp.int32(50_000))
   update = jax.jit(make_update_many(env.action_space.shape[0], sac, updates), donate_argnums=0)
-
-  def all_steps(agent):
-    for _ in range(steps):
-      agent, metrics = update(agent, memory)
-    return agent, metrics
-
-  return measure.Stateful(all_steps, state.agent)
-
-
-def _repeated(work: Callable[[], Any], steps: int) -> Callable[[], float]:
-  def all_steps() -> None:
-    for _ in range(steps):
-      work()
-
-  return measure.timed(all_steps)
+  return measure.stateful(update, state.agent, memory, times=steps)

@@ -70,7 +70,7 @@ def _update_case(bench: Bench, settings: SacSettings, updates: int, sizes: dict[
   cost = floor.count(jax.jit(make_update(ACTIONS, settings)), agent, batch).times(updates)
   step = jax.jit(make_update_many(ACTIONS, settings, updates), donate_argnums=0)
   return bench.compare(
-    f"{updates} updates", "updates", updates, measure.Stateful(step, agent, memory),
+    f"{updates} updates", "updates", updates, measure.stateful(step, agent, memory),
     _peers("update", {"updates": updates, **sizes}), cost,
   )  # fmt: skip
 
@@ -81,7 +81,7 @@ def _loop_case(bench: Bench, settings: SacSettings, steps: int, sizes: dict[str,
   state = init_loop(jax.random.key(0), agent, sizes["replay_size"], env)
   loop = LoopSettings(updates_per_step=ENVS, warmup_steps=ENVS)
   loop_steps = train_loop(env, NoReward(), state, settings, loop, seed=0)
-  ours = measure.looping(loop_steps, steps)
+  ours = measure.timed(lambda: next(loop_steps).state, times=steps)
   theirs = {"num_envs": ENVS, "steps": steps, "updates": ENVS, **sizes}
   return bench.compare(
     f"loop, {ENVS} empty environments", "steps", steps * ENVS, ours, _peers("loop", theirs)
@@ -99,7 +99,7 @@ def _replay_row(bench: Bench, settings: SacSettings, size: int, updates: int) ->
   agent = init_agent(jax.random.key(0), OBSERVATION, ACTIONS, settings)
   memory = _full_replay(size)
   step = jax.jit(make_update_many(ACTIONS, settings, updates), donate_argnums=0)
-  ours = measure.Stateful(step, agent, memory)
+  ours = measure.stateful(step, agent, memory)
   seconds = measure.interleave({"ours": ours}, bench.repeats, warmup=1)["ours"]
   held = sum(leaf.nbytes for leaf in jax.tree.leaves(memory))
   return {
