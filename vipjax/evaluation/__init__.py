@@ -2,7 +2,6 @@
 
 from vipjax.evaluation.alignment import align, alignment_tau, nearest_frames
 from vipjax.evaluation.attention import Attention, agreement, attention, occlusion
-from vipjax.evaluation.bootstrap import bootstrap_interval
 from vipjax.evaluation.curves import (
   DistanceCurve,
   distance_curve,
@@ -23,6 +22,7 @@ from vipjax.evaluation.measure_attention import measure_attention
 from vipjax.evaluation.measure_off_path import OffPath, measure_off_path
 from vipjax.evaluation.off_path import States, correlations, reward_hacks
 from vipjax.evaluation.statistics import (
+  bootstrap_interval,
   falling_fraction,
   kendall,
   kendall_correlation,

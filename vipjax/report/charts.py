@@ -139,22 +139,16 @@ def chart_document(title: str, *children: str | None) -> str:
   """`html.document`, with Plotly and our script (two megabytes) if it has charts."""
   if not any(child and _CHART in child for child in children):
     return document(title, *children)
-  return document(title, *children, _scripts(), script_policy=_script_policy())
-
-
-def _scripts() -> Safe:
-  """The library, the colours and the script."""
-  packed = element("script", Safe(_packed()), type="text/plain", id="plotly")
   themes = {"light": dataclasses.asdict(LIGHT), "dark": dataclasses.asdict(DARK)}
-  ours = element("script", Safe(_ours()))
-  return Safe(packed + element("div", _data(themes), id="themes", hidden=True) + ours)
-
-
-def _script_policy() -> str:
-  """Sources for a Content-Security-Policy that allows these two scripts and no other."""
-  texts = (_plotly(), _ours())
-  digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in texts)
-  return " ".join(f"'sha256-{digest.decode('ascii')}'" for digest in digests)
+  scripts = (
+    element("script", Safe(_packed()), type="text/plain", id="plotly"),
+    element("div", _data(themes), id="themes", hidden=True),
+    element("script", Safe(_ours())),
+  )
+  # The policy allows these two scripts and no other.
+  digests = (hashlib.sha256(text.encode()).digest() for text in (_plotly(), _ours()))
+  policy = " ".join(f"'sha256-{base64.b64encode(each).decode('ascii')}'" for each in digests)
+  return document(title, *children, *scripts, script_policy=policy)
 
 
 def _data(value: Any) -> Safe:

@@ -70,9 +70,11 @@ class Checkpointer(contextlib.AbstractContextManager):
         ),
       ),
     )
+    of_record = ocp.args.Composite(record=ocp.args.JsonRestore())
     for step in self._manager.all_steps() if keep_best else ():
       with contextlib.suppress(Exception):  # restoring reports the damage
-        self._kept.scores[step] = self._record(step).get("score")
+        record = self._manager.restore(step, args=of_record)["record"]
+        self._kept.scores[step] = record.get("score")
 
   def save(
     self, step: int, state: Any, metadata: dict | None = None, score: float | None = None
@@ -192,11 +194,6 @@ class Checkpointer(contextlib.AbstractContextManager):
     if self._unreadable:
       self._unreadable = []
       self._manager.reload()
-
-  def _record(self, step: int) -> dict[str, Any]:
-    return self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))[
-      "record"
-    ]
 
   def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
     args = ocp.args.Composite(state=ocp.args.StandardRestore(), record=ocp.args.JsonRestore())

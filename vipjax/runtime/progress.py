@@ -38,7 +38,6 @@ class Progress(contextlib.AbstractContextManager):
     initial: int = 0,
     unit: str = "step",
     file: TextIO | None = None,
-    line_seconds: float = _LINE_SECONDS,
     clock: Callable[[], float] = time.monotonic,
   ):
     """Starts the clock.
@@ -49,7 +48,6 @@ class Progress(contextlib.AbstractContextManager):
       initial: number of items that an earlier run has done; the rate excludes them.
       unit: name of an item.
       file: output; None for standard error (in the first process only).
-      line_seconds: least seconds between two lines if `file` is not a terminal.
       clock: returns seconds, monotonic.
     """
     self.count = initial
@@ -57,7 +55,7 @@ class Progress(contextlib.AbstractContextManager):
     if file is None:
       file = sys.stderr if hosts.is_first() else open(os.devnull, "w")  # noqa: SIM115
     self._file = file
-    self._line_seconds, self._clock = line_seconds, clock
+    self._clock = clock
     self._metrics: dict[str, Any] = {}
     self._closed = False
     self._start = self._last_line = clock()
@@ -79,7 +77,7 @@ class Progress(contextlib.AbstractContextManager):
       # tqdm decides when to redraw; only then the metrics are fetched.
       if self._bar.update(items) and metrics:
         self._bar.set_postfix_str(self._postfix(), refresh=False)
-    elif self._clock() - self._last_line >= self._line_seconds:
+    elif self._clock() - self._last_line >= _LINE_SECONDS:
       self._write_line()
 
   def message(self, text: str) -> None:

@@ -9,15 +9,16 @@ stages/         one JSON file per finished stage: its result and its seconds
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import pathlib
 import shutil
 from typing import Any
 
+import jax
 import ml_collections
 
 from vipjax.runtime import files, hosts, places
-from vipjax.runtime.config_difference import check_same_config
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.renamed_keys import check_config, with_new_names
 from vipjax.runtime.versions import current_versions
@@ -25,6 +26,9 @@ from vipjax.runtime.versions import current_versions
 _CONFIG = "config.json"
 _VERSIONS = "versions.json"
 _STAGES = "stages"
+# Number of differing keys that an error names.
+_DIFFERENCES_SHOWN = 3
+_MISSING = object()
 
 
 def open_run(
@@ -61,7 +65,7 @@ def open_run(
     hosts.require_shared(workdir / _CONFIG)
     stored = stored_config(workdir)
     _take_unchosen(config, stored)
-    check_same_config(workdir, stored, files.jsonable(config))
+    _check_same(workdir, stored, files.jsonable(config))
   return workdir
 
 
@@ -84,7 +88,7 @@ def _open(workdir: pathlib.Path, config: ml_collections.ConfigDict | dict, overw
     stored = stored_config(workdir)
     _take_unchosen(config, stored)
     completed = _completed(stored, files.jsonable(config))
-    check_same_config(workdir, completed, files.jsonable(config))
+    _check_same(workdir, completed, files.jsonable(config))
     if completed != files.read_json(workdir / _CONFIG):
       files.write_json(workdir / _CONFIG, completed)
     _note_resume(workdir)
@@ -202,3 +206,31 @@ def _completed(stored: dict[str, Any], declared: dict[str, Any]) -> dict[str, An
     if isinstance(value, dict) and isinstance(stored.get(key), dict)
   }
   return {**declared, **stored, **sections}
+
+
+def _check_same(workdir: pathlib.Path, stored: dict[str, Any], config: dict[str, Any]) -> None:
+  """Raises UserError, which names the differing keys, if a run's stored config is another one."""
+  then, now = _flatten(stored), _flatten(config)
+  differing = [key for key in {**then, **now} if then.get(key, _MISSING) != now.get(key, _MISSING)]
+  if not differing:
+    return
+
+  def show(flat, key):
+    return json.dumps(flat[key]) if key in flat else "absent"
+
+  shown = ", ".join(
+    f"{key} (there {show(then, key)}, now {show(now, key)})"
+    for key in differing[:_DIFFERENCES_SHOWN]
+  )
+  more = len(differing) - _DIFFERENCES_SHOWN
+  raise UserError(
+    f"expected the config of the run in {workdir}, got another one, which differs in {shown}"
+    f"{f' and {more} more' if more > 0 else ''}; start over with --overwrite or give another "
+    "--workdir."
+  )
+
+
+def _flatten(config: dict[str, Any]) -> dict[str, Any]:
+  """Returns {"a.b": value} for nested dicts; an empty dict is a value."""
+  leaves = jax.tree.leaves_with_path(config, lambda node: not (isinstance(node, dict) and node))
+  return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
