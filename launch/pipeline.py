@@ -19,8 +19,8 @@ _FLAGS = launcher.define_flags()
 def main(_):
   from configs.paper import additions
   from vipjax.experiments.ablation import run_ablation
+  from vipjax.experiments.comparison import format_comparison
   from vipjax.report import format_results, write_report
-  from vipjax.report.comparison import format_comparison
   from vipjax.stages.pipeline import run_stages
 
   if "ablation" in _FLAGS.config:

@@ -8,8 +8,7 @@ import pytest
 from configs import ablation as ablation_config
 from configs import paper
 from tests.report.test_page import Page
-from vipjax.experiments import ablation
-from vipjax.report import comparison
+from vipjax.experiments import ablation, comparison
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 

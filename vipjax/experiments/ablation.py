@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import ml_collections
 
-from vipjax.report.comparison import write_comparison
+from vipjax.experiments.comparison import write_comparison
 from vipjax.report.page import write_report
 from vipjax.runtime import files, places, ranges, run_folder
 from vipjax.runtime.errors import UserError
