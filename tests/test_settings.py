@@ -18,7 +18,7 @@ from vipjax.sac import LoopSettings, SacSettings
 from vipjax.sac.online_settings import OnlineSettings
 from vipjax.scene import View
 from vipjax.stages.inputs import make_settings, views_from_config
-from vipjax.stages.sections import SECTIONS, check_sections, declared
+from vipjax.stages.sections import SECTIONS, check_config, declared
 from vipjax.stages.stage import stage
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "vipjax"
@@ -86,14 +86,14 @@ def test_a_stage_checks_the_type_of_every_key(tmp_path):
   whole = [each.get_config() for each in configs if set(PAPER) <= set(each.get_config())]
   assert len(whole) >= 5
   for config in whole:
-    check_sections(config)
+    check_config(config)
   broken = PAPER.to_dict()
   broken["policy"]["views"] = "front"
   with pytest.raises(UserError, match="^expected a tuple for config.policy.views, got 'front';"):
     stage("any")(lambda *_: {})(broken, tmp_path)
   del broken["policy"]
   with pytest.raises(UserError, match="^expected config.policy.steps, got a section without it;"):
-    check_sections(broken)
+    check_config(broken)
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -9,12 +9,13 @@ from typing import Any
 
 import ml_collections
 
-from vipjax.runtime import files, ranges, run_folder
+from vipjax.runtime import files, run_folder
 from vipjax.runtime.progress import peak_memory_mb
 from vipjax.stages.agent import require_shared_memory
 from vipjax.stages.evaluate import evaluate
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
+from vipjax.stages.sections import check_config
 from vipjax.stages.train_policy import train_policy
 
 # Lists the additions to the published method that a config has on, each as {"name", "value",
@@ -38,7 +39,7 @@ def run_stages(
     additions, command: as `collect_results` takes them.
     policy: whether to train one.
   """
-  ranges.check("", config)
+  check_config(config)
   if policy and not run_folder.stage_done(workdir, "policy"):
     require_shared_memory(config)
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}

@@ -13,6 +13,7 @@ from typing import Any
 from vipjax.encoder import ResNetConfig
 from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.reward import RewardSettings
+from vipjax.runtime import ranges
 from vipjax.runtime.settings import check_section
 from vipjax.sac.agent import SacSettings
 from vipjax.sac.online_settings import OnlineSettings
@@ -137,10 +138,11 @@ def declared() -> Iterator[tuple[str, type, list[str]]]:
       yield name, kind, [key for key in fields if key not in _COMPUTED.get(name, ())]
 
 
-def check_sections(config: Mapping[str, Any]) -> None:
-  """Raises UserError where a config lacks a declared key or has another type for it."""
+def check_config(config: Mapping[str, Any]) -> None:
+  """Raises UserError where a config lacks a declared key, or has another type or range for it."""
   for name, kind, keys in declared():
     section = config
     for part in name.split("."):
       section = section.get(part, {})
     check_section(kind, section, name, keys)
+  ranges.check("", config)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
-from vipjax.runtime import files, hosts, ranges, run_folder
+from vipjax.runtime import files, hosts, run_folder
 from vipjax.runtime.errors import UserError
-from vipjax.stages.sections import check_sections
+from vipjax.stages.sections import check_config
 
 
 class Resumed(NamedTuple):
@@ -37,8 +37,7 @@ def stage(name: str) -> Callable[[Callable[..., dict[str, Any] | Resumed]], Call
     def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, *arguments, again=False):
       if run_folder.stage_done(workdir, name) and not again:
         return run_folder.stage_result(workdir, name)
-      check_sections(config)
-      ranges.check("", config)
+      check_config(config)
       started = time.monotonic()
       made = work(config, workdir, *arguments)
       result, earlier = made if isinstance(made, Resumed) else (made, 0.0)
