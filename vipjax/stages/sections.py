@@ -79,6 +79,13 @@ class FinetuneSection:
 
 
 @dataclasses.dataclass(frozen=True)
+class CompositesSection:
+  fixed_arms: int
+  detours: int
+  threshold: int
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluateSection:
   unseen_episodes: int
   view_shift: float
@@ -117,6 +124,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
   "data": (DataSection,),
   "encoder": (EncoderSection, ResNetConfig),
   "finetune": (FinetuneSection, Settings),
+  "finetune.composites": (CompositesSection,),
   "finetune.sampler": (Sampler,),
   "finetune.tcc": (TccSettings,),
   "evaluate": (EvaluateSection,),
@@ -124,9 +132,9 @@ SECTIONS: dict[str, tuple[type, ...]] = {
   "policy.online": (OnlineSettings,),
   "reward": (RewardSection, RewardSettings),
 }
-# Fields that are computed from keys, sections of their own, or keys of another section.
+# Fields that are computed, or keys of another section.
 _COMPUTED = {
-  "finetune": ("decay_steps", "anneal_steps", "sampler", "tcc"), "reward": ("discount",),
+  "finetune": ("decay_steps", "anneal_steps", "made_videos"), "reward": ("discount",),
 }  # fmt: skip
 
 
@@ -135,14 +143,19 @@ def declared() -> Iterator[tuple[str, type, list[str]]]:
   for name, kinds in SECTIONS.items():
     for kind in kinds:
       fields = [field.name for field in dataclasses.fields(kind)]
-      yield name, kind, [key for key in fields if key not in _COMPUTED.get(name, ())]
+      left_out = {*_COMPUTED.get(name, ()), *(key for key in fields if f"{name}.{key}" in SECTIONS)}
+      yield name, kind, [key for key in fields if key not in left_out]
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-  """Raises UserError where a config lacks a declared key, or has another type or range for it."""
+  """Raises UserError where a config lacks a declared key, or has another type or range for it.
+
+  None passes for any type: `fit_to_task` may still choose the value, and `from_section` checks it
+  again.
+  """
   for name, kind, keys in declared():
     section = config
     for part in name.split("."):
       section = section.get(part, {})
-    check_section(kind, section, name, keys)
+    check_section(kind, section, name, [key for key in keys if section.get(key, "") is not None])
   ranges.check("", config)
