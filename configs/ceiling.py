@@ -2,9 +2,10 @@
 
     python -m launch.ceiling --config=configs/ceiling.py --workdir=runs/ceiling
 
-Every run is a run folder, runs/ceiling/<reward>/<control>/<task>/seed<n>. Finished runs are not
-repeated, so that a folder can get more of them: --config.ceiling.tasks="('door-open',)"
---config.ceiling.controls="('torque',)" --config.ceiling.seeds="(3,)".
+Every run is a run folder, runs/ceiling/<reward>/<control>/<task>/seed<n>; ceiling.html and table.md
+tell of all that are there. Finished runs are not repeated, so that a folder can get more of them:
+--config.ceiling.tasks="('door-open',)" --config.ceiling.controls="('torque',)"
+--config.ceiling.seeds="(3,)".
 
 Hardware: CPU, all cores, a run on each; nothing is drawn. Run time and results:
 docs/results/ceiling.md.
@@ -18,6 +19,7 @@ from configs import demo
 def get_config() -> ConfigDict:
   config = demo.get_config()
   config.expect = ConfigDict()
+  config.env.horizon = 200  # control steps
   # A difference reward under a discount pays (1 - discount) of the potential at every step, so that
   # at the demo's .97 a policy that waits in a good place can be worth more than one that finishes.
   config.policy.discount = 0.99
