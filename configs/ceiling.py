@@ -2,9 +2,10 @@
 
     python -m launch.ceiling --config=configs/ceiling.py --workdir=runs/ceiling
 
-Every run is a run folder, runs/ceiling/<reward>/<control>/<task>/seed<n>. Finished runs are not
-repeated, so that a folder can get more of them: --config.ceiling.tasks="('door-open',)"
---config.ceiling.controls="('torque',)" --config.ceiling.seeds="(3,)".
+Every run is a run folder, runs/ceiling/<reward>/<control>/<task>/seed<n>; ceiling.html and table.md
+tell of all that are there. Finished runs are not repeated, so that a folder can get more of them:
+--config.ceiling.tasks="('door-open',)" --config.ceiling.controls="('torque',)"
+--config.ceiling.seeds="(3,)".
 
 Hardware: CPU, all cores, a run on each; nothing is drawn. Run time and results:
 docs/results/ceiling.md.

@@ -2,7 +2,8 @@
 
     python -m launch.ceiling --config=configs/ceiling.py --workdir=runs/ceiling
 
-Each run is a run folder; finished ones are not repeated.
+Each run is a run folder; finished ones are not repeated. ceiling.html, ceiling.png and table.md,
+written after each that finishes, tell of all that are there.
 """
 
 from vipjax.runtime import launcher

@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ import ml_collections
 
 from vipjax.envs import FrameVectorEnv, Stream, episode_seed
 from vipjax.ids import SOLVED
+from vipjax.report.learning import Group, write_learning
 from vipjax.reward.interface import Reward
 from vipjax.reward.measured import DenseReward, IdealReward
 from vipjax.runtime import places, ranges, run_folder
@@ -36,6 +38,8 @@ from vipjax.stages.stage import Resumed, stage
 from vipjax.stages.train_policy import STAGE, Training
 
 REWARDS = ("ideal", "dense")
+CONTROLS = ("torque", "end_effector")
+_TITLE = "How far a perfect reward brings the agent"
 
 
 class Job(NamedTuple):
@@ -61,7 +65,7 @@ def find_jobs(config: ml_collections.ConfigDict) -> list[Job]:
   """
   settings = config.ceiling
   require_tasks("ceiling.tasks", settings.tasks)
-  for name, known in (("rewards", REWARDS), ("controls", ("torque", "end_effector"))):
+  for name, known in (("rewards", REWARDS), ("controls", CONTROLS)):
     if not set(settings[name]) <= set(known):
       raise UserError(
         f"expected config.ceiling.{name} among {', '.join(known)}, got {list(settings[name])}; "
@@ -100,6 +104,8 @@ def run_ceiling(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
   """Trains every policy that is not there yet, one process on each core; prints each result.
 
   A run is a run folder, <workdir>/<reward>/<control>/<task>/seed<n>, and goes on where it stopped.
+  `ceiling.html`, `ceiling.png` and `table.md` tell of all runs in the folder, unfinished ones and
+  those of earlier calls among them; they are written at the start and after every run.
 
   Raises:
     UserError: a bad setting, or another process uses the folder.
@@ -109,6 +115,7 @@ def run_ceiling(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
   places.hold(workdir)
   left = [job for job in jobs if not run_folder.stage_done(job.folder(workdir), STAGE)]
   run = functools.partial(_run, config, workdir)
+  write_page(workdir, config.ceiling.tasks)
   # The pool ends its processes by this signal, upon which they save; see `runtime.preemption`.
   before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_STATUS))
   try:
@@ -116,8 +123,32 @@ def run_ceiling(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
       for job, result in share_out(run, left, per_process=None, pin=True):
         progress.message(_line(job, result))
         progress.update()
+        write_page(workdir, config.ceiling.tasks)
   finally:
     signal.signal(signal.SIGTERM, before)
+
+
+def write_page(workdir: pathlib.Path, tasks: Sequence[str] = ()) -> pathlib.Path | None:
+  """Writes the page, its picture and the table of all runs in the folder, as `write_learning`.
+
+  Args:
+    workdir: the folder of all runs.
+    tasks: in the order to show them; others follow.
+  """
+  return write_learning(workdir, "ceiling", _TITLE, find_groups(workdir, tasks), "reward, control")
+
+
+def find_groups(workdir: pathlib.Path, tasks: Sequence[str] = ()) -> list[Group]:
+  """Returns the runs in a folder of all runs by task, reward and control, finished or not."""
+  found = sorted(path.name for path in workdir.glob("*/*/*") if path.parents[1].name in REWARDS)
+  groups = []
+  for task in dict.fromkeys([*tasks, *found]):
+    for reward in REWARDS:
+      for control in CONTROLS:
+        folders = tuple(sorted((workdir / reward / control / task).glob("seed*")))
+        if folders:
+          groups.append(Group(task, f"{reward}, {control.replace('_', ' ')}", folders, reward))
+  return groups
 
 
 def _line(job: Job, result: dict[str, Any]) -> str:

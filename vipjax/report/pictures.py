@@ -39,8 +39,8 @@ _own_look = style.context(["default", {"text.parse_math": False}])
 def draw(rows: Sequence[Sequence[Chart]]) -> bytes:
   """A PNG of charts in rows.
 
-  It understands the part of Plotly's vocabulary that our charts use: lines, markers and heat maps.
-  Charts of a row with equal settings of the y axis share one.
+  It understands the part of Plotly's vocabulary that our charts use: lines, markers, fills and heat
+  maps. Charts of a row with equal settings of the y axis share one.
 
   Raises:
     UserError: not one chart.
@@ -90,6 +90,10 @@ def _draw_trace(ax: Axes, trace: Mapping[str, Any]) -> None:
   shade = getattr(LIGHT, colour) if isinstance(colour, str) else LIGHT.colours[colour % 6]
   name = trace["name"] if plotly.get("showlegend", True) else None
   alpha = plotly.get("opacity", mark.get("opacity", 1.0))
+  if "fill" in plotly:
+    # Plotly fills with half of the line's opacity.
+    ax.fill(trace["x"], trace["y"], color=shade, alpha=0.5 * alpha, lw=0, label=name)
+    return
   if "lines" in mode:
     dash = _DASHES[line.get("dash") or trace.get("dash") or "solid"]
     width = 0.75 * line.get("width", 2)
