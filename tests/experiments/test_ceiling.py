@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import ceiling as ceiling_config
 from tests.stages.test_train_policy import interrupt, stopping
-from vipjax.experiments import ceiling
+from vipjax.experiments import ceiling, runs
 from vipjax.experiments.ceiling import Job, find_groups, find_jobs, run_ceiling, run_config
 from vipjax.reward.measured import DenseReward, IdealReward
 from vipjax.runtime.errors import UserError
@@ -30,7 +30,7 @@ def config_of(**overrides) -> ConfigDict:
 @pytest.fixture
 def in_this_process(monkeypatch):
   """Runs jobs one after the other here, where tests can stop them."""
-  monkeypatch.setattr(ceiling, "share_out", lambda work, jobs, **_: map(work, jobs))
+  monkeypatch.setattr(runs, "share_out", lambda work, jobs, **_: map(work, jobs))
 
 
 def rows(folder):

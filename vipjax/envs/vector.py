@@ -7,6 +7,7 @@ computes: `step_async` sends actions, `step_wait` returns the results.
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -113,8 +114,8 @@ class FrameVectorEnv:
       num_envs: N, at least 1.
       channels: the pictures to take at each step; without channels nothing is drawn.
       size: height and width of the frames in pixels.
-      num_workers: number of processes, at most one per environment; None is one per core, with 0
-        this process does the work itself while it waits for a step.
+      num_workers: number of processes, at most one per environment; with 0 this process does the
+        work itself while it waits for a step. None is one per core, and 0 in a process of a pool.
 
     Raises:
       UserError: bad options, fewer than 1 environment, or fewer than 0 workers.
@@ -123,7 +124,8 @@ class FrameVectorEnv:
     if num_envs < 1:
       raise UserError(f"expected at least 1 environment, got {num_envs}; raise num_envs.")
     if num_workers is None:
-      num_workers = usable_cores()
+      # Processes of a pool may have none of their own.
+      num_workers = 0 if multiprocessing.current_process().daemon else usable_cores()
     if num_workers < 0:
       raise UserError(f"expected at least 0 workers, got {num_workers}; raise num_workers.")
     workers = min(num_envs, num_workers)

@@ -6,29 +6,24 @@ Meta-World's own dense reward. No pictures are drawn.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import pathlib
 import shutil
-import signal
-import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import ml_collections
 
 from vipjax.envs import FrameVectorEnv, Stream, episode_seed
+from vipjax.experiments.runs import run_all
 from vipjax.ids import SOLVED
 from vipjax.report.learning import Group, write_learning
 from vipjax.reward.interface import Reward
 from vipjax.reward.measured import DenseReward, IdealReward
-from vipjax.runtime import places, ranges, run_folder
+from vipjax.runtime import ranges
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.preemption import EXIT_STATUS
-from vipjax.runtime.processes import share_out
-from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.sac import SacSettings, evaluate_policy
 from vipjax.sac.actor_file import save_actor
@@ -111,21 +106,9 @@ def run_ceiling(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
     UserError: a bad setting, or another process uses the folder.
   """
   ranges.check("", config)
-  jobs = find_jobs(config)
-  places.hold(workdir)
-  left = [job for job in jobs if not run_folder.stage_done(job.folder(workdir), STAGE)]
-  run = functools.partial(_run, config, workdir)
-  write_page(workdir, config.ceiling.tasks)
-  # The pool ends its processes by this signal, upon which they save; see `runtime.preemption`.
-  before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_STATUS))
-  try:
-    with Progress(len(jobs), "ceiling", initial=len(jobs) - len(left), unit="run") as progress:
-      for job, result in share_out(run, left, per_process=None, pin=True):
-        progress.message(_line(job, result))
-        progress.update()
-        write_page(workdir, config.ceiling.tasks)
-  finally:
-    signal.signal(signal.SIGTERM, before)
+  jobs = [(job.folder(workdir), run_config(config, job)) for job in find_jobs(config)]
+  page = functools.partial(write_page, workdir, config.ceiling.tasks)
+  run_all("ceiling", workdir, jobs, _run, STAGE, page)
 
 
 def write_page(workdir: pathlib.Path, tasks: Sequence[str] = ()) -> pathlib.Path | None:
@@ -151,23 +134,13 @@ def find_groups(workdir: pathlib.Path, tasks: Sequence[str] = ()) -> list[Group]
   return groups
 
 
-def _line(job: Job, result: dict[str, Any]) -> str:
-  name = f"{job.reward} {job.control} {job.task} seed {job.seed}"
-  return f"{name}: {result['success']:.0%} of {result['episodes']}, {result['rate']:.0f} actions/s"
-
-
-def _run(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, job: Job
-) -> tuple[Job, dict[str, Any]]:
-  """Runs a job in a process of `share_out`; what it would show goes to the run's log.txt."""
+def _run(config: ml_collections.ConfigDict, folder: pathlib.Path) -> str:
+  """Trains the policy of a run in a process of `run_all`."""
   jax.config.update("jax_platforms", "cpu")  # The networks are small, and every core has a run.
-  made = run_config(config, job)
-  folder = run_folder.open_run(job.folder(workdir), made)
-  with (folder / "log.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
-    result = train(made, folder)
+  result = train(config, folder)
   # A replay takes more room than all the rest.
   shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-  return job, result
+  return f"{result['success']:.0%} of {result['episodes']}, {result['rate']:.0f} actions/s"
 
 
 @stage(STAGE)

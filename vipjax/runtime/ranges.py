@@ -188,6 +188,7 @@ RANGES = {
   "ceiling.hand_weight": _FROM_0,
   "ceiling.object_weight": _FROM_0,
   "ceiling.dense_scale": _POSITIVE,
+  "ten_tasks.seeds": _SEEDS,
   "cross.seeds": _SEEDS,
   "stability.steps": _whole(1),
   "tasks.episodes": _whole(1),
