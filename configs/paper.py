@@ -290,7 +290,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.policy.online.frames_mb = 4096
 
   config.reward = ConfigDict()
-  config.reward.form = "difference"  # V' - V; or "discounted", "value"
+  config.reward.form = "difference"  # V' - V; or "discounted", "value", "progress"
   reasons["reward.form"] = (
     "The published reward is the plain change of the distance; this is another function of it."
   )
