@@ -49,7 +49,7 @@ from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.sac.frame_replay import FrameIndex, FrameReplay
 from vipjax.sac.online_settings import OnlineSettings
-from vipjax.sac.own_films import OwnFilms, potential_of_row
+from vipjax.sac.own_films import OwnFilms
 from vipjax.sac.rollout import LoopState, LoopStep
 from vipjax.types import Video
 
