@@ -51,8 +51,8 @@ def signed_progress(head: Mapping[str, Any], first: jax.Array, second: jax.Array
 
   It is half of F(a, b) - F(b, a), with F the `expected_value` of the head. What the head learns is
   antisymmetric, F itself only nearly: a rest of F(o, o) would be paid at every step that stands
-  still, and a loop would not sum to what its parts do. So taken, standing still is worth exactly 0,
-  and going back takes exactly what the way there paid.
+  still. So taken, standing still is worth exactly 0, and a step back takes what the step forth has
+  paid. Longer loops may still pay: it need not be the difference of a potential.
 
   Args:
     head: see above.
