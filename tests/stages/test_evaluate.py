@@ -196,7 +196,7 @@ def test_progress_is_measured_where_the_encoder_has_a_head(run, config):
   assert "progress_correlation_recorded" in result
   assert "progress_correlation_unseen_before" not in result
   # Off the path: the sum of what was paid since the rollout's start, with weights 1 and 2.
-  paying = config.copy_and_resolve_references()
+  paying = fit_to_task(config, workdir).copy_and_resolve_references()
   paying.reward.form = "progress"
   recorded = load_videos(paying, workdir)
   rollouts = roll_out(paying, workdir, recorded)
