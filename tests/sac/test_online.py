@@ -31,6 +31,7 @@ from vipjax.stages import train_policy as train_lib
 from vipjax.stages.agent import policy_views
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, make_settings
+from vipjax.stages.task import fit_to_task
 from vipjax.stages.train_policy import train_policy
 
 ONLINE = {
@@ -45,7 +46,7 @@ ONLINE = {
 def started(folder, frozen=False, replay=80, form="difference", clips=4):
   """The loop of a tiny run with the encoder's training beside it."""
   progress = {"finetune.progress.weight": float(form == "progress"), "finetune.progress.pairs": 4}
-  config = config_of(**ONLINE, **{"reward.form": form}, **progress)
+  config = fit_to_task(config_of(**ONLINE, **{"reward.form": form}, **progress), folder)
   value, videos = encoder.load(folder), load_videos(config, folder)
   if form == "progress":
     head = init_head(value.config.embedding_dim)
