@@ -204,6 +204,15 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "At the published temperature the softmax is almost uniform for one encoder and a single frame "
     "for another, by how far apart their embeddings lie; in units of that distance it is the same."
   )
+  # A head on two embeddings that tells how far one frame is ahead of another (TimeRewarder,
+  # arXiv:2509.26627), for reward.form = "progress".
+  config.finetune.progress = ConfigDict()
+  config.finetune.progress.weight = 0.0  # of its loss beside the others; 0: no head
+  reasons["finetune.progress.weight"] = (
+    "The reward can then pay each step for its own progress, seen in the two frames around it, "
+    "which is bounded and nothing for standing still."
+  )
+  config.finetune.progress.pairs = 32  # of frames in a step, each in both orders
   config.finetune.checkpoint_every = 1000  # steps
   # Checkpoint that becomes `encoder/`: "last", or "best", the one with the least mean loss since
   # the checkpoint before it (its distances need not be the best).
@@ -281,7 +290,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.policy.online.frames_mb = 4096
 
   config.reward = ConfigDict()
-  config.reward.form = "difference"  # V' - V; or "discounted", "value"
+  config.reward.form = "difference"  # V' - V; or "discounted", "value", "progress"
   reasons["reward.form"] = (
     "The published reward is the plain change of the distance; this is another function of it."
   )

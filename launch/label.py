@@ -31,6 +31,12 @@ _GOALS = flags.DEFINE_enum(
 _REWARD = flags.DEFINE_string(
   "reward_column", None, "the name of the rewards' column, such as LeRobot's next.reward"
 )
+_FORM = flags.DEFINE_enum(
+  "form",
+  "difference",
+  ["difference", "progress"],
+  "of the reward: how much nearer a step comes, or the progress that an encoder's head sees in it",
+)
 _VIEW = flags.DEFINE_string("view", None, "the camera whose pictures are measured")
 flags.mark_flags_as_required(["data", "out"])
 
@@ -51,7 +57,7 @@ def main(_):
   check_label_out(data, out, _REWARD.value)
   found = videos_to_label(out, videos.open_videos(data, view=_VIEW.value))
   value = encoder.load(_ENCODER.value)
-  labels = label_videos(value, found, _GOAL.value, _GOALS.value)
+  labels = label_videos(value, found, _GOAL.value, _GOALS.value, _FORM.value)
   write_labels(data, out, labels, _REWARD.value)
   for warning in dict.fromkeys(warning for each in labels for warning in each.warnings):
     print(f"warning: {warning}", file=sys.stderr)

@@ -131,6 +131,21 @@ def test_frame_subset_follows_the_density(sampler):
   np.testing.assert_allclose(share, included, atol=0.02)
 
 
+def test_pairs_prefer_short_gaps():
+  lengths = np.array([2, 5, 9] * 4000, np.int32)
+  pairs = np.asarray(sampling.progress_pairs(jax.random.key(3), lengths, 9))
+  early, late = pairs.T
+  gaps = late - early
+  assert (early >= 0).all() and (gaps >= 1).all() and (late < lengths).all()
+  np.testing.assert_array_equal(pairs[lengths == 2], [[0, 1]] * 4000)
+  # 1, 1/2, 1/3 and 1/4 for five frames; a gap of 1 starts anywhere.
+  of_five = lengths == 5
+  share = np.bincount(gaps[of_five], minlength=5)[1:] / 4000
+  np.testing.assert_allclose(share, np.array([12, 6, 4, 3]) / 25, atol=0.025)
+  starts = np.bincount(early[of_five & (gaps == 1)], minlength=4)
+  np.testing.assert_allclose(starts / starts.sum(), 0.25, atol=0.03)
+
+
 def test_cycles_visit_different_videos_equally():
   cycles = np.asarray(sampling.sample_cycles(jax.random.key(6), 5, 20_000, 3))
   assert cycles.shape == (20_000, 3) and cycles.dtype == np.int32
@@ -185,6 +200,7 @@ def test_jit_equals_eager():
     (sampling.clip_indices, (key, EXPONENTIAL, lengths)),
     (lambda *a: sampling.frame_subset(*a, 6, 30), (key, EXPONENTIAL, lengths)),
     (lambda k, w: sampling.sample_videos(k, 4, 50, w), (key, jnp.array([1.0, 2.0, 0.0, 1.0]))),
+    (lambda *a: sampling.progress_pairs(*a, 30), (key, lengths)),
     (lambda k: sampling.sample_cycles(k, 7, 20, 4), (key,)),
     (lambda k: sampling.sample_starts(k, 20, 9), (key,)),
   ]:
@@ -211,6 +227,7 @@ def test_samplers_are_static():
     (lambda key: sampling.clip_indices(key, UNIFORM, 5), r"integers \[B\], got int32 \[\]"),
     (lambda key: sampling.frame_subset(key, BETA, np.array([9]), 4, 8), "1 to 8 .*got 9 to 9"),
     (lambda key: sampling.frame_subset(key, BETA, np.array([9]), 0, 9), "num_frames .* got 0"),
+    (lambda key: sampling.progress_pairs(key, np.array([1]), 9), "of 2 to 9 frames, got 1"),
     (lambda key: sampling.sample_cycles(key, 4, 20, 1), "at least 2 videos, got T=1"),
     (lambda key: sampling.sample_cycles(key, 4, 0, 2), "num_cycles .* got 0"),
     (lambda key: sampling.sample_starts(key, 4, 0), "num_frames .* got 0"),

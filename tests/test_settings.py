@@ -10,7 +10,7 @@ import pytest
 from configs import demo, paper
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig
-from vipjax.finetune import Settings, TccSettings
+from vipjax.finetune import ProgressSettings, Settings, TccSettings
 from vipjax.reward import RewardSettings
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.settings import from_section
@@ -31,6 +31,7 @@ PUBLISHED = {
   OnlineSettings: from_section(OnlineSettings, PAPER.policy.online, "policy.online"),
   Settings: make_settings(PAPER.finetune),
   TccSettings: make_settings(PAPER.finetune).tcc,
+  ProgressSettings: make_settings(PAPER.finetune).progress,
   RewardSettings: from_section(
     RewardSettings, PAPER.reward, "reward", discount=PAPER.policy.discount
   ),

@@ -161,6 +161,32 @@ def frame_subset(
   return jnp.sort(jnp.where(chosen < lengths[:, None], chosen, repeated), axis=-1)
 
 
+def progress_pairs(key: jax.Array, lengths: jax.Array, max_length: int) -> jax.Array:
+  """Draws two frames of each video, near ones more often (arXiv:2509.26627).
+
+  In a video of L frames their gap k is drawn from 1..L - 1 with a probability proportional to
+  1 / k, then the earlier frame uniformly from [0, L - k).
+
+  Args:
+    key: a random key, used up.
+    lengths: integers [B], from 2 to `max_length`.
+    max_length: T_max, the longest length there can be; memory is O(B T_max).
+
+  Returns:
+    int32 [B, 2], the earlier and the later frame.
+
+  Raises:
+    UserError: lengths are not integers [B], or (where known) one is not in 2..max_length.
+  """
+  lengths = _check_lengths(lengths, 2, max_length)
+  gap_key, start_key = jax.random.split(key)
+  gaps = np.arange(1, max_length, dtype=np.int32)[None]
+  logits = jnp.where(gaps < lengths[:, None], -np.log(gaps), -jnp.inf)
+  gap = 1 + jax.random.categorical(gap_key, logits).astype(jnp.int32)
+  start = jax.random.randint(start_key, lengths.shape, 0, lengths - gap)
+  return jnp.stack([start, start + gap], axis=-1)
+
+
 def sample_cycles(
   key: jax.Array, num_videos: int, num_cycles: int, videos_per_cycle: int
 ) -> jax.Array:

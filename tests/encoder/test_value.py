@@ -7,6 +7,7 @@ import pytest
 
 from tests.encoder.seeded import SMALL, assert_one_sentence
 from vipjax.encoder import Preprocessing, init_value
+from vipjax.encoder.progress import init_head
 from vipjax.runtime.errors import UserError
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (11, 32, 32, 3), np.uint8)
@@ -81,3 +82,37 @@ def test_wrong_frames_are_refused(value, frames, goal, words):
 def test_wrong_word_for_goals_is_refused(value):
   with pytest.raises(UserError, match="among mean, nearest, got 'median'"):
     value.distance(FRAMES, FRAMES[0], goal_reduction="median")
+
+
+def test_progress_by_hand(value):
+  rng = np.random.default_rng(1)
+  head = {"kernel": rng.normal(size=(32, 5)), "bias": rng.normal(size=5)}
+  head = {name: leaf.astype(np.float32) for name, leaf in head.items()}
+  other = value.replace(variables={**value.variables, "progress": head})
+
+  def expected(first, second):
+    logits = np.concatenate([first, second], axis=-1) @ head["kernel"] + head["bias"]
+    weights = np.exp(logits)
+    return weights @ np.array([-1, -0.5, 0, 0.5, 1]) / weights.sum(axis=-1)
+
+  first, second = (value.embed(frames) for frames in (FRAMES[:4], FRAMES[4:8]))
+  wanted = (expected(first, second) - expected(second, first)) / 2
+  got = other.progress(FRAMES[:4], FRAMES[4:8])
+  assert got.shape == (4,) and got.dtype == np.float32 and np.abs(wanted).max() > 0.01
+  np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(other.progress(FRAMES[4:8], FRAMES[:4]), -got, atol=1e-6)
+  # Frames of one place in a chunk have the same embedding to the bit, and so no progress at all.
+  same = np.repeat(FRAMES[:1], 8, axis=0)
+  np.testing.assert_array_equal(other.progress(same, same), 0.0)
+  # The head is nothing to the embedding.
+  np.testing.assert_array_equal(other.embed(FRAMES), value.embed(FRAMES))
+
+
+def test_progress_is_refused_without_a_head_or_a_next_frame_for_each(value):
+  with pytest.raises(UserError, match="progress head, got one without.*progress.weight") as error:
+    value.progress(FRAMES, FRAMES)
+  assert_one_sentence(error)
+  other = value.replace(variables={**value.variables, "progress": init_head(16)})
+  with pytest.raises(UserError, match=r"next frames of shape \[11, 32, 32, 3\]") as error:
+    other.progress(FRAMES, FRAMES[:4])
+  assert_one_sentence(error)

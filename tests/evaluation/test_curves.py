@@ -9,6 +9,8 @@ import pytest
 from tests.encoder.seeded import SMALL
 from vipjax import evaluation
 from vipjax.encoder import Preprocessing, init_value
+from vipjax.encoder.progress import init_head
+from vipjax.evaluation.curves import progress_sums
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 
@@ -73,6 +75,21 @@ def test_the_curve_of_a_real_encoder():
   assert curve.distances[-1] < 1e-5 < wanted[0]
   with pytest.raises(UserError, match="a goal of 32x32"):
     evaluation.distance_curve(value, Video(frames), frames[0, :16])
+
+
+def test_progress_sums_what_each_step_makes():
+  value = init_value(jax.random.key(0), SMALL, Preprocessing(32, 32))
+  frames = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+  with pytest.raises(UserError, match="progress head, got one without"):
+    progress_sums(value, frames)
+  head = init_head(16)
+  head["kernel"] = np.random.default_rng(1).normal(size=(32, 20)).astype(np.float32)
+  value = value.replace(variables={**value.variables, "progress": head})
+  sums = progress_sums(value, frames)
+  steps = value.progress(frames[:-1], frames[1:])
+  wanted = [0, steps[0], steps[:2].sum(), steps[:3].sum(), steps.sum()]
+  np.testing.assert_allclose(sums, wanted, rtol=1e-3, atol=1e-5)
+  assert sums.dtype == np.float32 and np.abs(steps).max() > 0.05
 
 
 def test_names_say_what_is_known_and_never_repeat():

@@ -130,5 +130,5 @@ def test_a_pose_that_is_worth_little_never_pays_more():
 def test_worth_of_nothing():
   with pytest.raises(UserError, match="at least 1 action"):
     discounted_worth(0.1, 0, 5, 0.9)
-  with pytest.raises(UserError, match="difference, discounted, value, got 'sum'"):
+  with pytest.raises(UserError, match="difference, discounted, value, progress, got 'sum'"):
     discounted_worth(0.1, 1, 5, 0.9, "sum")

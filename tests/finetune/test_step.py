@@ -10,7 +10,15 @@ import pytest
 
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
+from vipjax.finetune import (
+  ProgressSettings,
+  Settings,
+  TccSettings,
+  frames_per_step,
+  init_state,
+  make_train_step,
+  with_state,
+)
 from vipjax.finetune.batch import make_draw
 from vipjax.finetune.feed import host_loader
 from vipjax.finetune.step import scan_steps
@@ -153,6 +161,58 @@ def test_distillation_learns_the_distances_of_its_teachers(value, videos):
     init_state(jax.random.key(1), value, settings), videos
   )
   assert metrics["loss"] < 1e-9
+
+
+PROGRESS = dataclasses.replace(SETTINGS, progress=ProgressSettings(weight=2.0, pairs=12))
+
+
+def test_pairs_come_behind_the_draws_of_the_other_losses(videos):
+  key, lengths = jax.random.key(4), videos.lengths
+  without = make_draw(SETTINGS, 3, 6)(key, 7, lengths)
+  batch = make_draw(PROGRESS, 3, 6)(key, 7, lengths)
+  assert len(batch.frames.video) == frames_per_step(PROGRESS, 3) == 4 * 3 + 3 * 4 + 2 * 12
+  others = jax.tree.map(lambda leaf: leaf[:-24], batch.frames)
+  pairs = jax.tree.map(lambda leaf: leaf[-24:], batch.frames)
+  chex.assert_trees_all_equal(batch._replace(frames=others, progress=None), without)
+  video, (early, late) = pairs.video[::2], pairs.index.reshape(12, 2).T
+  np.testing.assert_array_equal(video, pairs.video[1::2])
+  assert jnp.array_equal(pairs.crop[::2], pairs.crop[1::2])
+  np.testing.assert_allclose(batch.progress, (late - early) / (lengths[video] - 1), rtol=1e-6)
+  assert (batch.progress > 0).all()
+
+
+def test_the_head_learns_which_frame_is_ahead(value, videos):
+  settings = dataclasses.replace(
+    PROGRESS, head_learning_rate=0.03, train_batch_norm=False, crop_scale=(1.0, 1.0)
+  )
+  step = jax.jit(make_train_step(value, settings, num_task=3))
+  state, order = init_state(jax.random.key(1), value, settings), []
+  for _ in range(60):
+    state, metrics = step(state, videos)
+    order.append(float(metrics["progress_order"]))
+  assert np.mean(order[-20:]) > 0.75 and order[0] <= 0.5
+  norms = 0.001 * (metrics["l1_norm"] + metrics["l2_norm"])
+  np.testing.assert_allclose(
+    metrics["loss"],
+    metrics["vip_loss"] + norms + metrics["tcc_loss"] + 2 * metrics["progress_loss"],
+    rtol=1e-5,
+  )
+  trained = with_state(value, state)
+  frames = np.asarray(videos.frames[0])
+  ahead = trained.progress(np.repeat(frames[:1], 6, axis=0), frames)
+  assert (ahead[1:] > 0).all() and ahead[-1] > 0.3
+  # It goes on from the head that it has; without the loss there is none.
+  again = init_state(jax.random.key(1), trained, settings)
+  chex.assert_trees_all_equal(again.params, state.params)
+  plain = with_state(trained, init_state(jax.random.key(1), trained, SETTINGS))
+  assert set(plain.variables) == {"params", "batch_stats"}
+
+
+def test_background_videos_show_no_progress(value, videos):
+  settings = dataclasses.replace(PROGRESS, background_clips=4)
+  lengths = jnp.concatenate([videos.lengths, videos.lengths])
+  batch = make_draw(settings, 3, 6)(jax.random.key(0), 0, lengths)
+  assert (batch.frames.video[12:28] >= 3).all() and (batch.frames.video[-24:] < 3).all()
 
 
 def test_background_videos_and_head_learning_rate_matter(value, videos):

@@ -42,6 +42,35 @@ def test_forms(value, frames, form, expected):
   np.testing.assert_allclose(reward.reward(before, after), expected, rtol=1e-6)
 
 
+def test_progress_is_paid_for_what_the_two_frames_show(value, frames):
+  rng = np.random.default_rng(2)
+  head = {"kernel": rng.normal(size=(16, 20)), "bias": rng.normal(size=20)}
+  head = {name: leaf.astype(np.float32) for name, leaf in head.items()}
+  value = value.replace(variables={**value.variables, "progress": head})
+  settings = RewardSettings(form="progress", scale=3.0)
+  reward = EmbeddingReward(value, [frames[0, 0], frames[0, 1]], None, [1.0, 2.0], settings)
+  assert (reward.state_shape, reward.telescopes) == ((2, 8), False)
+  states, distances = reward.state(frames)
+  assert states.shape == (5, 2, 8)
+  plain = EmbeddingReward(value, [frames[0, 0], frames[0, 1]], None, [1.0, 2.0])
+  np.testing.assert_allclose(distances, plain.potential(frames)[1], rtol=1e-4, atol=1e-4)
+  paid = reward.reward(states[:-1], states[1:])
+  parts = [value.progress(frames[:-1, channel], frames[1:, channel]) for channel in range(2)]
+  np.testing.assert_allclose(paid, 3 * (parts[0] + 2 * parts[1]), rtol=1e-3, atol=1e-5)
+  assert paid.dtype == np.float32 and np.abs(paid).max() > 0.1
+  np.testing.assert_array_equal(reward.reward(states, states), 0.0)
+  np.testing.assert_allclose(reward.reward(states[1:], states[:-1]), -paid, rtol=1e-5)
+  # Another head pays otherwise.
+  changed = {**head, "kernel": 2 * head["kernel"]}
+  other = reward.with_value(value.replace(variables={**value.variables, "progress": changed}))
+  assert np.abs(other.reward(states[:-1], states[1:]) - paid).max() > 0.01
+
+
+def test_progress_needs_a_head(value, frames):
+  with pytest.raises(UserError, match="expected an encoder with a progress head"):
+    EmbeddingReward(value, [frames[0, 0]], None, [1.0], RewardSettings(form="progress"))
+
+
 def test_differences_telescope(value, frames):
   reward = EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [1.0])
   potential, _ = reward.potential(frames[:, :1])
@@ -88,7 +117,7 @@ def test_several_goals(value, frames, reduction):
 @pytest.mark.parametrize(
   ("settings", "sentence"),
   [
-    ({"form": "delta"}, "form among difference, discounted, value, got 'delta'"),
+    ({"form": "delta"}, "form among difference, discounted, value, progress, got 'delta'"),
     ({"goal_reduction": "best"}, "goal_reduction among mean, nearest, got 'best'"),
     ({"normalize": "max"}, "normalize among none, first_frame, got 'max'"),
     ({"scale": 0.0}, "scale above 0, got 0.0"),

@@ -16,6 +16,7 @@ import pytest
 from tests.videos.clips import encode, moving_picture
 from tests.videos.drawn import EPISODES, episode
 from vipjax import encoder
+from vipjax.encoder.progress import init_head
 from vipjax.reward.relabel import (
   Labels,
   check_label_out,
@@ -52,6 +53,20 @@ def test_distances_are_those_of_the_value_function(value, tmp_path):
   expected = value.distance(frames, frames[3])
   np.testing.assert_allclose(labels.distance, expected, rtol=1e-4, atol=1e-4)
   assert labels.warnings == ()
+
+
+def test_the_reward_may_be_the_progress_of_each_step(value, tmp_path):
+  frames = moving_picture(40, 16, 16)
+  np.save(tmp_path / "a.npy", frames)
+  with pytest.raises(UserError, match="progress head, got one without"):
+    label_videos(value, open_videos(tmp_path / "a.npy"), form="progress")
+  head = init_head(8)
+  head["kernel"] = np.random.default_rng(1).normal(size=(16, 20)).astype(np.float32)
+  value = value.replace(variables={**value.variables, "progress": head})
+  (labels,) = label_videos(value, open_videos(tmp_path / "a.npy"), form="progress")
+  expected = np.append(value.progress(frames[:-1], frames[1:]), 0)
+  np.testing.assert_allclose(labels.reward, expected, rtol=1e-3, atol=1e-5)
+  assert labels.reward.dtype == np.float32 and np.abs(labels.reward).max() > 1e-3
 
 
 def test_times_of_a_variable_rate_are_those_of_the_file(value, tmp_path):

@@ -11,6 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from tests.reward.picture_env import GOAL, PictureEnv, long_env, picture, short_env
 from vipjax import EmbeddingRewardVectorWrapper, EmbeddingRewardWrapper, FrameInInfo
+from vipjax.encoder.progress import init_head
 from vipjax.reward import EmbeddingReward, RewardSettings
 from vipjax.runtime.errors import UserError
 
@@ -57,6 +58,22 @@ def test_settings_reach_the_reward(value, distances):
   env.reset()
   x = distances[2] / distances[0]
   close(env.step(2)[1], -3 * 2 * x / (x + 1))
+
+
+def test_progress_is_paid_by_the_wrappers_too(value):
+  head = init_head(8)
+  head["kernel"] = np.random.default_rng(0).normal(size=(16, 20)).astype(np.float32)
+  value = value.replace(variables={**value.variables, "progress": head})
+  frames = np.stack([picture(position) for position in range(3)])
+  steps = value.progress(frames[:-1], frames[1:])
+  settings = RewardSettings(form="progress", scale=2.0)
+  envs = SyncVectorEnv([PictureEnv, PictureEnv])
+  envs = EmbeddingRewardVectorWrapper(envs, value, GOAL, settings=settings)
+  envs.reset()
+  close(envs.step(np.ones(2))[1], [2 * steps[0]] * 2)
+  close(envs.step(np.zeros(2))[1], [0.0, 0.0])
+  envs.reset(options={"reset_mask": np.array([True, False])})
+  close(envs.step(np.ones(2))[1], 2 * steps[:2])
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
@@ -137,13 +154,13 @@ def test_many_environments_are_embedded_in_one_call(value, monkeypatch):
   envs = SyncVectorEnv([PictureEnv] * 3)
   envs = EmbeddingRewardVectorWrapper(envs, value, GOAL)
   shapes = []
-  potential = EmbeddingReward.potential
+  state = EmbeddingReward.state
 
   def counted(self, frames):
     shapes.append(frames.shape)
-    return potential(self, frames)
+    return state(self, frames)
 
-  monkeypatch.setattr(EmbeddingReward, "potential", counted)
+  monkeypatch.setattr(EmbeddingReward, "state", counted)
   envs.reset()
   envs.step(np.array([1, 1, 1]))
   assert shapes == [(3, 1, 16, 16, 3)] * 2

@@ -19,6 +19,7 @@ from tests.stages.test_train_policy import (
   workdir,  # noqa: F401
 )
 from vipjax import encoder
+from vipjax.encoder.progress import init_head
 from vipjax.envs import FrameVectorEnv
 from vipjax.runtime.errors import UserError
 from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, train_loop
@@ -30,6 +31,7 @@ from vipjax.stages import train_policy as train_lib
 from vipjax.stages.agent import policy_views
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, make_settings
+from vipjax.stages.task import fit_to_task
 from vipjax.stages.train_policy import train_policy
 
 ONLINE = {
@@ -43,8 +45,13 @@ ONLINE = {
 
 def started(folder, frozen=False, replay=80, form="difference", clips=4):
   """The loop of a tiny run with the encoder's training beside it."""
-  config = config_of(**ONLINE, **{"reward.form": form})
+  progress = {"finetune.progress.weight": float(form == "progress"), "finetune.progress.pairs": 4}
+  config = fit_to_task(config_of(**ONLINE, **{"reward.form": form}, **progress), folder)
   value, videos = encoder.load(folder), load_videos(config, folder)
+  if form == "progress":
+    head = init_head(value.config.embedding_dim)
+    head["kernel"][:] = np.random.default_rng(0).normal(size=head["kernel"].shape)
+    value = value.replace(variables={**value.variables, "progress": head})
   reward, channels, size = make_reward(config, value, videos)
   seen = filmed(channels)
   env = FrameVectorEnv(agent_options(config), 2, seen, size)
@@ -62,7 +69,7 @@ def started(folder, frozen=False, replay=80, form="difference", clips=4):
   )  # fmt: skip
   sac = SacSettings(hidden=(16, 16), batch_size=8)
   agent = init_agent(jax.random.key(1), env.observation_space.shape[0], 8, sac)
-  state = init_loop(jax.random.key(2), agent, 2 * budget.steps, env)
+  state = init_loop(jax.random.key(2), agent, 2 * budget.steps, env, reward.state_shape)
   loop = LoopSettings(updates_per_step=1, warmup_steps=4)
   return env, online, reward, train_loop(env, reward, state, sac, loop, seed=3)
 
@@ -90,7 +97,7 @@ def test_with_an_encoder_that_stays_the_rewards_stay_to_the_bit(workdir):  # noq
     loop_steps.close()
 
 
-@pytest.mark.parametrize("form", ["discounted", "value"])
+@pytest.mark.parametrize("form", ["discounted", "value", "progress"])
 def test_new_rewards_are_those_of_the_new_encoder(workdir, form):  # noqa: F811
   # 20 steps are remembered, so that the replay and the file have wrapped by the 33rd.
   env, online, reward, loop_steps = started(workdir, replay=40, form=form)
@@ -106,18 +113,20 @@ def test_new_rewards_are_those_of_the_new_encoder(workdir, form):  # noqa: F811
     (episode,) = [each for each in online.frames.episodes() if each.env == 1]
     assert (episode.first, episode.last) == (20, 29)
     video = online.frames.video(episode)[: reward.num_channels]
-    potential, _ = changed.potential(video.swapaxes(0, 1))
+    states, _ = changed.state(video.swapaxes(0, 1))
     steps = np.arange(episode.first, episode.last + 1)
     # The same frames in batches of another size: float32 adds them up in another order, which moves
     # a distance by about 1e-6 of itself; a reward is one or a difference of two, times the scale.
-    expected = changed.reward(potential[:-1], potential[1:])
-    atol = 1e-5 * changed.settings.scale * np.abs(potential).max()
+    expected = changed.reward(states[:-1], states[1:])
+    atol = 1e-5 * changed.settings.scale * max(1.0, np.abs(states).max())
     np.testing.assert_allclose(new[(2 * steps + 1) % 40], expected, rtol=0, atol=atol)
     # The loop goes on with it.
     loop_step = loop_steps.send((state, changed))
     assert int(loop_step.state.env_steps) == 68
     frames = loop_step.step.frames[:, : reward.num_channels]
-    np.testing.assert_allclose(loop_step.state.potential, changed.potential(frames)[0], rtol=1e-5)
+    np.testing.assert_allclose(
+      loop_step.state.potential, changed.state(frames)[0], rtol=1e-5, atol=1e-5
+    )
     loop_steps.close()
 
 

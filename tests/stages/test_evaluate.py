@@ -12,15 +12,18 @@ from configs import demo
 from tests.encoder.seeded import SMALL
 from vipjax import encoder, evaluation
 from vipjax.encoder import Preprocessing, init_value
-from vipjax.evaluation import measure_groups
+from vipjax.encoder.progress import init_head
+from vipjax.evaluation import measure_groups, statistics
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, init_agent
 from vipjax.sac.actor_file import save_actor
 from vipjax.scene import ROBOTS
-from vipjax.stages.evaluate import evaluate, write_hack_price
+from vipjax.stages.evaluate import evaluate, write_hack_price, write_off_path
+from vipjax.stages.inputs import load_videos
 from vipjax.stages.put_back import film_put_back
 from vipjax.stages.record import record
+from vipjax.stages.rollouts import roll_out
 from vipjax.stages.task import fit_to_task
 from vipjax.types import Video
 from vipjax.videos import read_image, read_videos
@@ -48,6 +51,10 @@ def run(config, tmp_path_factory):
   record(config, workdir)
   for number, name in enumerate(("encoder_before", "encoder")):
     value = init_value(jax.random.key(number), SMALL, Preprocessing(32, 32))
+    if name == "encoder":
+      head = init_head(16)
+      head["kernel"][:] = np.random.default_rng(0).normal(size=head["kernel"].shape)
+      value = value.replace(variables={**value.variables, "progress": head})
     encoder.save(workdir / name, value)
   sac = SacSettings(hidden=(8,))
   save_actor(workdir / "policy", init_agent(jax.random.key(0), 51, 8, sac).actor, sac, 8)
@@ -74,6 +81,8 @@ def test_results_of_every_group(run):
     "reward",
     "front",
     "front, robot-free",
+    "front, progress",
+    "front, robot-free, progress",
     "hacked",
     "hacked_policy",
   }
@@ -174,6 +183,31 @@ def test_the_reward_potential_is_that_of_the_policy(run, config):
   weights, residual, *_ = np.linalg.lstsq(columns, potentials["reward"], rcond=None)
   np.testing.assert_allclose(columns @ weights, potentials["reward"], rtol=1e-3)
   assert (weights > 0).all()
+
+
+def test_progress_is_measured_where_the_encoder_has_a_head(run, config):
+  workdir, result = run
+  value, videos = encoder.load(workdir), read_videos(workdir / "unseen")
+  wanted = [
+    statistics.spearman(np.append(0, np.cumsum(value.progress(f[:-1], f[1:]))), np.arange(len(f)))
+    for f in (video.frames for video in videos)
+  ]
+  assert result["progress_correlation_unseen"] == pytest.approx(np.mean(wanted), abs=0.02)
+  assert "progress_correlation_recorded" in result
+  assert "progress_correlation_unseen_before" not in result
+  # Off the path: the sum of what was paid since the rollout's start, with weights 1 and 2.
+  paying = fit_to_task(config, workdir).copy_and_resolve_references()
+  paying.reward.form = "progress"
+  recorded = load_videos(paying, workdir)
+  rollouts = roll_out(paying, workdir, recorded)
+  write_off_path(paying, value, recorded, rollouts, workdir / "off_path_progress")
+  off = json.loads((workdir / "off_path_progress" / "off_path.json").read_text())["states"]
+  sums = {key: np.array(each) for key, each in off["potentials"].items()}
+  mixed = sums["front, progress"] + 2 * sums["front, robot-free, progress"]
+  np.testing.assert_allclose(sums["reward"], 10 * mixed, atol=1e-4)
+  starts = np.flatnonzero(np.diff(off["rollout"], prepend=-1))
+  np.testing.assert_array_equal(sums["reward"][starts], 0.0)
+  assert np.abs(sums["reward"]).max() > 0.1
 
 
 def test_it_is_measured_once_unless_asked_again(run, config, tmp_path):

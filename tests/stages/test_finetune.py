@@ -199,9 +199,19 @@ def test_it_distils_other_encoders(workdir):
   assert encoder.load(folder).metadata["distilled_from"] == [str(workdir)]
 
 
+def test_a_progress_head_comes_with_the_encoder(workdir):
+  config = config_of(**{"finetune.progress.weight": 1.0, "finetune.progress.pairs": 4})
+  finetune(config, workdir)
+  frames = encoder.load(workdir / "encoder").embed(np.full((2, 24, 24, 3), 99, np.uint8))
+  head = encoder.load(workdir).variables["progress"]
+  assert head["kernel"].shape == (2 * frames.shape[1], 20) and np.abs(head["kernel"]).max() > 0
+  assert "progress" not in encoder.load(workdir / "encoder_before").variables
+
+
 @pytest.mark.parametrize(
   ("overrides", "sentence"),
   [
+    ({"reward.form": "progress"}, "progress.weight above 0 for config.reward.form = 'progress'"),
     (
       {"finetune.tcc.num_cycles": 20, "finetune.tcc.videos_per_cycle": 5},
       "expected at least 5 videos for TCC cycles of T=5, got 4",

@@ -17,6 +17,7 @@ import numpy as np
 
 from vipjax.encoder.distances import goal_distances, reduce_goals
 from vipjax.encoder.preprocess import Preprocessing
+from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.encoder.resnet import ResNet, ResNetConfig, init_variables
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
@@ -71,7 +72,8 @@ class ValueFunction:
   Attributes:
     config: the architecture.
     preprocessing: the sizes frames are brought to before the network.
-    variables: Flax variables: "params" and, with BatchNorm, "batch_stats"; float32.
+    variables: Flax variables: "params" and, with BatchNorm, "batch_stats"; float32. An encoder
+      with a progress head (`vipjax.encoder.progress`) has it as "progress".
     metadata: JSON-able facts, such as "name", "trained_on", "licence", "source".
     dtype: dtype of the convolutions; None means `compute_dtype()`.
   """
@@ -161,6 +163,38 @@ class ValueFunction:
   def value(self, frames: np.ndarray, goal: np.ndarray, goal_reduction: str = "mean") -> np.ndarray:
     """V(o, g) = -distance(o, g), float32 [T], <= 0; arguments and errors as `distance`."""
     return -self.distance(frames, goal, goal_reduction)
+
+  def progress(self, frames: np.ndarray, next_frames: np.ndarray) -> np.ndarray:
+    """How far each of the next frames is ahead of the frame before, as a share of the task.
+
+    Args:
+      frames: uint8 [T, H, W, 3].
+      next_frames: uint8 [T, H, W, 3], as many, of the same size.
+
+    Returns:
+      float32 [T] in [-1, 1], < 0 where it is behind (`encoder.progress.signed_progress`).
+
+    Raises:
+      UserError: no progress head, wrong frames, or another number or size of next frames.
+    """
+    self.require_progress()
+    frames, next_frames = np.asarray(check_frames(frames)), np.asarray(next_frames)
+    check_frames(next_frames, "the next frames")
+    if next_frames.shape != frames.shape:
+      raise UserError(
+        f"expected next frames of shape {list(frames.shape)} as the frames, got "
+        f"{list(next_frames.shape)}; pass one next frame for each."
+      )
+    first, second = np.split(self.embed(np.concatenate([frames, next_frames])), 2)
+    return np.asarray(signed_progress(self.variables[PROGRESS], first, second))
+
+  def require_progress(self) -> None:
+    """Raises UserError where the encoder has no progress head."""
+    if PROGRESS not in self.variables:
+      raise UserError(
+        "expected an encoder with a progress head, got one without; fine-tune it with "
+        "config.finetune.progress.weight above 0."
+      )
 
 
 def init_value(

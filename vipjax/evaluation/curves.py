@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vipjax.encoder import ValueFunction
+from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.evaluation import statistics
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
@@ -97,6 +98,29 @@ def distance_curves(value: ValueFunction, videos: Sequence[Video]) -> list[Dista
   return [
     distance_curve(value, video, name=name) for video, name in zip(videos, names, strict=True)
   ]
+
+
+def progress_sums(value: ValueFunction, frames: np.ndarray) -> np.ndarray:
+  """Returns what a reward of progress has paid up to each frame, as a share of the task.
+
+  It is the cumulative sum of the signed progress from frame to frame, for an encoder that sees
+  progress but need not see it as the difference of a potential; along an expert's video it should
+  rise as time does, to about 1.
+
+  Args:
+    value: a value function with a progress head.
+    frames: uint8 [T, H, W, 3], of one film.
+
+  Returns:
+    float32 [T], 0 first.
+
+  Raises:
+    UserError: no progress head, or wrong frames.
+  """
+  value.require_progress()
+  embeddings = value.embed(frames)
+  steps = signed_progress(value.variables[PROGRESS], embeddings[:-1], embeddings[1:])
+  return np.append(np.float32(0), np.cumsum(np.asarray(steps)))
 
 
 def video_name(video: Video) -> str:

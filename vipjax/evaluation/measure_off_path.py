@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vipjax.encoder import ValueFunction
+from vipjax.encoder.progress import PROGRESS
 from vipjax.evaluation import off_path
+from vipjax.evaluation.curves import progress_sums
 from vipjax.reward import EmbeddingReward, RewardSettings
 from vipjax.reward.channels import ChannelGoal, Channels, channel_goals, make_reward
 from vipjax.types import Video
@@ -47,6 +49,10 @@ def measure_off_path(
 ) -> OffPath:
   """Returns correlations of the value with true progress over rollouts off the expert's path.
 
+  A reward of the form "progress" has no potential: what stands for it is the sum of what it has
+  paid in the rollout up to each state, 0 in the first. For an encoder with a progress head such
+  sums are also measured for each channel, as "<channel>, progress".
+
   Args:
     value: the value function.
     videos: the videos that give the reward's goals.
@@ -63,21 +69,28 @@ def measure_off_path(
   reward = make_reward(goals, value, dataclasses.replace(settings, normalize="none"))
   seen = [each.channel for each in goals]
   columns = [seen.index(each.channel) for each in paid_goals]
+  has_head = PROGRESS in value.variables
   names = [each.view + ("" if each.channel.robot_visible else ", robot-free") for each in goals]
   parts, shown = [], []
   for number, (kind, films, hand, target) in enumerate(rollouts):
     frames = _stack(films, goals)
+    distances = _in_chunks(reward.potential, frames)[1]
     every_state = functools.partial(np.full, len(hand))
     parts.append({
       "kind": every_state(kind), "rollout": every_state(number), "time": films[0].seconds,
       "hand": hand, "object": target, "success": every_state(bool(films[0].success)),
-      "distances": _potential(reward, frames)[1],
-      "reward": _potential(paid, frames[:, columns])[0],
+      "distances": distances, "reward": _paid(paid, frames[:, columns]),
     })  # fmt: skip
+    if has_head:
+      sums = [progress_sums(value, each) for each in np.moveaxis(frames, 1, 0)]
+      parts[-1]["progress"] = np.stack(sums, axis=1)
     shown.append(films[0].frames)
   joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
   potentials = {"reward": joined.pop("reward")}
   potentials |= dict(zip(names, -joined.pop("distances").T, strict=True))
+  if has_head:
+    named = [f"{name}, progress" for name in names]
+    potentials |= dict(zip(named, joined.pop("progress").T, strict=True))
   states = off_path.States(**joined, potentials=potentials)
   hacks, gap = off_path.reward_hacks(
     states.potentials["reward"], states.progress, states.rollout, _HACKS, states.kind
@@ -108,12 +121,22 @@ def _hacked(states: off_path.States, gap: np.ndarray) -> dict[str, float]:
   return found
 
 
-def _potential(reward: EmbeddingReward, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns `EmbeddingReward.potential`, computed in chunks that share one compiled program."""
+def _paid(reward: EmbeddingReward, frames: np.ndarray) -> np.ndarray:
+  """Returns float32 [T], the potential of states, or without one what was paid up to each."""
+  if reward.telescopes:
+    return _in_chunks(reward.potential, frames)[0]
+  states, _ = _in_chunks(reward.state, frames)
+  return np.append(np.float32(0), np.cumsum(reward.reward(states[:-1], states[1:])))
+
+
+def _in_chunks(
+  measure: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], frames: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns both results for all frames, computed in chunks that share one compiled program."""
   made = []
   for start in range(0, len(frames), _CHUNK):
     part = frames[start : start + _CHUNK]
     padded = np.pad(part, [(0, _CHUNK - len(part))] + [(0, 0)] * 4)
-    made.append(reward.potential(padded))
-  potential, distances = (np.concatenate(parts)[: len(frames)] for parts in zip(*made, strict=True))
-  return potential, distances
+    made.append(measure(padded))
+  first, second = (np.concatenate(parts)[: len(frames)] for parts in zip(*made, strict=True))
+  return first, second

@@ -56,7 +56,8 @@ class States:
     object: float [S], distance from the object to its target in metres.
     success: bool [S], whether the rollout ends in success.
     potentials: float [S] by name: the value in each view, with and without the robot, and
-      "reward", the potential of the run's reward. Higher should be better.
+      "reward", the potential of the run's reward, or without one what it has paid up to the state.
+      Higher should be better.
   """
 
   kind: np.ndarray

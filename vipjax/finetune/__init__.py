@@ -2,7 +2,7 @@
 
 from vipjax.finetune.contrast import Contrast
 from vipjax.finetune.devices import step_devices, steps_per_dispatch
-from vipjax.finetune.settings import Settings, TccSettings, check_cycles
+from vipjax.finetune.settings import ProgressSettings, Settings, TccSettings, check_cycles
 from vipjax.finetune.step import (
   TrainState,
   frames_per_step,
@@ -14,6 +14,7 @@ from vipjax.finetune.step import (
 
 __all__ = [
   "Contrast",
+  "ProgressSettings",
   "Settings",
   "TccSettings",
   "TrainState",

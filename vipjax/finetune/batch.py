@@ -36,13 +36,15 @@ class Batch(NamedTuple):
 
   Attributes:
     frames: 4 B frames of B clips in the order o_0, g, o_t, o_t+1 of each, then the V N of TCC, then
-      those of the contrast.
+      the 2 P of progress, of each pair the earlier and the later, then those of the contrast.
     permutations: int32 [M, B], of VIP's negatives.
     tcc_indices: int32 [V, N]; None without TCC.
     cycles: int32 [K, T], the videos of each cycle; None for all ordered pairs.
     starts: int32 [K], the frame in which each cycle starts; None for all ordered pairs.
     weights: float32 [B], how much each clip counts; None where all count the same.
     cells: int32, where the task's clips start, for `priorities.update`; None without priorities.
+    progress: float32 [P], how far each later frame is ahead, as a share of its video; None without
+      a progress head.
   """
 
   frames: Frames
@@ -52,6 +54,7 @@ class Batch(NamedTuple):
   starts: jax.Array | None
   weights: jax.Array | None = None
   cells: jax.Array | None = None
+  progress: jax.Array | None = None
 
 
 def make_draw(
@@ -105,12 +108,31 @@ def make_draw(
       cycle_key, start_key = jax.random.split(keys[5])
       cycles = sampling.sample_cycles(cycle_key, num_task, tcc.num_cycles, tcc.videos_per_cycle)
       starts = sampling.sample_starts(start_key, tcc.num_cycles, tcc.frames)
+    # Keys beside the six, so that the other draws are the same without these.
+    progress = None
+    if settings.progress.weight:
+      pairs, progress = _pairs(
+        jax.random.fold_in(key, 7), task, settings.progress.pairs, max_length
+      )
+      frames = _joined(frames, pairs)
     if contrast:
-      # A key beside the six, so that the other draws are the same without it.
       frames = _joined(frames, Frames(*contrast.draw(jax.random.fold_in(key, 6), lengths)))
-    return Batch(frames, permutations, indices, cycles, starts, weights, cells)
+    return Batch(frames, permutations, indices, cycles, starts, weights, cells, progress)
 
   return draw
+
+
+def _pairs(key, lengths, count: int, max_length: int):
+  """Frames of pairs, and how far the later one of each is ahead."""
+  video_key, index_key, crop_key = jax.random.split(key, 3)
+  video = sampling.sample_videos(video_key, lengths.shape[0], count)
+  indices = sampling.progress_pairs(index_key, lengths[video], max_length)
+  frames = Frames(
+    jnp.repeat(video, 2),
+    indices.reshape(-1),
+    jnp.repeat(jax.random.split(crop_key, count), 2),
+  )
+  return frames, (indices[:, 1] - indices[:, 0]) / (lengths[video] - 1)
 
 
 def _joined(first: Frames, second: Frames) -> Frames:

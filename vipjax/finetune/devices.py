@@ -22,7 +22,9 @@ def step_devices(frames: int) -> list[jax.Device]:
   Raises:
     UserError: the processes cannot share them; it says which numbers of frames they can.
   """
-  return parallel.dividing(jax.devices(), frames, "frames of a batch (4 per clip and TCC's)")
+  return parallel.dividing(
+    jax.devices(), frames, "frames of a batch (4 per clip, TCC's, progress's)"
+  )
 
 
 def placed(batch: HostBatch, devices: list[jax.Device]) -> HostBatch:

@@ -42,6 +42,25 @@ class TccSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class ProgressSettings:
+  """The loss of a progress head (`losses.progress_loss`): weight 0 turns it off.
+
+  Attributes:
+    weight: factor of the loss beside the others; 0 trains no head, and the encoder has none then.
+    pairs: pairs of frames of the task's videos in a step, each taken in both orders.
+
+  Raises:
+    UserError: one of them is out of its range.
+  """
+
+  weight: float = 0.0
+  pairs: int = 32
+
+  def __post_init__(self):
+    ranges.check("finetune.progress", vars(self))
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
   """What one training step does; the defaults are those of configs/paper.py.
 
@@ -54,9 +73,9 @@ class Settings:
     sampler: draws the first frame of each clip and the frames for TCC; background clips are drawn
       uniformly.
     learning_rate: of Adam.
-    head_learning_rate: of Adam for the last, dense layer; 0 takes learning_rate (published). A
-      fresh encoder's embeddings span a distance of about 1 and VIP wants about one unit per
-      frame: at a common rate most steps would go into growing that layer.
+    head_learning_rate: of Adam for the last, dense layer and the progress head; 0 takes
+      learning_rate (published). A fresh encoder's embeddings span a distance of about 1 and VIP
+      wants about one unit per frame: at a common rate most steps would go into growing that layer.
     decay_steps: updates over which both rates fall to 0 along a cosine; 0 keeps them (published).
     made_videos: how many composites follow the task's videos; 0 is published. VIP's clips are drawn
       from both alike; TCC aligns no composites, because they do not show the task's course.
@@ -69,6 +88,7 @@ class Settings:
     then_resize: resize after the crop, before the central cut (VIP: 256); 0 for none.
     train_batch_norm: whether BatchNorm uses batch statistics and updates its running ones.
     tcc: the cycle-consistency loss.
+    progress: the loss of the progress head.
 
   Raises:
     UserError: one of them is out of its range.
@@ -92,6 +112,7 @@ class Settings:
   then_resize: int = 256
   train_batch_norm: bool = True
   tcc: TccSettings = TccSettings()
+  progress: ProgressSettings = ProgressSettings()
 
   def __post_init__(self):
     ranges.check("finetune", vars(self))

@@ -1,8 +1,8 @@
 """The fine-tuning step, one jitted program: (state, videos) -> (state, metrics).
 
-It samples clips, crops and resizes them, embeds them, computes VIP (arXiv:2210.00030) and
-TCC (arXiv:1904.07846) losses of the embeddings, and applies Adam, all in one program; the videos
-lie on the device as uint8.
+It samples clips, crops and resizes them, embeds them, computes VIP (arXiv:2210.00030), TCC
+(arXiv:1904.07846) and progress (arXiv:2509.26627) losses of the embeddings, and applies Adam, all
+in one program; the videos lie on the device as uint8.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import optax
 
 from vipjax import losses
 from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
+from vipjax.encoder.progress import PROGRESS, head_logits, init_head
 from vipjax.finetune import priorities
 from vipjax.finetune.batch import Batch, make_draw
 from vipjax.finetune.contrast import Contrast
@@ -30,7 +31,7 @@ class TrainState(NamedTuple):
   Attributes:
     step: int32 scalar, updates done.
     key: the run's random key; step i uses fold_in(key, i).
-    params: the encoder's parameters.
+    params: the encoder's parameters, and where it trains one the progress head's, as "progress".
     batch_stats: BatchNorm's running statistics; {} without BatchNorm.
     opt_state: Adam's.
     skipped: int32 [2], updates that were not finite and changed nothing: in all, and in a row up
@@ -79,6 +80,9 @@ def init_state(
   # Copies: the training step donates its state, and the caller keeps its value function.
   variables = jax.tree.map(jnp.array, value.variables)
   params = variables["params"]
+  if settings.progress.weight:
+    head = variables.get(PROGRESS) or init_head(value.config.embedding_dim)
+    params = {**params, PROGRESS: jax.tree.map(jnp.array, head)}
   opt_state = _optimizer(settings).init(params)
   statistics = variables.get("batch_stats", {})
   skipped = jnp.zeros(2, jnp.int32)
@@ -89,9 +93,10 @@ def init_state(
 
 
 def frames_per_step(settings: Settings, num_task: int, contrast: Contrast | None = None) -> int:
-  """How many frames a step embeds: 4 per clip and goal, and TCC's of each of the task's videos."""
-  clips = settings.batch_size + settings.background_clips
+  """How many frames a step embeds: 4 per clip and goal, TCC's of each task's video, 2 per pair."""
+  clips, progress = settings.batch_size + settings.background_clips, settings.progress
   frames = 4 * clips + (num_task * settings.tcc.frames if settings.tcc.weight else 0)
+  frames += 2 * progress.pairs if progress.weight else 0
   return frames + (contrast.num_frames if contrast else 0)
 
 
@@ -120,7 +125,7 @@ def make_train_step(
     `skipped` and changes nothing else but the step, so that the next one draws another batch.
   """
   distils = settings.loss == "distillation"
-  tcc, optimizer = settings.tcc, _optimizer(settings)
+  tcc, progress, optimizer = settings.tcc, settings.progress, _optimizer(settings)
   clips = settings.batch_size + settings.background_clips
 
   def embed(params, batch_stats, data, frames):
@@ -145,6 +150,8 @@ def make_train_step(
     return [embeddings, *taught], updated.get("batch_stats", batch_stats)
 
   def loss_fn(params, frames, batch_stats, data, batch):
+    head = params.get(PROGRESS)
+    params = {name: leaves for name, leaves in params.items() if name != PROGRESS}
     embedded, batch_stats = embed(params, batch_stats, data, frames)
     embeddings, *taught = parallel.gather(embedded)
     clip_frames, *taught = (
@@ -179,6 +186,16 @@ def make_train_step(
       )
       total = total + tcc.weight * cycle_loss
       metrics = {**metrics, **tcc_metrics}
+    if progress.weight:
+      first = 4 * clips + (num_task * tcc.frames if tcc.weight else 0)
+      pairs = embeddings[first:][: 2 * progress.pairs].reshape((progress.pairs, 2, -1))
+      both = jnp.concatenate([pairs, pairs[:, ::-1]])
+      progress_loss, progress_metrics = losses.progress_loss(
+        head_logits(head, both[:, 0], both[:, 1]),
+        jnp.concatenate([batch.progress, -batch.progress]),
+      )
+      total = total + progress.weight * progress_loss
+      metrics = {**metrics, **progress_metrics}
     if contrast:
       failures = batch.frames.video[3 - contrast.num_frames :: 4]
       goal_loss, goal_metrics = losses.contrast_loss(
@@ -231,7 +248,7 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
   rates = {"body": settings.learning_rate, "head": head}
 
   def labels(params):
-    return {name: "head" if name == "fc" else "body" for name in params}
+    return {name: "head" if name in ("fc", PROGRESS) else "body" for name in params}
 
   if settings.decay_steps:
     rates = {
@@ -242,7 +259,10 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
 
 def with_state(value: ValueFunction, state: TrainState) -> ValueFunction:
   """The value function with what training has made of its variables."""
-  variables = {"params": state.params}
+  params = dict(state.params)
+  # A head of an encoder that trains on without it is left behind: the embedding has moved.
+  head = {PROGRESS: params.pop(PROGRESS)} if PROGRESS in params else {}
+  variables = {"params": params, **head}
   if state.batch_stats:
     variables["batch_stats"] = state.batch_stats
   return value.replace(variables=jax.device_get(variables))

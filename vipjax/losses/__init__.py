@@ -1,7 +1,8 @@
-"""Losses: functions of embeddings alone, no model and no config."""
+"""Losses: functions of embeddings or of their logits alone, no model and no config."""
 
 from vipjax.losses.contrast import contrast_loss
 from vipjax.losses.distillation import distillation_loss
+from vipjax.losses.progress import progress_loss
 from vipjax.losses.tcc import cycle_index_error, tcc_loss
 from vipjax.losses.triplet import triplet_loss
 from vipjax.losses.vip import vip_errors, vip_loss
@@ -10,6 +11,7 @@ __all__ = [
   "contrast_loss",
   "cycle_index_error",
   "distillation_loss",
+  "progress_loss",
   "tcc_loss",
   "triplet_loss",
   "vip_errors",

@@ -19,7 +19,12 @@ LEARNING = {
   "return": "return (embedding reward)",
   "distance": "distance to the goal",
 }
-LOSSES = {"loss": "total loss", "vip_loss": "VIP loss", "tcc_loss": "TCC loss"}
+LOSSES = {
+  "loss": "total loss",
+  "vip_loss": "VIP loss",
+  "tcc_loss": "TCC loss",
+  "progress_loss": "progress loss",
+}
 # A line of this many points or more is drawn faint, with its running mean on top.
 _MANY_POINTS = 60
 _ROWS_WITHOUT_SCRIPTS = 12

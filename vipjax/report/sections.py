@@ -61,7 +61,7 @@ _NOTABLE = frozenset(
 # Sections of a config in the order of the stages; config.json sorts its keys.
 _GROUPS = (
   "", "env", "data", "record", "encoder", "finetune", "finetune.sampler", "finetune.tcc",
-  "evaluate", "reward", "policy",
+  "finetune.progress", "evaluate", "reward", "policy",
 )  # fmt: skip
 _MOST_FILMS = 8
 

@@ -6,6 +6,9 @@ reward of a step is the change of the potential, V(o', g) - V(o, g). Distances a
 state unlike any that the encoder knows may cost many times what the whole way to the goal earns.
 With a saturation s the distance x counts as x (1 + s) / (x + s): 0 at the goal, 1 at 1, less than
 1 + s anywhere.
+
+An encoder with a progress head may pay a step for its own progress instead, F(o, o')
+(arXiv:2509.26627): no goal is in it, and it is the difference of no potential.
 """
 
 from __future__ import annotations
@@ -20,12 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder import REDUCTIONS, ValueFunction, goal_distances, reduce_goals
+from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.envs import Seen
 from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 
-FORMS = ("difference", "discounted", "value")
+FORMS = ("difference", "discounted", "value", "progress")
 NORMALIZATIONS = ("none", "first_frame")
+_signed_progress = jax.jit(signed_progress)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,11 @@ class RewardSettings:
 
   Attributes:
     form: "difference" V' - V (published); "discounted" gamma V' - V, which leaves the optimal
-      policy of any other reward unchanged (Ng et al. 1999); "value" V'.
+      policy of any other reward unchanged (Ng et al. 1999); "value" V'; "progress" the weighted
+      sum over the channels of F(o, o'), the signed progress that the encoder's head sees from one
+      frame to the next (`encoder.progress.signed_progress`). From the first frame of a video to its
+      last it pays each channel about 1, as "difference" does with `normalize="first_frame"`;
+      standing still pays 0.
     discount: gamma of "discounted".
     scale: fixed factor of the reward; its effect depends on the entropy temperature.
     normalize: "first_frame" divides each channel's distance by that of the first frame of its
@@ -67,7 +76,10 @@ class RewardSettings:
     ranges.check("reward", {"saturation": self.saturation})
 
   def pay(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
-    """Returns float32 [N], the rewards of N steps, from the potentials before and after."""
+    """Returns float32 [N], the rewards of N steps, from the potentials before and after.
+
+    Where there are only potentials, "progress" is their difference.
+    """
     if self.form == "value":
       change = next_potential
     elif self.form == "discounted":
@@ -83,11 +95,9 @@ class EmbeddingReward:
   Attributes:
     num_channels: number of channels, C.
     settings: the reward's settings.
-    state_shape, telescopes: as in `interface.Reward`, which this is.
+    state_shape, telescopes: as in `interface.Reward`, which this is; it remembers of a state its
+      potential, or for the form "progress" the embeddings [C, D] of its frames.
   """
-
-  state_shape = ()
-  telescopes = True
 
   def __init__(
     self,
@@ -110,9 +120,12 @@ class EmbeddingReward:
       devices: devices that share the states of a call; None is JAX's first.
 
     Raises:
-      UserError: lists of different lengths, no channel, or a first frame that equals the goal.
+      UserError: lists of different lengths, no channel, a first frame that equals the goal, or the
+        form "progress" for an encoder without a progress head.
     """
     self.settings = settings or RewardSettings()
+    self.telescopes = self.settings.form != "progress"
+    self.state_shape = () if self.telescopes else (len(goals), value.config.embedding_dim)
     firsts = [None] * len(goals) if first_frames is None else list(first_frames)
     if not len(goals) == len(firsts) == len(weights) > 0:
       raise UserError(
@@ -132,7 +145,7 @@ class EmbeddingReward:
       )
     devices = jax.local_devices()[:1] if devices is None else devices
     self._place = functools.partial(parallel.replicate, devices=devices)
-    compute = _make_compute(value, self.settings.saturation)
+    compute = _make_compute(value, self.settings.saturation, not self.telescopes)
     self._compute = parallel.compile_map(compute, devices)
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
     self._common = self._measured_by(value)
@@ -157,6 +170,8 @@ class EmbeddingReward:
   def _measured_by(self, value: ValueFunction):
     """Returns variables, goals' embeddings, weights and units of the distances, placed."""
     self._value = value
+    if not self.telescopes:
+      value.require_progress()
     starts = np.ones(self.num_channels)
     if self.settings.normalize == "first_frame":
       starts = np.array([
@@ -188,28 +203,47 @@ class EmbeddingReward:
       float32 [N], minus the weighted sum of distances as they count, without the reward's scale;
       float32 [N, C], the distances in embedding units.
     """
+    potential, distances, *_ = self._measure(frames)
+    return potential, distances
+
+  def state(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what to remember of N states, embedded in one call, for `reward`.
+
+    Args:
+      frames: uint8 [N, C, H, W, 3].
+
+    Returns:
+      float32 [N, *state_shape]; float32 [N, C], the distances in embedding units.
+    """
+    potential, distances, *embeddings = self._measure(frames)
+    return (potential if self.telescopes else embeddings[0]), distances
+
+  def _measure(self, frames: np.ndarray) -> list[np.ndarray]:
+    """Returns potential, distances and, for "progress", embeddings float32 [N, C, D]."""
     if frames.ndim != 5 or frames.shape[1] != self.num_channels:
       raise UserError(
         f"expected frames [N, {self.num_channels}, H, W, 3], one per channel, got {frames.shape}; "
         "pass a picture of each channel."
       )
-    potential, distances = self._compute(self._common, frames)
-    return np.asarray(potential), np.asarray(distances)
+    return [np.asarray(each) for each in self._compute(self._common, frames)]
 
-  def reward(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
-    """Returns float32 [N], the rewards of N steps, from the potentials before and after."""
-    return self.settings.pay(potential, next_potential)
+  def reward(self, state: np.ndarray, next_state: np.ndarray) -> np.ndarray:
+    """Returns float32 [N], the rewards of N steps, from the states before and after."""
+    if self.telescopes:
+      return self.settings.pay(state, next_state)
+    progress = np.asarray(_signed_progress(self._value.variables[PROGRESS], state, next_state))
+    return (self.settings.scale * (progress @ self._weights)).astype(np.float32)
 
   def observe(self, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `potential` of the frames of the first channels."""
-    return self.potential(seen.frames[:, : self.num_channels])
+    """Returns `state` of the frames of the first channels."""
+    return self.state(seen.frames[:, : self.num_channels])
 
   def gain(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Returns float32 [N], the returns of N episodes from the potentials at their ends."""
+    """Returns float32 [N], the returns of N episodes from their ends; not for "progress"."""
     return self.settings.scale * (last - first)
 
 
-def _make_compute(value: ValueFunction, saturation: float):
+def _make_compute(value: ValueFunction, saturation: float, with_embeddings: bool):
   embed = value.embed_fn
 
   def compute(common, frames):
@@ -219,9 +253,11 @@ def _make_compute(value: ValueFunction, saturation: float):
       [goal_distances(embeddings[:, c], each) for c, each in enumerate(goals)], axis=1
     )
     if not saturation:
-      return -jnp.sum(distances * factors[None], axis=1), distances
-    counted = distances / units[None]
-    counted = counted * (1 + saturation) / (counted + saturation)
-    return -jnp.sum(counted * weights[None], axis=1), distances
+      potential = -jnp.sum(distances * factors[None], axis=1)
+    else:
+      counted = distances / units[None]
+      counted = counted * (1 + saturation) / (counted + saturation)
+      potential = -jnp.sum(counted * weights[None], axis=1)
+    return (potential, distances, embeddings) if with_embeddings else (potential, distances)
 
   return compute

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from vipjax.encoder import ValueFunction, goal_distances
+from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.reward.goals import embed_goal, find_goals, misfits
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
@@ -37,6 +38,8 @@ class Labels:
     metadata: of the video: "episode", "view", "source" and all else that is known.
     times: float64 [T], when each frame is shown, in s from the first.
     distance: of each frame to the goal.
+    progress_paid: signed progress of the step that starts in each frame, 0 in the last; None where
+      the reward is the change of the distance.
     warnings: why the goal may not fit.
   """
 
@@ -44,6 +47,7 @@ class Labels:
   times: np.ndarray
   distance: np.ndarray
   warnings: tuple[str, ...] = ()
+  progress_paid: np.ndarray | None = None
 
   @property
   def value(self) -> np.ndarray:
@@ -52,7 +56,12 @@ class Labels:
 
   @property
   def reward(self) -> np.ndarray:
-    """V(o', g) - V(o, g) of the step that starts in each frame; 0 in the last, with no step."""
+    """V(o', g) - V(o, g) of the step that starts in each frame, or the progress that it makes.
+
+    It is 0 in the last frame, where no step starts.
+    """
+    if self.progress_paid is not None:
+      return self.progress_paid
     return np.append(np.diff(self.value), np.float32(0))
 
   @property
@@ -67,6 +76,7 @@ def label_videos(
   videos: Sequence[LazyVideo],
   goal: str = "last",
   goal_reduction: str = "mean",
+  form: str = "difference",
 ) -> list[Labels]:
   """Labels every frame of videos, decoding a few at a time.
 
@@ -75,10 +85,13 @@ def label_videos(
     videos: at least one.
     goal: see `vipjax.reward.goals.HELP`.
     goal_reduction: of several goal frames the "mean" embedding, or the "nearest" counts.
+    form: of the reward: "difference" of the distance, or "progress" as the encoder's head sees it.
 
   Raises:
-    UserError: as `find_goals`.
+    UserError: as `find_goals`, or no progress head for "progress".
   """
+  if form == "progress":
+    value.require_progress()
   found = find_goals(goal, videos, [video.metadata["source"] for video in videos])
   embedded = {id(each): embed_goal(value, each, goal_reduction) for each in found}
   labels = []
@@ -91,7 +104,11 @@ def label_videos(
       distances = goal_distances(embeddings, embedded[id(each)])
       sample = video[np.linspace(0, len(video) - 1, min(len(video), _DECODED_AT_ONCE)).astype(int)]
       warnings = tuple(misfits(each, sample, embeddings, distances))
-      labels.append(Labels(video.metadata, video.times, distances, warnings))
+      paid = None
+      if form == "progress":
+        steps = signed_progress(value.variables[PROGRESS], embeddings[:-1], embeddings[1:])
+        paid = np.append(np.asarray(steps), np.float32(0))
+      labels.append(Labels(video.metadata, video.times, distances, warnings, paid))
       progress.update()
   return labels
 

@@ -33,7 +33,7 @@ FRAME = "frame"  # the key of `info` under which FrameInInfo puts the picture
 
 
 class StepRewards:
-  """Computes the rewards of N environments and remembers their potentials between steps.
+  """Computes the rewards of N environments and remembers their states between steps.
 
   It serves code that steps environments itself, or a wrapper for another interface.
   """
@@ -63,7 +63,7 @@ class StepRewards:
     firsts = None if first_frame is None else [first_frame]
     self._reward = EmbeddingReward(value, [np.asarray(goal)], firsts, [1.0], settings)
     self._weight = task_reward_weight
-    self._potential: np.ndarray | None = None
+    self._state: np.ndarray | None = None
 
   def start(self, frames: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Takes the first frames of episodes.
@@ -75,10 +75,11 @@ class StepRewards:
     Returns:
       float32 [N], the frames' distances to the goal.
     """
-    potential, distance = self._reward.potential(frames[:, None])
-    if mask is not None and self._potential is not None:
-      potential = np.where(mask, potential, self._potential)
-    self._potential = potential
+    state, distance = self._reward.state(frames[:, None])
+    if mask is not None and self._state is not None:
+      kept = np.reshape(mask, (-1, *(1,) * (state.ndim - 1)))
+      state = np.where(kept, state, self._state)
+    self._state = state
     return distance[:, 0]
 
   def step(
@@ -98,12 +99,12 @@ class StepRewards:
     Raises:
       UserError: no earlier call of `start`, or frames of another shape.
     """
-    if self._potential is None:
+    if self._state is None:
       raise UserError("expected a reset before the first step, got none; call reset().")
-    potential, distance = self._reward.potential(frames[:, None])
-    rewards = self._reward.reward(self._potential, potential).astype(np.float64)
+    state, distance = self._reward.state(frames[:, None])
+    rewards = self._reward.reward(self._state, state).astype(np.float64)
     rewards += self._weight * np.asarray(task_rewards, np.float64)
-    self._potential = potential
+    self._state = state
     return (rewards if reset is None else np.where(reset, 0.0, rewards)), distance[:, 0]
 
 

@@ -132,6 +132,8 @@ RANGES = {
   "finetune.tcc.frames": _whole(2),
   "finetune.tcc.temperature": _POSITIVE,
   "finetune.tcc.temperature_unit": _words("absolute", "mean_squared_distance"),
+  "finetune.progress.weight": _FROM_0,
+  "finetune.progress.pairs": _whole(1),
   "evaluate.unseen_episodes": _whole(0),
   "evaluate.view_shift": _ANY,
   "evaluate.failed_episodes": _whole(0),

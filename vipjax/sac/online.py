@@ -49,7 +49,7 @@ from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.sac.frame_replay import FrameIndex, FrameReplay
 from vipjax.sac.online_settings import OnlineSettings
-from vipjax.sac.own_films import OwnFilms, potential_of_row
+from vipjax.sac.own_films import OwnFilms
 from vipjax.sac.rollout import LoopState, LoopStep
 from vipjax.types import Video
 
@@ -202,21 +202,26 @@ class OnlineTraining:
     kept = np.array(state.replay.transitions.reward)
     rows = range(self.frames.rows_of(known.start)[0], int(self.frames.index.rows))
     # In batches of the size that acting uses: the same program gives the same encoder's rewards.
-    embed = functools.partial(potential_of_row, reward, self.frames)
+    embed = functools.partial(_state, reward, self.frames)
     with ThreadPoolExecutor(usable_cores()) as pool:
-      potentials = np.stack(list(pool.map(embed, rows)))
+      states = np.stack(list(pool.map(embed, rows)))
     returns = np.zeros(num_envs)
     for step in known:
-      before, after = (potentials[row - rows.start] for row in self.frames.rows_of(step))
+      before, after = (states[row - rows.start] for row in self.frames.rows_of(step))
       each = reward.reward(before, after)
       kept[(step * num_envs + np.arange(num_envs)) % len(kept)] = each
       returns = np.where(self.frames.ended(step), 0.0, returns + each)
     transitions = state.replay.transitions._replace(reward=kept)
     return state._replace(
       replay=state.replay._replace(transitions=transitions),
-      potential=potentials[int(self.frames.index.current) - rows.start],
+      potential=states[int(self.frames.index.current) - rows.start],
       returns=returns,
     )
+
+
+def _state(reward: EmbeddingReward, frames: FrameReplay, row: int) -> np.ndarray:
+  """What the reward remembers of the states that a row of the frames shows, [N, *state_shape]."""
+  return reward.state(frames.read(row)[:, : reward.num_channels])[0]
 
 
 def _held(leaf: Any) -> Any:

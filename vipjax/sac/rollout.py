@@ -51,7 +51,8 @@ class LoopState(NamedTuple):
     replay: its memory.
     episodes: where the N environments are in their episodes.
     observation: float32 [N, O], on which the agent acts next.
-    potential: float32 [N, *state_shape], what the reward remembers of that state: its potential.
+    potential: float32 [N, *state_shape], what the reward remembers of that state: its potential,
+      for most.
     returns: float64 [N], sum of the rewards in each present episode.
     succeeded: bool [N], whether each present episode was successful at some step.
   """

@@ -12,7 +12,10 @@ import numpy as np
 
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
+from vipjax.encoder.progress import PROGRESS
 from vipjax.envs import Stream, episode_seed
+from vipjax.evaluation import statistics
+from vipjax.evaluation.curves import progress_sums
 from vipjax.evaluation.groups import measure_groups
 from vipjax.evaluation.measure_attention import measure_attention, reported
 from vipjax.evaluation.measure_off_path import measure_off_path
@@ -61,8 +64,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
   Returns:
     "rank_correlation_<group>", for "recorded" and "unseen" also "kendall_correlation_<group>",
     "falling_fraction_<group>" and "alignment_<group>" (`align`'s tau): means with the fine-tuned
-    encoder, and the same with "_before" for the encoder as it was. "remaining_failed": the mean
-    share of the first distance that is left where failed episodes end. "hack_price",
+    encoder, and the same with "_before" for the encoder as it was. "progress_correlation_<group>":
+    with a progress head, the rank correlation of `progress_sums` with time. "remaining_failed": the
+    mean share of the first distance that is left where failed episodes end. "hack_price",
     "hack_price_reward", "hack_price_robot_free" (`evaluation.HackPrice`), before and after, and
     "worth_pose" and "worth_solved" (`evaluation.compare_worth`), where there is a simulator.
     "attention" and "off_path" as dicts, where config.evaluate asks for them.
@@ -88,6 +92,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       shares = [curve.distances[-1] / max(curve.distances[0], _TINY) for curve in curves["failed"]]
       result[f"remaining_failed{suffix}"] = float(np.mean(shares))
     for group in _MAIN_GROUPS:
+      if PROGRESS in values[when].variables and group in groups:
+        correlation = _progress_correlation(values[when], groups[group])
+        result[f"progress_correlation_{group}{suffix}"] = correlation
       if group in alignment:
         result[f"alignment_{group}{suffix}"] = alignment[group]["tau"]
     records = {group: [curve.record() for curve in made] for group, made in curves.items()}
@@ -114,6 +121,13 @@ def _films(config: ml_collections.ConfigDict) -> bool:
   counts = ("failed_episodes", "attention_episodes", "off_path_episodes")
   asked = evaluate.view_shift or evaluate.robots or any(evaluate[name] for name in counts)
   return bool(asked or films_put_back(config))
+
+
+def _progress_correlation(value: ValueFunction, videos: Sequence[Video]) -> float:
+  """Mean rank correlation of what a reward of progress has paid with time."""
+  return float(np.mean([
+    statistics.spearman(progress_sums(value, video.frames), video.seconds) for video in videos
+  ]))  # fmt: skip
 
 
 def load_before_and_after(workdir: pathlib.Path) -> dict[str, ValueFunction]:

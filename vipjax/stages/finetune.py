@@ -146,6 +146,11 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resume
 def _find_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> _Data:
   """Finds and decodes this process's share of the videos; raises as `finetune` does."""
   settings = make_settings(config.finetune)
+  if config.reward.form == "progress" and not settings.progress.weight:
+    raise UserError(
+      "expected config.finetune.progress.weight above 0 for config.reward.form = 'progress', which "
+      "the encoder's progress head pays, got 0; set it to 1 or choose another form."
+    )
   found = find_videos(config, workdir)
   check_cycles(settings.tcc, len(found))
   made = find_composites(config, found)

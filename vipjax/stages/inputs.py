@@ -12,7 +12,7 @@ import ml_collections
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
-from vipjax.finetune.settings import Settings, TccSettings
+from vipjax.finetune.settings import ProgressSettings, Settings, TccSettings
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import whole_numbers
 from vipjax.runtime.settings import from_section
@@ -152,4 +152,5 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
     anneal_steps=config.steps if sampler.name == "prioritised" else 0,
     made_videos=0,
     tcc=from_section(TccSettings, config.tcc, "finetune.tcc"),
+    progress=from_section(ProgressSettings, config.progress, "finetune.progress"),
   )

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vipjax.encoder import ResNetConfig
-from vipjax.finetune.settings import Settings, TccSettings
+from vipjax.finetune.settings import ProgressSettings, Settings, TccSettings
 from vipjax.reward import RewardSettings
 from vipjax.runtime import ranges
 from vipjax.runtime.settings import check_section
@@ -127,6 +127,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
   "finetune.composites": (CompositesSection,),
   "finetune.sampler": (Sampler,),
   "finetune.tcc": (TccSettings,),
+  "finetune.progress": (ProgressSettings,),
   "evaluate": (EvaluateSection,),
   "policy": (PolicySection, SacSettings, LoopSettings),
   "policy.online": (OnlineSettings,),

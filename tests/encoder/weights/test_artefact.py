@@ -12,6 +12,7 @@ import safetensors.numpy
 import vipjax
 from tests.encoder.seeded import SMALL, assert_one_sentence
 from vipjax.encoder import Preprocessing, export_official, init_value
+from vipjax.encoder.progress import init_head
 from vipjax.encoder.weights import artefact
 from vipjax.runtime.errors import UserError
 
@@ -68,6 +69,40 @@ def test_a_failed_save_leaves_nothing(value, tmp_path):
   with pytest.raises(TypeError):
     artefact.save(tmp_path / "encoder", value.replace(metadata={"odd": object()}))
   assert not list(tmp_path.iterdir())
+
+
+def with_head(value):
+  return value.replace(variables={**value.variables, "progress": init_head(16)})
+
+
+def test_a_progress_head_is_a_part_of_it(value, tmp_path):
+  folder = artefact.save(tmp_path / "encoder", with_head(value))
+  assert json.loads((folder / "config.json").read_text())["progress_bins"] == 20
+  again = vipjax.load(folder)
+  chex.assert_trees_all_equal(again.variables, with_head(value).variables)
+  np.testing.assert_array_equal(again.embed(FRAMES), value.embed(FRAMES))
+  # The official layout has no head.
+  export_official(again, tmp_path / "model.safetensors", overwrite=True)
+  exported = safetensors.numpy.load_file(tmp_path / "model.safetensors")
+  assert not any("progress" in name for name in exported)
+
+
+@pytest.mark.parametrize(
+  ("bins", "words"),
+  [
+    (21, r"progress/kernel of shape \(32, 20\) instead of \(32, 21\)"),
+    (None, "the unknown progress/bias"),
+    (1, "progress_bins of at least 2"),
+    ("20", "progress_bins of at least 2"),
+  ],
+)
+def test_another_head_than_the_config_says_is_refused(value, tmp_path, bins, words):
+  folder = artefact.save(tmp_path / "encoder", with_head(value))
+  config = json.loads((folder / "config.json").read_text())
+  (folder / "config.json").write_text(json.dumps(config | {"progress_bins": bins}))
+  with pytest.raises(UserError, match=words) as error:
+    vipjax.load(folder)
+  assert_one_sentence(error)
 
 
 def change_tensors(folder, change):

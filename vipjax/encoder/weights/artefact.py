@@ -14,6 +14,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from vipjax.encoder.preprocess import Preprocessing
+from vipjax.encoder.progress import PROGRESS, head_shapes
 from vipjax.encoder.resnet import ResNetConfig, variable_shapes
 from vipjax.encoder.value import ValueFunction
 from vipjax.encoder.weights.tensors import check_tensors, read_safetensors
@@ -24,6 +25,7 @@ from vipjax.runtime.stand_ins import refuse_stand_ins
 FORMAT = "vipjax-encoder-1"
 TENSORS, CONFIG = "model.safetensors", "config.json"
 _FIELDS = {"format", "architecture", "preprocessing", "metadata"}
+_BINS = "progress_bins"  # the field of an encoder with a progress head
 
 
 def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = False) -> pathlib.Path:
@@ -68,6 +70,8 @@ def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = Fals
       "preprocessing": dataclasses.asdict(value.preprocessing),
       "metadata": metadata,
     }
+    if PROGRESS in value.variables:
+      config[_BINS] = len(value.variables[PROGRESS]["bias"])
     files.write_json(new / CONFIG, config)
     if folder.exists():
       folder.rename(old)
@@ -97,20 +101,27 @@ def load_artefact(folder: str | os.PathLike) -> ValueFunction:
         f"expected an encoder artefact with {TENSORS} and {CONFIG}, got no {name} in {folder}; "
         "check the path."
       )
-  config, preprocessing, metadata = _read_config(folder / CONFIG)
+  config, preprocessing, metadata, bins = _read_config(folder / CONFIG)
   advice = "write or fetch the artefact again"
   tensors = read_safetensors(folder / TENSORS, advice)
   shapes = traverse_util.flatten_dict(variable_shapes(config), sep="/")
   shapes = {key: leaf.shape for key, leaf in shapes.items()}
+  if bins:
+    head = head_shapes(config.embedding_dim, bins)
+    shapes |= {f"{PROGRESS}/{name}": shape for name, shape in head.items()}
   expected = f"the tensors that {folder / CONFIG} describes in {folder / TENSORS}"
   check_tensors(tensors, shapes, expected, advice, np.float32)
   variables = traverse_util.unflatten_dict({key: tensors[key] for key in shapes}, sep="/")
   return ValueFunction(config, preprocessing, variables, metadata)
 
 
-def _read_config(path: pathlib.Path) -> tuple[ResNetConfig, Preprocessing, dict[str, Any]]:
+def _read_config(
+  path: pathlib.Path,
+) -> tuple[ResNetConfig, Preprocessing, dict[str, Any], int | None]:
+  """Architecture, preprocessing, metadata, and the bins of the progress head if there is one."""
   content = files.read_json(path)
-  if not isinstance(content, dict) or content.get("format") != FORMAT or set(content) != _FIELDS:
+  fields = set(content) - {_BINS} if isinstance(content, dict) else None
+  if fields != _FIELDS or content["format"] != FORMAT:
     got = content.get("format") if isinstance(content, dict) else type(content).__name__
     raise UserError(
       f"expected an encoder's config of format {FORMAT} with {', '.join(sorted(_FIELDS))}, got "
@@ -130,4 +141,10 @@ def _read_config(path: pathlib.Path) -> tuple[ResNetConfig, Preprocessing, dict[
       f"expected metadata in {path} to be an object, got {ascii(content['metadata'])[:60]}; write "
       "the artefact again."
     )
-  return parsed[0], parsed[1], content["metadata"]
+  bins = content.get(_BINS)
+  if bins is not None and (type(bins) is not int or bins < 2):
+    raise UserError(
+      f"expected a whole number of {_BINS} of at least 2 in {path}, got {ascii(bins)[:60]}; write "
+      "the artefact again."
+    )
+  return parsed[0], parsed[1], content["metadata"], bins
