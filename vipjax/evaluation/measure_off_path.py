@@ -66,7 +66,9 @@ def measure_off_path(
   free = any(video.robot_visible is False for video in videos)
   every = dataclasses.replace(channels, plain_weight=1.0, robot_free_weight=float(free))
   goals = channel_goals(every, videos)
-  reward = make_reward(goals, value, dataclasses.replace(settings, normalize="none"))
+  reward = make_reward(
+    goals, value, dataclasses.replace(settings, normalize="none", potential="goal")
+  )
   seen = [each.channel for each in goals]
   columns = [seen.index(each.channel) for each in paid_goals]
   has_head = PROGRESS in value.variables

@@ -123,7 +123,8 @@ def make_reward(
       "videos with vipjax.videos.fit_square."
     )
   firsts, weights = [each.videos[0].frames[0] for each in goals], [each.weight for each in goals]
-  return EmbeddingReward(value, frames, firsts, weights, settings, devices)
+  films = [[video.frames for video in each.videos] for each in goals]
+  return EmbeddingReward(value, frames, firsts, weights, settings, devices, films)
 
 
 def _joined(goals: Sequence[Goal]) -> Goal:

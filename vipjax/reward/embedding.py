@@ -7,6 +7,13 @@ state unlike any that the encoder knows may cost many times what the whole way t
 With a saturation s the distance x counts as x (1 + s) / (x + s): 0 at the goal, 1 at 1, less than
 1 + s anywhere.
 
+The potential "path" asks the whole films, not only their ends: how far along the expert's path a
+state is, by its soft nearest neighbours among the films' frames (the alignment that the TCC loss
+trains, arXiv:1904.07846), less how far it is from that path. The neighbour is that of all channels
+at once, so a pose of the arm that fits one moment beside an object that fits another is far from
+every frame. Off the path it follows true progress far better than the distance to the goal
+(docs/results/path.md).
+
 An encoder with a progress head may pay a step for its own progress instead, F(o, o')
 (arXiv:2509.26627): no goal is in it, and it is the difference of no potential.
 """
@@ -18,6 +25,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +38,7 @@ from vipjax.runtime.errors import UserError
 
 FORMS = ("difference", "discounted", "value", "progress")
 NORMALIZATIONS = ("none", "first_frame")
+POTENTIALS = ("goal", "path")
 _signed_progress = jax.jit(signed_progress)
 
 
@@ -50,6 +59,12 @@ class RewardSettings:
       goal's video, which gives channels equal weight whatever the range of their distances;
       "none" is published.
     goal_reduction: with several goal frames, distance to their "mean" embedding or the "nearest".
+    potential: "goal", minus the distances to the goal (published), or "path", along the films; for
+      "path" `normalize` is "first_frame". From a film's first frame to its last either rises by the
+      sum of the channels' weights.
+    path_distance_weight: how much the distance from the path counts beside the way along it, in
+      units of the first frame's distance to the goal, at least 0.
+    path_temperature: of the soft nearest neighbour, in the same units, above 0.
     saturation: s > 0, in units of the distance as `normalize` leaves it: half of the greatest
       potential is reached at s; 0 is published, without bound.
   """
@@ -60,10 +75,14 @@ class RewardSettings:
   normalize: str = "none"
   goal_reduction: str = "mean"
   saturation: float = 0.0
+  potential: str = "goal"
+  path_distance_weight: float = 3.0
+  path_temperature: float = 0.1
 
   def __post_init__(self):
     for name, allowed in (
       ("form", FORMS), ("normalize", NORMALIZATIONS), ("goal_reduction", REDUCTIONS),
+      ("potential", POTENTIALS),
     ):  # fmt: skip
       if getattr(self, name) not in allowed:
         raise UserError(
@@ -73,7 +92,13 @@ class RewardSettings:
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})
-    ranges.check("reward", {"saturation": self.saturation})
+    names = ("saturation", "path_distance_weight", "path_temperature")
+    ranges.check("reward", {name: getattr(self, name) for name in names})
+    if self.potential == "path" and self.normalize != "first_frame":
+      raise UserError(
+        "expected reward normalize 'first_frame' with the potential 'path', whose distances are in "
+        f"units of the first frame's, got {self.normalize!r}; set it."
+      )
 
   def pay(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the rewards of N steps, from the potentials before and after.
@@ -107,6 +132,7 @@ class EmbeddingReward:
     weights: Sequence[float],
     settings: RewardSettings | None = None,
     devices: Sequence[jax.Device] | None = None,
+    films: Sequence[Sequence[np.ndarray]] | None = None,
   ):
     """Embeds the goals.
 
@@ -118,10 +144,12 @@ class EmbeddingReward:
       weights: weight of each channel, >= 0.
       settings: None is as published.
       devices: devices that share the states of a call; None is JAX's first.
+      films: for the potential "path" of each channel its films, uint8 [T, H, W, 3], the same
+        episodes at the same moments in all channels; otherwise None suffices.
 
     Raises:
-      UserError: lists of different lengths, no channel, a first frame that equals the goal, or the
-        form "progress" for an encoder without a progress head.
+      UserError: lists of different lengths, no channel, a first frame that equals the goal, the
+        form "progress" for an encoder without a progress head, or films that do not fit.
     """
     self.settings = settings or RewardSettings()
     self.telescopes = self.settings.form != "progress"
@@ -145,14 +173,16 @@ class EmbeddingReward:
       )
     devices = jax.local_devices()[:1] if devices is None else devices
     self._place = functools.partial(parallel.replicate, devices=devices)
-    compute = _make_compute(value, self.settings.saturation, not self.telescopes)
+    self._films = _checked_films(films, len(goals)) if self.settings.potential == "path" else None
+    compute = _make_compute(value, self.settings, not self.telescopes)
     self._compute = parallel.compile_map(compute, devices)
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
     self._common = self._measured_by(value)
 
   def __reduce__(self):
     """Copies and pickles the arguments, for JAX's first device; programs cannot be copied."""
-    return EmbeddingReward, (self._value, self._goals, self._firsts, self._weights, self.settings)
+    made_of = self._value, self._goals, self._firsts, self._weights, self.settings, None
+    return EmbeddingReward, (*made_of, self._films)
 
   def with_value(self, value: ValueFunction) -> EmbeddingReward:
     """Returns the same reward for a value function with other variables, without compiling.
@@ -188,9 +218,14 @@ class EmbeddingReward:
       reduce_goals(value.embed(goal if goal.ndim == 4 else goal[None]), reduction)
       for goal in self._goals
     ]
+    path = ()
+    if self._films is not None:
+      frames = [np.concatenate([value.embed(film) for film in films]) for films in self._films]
+      places = np.concatenate([np.linspace(0, 1, len(film)) for film in self._films[0]])
+      path = np.stack(frames, axis=1), places.astype(np.float32)
     return self._place((
       value.variables, embedded, self._weights, starts.astype(np.float32),
-      (self._weights / starts).astype(np.float32),
+      (self._weights / starts).astype(np.float32), path,
     ))  # fmt: skip
 
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,8 +235,8 @@ class EmbeddingReward:
       frames: uint8 [N, C, H, W, 3].
 
     Returns:
-      float32 [N], minus the weighted sum of distances as they count, without the reward's scale;
-      float32 [N, C], the distances in embedding units.
+      float32 [N], minus the weighted sum of distances as they count, or what stands along the path,
+      without the reward's scale; float32 [N, C], the distances to the goals in embedding units.
     """
     potential, distances, *_ = self._measure(frames)
     return potential, distances
@@ -243,21 +278,64 @@ class EmbeddingReward:
     return self.settings.scale * (last - first)
 
 
-def _make_compute(value: ValueFunction, saturation: float, with_embeddings: bool):
-  embed = value.embed_fn
+def _checked_films(
+  films: Sequence[Sequence[np.ndarray]] | None, num_channels: int
+) -> list[list[np.ndarray]]:
+  """Returns the films of each channel; raises UserError unless they show the same moments."""
+  lengths = [[len(film) for film in each] for each in films or ()]
+  if len(lengths) != num_channels or not lengths[0] or any(n != lengths[0] for n in lengths):
+    raise UserError(
+      "expected for the reward's potential 'path' films of the same episodes, of equal lengths, in "
+      f"each of {num_channels} channels, got lengths {lengths}; film each episode from every view, "
+      "with and without the robot as the channels ask, or set potential to 'goal'."
+    )
+  return [[np.asarray(film) for film in each] for each in films]
+
+
+def _make_compute(value: ValueFunction, settings: RewardSettings, with_embeddings: bool):
+  embed, saturation = value.embed_fn, settings.saturation
+
+  def counted(distances, units):
+    x = distances / units
+    return x * (1 + saturation) / (x + saturation) if saturation else x
 
   def compute(common, frames):
-    variables, goals, weights, units, factors = common
+    variables, goals, weights, units, factors, path = common
     embeddings = embed(variables, frames)
     distances = jnp.stack(
       [goal_distances(embeddings[:, c], each) for c, each in enumerate(goals)], axis=1
     )
-    if not saturation:
+    if path:
+      # One film frame at a time: [N, F, C, D] of a large batch does not fit.
+      away = jax.lax.map(lambda frame: jnp.linalg.norm(embeddings - frame, axis=-1), path[0])
+      away = jnp.sum(counted(away, units) * (weights / jnp.sum(weights)), axis=-1).T
+      potential = jnp.sum(weights) * along_path(
+        away, path[1], settings.path_distance_weight, settings.path_temperature
+      )
+    elif not saturation:
       potential = -jnp.sum(distances * factors[None], axis=1)
     else:
-      counted = distances / units[None]
-      counted = counted * (1 + saturation) / (counted + saturation)
-      potential = -jnp.sum(counted * weights[None], axis=1)
+      potential = -jnp.sum(counted(distances, units) * weights[None], axis=1)
     return (potential, distances, embeddings) if with_embeddings else (potential, distances)
 
   return compute
+
+
+def along_path(
+  distances: jax.Array, places: jax.Array, distance_weight: float, temperature: float
+) -> jax.Array:
+  """How far along a path states are, less how far they are from it.
+
+  Args:
+    distances: float32 [N, F], of N states to F frames of films, >= 0.
+    places: float32 [F], where in its film each frame is, from 0 to 1.
+    distance_weight: factor of the distance to the nearest frame, >= 0.
+    temperature: of the softmax over minus the distances, which gives the place, > 0.
+
+  Returns:
+    float32 [N], at most 1.
+  """
+  chex.assert_rank(distances, 2)
+  chex.assert_shape(places, (distances.shape[1],))
+  place = jax.nn.softmax(-distances / temperature, axis=1) @ places
+  return place - distance_weight * jnp.min(distances, axis=1)

@@ -168,6 +168,8 @@ RANGES = {
   "policy.online.frames_mb": _whole(1),
   "reward.scale": _POSITIVE,
   "reward.saturation": _FROM_0,
+  "reward.path_distance_weight": _FROM_0,
+  "reward.path_temperature": _POSITIVE,
   "reward.plain_weight": _FROM_0,
   "reward.robot_free_weight": _FROM_0,
   "corpus.expert_episodes": _whole(0),
