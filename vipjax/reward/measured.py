@@ -22,7 +22,8 @@ class IdealReward:
   It is paid exactly as `EmbeddingReward` pays its own.
 
   Attributes:
-    settings: how the potential is paid; `normalize` and `goal_reduction` have no meaning here.
+    settings: how the potential is paid; `normalize`, `saturation` and `goal_reduction` mean nothing
+      here.
     hand_weight: w_h, per metre, at least 0.
     object_weight: w_o, per metre, at least 0.
   """
