@@ -1,9 +1,13 @@
 """The reward: potentials of channels, their scale, and what difference it makes of them."""
 
+import copy
+
+import jax
 import numpy as np
 import pytest
 
 from vipjax.reward import EmbeddingReward, RewardSettings
+from vipjax.reward.embedding import along_path
 from vipjax.runtime.errors import UserError
 
 
@@ -139,3 +143,79 @@ def test_bad_channels_are_one_sentence(value, frames):
   reward = EmbeddingReward(value, [frames[0, 0]], [frames[1, 0]], [1.0])
   with pytest.raises(UserError, match=r"frames \[N, 1, H, W, 3\]"):
     reward.potential(frames)
+
+
+def test_the_place_along_a_path_by_hand():
+  distances = np.array([[0.0, 2.0, 4.0], [1.0, 1.0, 9.0]], np.float32)
+  places = np.array([0.0, 0.5, 1.0], np.float32)
+  found = along_path(distances, places, 3.0, 2.0)
+  weights = np.exp([0.0, -1.0, -2.0]) / np.exp([0.0, -1.0, -2.0]).sum()
+  # The second state is as far from two frames, and almost infinitely far from the third.
+  second = np.exp([-0.5, -0.5, -4.5]) / np.exp([-0.5, -0.5, -4.5]).sum()
+  expected = [weights @ places - 0.0, second @ places - 3.0]
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def path_reward(value, frames, weights=(1.0, 2.0), **settings):
+  """Along the frames as one film of two channels."""
+  settings = RewardSettings(normalize="first_frame", potential="path", **settings)
+  films = [[frames[:, 0]], [frames[:, 1]]]
+  return EmbeddingReward(
+    value, list(frames[-1]), list(frames[0]), list(weights), settings, films=films
+  )
+
+
+def test_the_path_rises_by_the_weights_along_its_films(value, frames):
+  reward = path_reward(value, frames, path_temperature=0.01)
+  potential, distances = reward.potential(frames)
+  np.testing.assert_allclose(potential, 3 * np.linspace(0, 1, 5), atol=0.02)
+  expected = value.distance(frames[:, 1], frames[-1, 1])
+  np.testing.assert_allclose(distances[:, 1], expected, rtol=1e-4, atol=1e-4)
+  assert reward.telescopes and reward.state_shape == ()
+
+
+def test_the_arm_of_one_moment_beside_the_object_of_another_is_far_from_the_path(value, frames):
+  # The last picture of the arm, the first of the object: each alone lies on the path.
+  hacked = np.stack([frames[-1, 0], frames[0, 1]])[None]
+  reward = path_reward(value, frames)
+  away = [
+    np.stack([value.distance(hacked[:, c], frame[c]) for frame in frames], axis=1)[0]
+    / value.distance(frames[:1, c], frames[-1, c])
+    for c in range(2)
+  ]
+  joint = (away[0] + 2 * away[1]) / 3
+  place = np.exp(-joint / 0.1) / np.exp(-joint / 0.1).sum() @ np.linspace(0, 1, 5)
+  expected = 3 * (place - 3 * joint.min())
+  np.testing.assert_allclose(reward.potential(hacked)[0], [expected], rtol=1e-3)
+  assert joint.min() > 0.1 and expected < 0
+
+
+def test_the_path_of_another_value_and_of_a_copy(value, frames):
+  reward = path_reward(value, frames, saturation=0.5)
+  potential = reward.potential(frames)[0]
+  np.testing.assert_array_equal(copy.deepcopy(reward).potential(frames)[0], potential)
+
+  # Another network: one that is only scaled has the same path, in units of its own.
+  def bent(leaf):
+    return leaf + 0.3 * np.sin(np.arange(leaf.size, dtype=np.float32)).reshape(leaf.shape)
+
+  other = value.replace(variables=jax.tree.map(bent, value.variables))
+  again = path_reward(other, frames, saturation=0.5).potential(frames[::-1])[0]
+  found = reward.with_value(other).potential(frames[::-1])[0]
+  np.testing.assert_allclose(found, again, rtol=1e-5, atol=1e-6)
+  states = np.random.default_rng(3).integers(0, 256, (4, 2, 16, 16, 3), np.uint8)
+  moved = reward.with_value(other).potential(states)[0] - reward.potential(states)[0]
+  assert np.abs(moved).max() > 0.01
+
+
+@pytest.mark.parametrize("films", [None, [[1]], [[1], []], [[1], [2]]])
+def test_films_of_other_episodes_are_refused(value, frames, films):
+  settings = RewardSettings(normalize="first_frame", potential="path")
+  made = films and [[frames[: 2 + n, 0] for n in each] for each in films]
+  with pytest.raises(UserError, match="expected for the reward's potential 'path' films"):
+    EmbeddingReward(value, list(frames[-1]), list(frames[0]), [1.0, 2.0], settings, films=made)
+
+
+def test_the_path_needs_the_unit_of_the_first_frame():
+  with pytest.raises(UserError, match="expected reward normalize 'first_frame'"):
+    RewardSettings(potential="path")

@@ -296,7 +296,7 @@ def _make_compute(value: ValueFunction, settings: RewardSettings, with_embedding
   embed, saturation = value.embed_fn, settings.saturation
 
   def counted(distances, units):
-    x = distances / units
+    x = distances / units[None]
     return x * (1 + saturation) / (x + saturation) if saturation else x
 
   def compute(common, frames):
@@ -307,8 +307,11 @@ def _make_compute(value: ValueFunction, settings: RewardSettings, with_embedding
     )
     if path:
       # One film frame at a time: [N, F, C, D] of a large batch does not fit.
-      away = jax.lax.map(lambda frame: jnp.linalg.norm(embeddings - frame, axis=-1), path[0])
-      away = jnp.sum(counted(away, units) * (weights / jnp.sum(weights)), axis=-1).T
+      def from_frame(frame):
+        away = counted(jnp.linalg.norm(embeddings - frame[None], axis=-1), units)
+        return away @ (weights / jnp.sum(weights))
+
+      away = jax.lax.map(from_frame, path[0]).T
       potential = jnp.sum(weights) * along_path(
         away, path[1], settings.path_distance_weight, settings.path_temperature
       )
