@@ -101,23 +101,24 @@ def test_metrics_are_those_of_the_embeddings_of_parameters_and_target(
   state = state._replace(target=other.variables["params"])
   _, metrics = compiled(value, settings)(state, videos)
 
-  batch = make_draw(settings, 2, 10)(state.key, state.step, videos.lengths)
-  pixels = videos.frames[batch.frames.video, batch.frames.index][:, None]
-  levels = normalize_levels(
-    random_resized_crop(
-      batch.frames.crop, pixels, 16, scale=settings.crop_scale, then_resize=None
-    )[:, 0]
-  )  # fmt: skip
-
-  def embed(params):
+  @jax.jit
+  def drawn_and_embedded():
+    batch = make_draw(settings, 2, 10)(state.key, state.step, videos.lengths)
+    pixels = videos.frames[batch.frames.video, batch.frames.index][:, None]
+    levels = normalize_levels(
+      random_resized_crop(batch.frames.crop, pixels, 16, scale=settings.crop_scale)[:, 0]
+    )
     # The target, too, has the statistics of the batch where the encoder has them.
-    found = value.module().apply(
-      {"params": params, "batch_stats": state.batch_stats}, levels, train=train_batch_norm,
-      mutable=["batch_stats"],
-    )[0]  # fmt: skip
-    return np.asarray(found, np.float64).reshape(6, 4, -1)
+    return batch, *(
+      value.module().apply(
+        {"params": params, "batch_stats": state.batch_stats}, levels, train=train_batch_norm,
+        mutable=["batch_stats"],
+      )[0]
+      for params in (state.params, state.target)
+    )  # fmt: skip
 
-  online, target = embed(state.params), embed(state.target)
+  batch, *embeddings = drawn_and_embedded()
+  online, target = (np.asarray(each, np.float64).reshape(6, 4, -1) for each in embeddings)
   index = np.asarray(batch.frames.index).reshape(6, 4)
   video = np.asarray(batch.frames.video)[::4]
 
