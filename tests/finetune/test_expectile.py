@@ -16,7 +16,15 @@ from vipjax.encoder import (
   random_resized_crop,
   resnet,
 )
-from vipjax.finetune import Settings, TccSettings, init_state, make_train_step, with_state
+from vipjax.encoder.progress import PROGRESS
+from vipjax.finetune import (
+  ProgressSettings,
+  Settings,
+  TccSettings,
+  init_state,
+  make_train_step,
+  with_state,
+)
 from vipjax.finetune.batch import make_draw
 from vipjax.runtime.errors import UserError
 from vipjax.types import VideoSet
@@ -24,7 +32,9 @@ from vipjax.types import VideoSet
 SETTINGS = Settings(
   batch_size=4, background_clips=2, loss="expectile", learning_rate=1e-3, then_resize=0,
   num_negatives=2, target_rate=0.25, expectile=0.7, tcc=TccSettings(num_cycles=0, frames=4),
+  progress=ProgressSettings(0.5, pairs=4),
 )  # fmt: skip
+ALONE = dataclasses.replace(SETTINGS, tcc=TccSettings(weight=0.0), progress=ProgressSettings())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,17 +72,22 @@ def step(value):
 
 def test_the_target_is_an_average_of_the_parameters_before_each_update(value, videos, step):
   state = init_state(jax.random.key(1), value, SETTINGS)
-  chex.assert_trees_all_equal(state.target, state.params)
+  # The progress head has none: it is no part of the value.
+  encoder = {name: leaves for name, leaves in state.params.items() if name != PROGRESS}
+  assert len(encoder) < len(state.params)
+  chex.assert_trees_all_equal(state.target, encoder)
   states = [state]
   for _ in range(3):
     states.append(step(states[-1], videos)[0])
-  target = states[0].params
+  target = encoder
   for before, after in zip(states, states[1:], strict=False):
-    target = jax.tree.map(lambda new, old: 0.25 * new + 0.75 * old, before.params, target)
+    params = {name: before.params[name] for name in encoder}
+    target = jax.tree.map(lambda new, old: 0.25 * new + 0.75 * old, params, target)
     chex.assert_trees_all_close(after.target, target, rtol=1e-5, atol=1e-7)
   assert np.abs(states[3].target["fc"]["kernel"] - states[3].params["fc"]["kernel"]).max() > 1e-4
   # What is saved as the encoder are the parameters.
-  chex.assert_trees_all_equal(with_state(value, states[3]).variables["params"], states[3].params)
+  saved = with_state(value, states[3]).variables["params"]
+  chex.assert_trees_all_equal(saved, {name: states[3].params[name] for name in encoder})
 
 
 def test_an_update_that_is_not_finite_leaves_the_target(value, videos, step):
@@ -93,9 +108,7 @@ def test_other_losses_have_no_target_so_that_old_checkpoints_fit(value):
 def test_metrics_are_those_of_the_embeddings_of_parameters_and_target(
   value, videos, train_batch_norm
 ):
-  settings = dataclasses.replace(
-    SETTINGS, train_batch_norm=train_batch_norm, tcc=TccSettings(weight=0.0)
-  )
+  settings = dataclasses.replace(ALONE, train_batch_norm=train_batch_norm)
   other = init_value(jax.random.key(5), value.config, value.preprocessing)
   state = init_state(jax.random.key(1), value, settings)
   state = state._replace(target=other.variables["params"])
@@ -149,17 +162,17 @@ def test_metrics_are_those_of_the_embeddings_of_parameters_and_target(
   assert metrics["expectile_distance"] == pytest.approx(distance, rel=1e-4)
 
 
-def test_tcc_adds_on_top(value, videos, step):
+def test_tcc_and_progress_add_on_top(value, videos, step):
   _, metrics = step(init_state(jax.random.key(1), value, SETTINGS), videos)
   assert metrics["tcc_loss"] > 0
-  total = metrics["expectile_loss"] + metrics["tcc_loss"]
+  total = metrics["expectile_loss"] + metrics["tcc_loss"] + 0.5 * metrics["progress_loss"]
   assert metrics["loss"] == pytest.approx(float(total), rel=1e-5)
 
 
 def test_distances_become_steps(value, videos):
   settings = dataclasses.replace(
-    SETTINGS, batch_size=8, background_clips=4, num_negatives=1, target_rate=0.05,
-    crop_scale=(0.9, 1.0), tcc=TccSettings(weight=0.0),
+    ALONE, batch_size=8, background_clips=4, num_negatives=1, target_rate=0.05,
+    crop_scale=(0.9, 1.0),
   )  # fmt: skip
   step, state = compiled(value, settings), init_state(jax.random.key(1), value, settings)
 
