@@ -112,8 +112,13 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.finetune = ConfigDict()
   config.finetune.steps = 100_000
   config.finetune.batch_size = 4  # clips of four frames
-  config.finetune.loss = "vip"  # or "triplet", a baseline for ablations, or "distillation"
-  reasons["finetune.loss"] = "A baseline in place of the VIP loss, for comparison."
+  # Or "triplet", a baseline for ablations; "distillation"; "expectile", temporal distance from any
+  # videos, failures included (HILP, arXiv:2402.15567), with VIP's discount and num_negatives.
+  config.finetune.loss = "vip"
+  reasons["finetune.loss"] = (
+    "Another loss in place of VIP's: a baseline for comparison, or one that may learn from videos "
+    "that fail."
+  )
   config.finetune.teachers = ()  # encoders for distillation, in the form of encoder.init
   config.finetune.learning_rate = 1e-4  # of Adam
   config.finetune.head_learning_rate = 0.0  # of the last layer; 0: learning_rate
@@ -134,6 +139,10 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   )
   config.finetune.l1_weight = 0.001
   config.finetune.l2_weight = 0.001
+  # Keys of expectile: the nearer to 1, the more the best steps count; and how far its
+  # target's parameters move towards the encoder's at each update.
+  config.finetune.expectile = 0.9
+  config.finetune.target_rate = 0.005
   config.finetune.crop_scale = (0.2, 1.0)  # area of the random crop as a share of the frame
   reasons["finetune.crop_scale"] = (
     "A fifth of the frame, drawn in 80 pixels, often shows neither hand nor handle."

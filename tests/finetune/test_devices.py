@@ -24,6 +24,9 @@ LOSSES = {
   "distillation": dataclasses.replace(
     BASE, batch_size=3, loss="distillation", tcc=TccSettings(weight=0.0)
   ),
+  "expectile": dataclasses.replace(
+    BASE, batch_size=3, loss="expectile", target_rate=0.5, tcc=TccSettings(weight=0.0)
+  ),
   "mse": BASE,
   "mse_var": dataclasses.replace(BASE, tcc=dataclasses.replace(TCC, loss="regression_mse_var")),
   "huber": dataclasses.replace(BASE, tcc=dataclasses.replace(TCC, loss="regression_huber")),
@@ -61,7 +64,8 @@ def batch_of(settings):
   if not settings.tcc.weight:
     indices = cycles = starts = None
   crop = jax.random.split(jax.random.key(2), frames)
-  batch = Batch(Frames(None, None, crop), permutations, indices, cycles, starts)
+  video, index = np.arange(frames, dtype=np.int32) // 4 % 2, np.arange(frames, dtype=np.int32) % 4
+  batch = Batch(Frames(video, index, crop), permutations, indices, cycles, starts)
   pixels = rng.integers(0, 255, (frames, 12, 12, 3), dtype=np.uint8)
   return HostBatch(batch, pixels, np.array([6, 5], np.int32))
 

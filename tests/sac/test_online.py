@@ -216,6 +216,13 @@ def test_frame_budget_that_is_advised_is_enough():
   assert (budget.rows + budget.spare) * np.prod(row) <= advised * 2**20
 
 
+def test_expectile_regression_goes_on_with_its_target(workdir):  # noqa: F811
+  config = config_of(**ONLINE, **{"finetune.loss": "expectile"})
+  assert train_policy(config, workdir)["encoder_updates"] == 6
+  rows = [row for row in policy_rows(workdir) if "online_loss" in row]
+  assert {"online_expectile_loss", "online_contrast_loss"} <= set(rows[-1])
+
+
 def test_distillation_has_no_online_training(workdir):  # noqa: F811
   config = config_of(**ONLINE)
   config.finetune.loss = "distillation"

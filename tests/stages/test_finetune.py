@@ -83,8 +83,9 @@ def tensors(workdir):
   return (workdir / "encoder" / "model.safetensors").read_bytes()
 
 
-def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, monkeypatch):
-  config = config_of()
+@pytest.mark.parametrize("loss", ["vip", "expectile"])
+def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, monkeypatch, loss):
+  config = config_of(**{"finetune.loss": loss, "finetune.target_rate": 0.5})
   whole = beside(workdir, "whole")
   finetune(config, whole)
 
@@ -218,7 +219,7 @@ def test_a_progress_head_comes_with_the_encoder(workdir):
     ),
     ({"finetune.background_clips": 2}, "random motion"),
     ({"finetune.steps": 0}, "at least 1"),
-    ({"finetune.loss": "contrastive"}, "'vip', 'triplet' or 'distillation'"),
+    ({"finetune.loss": "contrastive"}, "'vip', 'triplet', 'distillation' or 'expectile'"),
     ({"finetune.loss": "distillation"}, "config.finetune.teachers with .* got \\(\\)"),
     ({"finetune.teachers": ("mini",)}, "no other loss, got \\('mini',\\) with 'vip'"),
     (

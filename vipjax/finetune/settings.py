@@ -66,8 +66,9 @@ class Settings:
 
   Attributes:
     batch_size: clips of four frames in the VIP loss.
-    loss: "vip", or in its place "triplet", a baseline (`losses.triplet_loss`), or "distillation"
-      of other encoders (`losses.distillation_loss`).
+    loss: "vip", or in its place "triplet", a baseline (`losses.triplet_loss`), "distillation" of
+      other encoders (`losses.distillation_loss`), or "expectile", temporal distance from any videos
+      (`losses.expectile_loss`) on VIP's clips.
     background_clips: further clips in the VIP loss from unlabelled background videos; 0 is
       published. They teach what lies off the expert's path.
     sampler: draws the first frame of each clip and the frames for TCC; background clips are drawn
@@ -84,6 +85,9 @@ class Settings:
     last_goal: share of the task's clips whose goal is the last frame of their video; 0 is
       published. The reward asks for the distance to that frame alone.
     discount, num_negatives, l1_weight, l2_weight: as `losses.vip_loss`.
+    expectile: of the loss "expectile".
+    target_rate: of the same, how far the target's parameters move towards the encoder's at each
+      update, above 0, at most 1.
     crop_scale: least and greatest area of the random crop.
     then_resize: resize after the crop, before the central cut (VIP: 256); 0 for none.
     train_batch_norm: whether BatchNorm uses batch statistics and updates its running ones.
@@ -108,6 +112,8 @@ class Settings:
   num_negatives: int = 3
   l1_weight: float = 0.001
   l2_weight: float = 0.001
+  expectile: float = 0.9
+  target_rate: float = 0.005
   crop_scale: tuple[float, float] = (0.2, 1.0)
   then_resize: int = 256
   train_batch_norm: bool = True

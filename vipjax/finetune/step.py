@@ -37,6 +37,7 @@ class TrainState(NamedTuple):
     skipped: int32 [2], updates that were not finite and changed nothing: in all, and in a row up
       to now.
     errors: what the prioritised sampler has learnt, see `priorities`; None with other samplers.
+    target: the encoder's parameters as the loss "expectile" averages them; None with other losses.
   """
 
   step: jax.Array
@@ -46,6 +47,7 @@ class TrainState(NamedTuple):
   opt_state: Any
   skipped: jax.Array
   errors: jax.Array | None = None
+  target: Any = None
 
 
 class HostBatch(NamedTuple):
@@ -89,7 +91,9 @@ def init_state(
   errors = None
   if settings.sampler.name == "prioritised":
     errors = priorities.init_errors(num_task + settings.made_videos, settings.sampler.bins)
-  return TrainState(jnp.int32(0), key, params, statistics, opt_state, skipped, errors)
+  # The step donates the target, too, so it shares no arrays with the parameters.
+  target = jax.tree.map(jnp.array, variables["params"]) if settings.loss == "expectile" else None
+  return TrainState(jnp.int32(0), key, params, statistics, opt_state, skipped, errors, target)
 
 
 def frames_per_step(settings: Settings, num_task: int, contrast: Contrast | None = None) -> int:
@@ -128,8 +132,9 @@ def make_train_step(
   tcc, progress, optimizer = settings.tcc, settings.progress, _optimizer(settings)
   clips = settings.batch_size + settings.background_clips
 
-  def embed(params, batch_stats, data, frames):
-    """Embeddings [n, D] of frames, the encoder's and each teacher's; BatchNorm's statistics."""
+  def embed(params, target, batch_stats, data, frames):
+    """Embeddings [n, D] of frames, by the encoder and by its target or each teacher; BatchNorm's
+    statistics."""
     if isinstance(data, HostBatch):
       pixels = data.pixels
     else:
@@ -140,19 +145,27 @@ def make_train_step(
     )[:, 0]  # fmt: skip
     levels = normalize_levels(pixels)
     train = settings.train_batch_norm
-    embeddings, updated = value.module(parallel.axis_name()).apply(
-      {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})},
-      levels, train=train, mutable=["batch_stats"] if train else [],
-    )  # fmt: skip
+
+    def apply(params):
+      return value.module(parallel.axis_name()).apply(
+        {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})},
+        levels, train=train, mutable=["batch_stats"] if train else [],
+      )  # fmt: skip
+
+    embeddings, updated = apply(params)
     taught = [
       teacher.module().apply(teacher.variables, levels) for teacher in (teachers if distils else ())
     ]
+    if target is not None:
+      # BatchNorm as the encoder has it, with the statistics of the same batch: the running ones are
+      # those of other parameters, and what they change would count as steps to the goal.
+      taught.append(apply(target)[0])
     return [embeddings, *taught], updated.get("batch_stats", batch_stats)
 
-  def loss_fn(params, frames, batch_stats, data, batch):
+  def loss_fn(params, frames, target, batch_stats, data, batch):
     head = params.get(PROGRESS)
     params = {name: leaves for name, leaves in params.items() if name != PROGRESS}
-    embedded, batch_stats = embed(params, batch_stats, data, frames)
+    embedded, batch_stats = embed(params, target, batch_stats, data, frames)
     embeddings, *taught = parallel.gather(embedded)
     clip_frames, *taught = (
       each[: 4 * clips].reshape((clips, 4, -1)) for each in (embeddings, *taught)
@@ -162,6 +175,16 @@ def make_train_step(
       total, metrics = losses.triplet_loss(clip_frames)
     elif distils:
       total, metrics = losses.distillation_loss(clip_frames, taught)
+    elif settings.loss == "expectile":
+      total, metrics = losses.expectile_loss(
+        clip_frames,
+        *taught,
+        batch.frames.video[: 4 * clips : 4],
+        batch.frames.index[: 4 * clips].reshape((clips, 4)),
+        batch.permutations,
+        discount=settings.discount,
+        expectile=settings.expectile,
+      )
     else:
       total, metrics = losses.vip_loss(
         clip_frames,
@@ -214,7 +237,7 @@ def make_train_step(
       draw = make_draw(settings, num_task, data.frames.shape[1], contrast)
       batch = draw(state.key, state.step, data.lengths, state.errors)
     grads, (metrics, batch_stats, found) = parallel.grad(loss_fn)(
-      state.params, batch.frames, state.batch_stats, data, batch
+      state.params, batch.frames, state.target, state.batch_stats, data, batch
     )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -223,7 +246,14 @@ def make_train_step(
     errors = state.errors
     if errors is not None:
       errors = priorities.update(errors, batch.cells, found, settings.sampler.momentum)
-    new = state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state, errors=errors)
+    target = state.target
+    if target is not None:
+      # Towards the parameters before this update, as in ICVF's trainer; the head is not in it.
+      encoder = {name: state.params[name] for name in target}
+      target = optax.incremental_update(encoder, target, settings.target_rate)
+    new = state._replace(
+      params=params, batch_stats=batch_stats, opt_state=opt_state, errors=errors, target=target
+    )
     state = skips.keep_finite(finite, new, state)
     metrics["skipped"], metrics["skipped_in_a_row"] = state.skipped
     return state, metrics

@@ -22,6 +22,7 @@ LEARNING = {
 LOSSES = {
   "loss": "total loss",
   "vip_loss": "VIP loss",
+  "expectile_loss": "expectile loss",
   "tcc_loss": "TCC loss",
   "progress_loss": "progress loss",
 }

@@ -83,8 +83,9 @@ def make_online(
     return None
   if config.finetune.loss == "distillation":
     raise UserError(
-      "expected config.finetune.loss 'vip' or 'triplet' with config.policy.online.every, because "
-      "online training has no teachers, got 'distillation'; set it, or set every to 0."
+      "expected config.finetune.loss 'vip', 'triplet' or 'expectile' with "
+      "config.policy.online.every, because online training has no teachers, got 'distillation'; "
+      "set it, or set every to 0."
     )
   row = (env.num_envs, *shape)
   # Two checkpoints are kept.
