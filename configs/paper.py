@@ -49,8 +49,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
 
   # Values, at one task, of keys that are None; of views that it does not name, the simulator
   # chooses those that show best what the expert moves (vipjax/envs/viewpoints.py). The window's
-  # were set by hand, and results were measured with them; the choice would be 1 cm beside them,
-  # with 1.09 m for 1.05.
+  # were set by hand, and results were measured with them; the choice would look from the same
+  # directions, from farther.
   config.for_task = ConfigDict()
   config.for_task.any = ConfigDict()
   lookat = (0.0, 0.68, 0.15)

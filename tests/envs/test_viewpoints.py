@@ -36,19 +36,19 @@ def test_object_and_target_are_in_the_picture_and_the_change_is_seen(task, robot
   points = np.concatenate([motion.task, motion.way])
   for seen in views.values():
     assert np.abs(projected(points, seen.view)).max() < SHARE + 0.01
-    assert seen.change > 0.004 and max(seen.object) > 0.004
+    assert seen.change > 0.0015 and max(seen.object) > 0.0015
     assert 15 <= seen.view.azimuth <= 165 and seen.robot < 0.5
   front, side = views.values()
   assert abs(front.view.azimuth - side.view.azimuth) == 25
 
 
-def test_at_the_window_they_are_those_set_by_hand():
+def test_at_the_window_they_look_as_those_set_by_hand_from_farther():
   views, motion = chosen("window-open", "sawyer", "torque")
   for seen, azimuth, distance in ((views["front"], 140, 0.95), (views["side"], 165, 1.05)):
     by_hand = View(azimuth=azimuth, distance=distance)
     np.testing.assert_allclose(seen.view.lookat, by_hand.lookat, atol=0.02)
     assert (seen.view.azimuth, seen.view.elevation) == (azimuth, by_hand.elevation)
-    assert seen.view.distance == pytest.approx(distance, abs=0.06)
+    assert 1.4 * distance < seen.view.distance < 1.8 * distance
   # The pane slides by 0.2 m: it is what moved, and the frame is not.
   assert 0.15 < np.ptp(motion.task[:, 0]) < 0.6
 
