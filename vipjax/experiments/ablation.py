@@ -127,7 +127,7 @@ def _share_recording(
   """
   if run_folder.stage_done(folder, "record") or config.data.path:
     return
-  wanted = _recording(files.jsonable(config))
+  wanted = _recording(config.to_dict())
   for other in sorted(workdir.glob("*/seed*")):
     done = run_folder.stage_done(other, "record")
     if done and _recording(run_folder.stored_config(other)) == wanted:
@@ -142,5 +142,6 @@ def _share_recording(
 
 
 def _recording(config: dict) -> list:
-  """The part of a config that a recording depends on."""
+  """The part of a config that a recording depends on, what fits its task filled in."""
+  config = files.jsonable(task.filled(config))
   return [*(config[key] for key in _RECORDING_KEYS), config["evaluate"]["unseen_episodes"]]

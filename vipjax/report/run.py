@@ -40,7 +40,7 @@ class Run:
     workdir: the folder, absolute.
     config: `config.json`, with what fits the task in place of None; {} when missing, as the
       following.
-    task: `task.json`, what was chosen for the task in the simulator.
+    task: `task.json`, what was chosen for the task in the simulator; {} where nothing was open.
     versions: `versions.json`.
     results: `results.json`, its "seconds" completed from the stages that are marked as done.
     evaluation: `evaluation.json`: {"before": {"recorded": [curve], "unseen": [curve]},
@@ -105,6 +105,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
   }
   config, chosen = (_read(workdir / name) for name in ("config.json", task.FILE))
   config = task.filled(with_new_names(config), chosen)
+  config.pop("for_task", None)  # it is filled in
   videos, files = _recorded(workdir / "videos", config.get("data") or {})
   film = workdir / "policy" / "final.mp4"
   return Run(
