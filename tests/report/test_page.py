@@ -58,10 +58,8 @@ def workdir(tmp_path_factory):
 
 def test_it_shows_the_views_and_what_was_chosen_for_the_task(tmp_path):
   workdir = write_finished_run(tmp_path)
-  views = {
-    name: dict.fromkeys(("lookat", "azimuth", "elevation", "distance")) for name in ("left",)
-  }
-  views["top"] = {**views["left"], "camera": "topview"}
+  open_view = dict.fromkeys(("lookat", "azimuth", "elevation", "distance"))
+  views = {"left": open_view, "top": {**open_view, "camera": "topview"}}
   config = files.read_json(workdir / "config.json")
   policy = {"steps": 9000, "discount": 0.5}
   config |= {"views": views, "policy": {"steps": None}, "for_task": {"any": {"policy": policy}}}
@@ -74,15 +72,16 @@ def test_it_shows_the_views_and_what_was_chosen_for_the_task(tmp_path):
     "env": {"horizon": 330}, "expert_steps": 217,
   }  # fmt: skip
   files.write_json(workdir / "task.json", chosen)
+  files.write_json(workdir / "results.json", RESULTS | {"policy_success_moved_window": 0.5})
   run = read_run(workdir)
   assert run.config["policy"] == {"steps": 9000} and run.config["env"]["horizon"] == 330
   page = Page(report.write_report(workdir).read_text(encoding="utf-8"))
-  assert "window" not in page.text
   for words in (
     "The expert takes 217 control steps; an episode has 330.",
     "left 0, 0.5, 0.1 140 -35 0.75 62.5% 4.0% 5.0%",
     "top topview – 1.0% 2.0%",
     "drawer-open: from 2 videos to a policy",
+    "policy success, object elsewhere 50%",
   ):
     assert words in page.text
   # The strips of frames, two goals, the first frame of the one view that was recorded.
