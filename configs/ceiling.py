@@ -19,6 +19,7 @@ from configs import demo
 def get_config() -> ConfigDict:
   config = demo.get_config()
   config.expect = ConfigDict()
+  config.env.horizon = 200  # of every task alike
   # A difference reward under a discount pays (1 - discount) of the potential at every step, so that
   # at the demo's .97 a policy that waits in a good place can be worth more than one that finishes.
   config.policy.discount = 0.99

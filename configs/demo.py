@@ -47,13 +47,16 @@ def get_config() -> ConfigDict:
   config.finetune.tcc.frames = 8
   config.finetune.checkpoint_every = 200
 
-  config.policy.steps = 24_000
+  # The window opens soon. Others need longer, and a discount nearer to 1: a difference reward pays
+  # (1 - discount) of the potential at every step, so that at .97 an early wait in a good place is
+  # worth more than a later end.
+  window, others = (config.for_task[name].policy for name in ("window-open", "any"))
+  window.steps, window.discount, window.eval_every = 24_000, 0.97, 1350
+  others.steps, others.discount, others.eval_every = 100_000, 0.99, 5000
   config.policy.action_repeat = 3
-  config.policy.discount = 0.97
   config.policy.updates_per_step = 3
   config.policy.warmup_steps = 1800
   config.policy.min_temperature = 0.02
-  config.policy.eval_every = 1350
   config.policy.checkpoint_every = 9000
 
   config.reward.scale = 10.0

@@ -37,7 +37,9 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.env.task = "window-open"  # a Meta-World task
   config.env.robot = "sawyer"
   config.env.control = "torque"  # or "end_effector"
-  config.env.horizon = 200  # control steps of 12.5 ms in an episode
+  # Control steps of 12.5 ms in an episode. None fits the task, see for_task: 200, or more where the
+  # scripted expert needs more than two thirds of that.
+  config.env.horizon = config_dict.placeholder(int)
   config.env.placement = 0  # seed of the one placement of the window; -1: anew in every episode
   config.env.joint_noise = 0.02  # radians, uniform, on the arm at reset (ours)
 
@@ -47,16 +49,19 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.views.front = _view()
   config.views.side = _view()
 
-  # Values, at one task, of keys that are None; of views that it does not name, the simulator
-  # chooses those that show best what the expert moves (vipjax/envs/viewpoints.py). The window's
-  # were set by hand, and results were measured with them; the choice would look from the same
-  # directions, from farther.
+  # Values of keys that are None: those of the task, then those of any. What is still None is chosen
+  # in the simulator: horizon, and the views that show best what the expert moves
+  # (vipjax/envs/viewpoints.py). The window's were set by hand, and results were measured with them;
+  # the choice would look from the same directions, from farther.
   config.for_task = ConfigDict()
-  config.for_task.any = ConfigDict()
+  policy = {"steps": 2_000_000, "discount": 0.99, "eval_every": 20_000}
+  config.for_task.any = ConfigDict({"policy": policy})
   lookat = (0.0, 0.68, 0.15)
   front = {"lookat": lookat, "azimuth": 140.0, "elevation": -35.0, "distance": 0.95}
   side = {"lookat": lookat, "azimuth": 165.0, "elevation": -35.0, "distance": 1.05}
-  config.for_task["window-open"] = ConfigDict({"views": {"front": front, "side": side}})
+  config.for_task["window-open"] = ConfigDict({
+    "env": {"horizon": 200}, "views": {"front": front, "side": side}, "policy": policy,
+  })  # fmt: skip
 
   config.record = ConfigDict()
   config.record.size = 480  # pixels, height and width
@@ -243,7 +248,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.evaluate.off_path_episodes = 0
 
   config.policy = ConfigDict()
-  config.policy.steps = 2_000_000  # actions of all environments together
+  # Actions of all environments together. This, discount and eval_every fit the task: see for_task.
+  config.policy.steps = config_dict.placeholder(int)
   config.policy.num_envs = 9
   config.policy.action_repeat = 1  # control steps per action
   reasons["policy.action_repeat"] = (
@@ -251,7 +257,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   )
   config.policy.hidden = (256, 256)
   config.policy.batch_size = 256
-  config.policy.discount = 0.99
+  config.policy.discount = config_dict.placeholder(float)
   config.policy.learning_rate = 3e-4
   config.policy.target_rate = 0.005
   config.policy.init_temperature = 0.1
@@ -269,7 +275,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "Other views than the published one: bumps in one view's distance, on which a policy rests, "
     "are not those of another's."
   )
-  config.policy.eval_every = 20_000  # environment steps
+  config.policy.eval_every = config_dict.placeholder(int)  # environment steps
   config.policy.eval_episodes = 10  # while learning
   config.policy.final_episodes = 20  # of the final policy
   config.policy.checkpoint_every = 50_000  # environment steps

@@ -20,10 +20,11 @@ from vipjax.scene import View
 from vipjax.stages.inputs import make_settings, views_from_config
 from vipjax.stages.sections import SECTIONS, check_config, declared
 from vipjax.stages.stage import stage
+from vipjax.stages.task import filled
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "vipjax"
 CONFIGS = PACKAGE.parent / "configs"
-PAPER = paper.get_config()
+PAPER = filled(paper.get_config())
 # What the library makes of configs/paper.py.
 PUBLISHED = {
   SacSettings: from_section(SacSettings, PAPER.policy, "policy"),
@@ -37,7 +38,7 @@ PUBLISHED = {
   ),
   ResNetConfig: from_section(ResNetConfig, PAPER.encoder, "encoder"),
   Preprocessing: Preprocessing(resize=PAPER.encoder.resize, crop=PAPER.encoder.size),
-  View: views_from_config(PAPER.for_task["window-open"].views)["front"],
+  View: views_from_config(PAPER.views)["front"],
 }
 
 
@@ -107,7 +108,7 @@ def test_a_stage_checks_the_type_of_every_key(tmp_path):
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_section_becomes_settings(stored):
-  config = demo.get_config()
+  config = filled(demo.get_config())
   config.policy.hidden = (8, 4)
   policy = config.policy.to_dict()
   if stored:  # as JSON has it

@@ -13,6 +13,7 @@ from vipjax.envs import RobotEnv, task_names
 from vipjax.ids import IDS
 from vipjax.runtime.errors import UserError
 from vipjax.stages.inputs import env_options
+from vipjax.stages.task import filled
 
 
 def test_make_env_is_public():
@@ -40,7 +41,7 @@ def test_metaworlds_tasks():
 
 
 def test_options_from_a_config():
-  config = demo.get_config().env
+  config = filled(demo.get_config()).env
   config.placement = -1
   assert env_options(config)["placement"] is None
   config.placement = 5

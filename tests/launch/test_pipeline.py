@@ -68,8 +68,9 @@ def published(tmp_path_factory):
 
 def test_published_settings_stand_in_the_config():
   from configs import paper
+  from vipjax.stages.task import filled
 
-  config = paper.get_config()
+  config = filled(paper.get_config())
   assert config.record.size == 480
   assert len(config.views) == 2 and config.record.robot_free and config.record.episodes == 1
   assert config.finetune.steps == 100_000
@@ -77,6 +78,7 @@ def test_published_settings_stand_in_the_config():
   assert config.finetune.learning_rate == 1e-4
   assert (config.finetune.sampler.name, config.finetune.sampler.rate) == ("exponential", 5.0)
   assert config.finetune.tcc.num_cycles == 20 and config.finetune.tcc.videos_per_cycle == 4
+  assert (config.env.horizon, config.policy.discount) == (200, 0.99)
   assert config.policy.steps == 2_000_000 and config.policy.num_envs == 9
   assert (config.reward.form, config.reward.scale) == ("difference", 1.0)
   assert config.encoder.init == "vip-resnet50"

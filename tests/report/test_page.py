@@ -56,6 +56,38 @@ def workdir(tmp_path_factory):
   return workdir
 
 
+def test_it_shows_the_views_and_what_was_chosen_for_the_task(tmp_path):
+  workdir = write_finished_run(tmp_path)
+  open_view = dict.fromkeys(("lookat", "azimuth", "elevation", "distance"))
+  views = {"left": open_view, "top": {**open_view, "camera": "topview"}}
+  config = files.read_json(workdir / "config.json")
+  policy = {"steps": 9000, "discount": 0.5}
+  config |= {"views": views, "policy": {"steps": None}, "for_task": {"any": {"policy": policy}}}
+  config["env"] = {"task": "drawer-open", "horizon": None}
+  files.write_json(workdir / "config.json", config)
+  view = {"lookat": [0.0, 0.5, 0.1], "azimuth": 140.0, "elevation": -35.0, "distance": 0.75}
+  seen = {"view": view, "side": 0.625, "object": [0.04, 0.05]}
+  chosen = {
+    "views": {"left": seen, "top": {"view": views["top"], "side": None, "object": [0.01, 0.02]}},
+    "env": {"horizon": 330}, "expert_steps": 217,
+  }  # fmt: skip
+  files.write_json(workdir / "task.json", chosen)
+  files.write_json(workdir / "results.json", RESULTS | {"policy_success_moved_window": 0.5})
+  run = read_run(workdir)
+  assert run.config["policy"] == {"steps": 9000} and run.config["env"]["horizon"] == 330
+  page = Page(report.write_report(workdir).read_text(encoding="utf-8"))
+  for words in (
+    "The expert takes 217 control steps; an episode has 330.",
+    "left 0, 0.5, 0.1 140 -35 0.75 62.5% 4.0% 5.0%",
+    "top topview – 1.0% 2.0%",
+    "drawer-open: from 2 videos to a policy",
+    "policy success, object elsewhere 50%",
+  ):
+    assert words in page.text
+  # The strips of frames, two goals, the first frame of the one view that was recorded.
+  assert len(page.all("img")) == 4
+
+
 @pytest.fixture(scope="module")
 def page(workdir):
   return Page((workdir / "report.html").read_text(encoding="utf-8"))

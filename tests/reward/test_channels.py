@@ -10,6 +10,7 @@ from tests.videos.clips import moving_picture
 from vipjax.reward.channels import record_goals
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
+from vipjax.stages.task import filled
 from vipjax.types import Video
 from vipjax.videos import read_image, write_image
 
@@ -20,7 +21,7 @@ def videos():
 
 
 def config_of(**overrides):
-  config = paper.get_config()
+  config = filled(paper.get_config())
   config.update_from_flattened_dict(overrides)
   return config
 

@@ -146,8 +146,28 @@ def test_an_expert_that_fails_at_any_horizon(tmp_path, monkeypatch):
   monkeypatch.setattr(record, "steps_to_success", lambda env, seed: None)
   config = tiny()
   config.env.horizon = 20
-  with pytest.raises(UserError, match="expected the scripted expert to succeed, got failures in"):
+  with pytest.raises(UserError, match="succeed at window-open in 1 of 5 episodes, got 0;"):
     record.record(config, tmp_path)
+
+
+def test_the_first_episodes_in_which_the_expert_succeeds(monkeypatch, capsys):
+  config = tiny()
+  config.record.episodes = 2
+  seeds = [episode_seed(Stream.RECORDED, config.seed, number) for number in range(6)]
+
+  def solved(*steps):
+    of_seed = dict(zip(seeds, steps, strict=True))
+    monkeypatch.setattr(record, "steps_to_success", lambda env, seed: of_seed[seed])
+    return record._solved_seeds(config)
+
+  assert solved(120, 90, 60, 60, 60, 60) == seeds[:2] and capsys.readouterr().out == ""
+  assert solved(None, 121, 120, None, None, 80) == [seeds[2], seeds[5]]
+  assert "recorded are the episodes [2, 5]" in capsys.readouterr().out
+  # The second shortest would do.
+  with pytest.raises(UserError, match="at least 130 steps, .* window-open, got 120; raise it"):
+    solved(140, None, 130, 60, None, None)
+  with pytest.raises(UserError, match="in 2 of 6 episodes, got 1; choose another seed"):
+    solved(None, None, 60, None, None, None)
 
 
 @pytest.mark.parametrize(

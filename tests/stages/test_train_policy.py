@@ -19,12 +19,13 @@ from vipjax.sac import SacSettings, evaluate_policy, init_agent
 from vipjax.sac import agent as agent_lib
 from vipjax.stages import train_policy as train_lib
 from vipjax.stages.record import record
+from vipjax.stages.task import filled
 from vipjax.stages.train_policy import train_policy
 from vipjax.videos import read_videos
 
 
 def config_of(**overrides):
-  config = demo.get_config()
+  config = filled(demo.get_config())
   config.update_from_flattened_dict({
     "record.size": 24, "evaluate.unseen_episodes": 0, "env.horizon": 30,
     "policy.steps": 24, "policy.num_envs": 2, "policy.warmup_steps": 4, "policy.hidden": (16, 16),

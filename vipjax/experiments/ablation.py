@@ -15,6 +15,7 @@ from vipjax.report.page import write_report
 from vipjax.runtime import files, places, ranges, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.renamed_keys import check_key
+from vipjax.stages import task
 from vipjax.stages.pipeline import Additions, run_stages
 
 # The sections that a recording depends on beside evaluate.unseen_episodes, and its folders.
@@ -120,21 +121,27 @@ def _run(
 def _share_recording(
   config: ml_collections.ConfigDict, folder: pathlib.Path, workdir: pathlib.Path
 ) -> None:
-  """Copies the videos of a run whose recording depends on the same, if there is one."""
+  """Copies the videos of a run whose recording depends on the same, if there is one.
+
+  What was chosen for its task comes with them.
+  """
   if run_folder.stage_done(folder, "record") or config.data.path:
     return
-  wanted = _recording(files.jsonable(config))
+  wanted = _recording(config.to_dict())
   for other in sorted(workdir.glob("*/seed*")):
     done = run_folder.stage_done(other, "record")
     if done and _recording(run_folder.stored_config(other)) == wanted:
       for name in _RECORDED:
         if (other / name).exists():
           shutil.copytree(other / name, folder / name, dirs_exist_ok=True)
+      if (other / task.FILE).exists():
+        shutil.copy(other / task.FILE, folder)
       result = run_folder.stage_result(other, "record")
       run_folder.mark_done(folder, "record", result, run_folder.stage_seconds(other, "record"))
       return
 
 
 def _recording(config: dict) -> list:
-  """The part of a config that a recording depends on."""
+  """The part of a config that a recording depends on, what fits its task filled in."""
+  config = files.jsonable(task.filled(config))
   return [*(config[key] for key in _RECORDING_KEYS), config["evaluate"]["unseen_episodes"]]

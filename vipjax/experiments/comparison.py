@@ -22,7 +22,7 @@ from vipjax.runtime.markdown import markdown_table
 METRICS = {
   "policy_success": "policy success",
   "policy_final_success": "still solved at the end",
-  "policy_success_moved_window": "success, object moved",
+  "policy_success_moved_window": "success, object elsewhere",
   "rank_correlation_unseen": "rank correlation, unseen",
   "rank_correlation_recorded": "rank correlation, recorded",
   "rank_correlation_unseen_views": "rank correlation, unseen views",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pathlib
+import shutil
 from typing import Any
 
 import ml_collections
@@ -13,6 +14,7 @@ from vipjax.report.page import write_report
 from vipjax.report.tables import flatten
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
+from vipjax.stages import task
 from vipjax.stages.pipeline import Additions, run_stages
 
 # What depends on the machine, names folders, or follows from the config alone.
@@ -54,6 +56,8 @@ def reproduce(
     )
   then = files.read_json(workdir / "results.json")
   out = run_folder.open_run(out, config)
+  if (workdir / task.FILE).exists() and not (out / task.FILE).exists():
+    shutil.copy(workdir / task.FILE, out)  # chosen once, as in the run
   policy = run_folder.stage_done(workdir, "policy")  # Not every run of an ablation has one.
   now = files.jsonable(run_stages(config, out, additions, policy))
   write_report(out)

@@ -30,7 +30,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
   them, too.
 
   Args:
-    workdir: the run folder. Read are `config.json`, `versions.json`, `results.json`,
+    workdir: the run folder. Read are `config.json`, `task.json`, `versions.json`, `results.json`,
       `evaluation.json`, `metrics.jsonl`, `videos/` and what else was filmed, `policy/`,
       `attention/`, `hack_price/`, `off_path/` and `stages/`.
 
@@ -51,6 +51,7 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     evidence.off_path(run),
     evidence.alignment(run, drawn.get("neighbours")),
     sections.frames(run, drawn.get("frames")),
+    sections.views(run),
     sections.finetuning(run),
     sections.results(run),
     sections.what_was_run(run),

@@ -16,6 +16,7 @@ from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.runtime.renamed_keys import with_new_names
+from vipjax.stages import task
 from vipjax.stages.inputs import reading_options
 from vipjax.types import Video
 from vipjax.videos import read_videos
@@ -37,7 +38,9 @@ class Run:
 
   Attributes:
     workdir: the folder, absolute.
-    config: `config.json`; {} when missing, as the following.
+    config: `config.json`, with what fits the task in place of None; {} when missing, as the
+      following.
+    task: `task.json`, what was chosen for the task in the simulator; {} where nothing was open.
     versions: `versions.json`.
     results: `results.json`, its "seconds" completed from the stages that are marked as done.
     evaluation: `evaluation.json`: {"before": {"recorded": [curve], "unseen": [curve]},
@@ -57,6 +60,7 @@ class Run:
 
   workdir: pathlib.Path
   config: dict[str, Any]
+  task: dict[str, Any]
   versions: dict[str, Any]
   results: dict[str, Any]
   evaluation: dict[str, Any]
@@ -99,12 +103,15 @@ def read_run(workdir: str | os.PathLike) -> Run:
     for stage in STAGES
     if run_folder.stage_done(workdir, stage)
   }
-  config = with_new_names(_read(workdir / "config.json"))
+  config, chosen = (_read(workdir / name) for name in ("config.json", task.FILE))
+  config = task.filled(with_new_names(config), chosen)
+  config.pop("for_task", None)  # it is filled in
   videos, files = _recorded(workdir / "videos", config.get("data") or {})
   film = workdir / "policy" / "final.mp4"
   return Run(
     workdir=workdir,
     config=config,
+    task=chosen,
     versions=_read(workdir / "versions.json"),
     results={**results, "seconds": {**seconds, **(results.get("seconds") or {})}},
     evaluation=_read(workdir / "evaluation.json"),

@@ -13,6 +13,7 @@ from vipjax.report.html import (
   Safe,
   details,
   element,
+  gallery,
   join,
   not_run,
   note,
@@ -219,6 +220,44 @@ def frames(run: Run, png: bytes | None) -> Safe:
     "What was recorded, start to end; robot-free is the same episode without the robot.",
   )
   return section(heading, strips, playable if films else None)
+
+
+def views(run: Run) -> Safe | None:
+  """The viewpoints with their first recorded frames; of those that were chosen, what they show."""
+  settings = run.config.get("views")
+  if not settings or (run.config.get("data") or {}).get("path"):
+    return None
+  chosen = run.task.get("views", {})
+  firsts = {
+    video.view: (video.frames[0], video.view)
+    for video in reversed(run.videos.values())
+    if video.robot_visible is not False
+  }
+  rows = []
+  for name, view in settings.items():
+    seen = chosen.get(name, {})
+    start, end = seen.get("object", (None, None))
+    place = [view.get(key) for key in ("lookat", "azimuth", "elevation", "distance")]
+    shown = ["–" if value is None else f"{value:.1%}" for value in (seen.get("side"), start, end)]
+    camera = view.get("camera")
+    placed = [camera, "", "", ""] if camera else map(value_text, place)
+    rows.append((name, *placed, *shown[: 3 if chosen else 0]))
+  header = ("view", "looks at (m)", "azimuth (°)", "elevation (°)", "from (m)")
+  if chosen:
+    header += ("object and target span, of the side", "object, at the start", "at the end")
+  words = []
+  if chosen:
+    words.append("Chosen for the task so that what the scripted expert moves, the object, is seen.")
+  if "expert_steps" in run.task:
+    steps = run.task["expert_steps"]
+    took = f"takes {steps} control steps" if steps else "fails"
+    words.append(f"The expert {took}; an episode has {run.task['env']['horizon']}.")
+  return section(
+    "The views",
+    element("p", " ".join(words)) if words else None,
+    gallery([firsts[name] for name in settings if name in firsts]),
+    table(header, rows, range(2, len(header))),
+  )
 
 
 def finetuning(run: Run) -> Safe:

@@ -16,7 +16,7 @@ _WORDS = {
   "policy_success": "policy success",
   "rank_correlation_unseen": "rank correlation with time, unseen episodes",
   "policy_final_success": "policy success, still so at the end of the episode",
-  "policy_success_moved_window": "policy success, window moved",
+  "policy_success_moved_window": "policy success, object elsewhere",
   "last_success": "success of the last policy, not of the one kept",
   "policy_steps_to_success": "policy, steps to success",
   "policy_return": "policy return (embedding reward)",

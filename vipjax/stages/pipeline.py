@@ -16,6 +16,7 @@ from vipjax.stages.evaluate import evaluate
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
 from vipjax.stages.sections import check_config
+from vipjax.stages.task import fit_to_task
 from vipjax.stages.train_policy import train_policy
 
 # Lists the additions to the published method that a config has on, each as {"name", "value",
@@ -40,6 +41,8 @@ def run_stages(
     policy: whether to train one.
   """
   check_config(config)
+  if policy or not config.data.path:  # else there need be no simulator
+    config = fit_to_task(config, workdir)
   if policy and not run_folder.stage_done(workdir, "policy"):
     require_shared_memory(config)
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}

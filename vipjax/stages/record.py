@@ -14,13 +14,9 @@ from vipjax.runtime.progress import Progress
 from vipjax.stages.filming import film_episodes, open_env, unseen_seeds
 from vipjax.stages.inputs import views_from_config
 from vipjax.stages.stage import stage
-from vipjax.stages.task import fit_to_task
-from vipjax.types import Video
+from vipjax.stages.task import LONGEST, candidate_seeds, fit_to_task
 from vipjax.videos.export import write_dataset
 from vipjax.videos.formats.folders import write_videos
-
-# Meta-World's own time limit.
-_LONGEST = 500
 
 
 @stage("record")
@@ -40,12 +36,11 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
   """
   config = fit_to_task(config, workdir)
   settings, views = config.record, views_from_config(config.views)
-  recorded, background = (
-    [episode_seed(stream, config.seed, episode) for episode in range(count)]
-    for stream, count in (
-      (Stream.RECORDED, settings.episodes), (Stream.BACKGROUND, settings.random_episodes),
-    )
-  )  # fmt: skip
+  recorded = _solved_seeds(config)
+  background = [
+    episode_seed(Stream.BACKGROUND, config.seed, episode)
+    for episode in range(settings.random_episodes)
+  ]
   unseen = unseen_seeds(config.evaluate.unseen_episodes)
   total = len(recorded) + len(background) + len(unseen)
   with Progress(total, "record", unit="episode") as progress:
@@ -53,7 +48,6 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
       seen = film_episodes(
         env, settings, views, recorded, progress=progress, robot_free=settings.robot_free
       )
-      _require_success(seen, config)
       write_videos(workdir / "videos", seen, overwrite=True)
       if settings.format != "mp4":
         write_dataset(workdir / "dataset", seen, settings.format, overwrite=True)
@@ -77,19 +71,33 @@ def _move(env: RobotEnv, seed: int):
   return random_motion(seed, env.action_space.shape[0])
 
 
-def _require_success(videos: list[Video], config: ml_collections.ConfigDict) -> None:
-  """Raises UserError where the expert failed in a video; says which horizon would do."""
-  failed = {video.episode: video.source for video in videos if not video.success}
-  if not failed:
-    return
-  with open_env(config, horizon=max(_LONGEST, config.env.horizon), render_mode=None) as env:
-    needed = steps_to_success(env, episode_seed(Stream.RECORDED, config.seed, min(failed)))
-  if needed and needed > config.env.horizon:
+def _solved_seeds(config: ml_collections.ConfigDict) -> list[int]:
+  """The first candidate seeds in which the expert succeeds, as many as episodes to record.
+
+  Raises:
+    UserError: it succeeds in fewer; says which horizon would do, if any.
+  """
+  count, horizon = config.record.episodes, config.env.horizon
+  solved, longer, seeds = [], [], candidate_seeds(config)
+  with open_env(config, horizon=max(LONGEST, horizon), render_mode=None) as env:
+    for number, seed in enumerate(seeds):
+      steps = steps_to_success(env, seed)
+      if steps is not None:
+        (solved if steps <= horizon else longer).append((steps, number))
+      if len(solved) == count:
+        break
+  if len(solved) < count <= len(solved) + len(longer):
+    needed = sorted(longer)[count - len(solved) - 1][0]
     raise UserError(
-      f"expected config.env.horizon of at least {needed} steps, which the scripted expert needs in "
-      f"{failed[min(failed)]}, got {config.env.horizon}; raise it."
+      f"expected config.env.horizon of at least {needed} steps, which the scripted expert needs at "
+      f"{config.env.task}, got {horizon}; raise it."
     )
-  raise UserError(
-    "expected the scripted expert to succeed, got failures in "
-    f"{', '.join(sorted(failed.values()))}; choose another seed, task or control."
-  )
+  if len(solved) < count:
+    raise UserError(
+      f"expected the scripted expert to succeed at {config.env.task} in {count} of {len(seeds)} "
+      f"episodes, got {len(solved)}; choose another seed, task or control."
+    )
+  numbers = [number for _, number in solved]
+  if numbers != list(range(count)):
+    print(f"the scripted expert fails in others: recorded are the episodes {numbers}", flush=True)
+  return [seeds[number] for number in numbers]
