@@ -12,7 +12,7 @@ state is, by its soft nearest neighbours among the films' frames (the alignment 
 trains, arXiv:1904.07846), less how far it is from that path. The neighbour is that of all channels
 at once, so a pose of the arm that fits one moment beside an object that fits another is far from
 every frame. Off the path it follows true progress far better than the distance to the goal
-(docs/results/path.md).
+(docs/results/ten_tasks.md).
 
 An encoder with a progress head may pay a step for its own progress instead, F(o, o')
 (arXiv:2509.26627): no goal is in it, and it is the difference of no potential.

@@ -112,8 +112,8 @@ RANGES = {
   "finetune.crop_scale": _pair("numbers above 0, at most 1", _PART),
   "finetune.then_resize": _whole(0),
   "finetune.background_clips": _whole(0),
-  "finetune.composites.fixed_arms": _whole(0),
-  "finetune.composites.detours": _whole(0),
+  "finetune.composites.fixed_arms": _or_none(_whole(0)),
+  "finetune.composites.detours": _or_none(_whole(0)),
   "finetune.composites.threshold": _real(
     "from 0 to 255 (a whole number)", lambda x: isinstance(x, numbers.Integral) and 0 <= x <= 255
   ),

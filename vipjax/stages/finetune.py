@@ -41,6 +41,7 @@ from vipjax.stages.inputs import (
   make_settings,
 )
 from vipjax.stages.stage import Resumed, not_finite, stage
+from vipjax.stages.task import filled
 from vipjax.types import Video
 from vipjax.videos import LazyVideo, make_video_set, open_videos
 
@@ -99,6 +100,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resume
   Raises:
     UserError: no videos, too short ones, fewer than TCC's cycles need, or bad settings.
   """
+  config = filled(config)
   data = _find_data(config, workdir)
   settings, num_task, devices = data.settings, data.num_task, data.devices
   key = jax.random.key(config.seed)

@@ -16,7 +16,7 @@ from vipjax.stages.evaluate import evaluate
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
 from vipjax.stages.sections import check_config
-from vipjax.stages.task import fit_to_task
+from vipjax.stages.task import filled, fit_to_task
 from vipjax.stages.train_policy import train_policy
 
 # Lists the additions to the published method that a config has on, each as {"name", "value",
@@ -88,7 +88,7 @@ def collect_results(
   results["seconds"] = {name: run_folder.stage_seconds(workdir, name) for name in done}
   results["peak_memory_mb"] = max(peak, peak_memory_mb())
   results["seeds"] = [config.seed]
-  results["additions"] = additions(config)
+  results["additions"] = additions(filled(config))
   results["notes"] = _missed(config.expect, results)
   again = ["python", "-m", "launch.reproduce", f"--workdir={workdir}", f"--out={workdir}_again"]
   results["command"] = command or earlier.get("command") or shlex.join(again)
