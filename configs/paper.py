@@ -326,7 +326,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   )
   # For "path": weight of the distance, and temperature of the soft nearest neighbour, both in units
   # of the first frame's distance to the goal.
-  config.reward.path_distance_weight = 3.0
+  config.reward.path_distance_weight = 1.5
   config.reward.path_temperature = 0.1
   config.reward.goal_reduction = "mean"  # with several goal frames: distance to "mean" or "nearest"
   reasons["reward.goal_reduction"] = (

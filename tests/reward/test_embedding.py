@@ -177,7 +177,7 @@ def test_the_path_rises_by_the_weights_along_its_films(value, frames):
 def test_the_arm_of_one_moment_beside_the_object_of_another_is_far_from_the_path(value, frames):
   # The last picture of the arm, the first of the object: each alone lies on the path.
   hacked = np.stack([frames[-1, 0], frames[0, 1]])[None]
-  reward = path_reward(value, frames)
+  reward = path_reward(value, frames, path_distance_weight=3.0)
   away = [
     np.stack([value.distance(hacked[:, c], frame[c]) for frame in frames], axis=1)[0]
     / value.distance(frames[:1, c], frames[-1, c])

@@ -76,7 +76,7 @@ class RewardSettings:
   goal_reduction: str = "mean"
   saturation: float = 0.0
   potential: str = "goal"
-  path_distance_weight: float = 3.0
+  path_distance_weight: float = 1.5
   path_temperature: float = 0.1
 
   def __post_init__(self):
