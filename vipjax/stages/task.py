@@ -124,7 +124,9 @@ def _fill(config: Any, values: Mapping[str, Any]) -> None:
     if isinstance(value, Mapping | ml_collections.ConfigDict):
       _fill(config[key], value)
     elif config[key] is None:
-      config[key] = tuple(value) if isinstance(value, list) else value
+      # A config has tuples where JSON has lists.
+      as_tuple = isinstance(value, list) and isinstance(config, ml_collections.ConfigDict)
+      config[key] = tuple(value) if as_tuple else value
 
 
 def _line(name: str, seen: Seen) -> str:
