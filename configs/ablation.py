@@ -31,6 +31,8 @@ def get_config() -> ConfigDict:
   config = demo.get_config()
   # Most variants are expected to perform worse.
   config.expect = ConfigDict()
+  # At any task: composites are a variant of their own, and need the robot-free videos.
+  config.finetune.composites.update({"fixed_arms": 0, "detours": 0})
   config.evaluate.attention_episodes = 2
   config.evaluate.off_path_episodes = 8
   config.evaluate.view_shift = 15.0
