@@ -54,7 +54,8 @@ def measure_hack_price(
     value: the value function.
     episodes: at least one, from the channels' views at least.
     channels: the reward's channels, for "hack_price_reward".
-    settings: the reward's settings; None is as published. Only `normalize` matters here.
+    settings: the reward's settings; None is as published. Only `normalize` counts: the price is
+      that of distances, whatever a saturation or a potential along the path make of them.
 
   Raises:
     UserError: no episode.
