@@ -7,7 +7,6 @@ written after each that finishes, tell of all that are there.
 """
 
 from vipjax.runtime import launcher
-from vipjax.runtime.errors import UserError
 
 _FLAGS = launcher.define_flags("configs/ceiling.py")
 
@@ -15,9 +14,7 @@ _FLAGS = launcher.define_flags("configs/ceiling.py")
 def main(_):
   from vipjax.experiments.ceiling import run_ceiling
 
-  if _FLAGS.overwrite:
-    raise UserError("expected no --overwrite with many runs, got one; delete runs instead.")
-  run_ceiling(_FLAGS.config, _FLAGS.workdir.absolute())
+  run_ceiling(_FLAGS.config, _FLAGS.folder_of_runs)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import sys
 import time
 
 from vipjax.runtime import files, launcher, run_folder
-from vipjax.runtime.errors import UserError
 
 _FLAGS = launcher.define_flags()
 
@@ -24,9 +23,7 @@ def main(_):
   from vipjax.stages.pipeline import run_stages
 
   if "ablation" in _FLAGS.config:
-    if _FLAGS.overwrite:
-      raise UserError("expected no --overwrite with an ablation, got one; delete runs instead.")
-    page = run_ablation(_FLAGS.config, _FLAGS.workdir.absolute(), additions)
+    page = run_ablation(_FLAGS.config, _FLAGS.folder_of_runs, additions)
     print(format_comparison(page.parent))
     print(f"comparison: {page}")
     return

@@ -6,7 +6,6 @@ Each run is a run folder with its own report; finished ones are not repeated.
 """
 
 from vipjax.runtime import launcher
-from vipjax.runtime.errors import UserError
 
 _FLAGS = launcher.define_flags("configs/ten_tasks.py")
 
@@ -15,9 +14,7 @@ def main(_):
   from configs.paper import additions
   from vipjax.experiments.ten_tasks import run_ten_tasks
 
-  if _FLAGS.overwrite:
-    raise UserError("expected no --overwrite with many runs, got one; delete runs instead.")
-  page = run_ten_tasks(_FLAGS.config, _FLAGS.workdir.absolute(), additions)
+  page = run_ten_tasks(_FLAGS.config, _FLAGS.folder_of_runs, additions)
   print(f"page: {page}")
 
 

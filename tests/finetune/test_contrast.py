@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value, resnet
 from vipjax.finetune import Contrast, Settings, TccSettings, init_state, make_train_step, with_state
 from vipjax.finetune.batch import make_draw
 from vipjax.finetune.step import frames_per_step
@@ -25,18 +24,9 @@ LENGTHS = np.array([40, 6, 2, 9, 3, 0], np.int32)
 BACKGROUND = dataclasses.replace(SETTINGS, background_clips=6)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_block():
-  """ResNet-18 cut down to one block, which compiles in a second."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
-    yield
-
-
 @pytest.fixture(scope="module")
-def value(one_block):
-  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
+def value(small_value):
+  return small_value
 
 
 def videos(failures):

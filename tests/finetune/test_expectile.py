@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 from vipjax.encoder import (
-  Preprocessing,
-  ResNetConfig,
   init_value,
   normalize_levels,
   random_resized_crop,
-  resnet,
 )
 from vipjax.encoder.progress import PROGRESS
 from vipjax.finetune import (
@@ -37,18 +34,9 @@ SETTINGS = Settings(
 ALONE = dataclasses.replace(SETTINGS, tcc=TccSettings(weight=0.0), progress=ProgressSettings())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_block():
-  """ResNet-18 cut down to one block, which compiles in a second."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
-    yield
-
-
 @pytest.fixture(scope="module")
-def value(one_block):
-  config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(0), config, Preprocessing(16, 16))
+def value(small_value):
+  return small_value
 
 
 @pytest.fixture(scope="module")

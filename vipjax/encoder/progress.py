@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vipjax.losses.progress import expected_value
+
 PROGRESS = "progress"  # the collection
 BINS = 20  # the paper's
 
@@ -29,21 +31,10 @@ def head_shapes(embedding_dim: int, bins: int) -> dict[str, tuple[int, ...]]:
   return {"kernel": (2 * embedding_dim, bins), "bias": (bins,)}
 
 
-def bin_centres(bins: int) -> np.ndarray:
-  """Returns float32 [bins], the centres of the bins: from -1 to 1, evenly."""
-  return np.linspace(-1.0, 1.0, bins, dtype=np.float32)
-
-
 def head_logits(head: Mapping[str, Any], first: jax.Array, second: jax.Array) -> jax.Array:
   """Returns floats [..., bins] for embeddings [..., D] of a first and a second frame."""
   products = jnp.concatenate([first, second], axis=-1) @ head["kernel"]
   return products + jnp.reshape(head["bias"], (1,) * (products.ndim - 1) + (-1,))
-
-
-def expected_value(logits: jax.Array) -> jax.Array:
-  """Returns floats [...] in [-1, 1], the mean of the bins' centres under softmax [..., bins]."""
-  mean = jax.nn.softmax(logits) @ bin_centres(logits.shape[-1])
-  return jnp.clip(mean, -1.0, 1.0)
 
 
 def signed_progress(head: Mapping[str, Any], first: jax.Array, second: jax.Array) -> jax.Array:

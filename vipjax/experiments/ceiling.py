@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import ml_collections
 
-from vipjax.envs import FrameVectorEnv, Stream, episode_seed
+from vipjax.envs import FrameVectorEnv
 from vipjax.experiments.runs import run_all
 from vipjax.ids import SOLVED
 from vipjax.report.learning import Group, write_learning
@@ -25,7 +25,7 @@ from vipjax.runtime import ranges
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.settings import from_section
-from vipjax.sac import SacSettings, evaluate_policy
+from vipjax.sac import SacSettings
 from vipjax.sac.actor_file import save_actor
 from vipjax.stages.agent import reward_settings
 from vipjax.stages.filming import agent_options, require_tasks
@@ -103,12 +103,17 @@ def run_ceiling(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
   those of earlier calls among them; they are written at the start and after every run.
 
   Raises:
-    UserError: a bad setting, or another process uses the folder.
+    UserError: a bad setting, another process uses the folder, or runs were left out.
   """
   ranges.check("", config)
   jobs = [(job.folder(workdir), run_config(config, job)) for job in find_jobs(config)]
   page = functools.partial(write_page, workdir, config.ceiling.tasks)
-  run_all("ceiling", workdir, jobs, _run, STAGE, page)
+  problems = run_all("ceiling", workdir, jobs, _run, STAGE, page)
+  if problems:
+    raise UserError(
+      f"expected {len(jobs)} runs, got {len(problems)} that were left out ({'; '.join(problems)}); "
+      "mend these and run the command again."
+    )
 
 
 def write_page(workdir: pathlib.Path, tasks: Sequence[str] = ()) -> pathlib.Path | None:
@@ -165,15 +170,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
   ):
     training = Training(config, workdir, env, eval_env, reward, sac, jax.local_devices()[:1])
     training.run(checkpoints)
-    kept, seed = training.kept, episode_seed(Stream.FINAL, config.seed)
-    final = evaluate_policy(eval_env, reward, kept["actor"], sac, policy.final_episodes, seed)
-  save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
-  result = {
-    **final,
-    "episodes": policy.final_episodes,
-    "best_step": int(kept["step"]),
-    "last_success": float(kept["last_success"]),
-    "env_steps": training.env_steps,
-    "rate": training.env_steps / max(training.seconds, 1e-9),
-  }
-  return Resumed(result, training.earlier_seconds)
+    final = training.evaluate_kept(eval_env)
+  save_actor(workdir / "policy", training.kept["actor"], sac, env.action_space.shape[0])
+  rate = training.env_steps / max(training.seconds, 1e-9)
+  return Resumed({**final, **training.facts, "rate": rate}, training.earlier_seconds)

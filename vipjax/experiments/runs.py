@@ -8,7 +8,6 @@ import pathlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import ml_collections
 
@@ -17,8 +16,6 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.preemption import EXIT_STATUS
 from vipjax.runtime.processes import share_out
 from vipjax.runtime.progress import Progress
-
-Job = TypeVar("Job")
 
 # What a run makes: takes its config and its folder, and returns what to print of it.
 Run = Callable[[ml_collections.ConfigDict, pathlib.Path], str]

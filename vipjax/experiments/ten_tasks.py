@@ -15,7 +15,7 @@ import numpy as np
 
 from vipjax.experiments import ceiling
 from vipjax.experiments.runs import run_all
-from vipjax.report.html import Safe, element, join, section, small, video
+from vipjax.report.html import Safe, element, section, small, video
 from vipjax.report.learning import COLUMNS, Column, Group, PolicyRun, read_policies, write_learning
 from vipjax.report.page import write_report
 from vipjax.report.tables import duration_text, flatten
@@ -26,6 +26,10 @@ from vipjax.stages.pipeline import Additions, run_stages
 
 _LAST_STAGE = "report"
 _TITLE = "Many tasks, four videos each"
+_FILMS = (
+  "One episode of each kept policy, from the first start of its run; of a policy that fails, most "
+  "likely its failure. Each links to the run's own report."
+)
 
 
 def run_ten_tasks(
@@ -94,16 +98,11 @@ def write_page(
   ]
   best = _ceilings(ceilings, tasks) if ceilings else {}
   columns = (*COLUMNS[:3], *_columns(best), Column("wall clock", _seconds, duration_text, False))
-  extra = [section("Films", *map(functools.partial(_films, workdir), groups), small(_FILMS))]
+  films = [film for group in groups for film in _films(workdir, group)]
+  extra = [section("Films", element("div", *films, class_="charts four"), small(_FILMS))]
   if problems:
     extra.append(section("Left out", *(element("p", text) for text in problems)))
   return write_learning(workdir, "ten_tasks", _TITLE, groups, "control", columns, extra)
-
-
-_FILMS = (
-  "One episode of each kept policy, from the same start at every writing; below 80% it is the film "
-  "of a failure as often as not. Each links to the run's own report."
-)
 
 
 def _run(additions: Additions, config: ml_collections.ConfigDict, folder: pathlib.Path) -> str:
@@ -165,7 +164,7 @@ def _ceilings(folder: str, tasks: Sequence[tuple[str, str]]) -> dict[str, float]
   return found
 
 
-def _films(workdir: pathlib.Path, group: Group) -> Safe:
+def _films(workdir: pathlib.Path, group: Group) -> list[Safe]:
   """The films of a task's kept policies, each with a link to the report of its run."""
   shown = []
   for run in read_policies(group):
@@ -176,4 +175,4 @@ def _films(workdir: pathlib.Path, group: Group) -> Safe:
     link = element("a", "report", href=f"{run.folder.relative_to(workdir).as_posix()}/report.html")
     caption = f"{group.task}, seed {seed}: {success:.0%}"
     shown.append(element("div", video(film, caption, workdir), link))
-  return join(shown)
+  return shown

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from vipjax.encoder.progress import expected_value
 from vipjax.losses import checks
+
+
+def expected_value(logits: jax.Array) -> jax.Array:
+  """Returns floats [...] in [-1, 1], the mean of the bins' centres under softmax [..., bins].
+
+  The centres go from -1 to 1, evenly.
+  """
+  centres = np.linspace(-1.0, 1.0, logits.shape[-1], dtype=np.float32)
+  return jnp.clip(jax.nn.softmax(logits) @ centres, -1.0, 1.0)
 
 
 def two_hot(targets: jax.Array, bins: int) -> jax.Array:

@@ -227,16 +227,18 @@ def hack_price(run: Run) -> Safe | None:
   prices["as the reward pays it"] = tuple(each["hack_price_reward"] for each in (before, after))
   rows = [(name, *map(value_text, pair)) for name, pair in prices.items()]
   shown = [
-    (read_image(path), f"{view}: {words}")
+    [
+      (read_image(path), f"{view}: {words}")
+      for which, words in _PICTURED.items()
+      if (path := run.workdir / "hack_price" / f"{view}_{which}.png").is_file()
+    ]
     for view in after["views"]
-    for which, words in _PICTURED.items()
-    if (path := run.workdir / "hack_price" / f"{view}_{which}.png").is_file()
   ]
   episodes = len(after["episodes"])
   return section(
     "The hack price",
     element("p", element("strong", left), f" {_HACK_PRICE}"),
-    gallery(shown),
+    *(gallery(pictures) for pictures in shown if pictures),
     element("p", compared),
     table((f"mean of {episodes} unseen episodes", "before", "after"), rows, range(1, 3)),
     small("Without the robot the first frame and the one with the object put back are the same."),

@@ -84,6 +84,13 @@ class LaunchFlags:
     return pathlib.Path("runs") / (f"{name}_{preset}" if preset else name)
 
   @property
+  def folder_of_runs(self) -> pathlib.Path:
+    """`workdir`, absolute, of an experiment with many runs; raises UserError for --overwrite."""
+    if self.overwrite:
+      raise UserError("expected no --overwrite with many runs, got one; delete runs instead.")
+    return self.workdir.absolute()
+
+  @property
   def overwrite(self) -> bool:
     """True to delete the run in the folder and start over."""
     return flags.FLAGS.overwrite

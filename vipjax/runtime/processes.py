@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -36,8 +37,13 @@ def share_out(
 
 
 def _pin(number, cores: list[int]) -> None:
-  """Gives a process the next core; `number` counts the processes."""
+  """Gives a process the next core, as its one device; `number` counts the processes."""
   with number.get_lock():
     core = cores[number.value % len(cores)]
     number.value += 1
   os.sched_setaffinity(0, {core})
+  # Launchers ask XLA for a device on every core, and this process inherits the wish.
+  given = os.environ.get("XLA_FLAGS", "")
+  os.environ["XLA_FLAGS"] = re.sub(
+    r"(--xla_force_host_platform_device_count=)\d+", r"\g<1>1", given
+  )

@@ -159,7 +159,10 @@ class OwnFilms:
     """The latest episodes and those of the highest reward, judged; none without all films."""
     if not all(self._shown) or not (self._online.best or self._online.contrast):
       return []
-    potential = functools.cache(functools.partial(potential_of_row, reward, self._frames))
+
+    @functools.cache
+    def potential(row: int) -> np.ndarray:
+      return reward.potential(self._frames.read(row)[:, : reward.num_channels])[0]
 
     def gained(episode: Episode) -> float:
       first, *_, last = self._frames.rows_of_episode(episode)
@@ -198,8 +201,3 @@ class OwnFilms:
     self.videos.frames[row, : len(frames)] = frames
     self.videos.frames[row, len(frames) :] = frames[-1]
     self.videos.lengths[row] = len(frames)
-
-
-def potential_of_row(reward: EmbeddingReward, frames: FrameReplay, row: int) -> np.ndarray:
-  """float32 [N], the potential of the states of a row."""
-  return reward.potential(frames.read(row)[:, : reward.num_channels])[0]

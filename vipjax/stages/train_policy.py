@@ -116,18 +116,17 @@ def _train_policy(
     film = functools.partial(_film, config, sac)
     training = Training(config, workdir, env, eval_env, reward, sac, devices, online, film)
     training.run(checkpoints)
-    kept, seed = training.kept, episode_seed(Stream.FINAL, config.seed)
-    of_kept = training.reward, kept["actor"], sac, policy.final_episodes, seed
-    final = evaluate_policy(eval_env, *of_kept)
+    final = training.evaluate_kept(eval_env)
     peak_memory_mb()  # It remembers the most seen: when it is asked, the workers are gone.
   with FrameVectorEnv({**options, "placement": None}, 10, channels, size) as moved_env:
-    moved = evaluate_policy(moved_env, *of_kept)
-  save_actor(workdir / "policy", kept["actor"], sac, env.action_space.shape[0])
+    moved = training.evaluate_kept(moved_env)
+  actor = training.kept["actor"]
+  save_actor(workdir / "policy", actor, sac, env.action_space.shape[0])
   if online:
     metadata = {**value.metadata, "updates_beside_the_policy": online.updates}
     changed = online.value.replace(metadata=metadata)
     encoder.save(workdir / "policy" / "encoder", changed, overwrite=True)
-  video = film(kept["actor"], _FINAL_SIZE)
+  video = film(actor, _FINAL_SIZE)
   path = workdir / "policy" / "final.mp4"
   write_video(path, video.frames, fps=video.fps, crf=23, overwrite=True)
   with MetricsWriter(workdir, STAGE, training.env_steps) as writer:
@@ -139,10 +138,7 @@ def _train_policy(
     "policy_return": final["return"],
     "policy_steps_to_success": final["steps_to_success"],
     "policy_success_moved_window": moved["success"],
-    "episodes": policy.final_episodes,
-    "best_step": int(kept["step"]),
-    "last_success": float(kept["last_success"]),
-    "env_steps": training.env_steps,
+    **training.facts,
     "env_steps_per_second": training.env_steps / max(training.seconds, 1e-9),
     **({"encoder_updates": online.updates} if online else {}),
   }
@@ -245,6 +241,22 @@ class Training:
           preemption.exit(STAGE, done)
     loop_steps.close()
     self.env_steps, self.seconds = done, time.monotonic() - started
+
+  def evaluate_kept(self, env: FrameVectorEnv) -> dict[str, float]:
+    """What `evaluate_policy` finds of the kept policy, in the same new episodes at every call."""
+    seed = episode_seed(Stream.FINAL, self.config.seed)
+    episodes = self.config.policy.final_episodes
+    return evaluate_policy(env, self.reward, self.kept["actor"], self.sac, episodes, seed)
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    """JSON-able: how many episodes `evaluate_kept` plays, and what came of the training."""
+    return {
+      "episodes": self.config.policy.final_episodes,
+      "best_step": int(self.kept["step"]),
+      "last_success": float(self.kept["last_success"]),
+      "env_steps": self.env_steps,
+    }
 
   def _start(self, checkpoints: Checkpointer) -> tuple[LoopState, list[dict], int | None]:
     """The state to go on from, the last episodes before it, and the checkpoint's step, if any."""
