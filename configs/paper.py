@@ -267,6 +267,41 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   )
   # Nats; None: minus half the number of actions, -4 of torques, -2 of the end effector (ours).
   config.policy.target_entropy = config_dict.placeholder(float)
+  # Rewards summed before the critics' value of what follows.
+  config.policy.n_step = 1
+  reasons["policy.n_step"] = "Several steps' rewards reach back further at each update."
+  # Updates after which the networks start anew, while the replay stays; 0: never.
+  config.policy.reset_every = 0
+  reasons["policy.reset_every"] = "Networks that were fitted to early data learn late data badly."
+  config.policy.normalize_observations = False
+  reasons["policy.normalize_observations"] = (
+    "An object that moves by centimetres is a small number beside the arm's joint angles."
+  )
+  config.policy.normalize_rewards = False
+  reasons["policy.normalize_rewards"] = "Makes the critics' values alike at all tasks."
+  config.policy.critic = ConfigDict()
+  config.policy.critic.hidden = ()  # widths of the hidden layers; (): as policy.hidden
+  reasons["policy.critic.hidden"] = "A wider critic fits values better; the actor needs no more."
+  # Normalization of the hidden layers; "batch" of the inputs, too, and jointly of present and next
+  # pairs (CrossQ, arXiv:1902.05605).
+  config.policy.critic.norm = "layer"  # or "batch", "none"
+  reasons["policy.critic.norm"] = "With batch normalization critics learn from fewer samples."
+  config.policy.critic.unit_norm = False  # each hidden unit's incoming weights have norm 1
+  reasons["policy.critic.unit_norm"] = "Keeps the learning rate that matters from falling."
+  # Bins of a categorical critic, from minus value_range to value_range in units of the reward (of
+  # the normalized one, where it is); 0: regression.
+  config.policy.critic.bins = 0
+  reasons["policy.critic.bins"] = "A cross entropy has gradients of one size, whatever the values."
+  config.policy.critic.value_range = 100.0
+  reasons["policy.critic.value_range"] = "The bins have to hold the values that occur."
+  config.policy.exploration = ConfigDict()
+  config.policy.exploration.hold = 1  # actions for which the noise of the policy is held
+  reasons["policy.exploration.hold"] = "Torques that change their sign at each action hardly move."
+  # The noise is the sum of so many, each held twice as long as the one before; more than 1: pink.
+  config.policy.exploration.octaves = 1
+  reasons["policy.exploration.octaves"] = (
+    "Noise of many time scales reaches further than white noise and still corrects itself."
+  )
   config.policy.updates_per_step = 9  # updates per step of all environments
   config.policy.warmup_steps = 5000  # environment steps with random actions at the start
   config.policy.replay_capacity = 1_000_000  # transitions

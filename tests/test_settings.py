@@ -15,8 +15,11 @@ from vipjax.reward import RewardSettings
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.settings import from_section
 from vipjax.sac import LoopSettings, SacSettings
+from vipjax.sac.critic import CriticSettings
+from vipjax.sac.exploration import ExplorationSettings
 from vipjax.sac.online_settings import OnlineSettings
 from vipjax.scene import View
+from vipjax.stages.agent import loop_settings, sac_settings
 from vipjax.stages.inputs import make_settings, views_from_config
 from vipjax.stages.sections import SECTIONS, check_config, declared
 from vipjax.stages.stage import stage
@@ -27,8 +30,10 @@ CONFIGS = PACKAGE.parent / "configs"
 PAPER = filled(paper.get_config())
 # What the library makes of configs/paper.py.
 PUBLISHED = {
-  SacSettings: from_section(SacSettings, PAPER.policy, "policy"),
-  LoopSettings: from_section(LoopSettings, PAPER.policy, "policy"),
+  SacSettings: sac_settings(PAPER.policy),
+  CriticSettings: sac_settings(PAPER.policy).critic,
+  LoopSettings: loop_settings(PAPER.policy),
+  ExplorationSettings: loop_settings(PAPER.policy).exploration,
   OnlineSettings: from_section(OnlineSettings, PAPER.policy.online, "policy.online"),
   Settings: make_settings(PAPER.finetune),
   TccSettings: make_settings(PAPER.finetune).tcc,
@@ -113,12 +118,12 @@ def test_a_section_becomes_settings(stored):
   policy = config.policy.to_dict()
   if stored:  # as JSON has it
     policy["hidden"] = list(policy["hidden"])
-  made = from_section(SacSettings, policy, "policy", learning_rate=1.0)
+  made = from_section(SacSettings, policy, "policy", learning_rate=1.0, critic=CriticSettings())
   assert (made.hidden, made.discount, made.learning_rate) == ((8, 4), 0.97, 1.0)
   assert made.target_entropy is None
   del policy["discount"]
   with pytest.raises(UserError, match=r"^expected config\.policy\.discount, got a section without"):
-    from_section(SacSettings, policy, "policy")
+    from_section(SacSettings, policy, "policy", critic=CriticSettings())
 
 
 @pytest.mark.parametrize(
@@ -132,4 +137,4 @@ def test_a_section_becomes_settings(stored):
 def test_a_value_of_another_type_is_one_sentence(key, value, words):
   section = {**PAPER.policy.to_dict(), key: value}
   with pytest.raises(UserError, match=f"^expected {words} for config.policy.{key}, got {value!r};"):
-    from_section(SacSettings, section, "policy")
+    from_section(SacSettings, section, "policy", critic=CriticSettings())

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from configs import demo
-from vipjax.runtime.settings import from_section
 from vipjax.sac import SacSettings, init_agent, make_policy, make_update, replay
 from vipjax.sac.agent import make_update_many, squash
+from vipjax.stages.agent import sac_settings
 from vipjax.stages.task import filled
 from vipjax.types import Transition
 
@@ -112,7 +112,7 @@ def test_temperature_floor_holds():
 
 @pytest.mark.parametrize("num_actions, entropy", [(8, -4.0), (4, -2.0)])
 def test_the_target_entropy_is_minus_half_the_number_of_actions(num_actions, entropy):
-  settings = from_section(SacSettings, filled(demo.get_config()).policy, "policy")
+  settings = sac_settings(filled(demo.get_config()).policy)
   settings = dataclasses.replace(settings, hidden=(4,), batch_size=4)
   assert settings.target_entropy is None
   agent = init_agent(jax.random.key(0), 3, num_actions, settings)

@@ -1,5 +1,6 @@
 """SAC's update and the reward's embedding on many devices: the numbers of one."""
 
+import dataclasses
 import functools
 
 import chex
@@ -13,9 +14,18 @@ from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, init_agent, replay
 from vipjax.sac.agent import make_update_many
+from vipjax.sac.critic import CriticSettings
 from vipjax.types import Transition
 
 SETTINGS = SacSettings(hidden=(16, 16), batch_size=16, discount=0.9, learning_rate=1e-3)
+EVERY_OPTION = dataclasses.replace(
+  SETTINGS,
+  n_step=2,
+  reset_every=4,
+  normalize_observations=True,
+  normalize_rewards=True,
+  critic=CriticSettings(norm="batch", unit_norm=True, bins=11, value_range=5.0),
+)
 
 
 def transitions(count):
@@ -30,14 +40,14 @@ def transitions(count):
 
 
 @functools.cache
-def updated(num_devices):
+def updated(num_devices, settings=SETTINGS):
   """The agent, the replay and the metrics after some transitions and updates."""
   devices = jax.devices()[:num_devices]
-  agent = init_agent(jax.random.key(0), 3, 2, SETTINGS)
+  agent = init_agent(jax.random.key(0), 3, 2, settings)
   memory = replay.init(20, 3, 2)
   agent, memory = parallel.replicate((agent, memory), devices)
   add = parallel.compile_step(lambda memory, new: (replay.add(memory, new), {}), devices)
-  update = parallel.compile_step(make_update_many(2, SETTINGS, 2), devices)
+  update = parallel.compile_step(make_update_many(2, settings, 2), devices)
   for _ in range(3):
     memory, _ = add(memory, parallel.replicate(transitions(9), devices))  # past the wrap
     agent, metrics = update(agent, memory)
@@ -45,9 +55,11 @@ def updated(num_devices):
   return jax.device_get((agent._replace(key=None), memory, metrics))
 
 
-@pytest.mark.parametrize("num_devices", [2, 4, 8])
-def test_updates_on_many_devices_are_those_of_one(num_devices):
-  one, many = updated(1), updated(num_devices)
+@pytest.mark.parametrize(
+  "num_devices, settings", [(2, SETTINGS), (4, SETTINGS), (8, SETTINGS), (4, EVERY_OPTION)]
+)
+def test_updates_on_many_devices_are_those_of_one(num_devices, settings):
+  one, many = updated(1, settings), updated(num_devices, settings)
   assert int(many[0].step) == 6
   chex.assert_trees_all_close(many, one, rtol=1e-3, atol=1e-5)
 

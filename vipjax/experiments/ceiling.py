@@ -24,10 +24,8 @@ from vipjax.reward.measured import DenseReward, IdealReward
 from vipjax.runtime import ranges
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.settings import from_section
-from vipjax.sac import SacSettings
 from vipjax.sac.actor_file import save_actor
-from vipjax.stages.agent import reward_settings
+from vipjax.stages.agent import reward_settings, sac_settings
 from vipjax.stages.filming import agent_options, require_tasks
 from vipjax.stages.stage import Resumed, stage
 from vipjax.stages.train_policy import STAGE, Training
@@ -162,7 +160,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
     of the last evaluation, "env_steps", and "rate", actions a second with evaluations.
   """
   policy, reward = config.policy, make_reward(config)
-  sac, options = from_section(SacSettings, policy, "policy"), agent_options(config)
+  sac, options = sac_settings(policy), agent_options(config)
   with (
     FrameVectorEnv(options, policy.num_envs, num_workers=0) as env,
     FrameVectorEnv(options, min(policy.eval_episodes, 10), num_workers=0) as eval_env,

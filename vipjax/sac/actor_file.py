@@ -22,7 +22,11 @@ def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: 
   leaves = jax.tree_util.tree_leaves_with_path(actor)
   flat = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
   files.write_bytes(folder / "actor.safetensors", save(flat))
-  record = {"num_actions": num_actions, "hidden": list(sac.hidden)}
+  record = {
+    "num_actions": num_actions,
+    "hidden": list(sac.hidden),
+    "normalize_observations": sac.normalize_observations,
+  }
   files.write_json(folder / "actor.json", record)
 
 
@@ -36,7 +40,8 @@ def load_actor(path: str | os.PathLike) -> Callable[[np.ndarray], np.ndarray]:
 
   folder = pathlib.Path(path) / "policy"
   record = files.read_json(folder / "actor.json")
-  sac = SacSettings(hidden=tuple(record["hidden"]))
+  normalize = record.get("normalize_observations", False)  # absent from files of before
+  sac = SacSettings(hidden=tuple(record["hidden"]), normalize_observations=normalize)
   flat = load_file(folder / "actor.safetensors")
   size = flat["['params']['Mlp_0']['Dense_0']['kernel']"].shape[0]
   template = init_agent(jax.random.key(0), size, record["num_actions"], sac).actor

@@ -18,8 +18,10 @@ import jax.numpy as jnp
 import optax
 
 from vipjax.runtime import parallel, ranges, skips
+from vipjax.sac import exploration
 from vipjax.sac import replay as replay_lib
-from vipjax.sac.networks import Actor, Critic
+from vipjax.sac.critic import Critics, CriticSettings
+from vipjax.sac.networks import Actor
 from vipjax.types import Transition
 
 
@@ -37,6 +39,15 @@ class SacSettings:
     min_temperature: the temperature never falls below it; 0 is the published algorithm. Where the
       temperature dies early, exploration ends before the object has ever moved.
     target_entropy: nats; None is minus half the number of actions.
+    n_step: rewards that are summed before the target critics' value, at least 1; what the policy
+      would have added in entropy on the way is left out.
+    reset_every: updates after which networks, temperature and optimizers start anew, while the
+      replay stays (arXiv:2205.07802); 0 is never.
+    normalize_observations: whether actor and critics see observations less their running mean, over
+      their running deviation.
+    normalize_rewards: whether critics see rewards over their running root mean square, times
+      sqrt(1 - discount^2): returns of independent rewards would have a deviation of 1.
+    critic: what the critics are.
 
   Raises:
     UserError: one of them is out of its range.
@@ -50,6 +61,11 @@ class SacSettings:
   init_temperature: float = 0.1
   min_temperature: float = 0.0
   target_entropy: float | None = None
+  n_step: int = 1
+  reset_every: int = 0
+  normalize_observations: bool = False
+  normalize_rewards: bool = False
+  critic: CriticSettings = CriticSettings()
 
   def __post_init__(self):
     ranges.check("policy", vars(self))
@@ -61,7 +77,8 @@ class SacState(NamedTuple):
   Attributes:
     step: int32 scalar, updates done.
     key: random key; update i uses fold_in(key, i).
-    actor, critic, target_critic: parameters; both critics' leaves are stacked, [2, ...].
+    actor, critic, target_critic: variables; both critics' leaves are stacked, [2, ...]. The actor's
+      may have running "statistics" of observations, the critic's such of rewards.
     log_temperature: float32 scalar.
     actor_opt, critic_opt, temperature_opt: Adam's states.
     skipped: int32 [2], updates that were not finite and changed nothing: in all, and in a row up
@@ -87,11 +104,16 @@ def init_agent(
   actor_key, critic_key, own_key = jax.random.split(key, 3)
   observation, action = jnp.zeros(observation_size), jnp.zeros(num_actions)
   actor = Actor(num_actions, settings.hidden).init(actor_key, observation)
-  critic = jax.vmap(lambda k: Critic(settings.hidden).init(k, observation, action))(
-    jax.random.split(critic_key, 2)
-  )
+  critics = Critics(settings.critic, settings.hidden)
+  critic = critics.init(critic_key, observation, action)
   log_temperature = jnp.log(jnp.float32(settings.init_temperature))
   adam = optax.adam(settings.learning_rate)
+  actor_opt, critic_opt = (adam.init(_learnt(variables)) for variables in (actor, critic))
+  if settings.normalize_observations:
+    statistics = {"mean": observation, "variance": jnp.ones_like(observation)}
+    actor = {**actor, "statistics": statistics}
+  if settings.normalize_rewards:
+    critic = {**critic, "statistics": {"mean_square": jnp.ones(2)}}
   return SacState(
     step=jnp.int32(0),
     key=own_key,
@@ -99,8 +121,8 @@ def init_agent(
     critic=critic,
     target_critic=jax.tree.map(jnp.array, critic),
     log_temperature=log_temperature,
-    actor_opt=adam.init(actor),
-    critic_opt=adam.init(critic),
+    actor_opt=actor_opt,
+    critic_opt=critic_opt,
     temperature_opt=adam.init(log_temperature),
     skipped=jnp.zeros(2, jnp.int32),
   )
@@ -123,6 +145,41 @@ def squash(noise: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.A
   return jnp.tanh(raw), jnp.sum(gaussian - log_slope, axis=-1)
 
 
+@functools.cache
+def compile_acting(
+  num_actions: int, settings: SacSettings, noise: exploration.ExplorationSettings
+) -> Callable:
+  """(actor, observations [N, O], the run's key, steps so far) -> actions [N, A], compiled.
+
+  The actions are drawn by the policy, from noise that is correlated over time as `noise` says.
+  """
+  actor = Actor(num_actions, settings.hidden)
+
+  def act(variables, observation, key, env_steps):
+    drawn = exploration.normal(key, env_steps, (len(observation), num_actions), noise)
+    return squash(drawn, *actor.apply(_learnt(variables), normalized(variables, observation)))[0]
+
+  return jax.jit(act)
+
+
+def _learnt(variables: Any) -> Any:
+  """What the optimizer changes of a network's variables."""
+  return {"params": variables["params"]}
+
+
+def normalized(actor: Any, observation: jax.Array) -> jax.Array:
+  """Returns observations [..., O] as the networks see them, by the statistics that an actor has.
+
+  A coordinate that hardly varied keeps a deviation of .01, so that an object that has never moved
+  and then moves by a centimetre is seen, and one by far more is not taken for anything else.
+  """
+  if "statistics" not in actor:
+    return observation
+  known = jax.tree.map(lambda x: jnp.broadcast_to(x, observation.shape), actor["statistics"])
+  scaled = (observation - known["mean"]) / jnp.sqrt(known["variance"] + 1e-4)
+  return jnp.clip(scaled, -10.0, 10.0)
+
+
 def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) -> Callable:
   """(actor parameters, observations [..., O], key) -> actions [..., A].
 
@@ -130,8 +187,8 @@ def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) ->
   """
   actor = Actor(num_actions, settings.hidden)
 
-  def policy(params, observation, key):
-    mean, log_std = actor.apply(params, observation)
+  def policy(variables, observation, key):
+    mean, log_std = actor.apply(_learnt(variables), normalized(variables, observation))
     if deterministic:
       return jnp.tanh(mean)
     return squash(jax.random.normal(key, mean.shape), mean, log_std)[0]
@@ -154,7 +211,7 @@ def make_update(
   but the step, so that the next one draws another batch.
   """
   actor = Actor(num_actions, settings.hidden)
-  critics = jax.vmap(Critic(settings.hidden).apply, in_axes=(0, None, None))
+  critics = Critics(settings.critic, settings.hidden)
   adam = optax.adam(settings.learning_rate)
   target_entropy = settings.target_entropy
   if target_entropy is None:
@@ -163,15 +220,18 @@ def make_update(
   def critic_loss(params, items, state, temperature):
     batch, noise = items
     next_action, log_prob = squash(noise, *actor.apply(state.actor, batch.next_observation))
-    next_q = critics(state.target_critic, batch.next_observation, next_action).min(axis=0)
-    next_value = next_q - temperature * log_prob
-    target = batch.reward + settings.discount * batch.discount * next_value
-    q = critics(params, batch.observation, batch.action)
-    # [B] and [2, B] alone: a reward [B, 1] would be broadcast.
-    chex.assert_rank(target, 1)
-    chex.assert_shape(q, (2, *target.shape))
-    loss = jnp.mean(jnp.sum(jnp.square(q - jax.lax.stop_gradient(target)[None]), axis=0))
-    return loss, {"critic_loss": loss, "q": jnp.mean(q), "q_max": parallel.pmax(jnp.max(q))}
+
+    def target_of(next_q):
+      next_value = next_q.min(axis=0) - temperature * log_prob
+      return batch.reward + settings.discount * batch.discount * next_value
+
+    loss, (q, changed) = critics.loss(
+      {**state.critic, **params},
+      None if settings.target_rate == 1 else state.target_critic,
+      (batch.observation, batch.action), (batch.next_observation, next_action), target_of,
+    )  # fmt: skip
+    metrics = {"critic_loss": loss, "q": jnp.mean(q), "q_max": parallel.pmax(jnp.max(q))}
+    return loss, (metrics, changed)
 
   def actor_loss(params, items, state, temperature):
     batch, noise = items
@@ -188,27 +248,33 @@ def make_update(
     return optax.apply_updates(params, updates), opt_state
 
   def update(state: SacState, batch: Transition):
+    if settings.reset_every:
+      due = (state.step > 0) & (state.step % settings.reset_every == 0)
+      restarted = functools.partial(_restarted, settings=settings)
+      state = jax.lax.cond(due, restarted, lambda state, batch: state, state, batch)
     before = state
+    state, batch = _normalize(state, batch, settings)
     keys = jax.random.split(jax.random.fold_in(state.key, state.step))
     critic_noise, actor_noise = (jax.random.normal(key, batch.action.shape) for key in keys)
     temperature = jnp.exp(state.log_temperature)
-    critic_grads, metrics = parallel.grad(critic_loss)(
-      state.critic, (batch, critic_noise), state, temperature
+    critic_grads, (metrics, changed) = parallel.grad(critic_loss)(
+      _learnt(state.critic), (batch, critic_noise), state, temperature
     )
-    critic, critic_opt = descended(critic_grads, state.critic_opt, state.critic)
+    critic, critic_opt = descended(critic_grads, state.critic_opt, _learnt(state.critic))
+    critic = critics.projected({**state.critic, **critic, **changed})
     state = state._replace(critic=critic, critic_opt=critic_opt)
 
     actor_grads, actor_metrics = parallel.grad(actor_loss)(
-      state.actor, (batch, actor_noise), state, temperature
+      _learnt(state.actor), (batch, actor_noise), state, temperature
     )
-    new_actor, actor_opt = descended(actor_grads, state.actor_opt, state.actor)
+    new_actor, actor_opt = descended(actor_grads, state.actor_opt, _learnt(state.actor))
 
     grad = jax.grad(temperature_loss)(state.log_temperature, actor_metrics["entropy"])
     log_temperature, temperature_opt = descended(grad, state.temperature_opt, state.log_temperature)
     if settings.min_temperature:
       log_temperature = jnp.maximum(log_temperature, math.log(settings.min_temperature))
     state = state._replace(
-      actor=new_actor,
+      actor={**state.actor, **new_actor},
       actor_opt=actor_opt,
       target_critic=optax.incremental_update(critic, state.target_critic, settings.target_rate),
       log_temperature=log_temperature,
@@ -222,10 +288,54 @@ def make_update(
   return update
 
 
-def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Callable:
+def _restarted(state: SacState, batch: Transition, settings: SacSettings) -> SacState:
+  """Returns a new agent of a batch's sizes; step, key, counts and statistics go on."""
+  key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 3)
+  fresh = init_agent(key, batch.observation.shape[-1], batch.action.shape[-1], settings)
+  return fresh._replace(
+    step=state.step,
+    key=state.key,
+    actor={**state.actor, **_learnt(fresh.actor)},
+    critic={**state.critic, **_learnt(fresh.critic)},
+    target_critic={**state.target_critic, **_learnt(fresh.target_critic)},
+    skipped=state.skipped,
+  )
+
+
+def _normalize(
+  state: SacState, batch: Transition, settings: SacSettings
+) -> tuple[SacState, Transition]:
+  """Returns the state with the statistics that follow a batch, and the batch by them."""
+  # The plain mean of the first batches; later ones count for more than the first.
+  rate = 1.0 / jnp.minimum(state.step + 1.0, 1000.0)
+  if settings.normalize_observations:
+    known = state.actor["statistics"]
+    mean = known["mean"] + rate * (batch.observation.mean(axis=0) - known["mean"])
+    square = jnp.square(batch.observation - mean[None]).mean(axis=0)
+    variance = known["variance"] + rate * (square - known["variance"])
+    actor = {**state.actor, "statistics": {"mean": mean, "variance": variance}}
+    state = state._replace(actor=actor)
+    batch = batch._replace(
+      observation=normalized(actor, batch.observation),
+      next_observation=normalized(actor, batch.next_observation),
+    )
+  if settings.normalize_rewards:
+    known = state.critic["statistics"]["mean_square"]
+    mean_square = known + rate * (jnp.square(batch.reward).mean() - known)  # of both critics
+    critic = {**state.critic, "statistics": {"mean_square": mean_square}}
+    state = state._replace(critic=critic)
+    factor = math.sqrt(1.0 - settings.discount**2)
+    batch = batch._replace(reward=batch.reward * factor / jnp.sqrt(mean_square[0] + 1e-8))
+  return state, batch
+
+
+def make_update_many(
+  num_actions: int, settings: SacSettings, count: int, num_envs: int = 1
+) -> Callable:
   """(state, replay) -> (state, mean metrics): `count` updates in one dispatch.
 
-  Each draws its own batch from the replay inside the scan; nothing goes through the host.
+  Each draws its own batch from the replay inside the scan; nothing goes through the host. The
+  replay's next state of a row is `num_envs` rows further.
   `runtime.parallel.compile_step` compiles it for one device, or for many that share each batch.
   """
   update = make_update(num_actions, settings)
@@ -233,7 +343,10 @@ def make_update_many(num_actions: int, settings: SacSettings, count: int) -> Cal
   def one(state, _, replay):
     # The update's own keys are numbers 0 and 1 of the same parent.
     key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2)
-    return update(state, replay_lib.sample(key, replay, settings.batch_size))
+    batch = replay_lib.sample(
+      key, replay, settings.batch_size, settings.n_step, settings.discount, num_envs
+    )
+    return update(state, batch)
 
   def update_many(state: SacState, replay: replay_lib.Replay):
     state, metrics = jax.lax.scan(lambda carry, x: one(carry, x, replay), state, length=count)

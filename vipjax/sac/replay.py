@@ -68,7 +68,42 @@ def add(replay: Replay, batch: Transition) -> Replay:
   )
 
 
-def sample(key: jax.Array, replay: Replay, count: int) -> Transition:
-  """`count` transitions drawn uniformly with replacement; the buffer must not be empty."""
+def sample(
+  key: jax.Array,
+  replay: Replay,
+  count: int,
+  n_step: int = 1,
+  discount: float = 1.0,
+  num_envs: int = 1,
+) -> Transition:
+  """Draws transitions uniformly with replacement; the buffer must not be empty.
+
+  Args:
+    key: random key.
+    replay: where to draw from.
+    count: how many to draw.
+    n_step: how many steps a transition spans at most, at least 1. It ends with its episode, and
+      where the buffer ends: it goes on as long as the row `num_envs` further starts where it got.
+    discount: of a step; the reward of k steps is the sum of discounted ones, and the transition's
+      own discount has a factor of discount^(k - 1).
+    num_envs: transitions of a step.
+  """
   rows = jax.random.randint(key, (count,), 0, replay.size)
-  return jax.tree.map(lambda kept: kept[rows], replay.transitions)
+  kept = replay.transitions
+  first = jax.tree.map(lambda leaf: leaf[rows], kept)
+  capacity, reached, goes_on = kept.reward.shape[0], first, jnp.ones(count, bool)
+  for _ in range(1, n_step):
+    rows = (rows + num_envs) % capacity
+    following = jax.tree.map(lambda leaf: leaf[rows], kept)  # noqa: B023
+    same = (following.observation == reached.next_observation).all(axis=1)
+    goes_on = goes_on & same & (reached.discount > 0)
+    factor = discount * reached.discount
+    further = following._replace(
+      reward=reached.reward + factor * following.reward, discount=factor * following.discount
+    )
+    reached = jax.tree.map(
+      lambda new, old: jnp.where(goes_on.reshape(-1, *[1] * (new.ndim - 1)), new, old),  # noqa: B023
+      further,
+      reached,
+    )
+  return reached._replace(observation=first.observation, action=first.action)

@@ -13,8 +13,16 @@ import numpy as np
 from vipjax.envs import Episodes, FrameVectorEnv, Step
 from vipjax.reward.interface import Reward
 from vipjax.runtime import parallel, ranges
+from vipjax.sac import exploration
 from vipjax.sac import replay as replay_lib
-from vipjax.sac.agent import SacSettings, SacState, compile_policy, make_update_many
+from vipjax.sac.agent import (
+  SacSettings,
+  SacState,
+  compile_acting,
+  compile_policy,
+  make_update_many,
+)
+from vipjax.sac.exploration import ExplorationSettings
 from vipjax.types import Transition
 
 
@@ -26,6 +34,7 @@ class LoopSettings:
     updates_per_step: updates for one step of all environments together, at least 1.
     warmup_steps: environment steps with uniformly random actions before the first update, at
       least 1.
+    exploration: how the noise of actions is correlated over time.
 
   Raises:
     UserError: one of them is below 1.
@@ -33,6 +42,7 @@ class LoopSettings:
 
   updates_per_step: int = 9
   warmup_steps: int = 5000
+  exploration: ExplorationSettings = ExplorationSettings()
 
   def __post_init__(self):
     # Without warm-up the first update would draw from an empty replay.
@@ -144,9 +154,10 @@ def train_loop(
     devices: they share each update's batch and each hold the whole replay; None is JAX's first.
   """
   num_actions = env.action_space.shape[0]
-  act = compile_policy(num_actions, sac, deterministic=False)
+  act = compile_acting(num_actions, sac, loop.exploration)
   devices = jax.local_devices()[:1] if devices is None else devices
-  update = parallel.compile_step(make_update_many(num_actions, sac, loop.updates_per_step), devices)
+  update_many = make_update_many(num_actions, sac, loop.updates_per_step, env.num_envs)
+  update = parallel.compile_step(update_many, devices)
   insert = parallel.compile_step(lambda replay, new: (replay_lib.add(replay, new), {}), devices)
 
   def placed(state):
@@ -168,11 +179,11 @@ def train_loop(
     while True:
       observation = waiting[1].reset_observation if waiting else state.observation
       env_steps = int(state.env_steps) + (env.num_envs if waiting else 0)
-      key = jax.random.fold_in(state.key, env_steps)
       if env_steps < loop.warmup_steps:
-        action = jax.random.uniform(key, (env.num_envs, num_actions), minval=-1.0, maxval=1.0)
+        shape = env.num_envs, num_actions
+        action = exploration.uniform(state.key, env_steps, shape, loop.exploration)
       else:
-        action = act(state.agent.actor, observation, key)
+        action = act(state.agent.actor, observation, state.key, env_steps)
       action = np.asarray(action)
       place = env.step_async(action)
       if waiting:

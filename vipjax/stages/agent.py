@@ -19,6 +19,9 @@ from vipjax.runtime import shared
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
 from vipjax.runtime.settings import from_section
+from vipjax.sac import LoopSettings, SacSettings
+from vipjax.sac.critic import CriticSettings
+from vipjax.sac.exploration import ExplorationSettings
 from vipjax.sac.frame_replay import FrameReplay
 from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import OnlineSettings, plan_frame_budget
@@ -52,6 +55,18 @@ def reward_channels(config: ml_collections.ConfigDict) -> Channels:
 def reward_settings(config: ml_collections.ConfigDict) -> RewardSettings:
   """How distances become rewards; raises UserError for bad values."""
   return from_section(RewardSettings, config.reward, "reward", discount=config.policy.discount)
+
+
+def sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
+  """The agent of the section `policy`; raises UserError for bad values."""
+  critic = from_section(CriticSettings, policy.critic, "policy.critic")
+  return from_section(SacSettings, policy, "policy", critic=critic)
+
+
+def loop_settings(policy: ml_collections.ConfigDict) -> LoopSettings:
+  """How it acts and learns, of the section `policy`; raises UserError for bad values."""
+  exploration = from_section(ExplorationSettings, policy.exploration, "policy.exploration")
+  return from_section(LoopSettings, policy, "policy", exploration=exploration)
 
 
 def make_online(

@@ -16,6 +16,8 @@ from vipjax.reward import RewardSettings
 from vipjax.runtime import ranges
 from vipjax.runtime.settings import check_section
 from vipjax.sac.agent import SacSettings
+from vipjax.sac.critic import CriticSettings
+from vipjax.sac.exploration import ExplorationSettings
 from vipjax.sac.online_settings import OnlineSettings
 from vipjax.sac.rollout import LoopSettings
 from vipjax.sampling import Sampler
@@ -130,6 +132,8 @@ SECTIONS: dict[str, tuple[type, ...]] = {
   "finetune.progress": (ProgressSettings,),
   "evaluate": (EvaluateSection,),
   "policy": (PolicySection, SacSettings, LoopSettings),
+  "policy.critic": (CriticSettings,),
+  "policy.exploration": (ExplorationSettings,),
   "policy.online": (OnlineSettings,),
   "reward": (RewardSection, RewardSettings),
 }

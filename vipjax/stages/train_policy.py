@@ -25,13 +25,11 @@ from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.platform import on_cpu
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress, peak_memory_mb
-from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, compile_policy, init_agent
 from vipjax.sac.online import OnlineTraining
 from vipjax.sac.own_films import filmed
 from vipjax.sac.rollout import (
-  LoopSettings,
   LoopState,
   LoopStep,
   evaluate_policy,
@@ -39,11 +37,13 @@ from vipjax.sac.rollout import (
   train_loop,
 )
 from vipjax.stages.agent import (
+  loop_settings,
   make_online,
   policy_views,
   require_shared_memory,
   reward_channels,
   reward_settings,
+  sac_settings,
 )
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, require_encoder
@@ -102,7 +102,7 @@ def _train_policy(
   reward = make_reward(goals, value, reward_settings(config), devices)
   channels, size = [each.channel for each in goals], goals[0].frames.shape[1]
   record_goals(workdir / "policy", value, goals, config.reward.goal_reduction)
-  sac = from_section(SacSettings, policy, "policy")
+  sac = sac_settings(policy)
   options = agent_options(config)
   seen = filmed(channels) if policy.online.every else channels
   shape = (len(seen), size, size, 3)
@@ -195,7 +195,7 @@ class Training:
     """Trains to the end, from the first step or from the last checkpoint."""
     policy, online = self.config.policy, self.online
     state, episodes, resume_step = self._start(checkpoints)
-    loop = from_section(LoopSettings, policy, "policy")
+    loop = loop_settings(policy)
     seed = episode_seed(Stream.TRAINING, self.config.seed)
     loop_steps = train_loop(self.env, self.reward, state, self.sac, loop, seed, self.devices)
     check_replicas = parallel.compile_check(self.devices)
