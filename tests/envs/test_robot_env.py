@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from vipjax.envs import RobotEnv
+from vipjax.envs.expert import Expert
+from vipjax.envs.metaworld_task import _UNMEASURED
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
 
@@ -281,3 +283,27 @@ def test_a_closed_environment_can_be_closed_again():
   env.close()
   env.close()
   assert env._renderer is None
+
+
+@pytest.mark.parametrize("task", sorted(_UNMEASURED))
+def test_a_task_that_tells_no_distance_gets_that_of_its_object(task):
+  """Meta-World's own is 0 in every state there, or that of the hand from what it should pull."""
+  env = RobotEnv(task, control="end_effector", placement=0)
+  _, _ = env.reset(seed=0)
+  distance = env.distances()[1]
+  apart = env.task._get_pos_objects()[-3:] - env.task._target_pos
+  expected = abs(apart[0]) if task == "door-open" else np.linalg.norm(apart)
+  assert distance == pytest.approx(expected)
+  assert distance > 0.05
+  _, _, _, _, info = env.step(np.zeros(4, np.float32))
+  assert info["object_to_target"] == pytest.approx(env.distances()[1])
+
+
+def test_the_door_nears_its_target_as_the_expert_opens_it():
+  env = RobotEnv("door-open", placement=0, horizon=150)
+  env.reset(seed=0)
+  expert, distances = Expert(env), [env.distances()[1]]
+  expert.reset()
+  while not env.step(expert.action())[4]["success"]:
+    distances.append(env.distances()[1])
+  assert min(distances) == distances[-1] < 0.6 * distances[0]

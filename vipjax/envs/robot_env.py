@@ -9,7 +9,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from vipjax.envs.metaworld_task import MOVED_BY_TASKS, make_task
+from vipjax.envs.metaworld_task import MOVED_BY_TASKS, make_task, object_to_target
 from vipjax.runtime.errors import UserError
 from vipjax.scene import SceneRenderer, View, get_robot
 from vipjax.scene.rendering import check_drawing
@@ -232,10 +232,10 @@ class RobotEnv(gymnasium.Env):
   def distances(self) -> tuple[float, float]:
     """Returns the present distances in metres from hand to object and from object to target.
 
-    The second is Meta-World's own measure; for window-open it is the rest of the slide.
+    The second is `object_to_target`; for window-open it is the rest of the slide.
     """
     _, info = self.task.evaluate_state(self.scripted_observation(), np.zeros(4, np.float32))
-    return self.hand_to_object(), float(info["obj_to_target"])
+    return self.hand_to_object(), object_to_target(self.task_name, self.task, info)
 
   def hand_to_object(self) -> float:
     """Returns the first of `distances` alone, which is ten times as fast."""
@@ -335,7 +335,7 @@ class RobotEnv(gymnasium.Env):
     return {
       "success": bool(info["success"]),
       "task_reward": float(reward),
-      "object_to_target": float(info["obj_to_target"]),
+      "object_to_target": object_to_target(self.task_name, self.task, info),
       "diverged": diverged,
     }
 
