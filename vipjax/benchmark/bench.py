@@ -18,7 +18,7 @@ from vipjax.encoder import compute_dtype
 from vipjax.runtime import places
 from vipjax.runtime.errors import UserError
 
-SUITES = ("embed", "finetune", "sac", "render", "env", "pipeline")
+SUITES = ("embed", "finetune", "sac", "render", "env", "pipeline", "agent")
 
 
 class Bench:
@@ -26,6 +26,7 @@ class Bench:
 
   Attributes:
     peak: the machine's peak.
+    pythons: Python interpreters that may have the peers' packages.
     repeats: number of timings of each contender.
     skipped: reasons by name for peers, and arms with missing files, that did not run.
   """
@@ -40,7 +41,7 @@ class Bench:
     """
     self.repeats = repeats
     self.skipped: dict[str, str] = {}
-    self._pythons = tuple(peer_pythons)
+    self.pythons = tuple(peer_pythons)
     self.peak = measure_peak(compute_dtype(), peak_size)
 
   def compare(
@@ -64,7 +65,7 @@ class Bench:
       The case; `skipped` gets the peers that could not run.
     """
     print(f"measuring {name}", file=sys.stderr, flush=True)
-    with peers.start(specs, self._pythons) as (running, skipped):
+    with peers.start(specs, self.pythons) as (running, skipped):
       self.skipped |= skipped
       forget_peak_memory()
       seconds = self._interleave(ours, running)
@@ -126,5 +127,8 @@ def run_suite(
   places.make_folder(pathlib.Path(out))
   bench = Bench(repeats, peer_pythons, peak_size)
   # Imported here, because only the suites of environments need MuJoCo.
-  result = importlib.import_module(f"vipjax.benchmark.{suite}").run(bench, **sizes)
-  return results.write(result, out, command)
+  made = importlib.import_module(f"vipjax.benchmark.{suite}").run(bench, **sizes)
+  # A suite of hours yields what it has so far.
+  for result in [made] if isinstance(made, results.SuiteResult) else made:
+    path = results.write(result, out, command)
+  return path

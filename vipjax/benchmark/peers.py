@@ -2,7 +2,8 @@
 
 A peer's process is a worker script that answers requests through a pipe, one JSON value a line:
 "run" does the work once and answers with its seconds, measured in the process, so that our runs
-and theirs can take turns. This module imports no peer.
+and theirs can take turns. Work may ask back, for what only this side has. This module imports no
+peer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 _WORKER = pathlib.Path(__file__).parent / "workers" / "worker.py"
@@ -57,13 +58,18 @@ class Peer:
     process_id: the process's id.
   """
 
-  def __init__(self, spec: PeerSpec, python: str):
+  def __init__(self, spec: PeerSpec, python: str, answer: Callable[[Any], Any] | None = None):
     """Starts the process, which prepares its work.
+
+    Args:
+      spec: the peer.
+      python: the path of its Python.
+      answer: answers what the work asks, JSON values both; None for work that asks nothing.
 
     Raises:
       PeerFailed: the process failed.
     """
-    self._name = spec.name
+    self._name, self._answer = spec.name, answer
     self._process = subprocess.Popen(
       [python, str(_WORKER)],
       stdin=subprocess.PIPE,
@@ -74,13 +80,18 @@ class Peer:
     )
     self.process_id = self._process.pid
     try:
-      self.facts = self._ask({"make": spec.work, "settings": dict(spec.settings)})
+      request = {"make": spec.work, "settings": dict(spec.settings), "asks": answer is not None}
+      self.facts = self._ask(request)
     except BaseException:
       self.close()
       raise
 
   def __call__(self) -> float:
     return float(self._ask("run"))
+
+  def call(self, method: str, **keywords: Any) -> Any:
+    """Calls a method of the peer's work with JSON values and returns its result."""
+    return self._ask({"call": method, "keywords": keywords})
 
   def memory_mb(self) -> float:
     """Returns the peak memory of the peer's processes so far, in MiB."""
@@ -98,18 +109,23 @@ class Peer:
     self._process.stdout.close()
 
   def _ask(self, request: Any) -> Any:
-    try:
-      self._process.stdin.write(json.dumps(request) + "\n")
-      self._process.stdin.flush()
-      answer = self._process.stdout.readline()
-    except OSError:
-      answer = ""
-    if not answer:
-      raise PeerFailed(self._name, f"its process ended with code {self._process.wait()}")
-    answer = json.loads(answer)
+    answer = self._exchange(request)
+    while "question" in answer:
+      answer = self._exchange(self._answer(answer["question"]))
     if "error" in answer:
       raise PeerFailed(self._name, answer["error"])
     return answer["value"]
+
+  def _exchange(self, message: Any) -> Any:
+    try:
+      self._process.stdin.write(json.dumps(message) + "\n")
+      self._process.stdin.flush()
+      line = self._process.stdout.readline()
+    except OSError:
+      line = ""
+    if not line:
+      raise PeerFailed(self._name, f"its process ended with code {self._process.wait()}")
+    return json.loads(line)
 
 
 def find_python(needs: Sequence[str], candidates: Sequence[str]) -> str | None:
@@ -136,13 +152,16 @@ def find_python(needs: Sequence[str], candidates: Sequence[str]) -> str | None:
 
 @contextlib.contextmanager
 def start(
-  specs: Sequence[PeerSpec], candidates: Sequence[str]
+  specs: Sequence[PeerSpec],
+  candidates: Sequence[str],
+  answer: Callable[[Any], Any] | None = None,
 ) -> Iterator[tuple[dict[str, Peer], dict[str, str]]]:
   """Runs the peers that can run.
 
   Args:
     specs: the peers.
     candidates: as for `find_python`.
+    answer: as for `Peer`.
 
   Yields:
     The running peers, and the reasons for the skipped ones, by name.
@@ -153,11 +172,11 @@ def start(
       python = find_python(spec.needs, candidates)
       if python is None:
         skipped[spec.name] = (
-          f"no Python has {', '.join(spec.needs)}: install it, or give --peer_python"
+          f"no Python has {', '.join(spec.needs)}: install vipjax[peers], or give --peer_python"
         )
         continue
       try:
-        peer = Peer(spec, python)
+        peer = Peer(spec, python, answer)
       except PeerFailed as failure:
         skipped[spec.name] = str(failure)
         continue

@@ -65,6 +65,8 @@ class SuiteResult:
     skipped: reasons by name for skipped peers and arms.
     peak: the machine's peak in the same run.
     tables: further tables by title, each a list of rows with the same keys.
+    facts: further JSON-able values, which stand in the JSON alone.
+    picture: a PNG, written beside the page and shown in it; None for none.
   """
 
   suite: str
@@ -73,10 +75,12 @@ class SuiteResult:
   skipped: Mapping[str, str]
   peak: Peak
   tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+  facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  picture: bytes | None = None
 
 
 def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathlib.Path:
-  """Writes `<suite>.json` and `<suite>.md` into the folder.
+  """Writes `<suite>.json` and `<suite>.md` into the folder, and `<suite>.png` if it has a picture.
 
   Args:
     result: the suite's results.
@@ -106,9 +110,12 @@ def write(result: SuiteResult, folder: str | os.PathLike, command: str) -> pathl
     "skipped": dict(result.skipped),
     "cases": cases,
     "tables": {title: list(rows) for title, rows in result.tables.items()},
+    **({"facts": dict(result.facts)} if result.facts else {}),
   }
   path = pathlib.Path(folder).expanduser() / f"{result.suite}.md"
   files.write_json(path.with_suffix(".json"), record)
+  if result.picture is not None:
+    files.write_bytes(path.with_suffix(".png"), result.picture)
   files.write_text(path, markdown(result, command, versions))
   return path
 
@@ -141,6 +148,8 @@ def markdown(result: SuiteResult, command: str, versions: Mapping[str, Any]) -> 
       _table(_rows(result)),
       "",
     ]
+  if result.picture is not None:
+    lines += [f"![{result.suite}]({result.suite}.png)", ""]
   for title, rows in result.tables.items():
     lines += [f"## {title}", "", _table(rows), ""]
   lines += [f"Skipped: {name} ({reason})." for name, reason in result.skipped.items()]

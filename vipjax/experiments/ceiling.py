@@ -10,7 +10,7 @@ import functools
 import pathlib
 import shutil
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -24,8 +24,9 @@ from vipjax.reward.measured import DenseReward, IdealReward
 from vipjax.runtime import ranges
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
+from vipjax.sac import LoopSettings, SacSettings
 from vipjax.sac.actor_file import save_actor
-from vipjax.stages.agent import reward_settings, sac_settings
+from vipjax.stages.agent import loop_settings, reward_settings, sac_settings
 from vipjax.stages.filming import agent_options, require_tasks
 from vipjax.stages.stage import Resumed, stage
 from vipjax.stages.train_policy import STAGE, Training
@@ -33,6 +34,34 @@ from vipjax.stages.train_policy import STAGE, Training
 REWARDS = ("ideal", "dense")
 CONTROLS = ("torque", "end_effector")
 _TITLE = "How far a perfect reward brings the agent"
+
+
+class Contest(NamedTuple):
+  """A run in plain values, so that other agents can learn the same from the same.
+
+  Attributes:
+    task, control, seed: as in `Job`.
+    env_options: keyword arguments of RobotEnv.
+    num_envs: environments to act in.
+    reward: what pays their steps.
+    sac, loop: our agent's settings.
+    replay_capacity: most transitions in a replay.
+    steps: actions of all environments together.
+    eval_every, eval_episodes: actions between two evaluations, and the episodes of one.
+  """
+
+  task: str
+  control: str
+  seed: int
+  env_options: dict[str, Any]
+  num_envs: int
+  reward: Reward
+  sac: SacSettings
+  loop: LoopSettings
+  replay_capacity: int
+  steps: int
+  eval_every: int
+  eval_episodes: int
 
 
 class Job(NamedTuple):
@@ -91,6 +120,29 @@ def make_reward(config: ml_collections.ConfigDict) -> Reward:
     return DenseReward(config.reward.scale)
   weights = config.ceiling.hand_weight, config.ceiling.object_weight
   return IdealReward(reward_settings(config), *weights)
+
+
+def find_contests(config: ml_collections.ConfigDict) -> list[Contest]:
+  """Returns the runs of `find_jobs` in plain values; raises UserError as that does."""
+  return [_contest(run_config(config, job)) for job in find_jobs(config)]
+
+
+def _contest(config: ml_collections.ConfigDict) -> Contest:
+  policy = config.policy
+  return Contest(
+    config.env.task,
+    config.env.control,
+    config.seed,
+    agent_options(config),
+    policy.num_envs,
+    make_reward(config),
+    sac_settings(policy),
+    loop_settings(policy),
+    policy.replay_capacity,
+    policy.steps,
+    policy.eval_every,
+    policy.eval_episodes,
+  )
 
 
 def run_ceiling(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

@@ -96,15 +96,8 @@ class LaunchFlags:
     return flags.FLAGS.overwrite
 
 
-def define_flags(default_config: str | None = None) -> LaunchFlags:
-  """Defines --config, --workdir, --overwrite and --wandb; call it once, on the launcher's import.
-
-  Args:
-    default_config: the config file of a launcher that runs without --config.
-
-  Returns:
-    The flags; read their attributes inside `main`.
-  """
+def define_config_flag(default_config: str | None = None) -> LaunchFlags:
+  """Defines --config alone, for a launcher without a run folder; else as `define_flags`."""
   global _default_config
   _default_config = default_config
   # _parse_flags adds the default to the command line. If it were given here, ml_collections would
@@ -116,6 +109,19 @@ def define_flags(default_config: str | None = None) -> LaunchFlags:
     + (f" (default: {default_config})" if default_config else ""),
     lock_config=True,
   )
+  return LaunchFlags()
+
+
+def define_flags(default_config: str | None = None) -> LaunchFlags:
+  """Defines --config, --workdir, --overwrite and --wandb; call it once, on the launcher's import.
+
+  Args:
+    default_config: the config file of a launcher that runs without --config.
+
+  Returns:
+    The flags; read their attributes inside `main`.
+  """
+  made = define_config_flag(default_config)
   flags.DEFINE_string(
     "workdir", None, "the run folder (default: runs/ and the name of the config file)"
   )
@@ -126,7 +132,7 @@ def define_flags(default_config: str | None = None) -> LaunchFlags:
     "the Weights & Biases project that gets what TensorBoard gets; with WANDB_MODE=offline it "
     "stays in the run folder",
   )
-  return LaunchFlags()
+  return made
 
 
 def define_host_flags() -> None:

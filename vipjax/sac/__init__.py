@@ -2,13 +2,21 @@
 
 from vipjax.sac.actor_file import load_actor
 from vipjax.sac.agent import SacSettings, SacState, init_agent, make_policy, make_update
-from vipjax.sac.rollout import LoopSettings, LoopState, evaluate_policy, init_loop, train_loop
+from vipjax.sac.rollout import (
+  LoopSettings,
+  LoopState,
+  evaluate,
+  evaluate_policy,
+  init_loop,
+  train_loop,
+)
 
 __all__ = [
   "LoopSettings",
   "LoopState",
   "SacSettings",
   "SacState",
+  "evaluate",
   "evaluate_policy",
   "init_agent",
   "init_loop",

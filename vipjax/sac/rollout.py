@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -248,7 +248,30 @@ def evaluate_policy(
   episodes: int,
   seed: int,
 ) -> dict[str, float]:
-  """Success and return of the deterministic policy.
+  """Success and return of the deterministic policy, as `evaluate` finds them.
+
+  Args:
+    actor: the actor's parameters.
+    sac: hyperparameters of the agent.
+    env, reward, episodes, seed: as for `evaluate`.
+  """
+  policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
+  key = jax.random.key(0)
+
+  def act(observation):
+    return np.asarray(policy(actor, observation, key))
+
+  return evaluate(env, reward, act, episodes, seed)
+
+
+def evaluate(
+  env: FrameVectorEnv,
+  reward: Reward,
+  act: Callable[[np.ndarray], np.ndarray],
+  episodes: int,
+  seed: int,
+) -> dict[str, float]:
+  """Success and return of a policy, ours or another.
 
   Where the reward telescopes, as undiscounted differences do, frames are drawn at the first and the
   last step only. An episode whose simulation diverges ends there, with a return of 0.
@@ -256,8 +279,7 @@ def evaluate_policy(
   Args:
     env: environments with the reward's channels; they are reset.
     reward: the reward.
-    actor: the actor's parameters.
-    sac: hyperparameters of the agent.
+    act: takes float32 [N, O] observations and returns float32 [N, A] actions.
     episodes: how many to count; all environments play, so some may be played beyond these.
     seed: of the episodes; seeds of training are others.
 
@@ -267,8 +289,6 @@ def evaluate_policy(
     units, mean over its channels; "steps_to_success": mean over the successful episodes
     (NaN without any).
   """
-  policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
-  key = jax.random.key(0)
   rows = []
   for start in range(0, episodes, env.num_envs):
     observation, seen = env.reset(seed + start)
@@ -278,8 +298,7 @@ def evaluate_policy(
     diverged = np.zeros(env.num_envs, bool)  # ended before its time; another episode has begun
     for t in range(env.horizon):
       last = t == env.horizon - 1
-      action = np.asarray(policy(actor, observation, key))
-      step = env.step(action, draw=last or not reward.telescopes)
+      step = env.step(act(observation), draw=last or not reward.telescopes)
       when = np.where(np.isnan(when) & step.success & ~diverged, t + 1.0, when)
       if not last:
         diverged |= step.truncated

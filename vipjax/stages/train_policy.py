@@ -161,6 +161,26 @@ def policy_devices(batch_size: int) -> list[jax.Device]:
   return parallel.dividing(devices, batch_size, "transitions of config.policy.batch_size")
 
 
+def first_state(
+  seed: int,
+  env: FrameVectorEnv,
+  sac: SacSettings,
+  capacity: int,
+  state_shape: tuple[int, ...] = (),
+) -> LoopState:
+  """The loop's state before its first step, which depends on a run's seed alone.
+
+  Args:
+    seed: the run's.
+    env, capacity, state_shape: as for `init_loop`.
+    sac: hyperparameters of the agent.
+  """
+  key = jax.random.key(seed)
+  acting, own = (jax.random.fold_in(key, stream) for stream in (_ACTING_STREAM, _AGENT_STREAM))
+  agent = init_agent(own, env.observation_space.shape[0], env.action_space.shape[0], sac)
+  return init_loop(acting, agent, capacity, env, state_shape)
+
+
 @dataclasses.dataclass
 class Training:
   """The training of a policy, with the environments to act in and those to evaluate in.
@@ -260,17 +280,14 @@ class Training:
 
   def _start(self, checkpoints: Checkpointer) -> tuple[LoopState, list[dict], int | None]:
     """The state to go on from, the last episodes before it, and the checkpoint's step, if any."""
-    policy, env, key = self.config.policy, self.env, jax.random.key(self.config.seed)
-    acting, own = (jax.random.fold_in(key, stream) for stream in (_ACTING_STREAM, _AGENT_STREAM))
-    sizes = env.observation_space.shape[0], env.action_space.shape[0]
-    agent = init_agent(own, *sizes, self.sac)
+    policy, env = self.config.policy, self.env
     # A run never fills more than its own steps: what is not needed is not allocated.
     capacity = max(min(policy.replay_capacity, policy.steps), env.num_envs)
     if self.online:
       capacity = self.online.frames.steps * env.num_envs
-    state = init_loop(acting, agent, capacity, env, self.reward.state_shape)
+    state = first_state(self.config.seed, env, self.sac, capacity, self.reward.state_shape)
     self.kept = {
-      "actor": jax.tree.map(jnp.array, agent.actor),
+      "actor": jax.tree.map(jnp.array, state.agent.actor),
       "return": np.float32(-np.inf),
       "step": np.int32(0),
       "last_success": np.float32(0.0),

@@ -2,10 +2,14 @@
 
     {"make": "module.function", "settings": {...}}   prepares the work; answers its facts
     "run"                                            does it once; answers the seconds
+    {"call": "method", "keywords": {...}}            calls a method of the work; answers its result
     "memory"                                         answers the peak memory so far in MiB
 
-The function returns (run, facts): the timed function, and a dict that is the answer. A Python
-that may lack vipjax runs this file as a script.
+The function returns (work, facts): the timed function, or an object with methods, and a dict that
+is the answer. With "asks": true beside "make" it takes a function as its first argument: work that
+needs something from the other side, such as a step of an environment, calls it with a JSON value,
+and gets the other side's answer to {"question": value}. A Python that may lack vipjax runs this
+file as a script.
 """
 
 import importlib
@@ -21,25 +25,35 @@ def main() -> None:
   # Peers may print anything, so their output goes to standard error and only answers to the pipe.
   answers = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)
-  run = None
-  for line in sys.stdin:
+
+  def send(value):
+    answers.write(json.dumps(value) + "\n")
+    answers.flush()
+
+  def ask(question):
+    send({"question": question})
+    return json.loads(sys.stdin.readline())
+
+  work = None
+  for line in iter(sys.stdin.readline, ""):
     request = json.loads(line)
     try:
       if request == "run":
         start = time.perf_counter()
-        run()
+        work()
         value = time.perf_counter() - start
       elif request == "memory":
         value = memory_mb(os.getpid())
+      elif "call" in request:
+        value = getattr(work, request["call"])(**request["keywords"])
       else:
         module, function = request["make"].split(".")
         make = getattr(importlib.import_module(module), function)
-        run, value = make(**request["settings"])
+        work, value = make(*[ask] * request["asks"], **request["settings"])
       answer = {"value": value}
     except Exception as error:
       answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
-    answers.write(json.dumps(answer) + "\n")
-    answers.flush()
+    send(answer)
 
 
 def memory_mb(process: int) -> float:
