@@ -47,6 +47,14 @@ def test_json_has_all_that_the_page_has(result, tmp_path):
   assert {"packages", "python", "devices", "git_commit"} <= set(record["versions"])
 
 
+def test_a_picture_and_facts_stand_beside_the_tables(result, tmp_path):
+  made = SuiteResult("agent", "", [], {}, result.peak, {}, {"runs": [1]}, b"a picture")
+  page = write(made, tmp_path, "c")
+  assert "![agent](agent.png)" in page.read_text()
+  assert page.with_suffix(".png").read_bytes() == b"a picture"
+  assert json.loads(page.with_suffix(".json").read_text())["facts"] == {"runs": [1]}
+
+
 def test_without_a_cost_no_floor_is_claimed(result, tmp_path):
   case = Case("loop", "steps", 1, {"vipjax": [1.0]}, None, {}, {})
   page = write(SuiteResult("sac", "", [case], {}, result.peak), tmp_path, "c").read_text()

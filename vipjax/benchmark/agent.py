@@ -60,6 +60,9 @@ def run(
     earlier: the JSON file of an earlier call; what it has of the same contests, the same packages
       and the same commit is not run again.
   """
+  if agents and peers.find_python(_NEEDS, bench.pythons) is None:
+    bench.skipped["sbx-rl"] = peers.absence(_NEEDS)
+    agents = ()
   versions = current_versions()
   found = files.read_json(earlier, {}) if earlier else {}
   done = found.get("facts", {}).get("runs", [])
@@ -82,8 +85,8 @@ def run(
         record = files.jsonable({"what": what, "evaluations": evaluations})
       runs.append(record)
       yield _result(bench, runs)
-  if not runs:
-    yield _result(bench, runs)
+  # Once more, with the reason of a peer that failed last.
+  yield _result(bench, runs)
 
 
 def _contenders(

@@ -150,6 +150,11 @@ def find_python(needs: Sequence[str], candidates: Sequence[str]) -> str | None:
   return None
 
 
+def absence(needs: Sequence[str]) -> str:
+  """Returns what to say where `find_python` finds none."""
+  return f"no Python has {', '.join(needs)}: install vipjax[peers], or give --peer_python"
+
+
 @contextlib.contextmanager
 def start(
   specs: Sequence[PeerSpec],
@@ -171,9 +176,7 @@ def start(
     for spec in specs:
       python = find_python(spec.needs, candidates)
       if python is None:
-        skipped[spec.name] = (
-          f"no Python has {', '.join(spec.needs)}: install vipjax[peers], or give --peer_python"
-        )
+        skipped[spec.name] = absence(spec.needs)
         continue
       try:
         peer = Peer(spec, python, answer)
