@@ -24,7 +24,6 @@ from vipjax.reward.measured import DenseReward, IdealReward
 from vipjax.runtime import ranges
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
-from vipjax.sac.actor_file import save_actor
 from vipjax.stages.agent import reward_settings, sac_settings
 from vipjax.stages.filming import agent_options, require_tasks
 from vipjax.stages.stage import Resumed, stage
@@ -157,18 +156,20 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
   Returns:
     JSON-able facts of the policy of the highest evaluation return: "success", "final_success",
     "return", "distance", "steps_to_success" of "episodes" new episodes, "best_step"; "last_success"
-    of the last evaluation, "env_steps", and "rate", actions a second with evaluations.
+    of the last evaluation, "env_steps", and "rate", actions a second with evaluations. Of several
+    agents (config.policy.seeds) means, with each one's in "agents".
   """
   policy, reward = config.policy, make_reward(config)
   sac, options = sac_settings(policy), agent_options(config)
   with (
-    FrameVectorEnv(options, policy.num_envs, num_workers=0) as env,
-    FrameVectorEnv(options, min(policy.eval_episodes, 10), num_workers=0) as eval_env,
+    FrameVectorEnv(options, policy.seeds * policy.num_envs, num_workers=0) as env,
+    FrameVectorEnv(
+      options, policy.seeds * min(policy.eval_episodes, 10), num_workers=0
+    ) as eval_env,
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
   ):
     training = Training(config, workdir, env, eval_env, reward, sac, jax.local_devices()[:1])
     training.run(checkpoints)
     final = training.evaluate_kept(eval_env)
-  save_actor(workdir / "policy", training.kept["actor"], sac, env.action_space.shape[0])
-  rate = training.env_steps / max(training.seconds, 1e-9)
-  return Resumed({**final, **training.facts, "rate": rate}, training.earlier_seconds)
+  training.save_actors()
+  return Resumed({**training.results(final), "rate": training.rate}, training.earlier_seconds)
