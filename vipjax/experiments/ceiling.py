@@ -171,5 +171,5 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
     training = Training(config, workdir, env, eval_env, reward, sac, jax.local_devices()[:1])
     training.run(checkpoints)
     final = training.evaluate_kept(eval_env)
-  training.save_actors()
+  training.write_kept()
   return Resumed({**training.results(final), "rate": training.rate}, training.earlier_seconds)

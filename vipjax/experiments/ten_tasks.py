@@ -168,7 +168,8 @@ def _films(workdir: pathlib.Path, group: Group) -> list[Safe]:
   """The films of a task's kept policies, each with a link to the report of its run."""
   shown = []
   for run in read_policies(group):
-    film, seed = run.folder / "policy" / "final.mp4", run.folder.name.removeprefix("seed")
+    film = run.folder / "policy" / run.agent / "final.mp4"
+    seed = (run.agent or run.folder.name).removeprefix("seed")
     success = run.of_kept("success")
     if success is None or not film.exists():
       continue

@@ -18,6 +18,7 @@ from vipjax.runtime.metrics import read_metrics
 from vipjax.runtime.renamed_keys import with_new_names
 from vipjax.stages import task
 from vipjax.stages.inputs import reading_options
+from vipjax.stages.of_seeds import agent_names
 from vipjax.types import Video
 from vipjax.videos import read_videos
 from vipjax.videos.formats import hub
@@ -54,8 +55,9 @@ class Run:
     video_files: those that are mp4 files, which browsers play.
     films: mp4 files of the videos that were evaluated, by group and name as in `evaluation`.
     finetune: metrics of the stage "finetune", a dict per step.
-    policy: metrics of the stage "policy".
-    policy_video: the film of the final policy; None before there is one.
+    policy: metrics of the stage "policy"; of agents that learned at once their means, and those of
+      each as `runtime.metrics.split_parts` finds them.
+    policy_videos: films of the final policy, or of each agent's, by what they show.
   """
 
   workdir: pathlib.Path
@@ -73,7 +75,7 @@ class Run:
   films: dict[str, dict[str, pathlib.Path]]
   finetune: list[dict[str, Any]]
   policy: list[dict[str, Any]]
-  policy_video: pathlib.Path | None
+  policy_videos: dict[str, pathlib.Path]
 
   @property
   def pictures(self) -> pathlib.Path:
@@ -107,7 +109,6 @@ def read_run(workdir: str | os.PathLike) -> Run:
   config = task.filled(with_new_names(config), chosen)
   config.pop("for_task", None)  # it is filled in
   videos, files = _recorded(workdir / "videos", config.get("data") or {})
-  film = workdir / "policy" / "final.mp4"
   return Run(
     workdir=workdir,
     config=config,
@@ -124,7 +125,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     films={"recorded": files} | {group: _films(workdir, group) for group in _FILMED},
     finetune=read_metrics(workdir, "finetune"),
     policy=read_metrics(workdir, "policy"),
-    policy_video=film if film.is_file() else None,
+    policy_videos=_policy_videos(workdir / "policy", results),
   )
 
 
@@ -138,6 +139,15 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
       "restore it."
     )
   return value
+
+
+def _policy_videos(folder: pathlib.Path, results: Mapping[str, Any]) -> dict[str, pathlib.Path]:
+  seeds = [agent["seed"] for agent in results.get("agents") or []]
+  films = {"The final policy": folder / "final.mp4"}
+  if seeds:
+    names = dict(zip(seeds, agent_names(seeds), strict=True))
+    films = {f"The final policy of seed {n}": folder / names[n] / "final.mp4" for n in seeds}
+  return {words: film for words, film in films.items() if film.is_file()}
 
 
 def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:

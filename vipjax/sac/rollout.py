@@ -194,7 +194,7 @@ def train_loop(
       action = np.asarray(action).reshape(env.num_envs, num_actions)
       place = env.step_async(action)
       if waiting:
-        state, ended = _account(reward, add, num_envs, state, *waiting, place)
+        state, ended = _account(reward, add, state, *waiting, place)
         sent = yield LoopStep(state, metrics, ended, waiting[1], frames)
         frames = None
         if sent is not None:
@@ -208,13 +208,7 @@ def train_loop(
 
 
 def _account(
-  reward: Reward,
-  add,
-  num_envs: int,
-  state: LoopState,
-  action: np.ndarray,
-  step: Step,
-  place: Episodes,
+  reward: Reward, add, state: LoopState, action: np.ndarray, step: Step, place: Episodes
 ) -> tuple[LoopState, list[dict[str, float]]]:
   """Pays a step and stores its transitions; returns the episodes that it ended."""
   potential, distances = reward.observe(step.seen)
@@ -242,7 +236,7 @@ def _account(
   if step.truncated.any():
     potential, _ = reward.observe(step.reset_seen)
   state = state._replace(
-    env_steps=state.env_steps + num_envs,
+    env_steps=state.env_steps + len(action) // state.key.size,
     replay=replay,
     episodes=place,
     observation=step.reset_observation,

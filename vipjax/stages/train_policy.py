@@ -49,6 +49,13 @@ from vipjax.stages.agent import (
 )
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, require_encoder
+from vipjax.stages.of_seeds import (
+  agent_names,
+  alone_or_all,
+  joined_metrics,
+  joined_results,
+  named,
+)
 from vipjax.stages.stage import Resumed, not_finite, stage
 from vipjax.stages.task import fit_to_task
 from vipjax.types import Video
@@ -131,12 +138,11 @@ def _train_policy(
   moved_options = {**options, "placement": None}
   with FrameVectorEnv(moved_options, policy.seeds * 10, channels, size) as moved_env:
     moved = training.evaluate_kept(moved_env)
-  training.save_actors()
+  training.write_kept()
   if online:
     metadata = {**value.metadata, "updates_beside_the_policy": online.updates}
     changed = online.value.replace(metadata=metadata)
     encoder.save(workdir / "policy" / "encoder", changed, overwrite=True)
-  training.film_kept(_FINAL_SIZE)
   results = [
     {
       "policy_success": kept["success"],
@@ -212,7 +218,7 @@ class Training:
   @property
   def names(self) -> list[str]:
     """The agents' names in metrics and folders; that of a single agent is ""."""
-    return [f"seed{seed}" for seed in self.seeds] if len(self.seeds) > 1 else [""]
+    return agent_names(self.seeds)
 
   @property
   def agents(self) -> Agents:
@@ -258,13 +264,13 @@ class Training:
         if last or due or stop:
           if policy.check_replicas:
             check_replicas((loop_step.state.agent, loop_step.state.replay), done)
-          facts = {"seconds": time.monotonic() - started, "episodes": _alone(episodes)}
+          facts = {"seconds": time.monotonic() - started, "episodes": alone_or_all(episodes)}
           checkpoints.save(done, self._everything(loop_step.state), facts)
         if self.film and due and not last and not stop:
           actors = self.agents.unstack(loop_step.state.agent.actor)
           for name, actor, seed in zip(self.names, actors, self.seeds, strict=True):
             video = self.film(actor, _GLANCE, seed)
-            writer.film(done, _named(name, "episode"), video.frames, video.fps)
+            writer.film(done, named(name, "episode"), video.frames, video.fps)
         if stop:
           preemption.exit(STAGE, done)
     loop_steps.close()
@@ -276,30 +282,29 @@ class Training:
     seeds, episodes = self._episode_seeds(Stream.FINAL), self.config.policy.final_episodes
     return evaluate_policies(env, self.reward, actors, self.sac, episodes, seeds)
 
-  def save_actors(self) -> None:
-    """Writes each kept actor to `policy/seed<n>/`, and the one of the highest return to `policy/`.
+  def write_kept(self) -> None:
+    """Writes the kept actor and, where there is `film`, its film to `policy/`.
 
-    A single one has no folder of its own.
+    Of several agents each one's go to `policy/seed<n>/`, and to `policy/` those of the highest
+    evaluation return.
     """
-    for folder, kept in self._kept_folders():
-      save_actor(folder, kept["actor"], self.sac, self.env.action_space.shape[0])
-
-  def film_kept(self, size: int) -> None:
-    """Films each kept policy: final.mp4 beside its actor, and a small film in the metrics."""
-    with self._writer(self.env_steps) as writer:
-      videos = []
-      for name, kept, seed in zip(self.names, self.kept, self.seeds, strict=True):
-        videos.append(self.film(kept["actor"], size, seed))
-        small = resize_frames(videos[-1].frames, (_GLANCE, _GLANCE))
-        writer.film(self.env_steps, _named(name, "final"), small, videos[-1].fps)
-    for folder, video in self._kept_folders(videos):
-      write_video(folder / "final.mp4", video.frames, fps=video.fps, crf=23, overwrite=True)
+    root, num_actions = self.workdir / "policy", self.env.action_space.shape[0]
+    best = int(np.argmax([kept["return"] for kept in self.kept]))
+    with self._writer(self.env_steps) if self.film else contextlib.nullcontext() as writer:
+      for index, (name, kept) in enumerate(zip(self.names, self.kept, strict=True)):
+        folders = {root / name, *([root] if index == best else [])}
+        for folder in folders:
+          save_actor(folder, kept["actor"], self.sac, num_actions)
+        if not self.film:
+          continue
+        video = self.film(kept["actor"], _FINAL_SIZE, self.seeds[index])
+        for folder in folders:
+          write_video(folder / "final.mp4", video.frames, fps=video.fps, crf=23, overwrite=True)
+        small = resize_frames(video.frames, (_GLANCE, _GLANCE))
+        writer.film(self.env_steps, named(name, "final"), small, video.fps)
 
   def results(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """JSON-able: what was found of each agent and what came of its training.
-
-    It is a single agent's, or the means of several with each one's in "agents".
-    """
+    """JSON-able: what was found of each agent and what came of its training, `joined_results`."""
     rows = [
       {
         **each,
@@ -310,10 +315,7 @@ class Training:
       }
       for each, kept in zip(found, self.kept, strict=True)
     ]
-    if len(rows) == 1:
-      return rows[0]
-    agents = [{"seed": seed, **row} for seed, row in zip(self.seeds, rows, strict=True)]
-    return {**_means(rows), "agents": agents}
+    return joined_results(self.seeds, rows)
 
   @property
   def rate(self) -> float:
@@ -362,20 +364,10 @@ class Training:
   def _everything(self, loop: LoopState) -> dict[str, Any]:
     """What a checkpoint holds (a pytree)."""
     online = {"online": self.online.state} if self.online else {}
-    return {"loop": loop, "kept": _alone(self.kept), **online}
+    return {"loop": loop, "kept": alone_or_all(self.kept), **online}
 
   def _writer(self, resume_step: int | None) -> MetricsWriter:
     return MetricsWriter(self.workdir, STAGE, resume_step, [name for name in self.names if name])
-
-  def _kept_folders(self, of_agents: Sequence[Any] | None = None) -> list[tuple[pathlib.Path, Any]]:
-    """Folders with what they get of the agents, of `kept` or of others: each one's, and the run's.
-
-    The run's is that of the agent whose kept policy has the highest return.
-    """
-    of_agents, folder = self.kept if of_agents is None else of_agents, self.workdir / "policy"
-    best = int(np.argmax([kept["return"] for kept in self.kept]))
-    each = [(folder / name, made) for name, made in zip(self.names, of_agents, strict=True) if name]
-    return [*each, (folder, of_agents[best])]
 
   def _episode_seeds(self, stream: Stream) -> list[int]:
     return [episode_seed(stream, seed) for seed in self.seeds]
@@ -416,41 +408,13 @@ class Training:
   def _row(
     self, evaluated: list[dict[str, float]], episodes: list[list[dict]], loop_step: LoopStep
   ) -> dict[str, Any]:
-    """A row of metrics: a single agent's, or the means of several and "seed<n>/<name>" of each."""
+    """A row of metrics, `joined_metrics`."""
+    latest = self.agents.unstack((loop_step.metrics, loop_step.state.agent.skipped))
     rows = [
-      {**row, **metrics, **_logged(latest, skipped)}
-      for row, latest, (metrics, skipped) in zip(
-        evaluated,
-        episodes,
-        self.agents.unstack((loop_step.metrics, loop_step.state.agent.skipped)),
-        strict=True,
-      )
+      {**row, **metrics, **_logged(ended, skipped)}
+      for row, ended, (metrics, skipped) in zip(evaluated, episodes, latest, strict=True)
     ]
-    if len(rows) == 1:
-      return rows[0]
-    named = zip(self.names, rows, strict=True)
-    each = {_named(name, key): value for name, row in named for key, value in row.items()}
-    return {**_means(rows), **each}
-
-
-def _alone(of_agents: list[Any]) -> Any:
-  """What a checkpoint holds for a list with something of each agent: of a single one just that."""
-  return of_agents if len(of_agents) > 1 else of_agents[0]
-
-
-def _named(name: str, key: str) -> str:
-  """A metric of an agent; a single agent has no name."""
-  return f"{name}/{key}" if name else key
-
-
-def _means(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-  """The means over agents of numbers by name, without NaN; equal ones stay as they are."""
-  means = {}
-  for name in dict.fromkeys(name for row in rows for name in row):
-    values = [row[name] for row in rows if name in row]
-    known = [value for value in values if not np.isnan(value)] or values
-    means[name] = known[0] if all(x == known[0] for x in known) else float(np.mean(known))
-  return means
+    return joined_metrics(self.names, rows)
 
 
 def _logged(episodes: list[dict[str, float]], skipped: Any) -> dict[str, Any]:
