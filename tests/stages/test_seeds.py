@@ -11,10 +11,9 @@ from vipjax.envs import FrameVectorEnv
 from vipjax.reward.measured import IdealReward
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.metrics import read_metrics, split_parts
-from vipjax.runtime.settings import from_section
-from vipjax.sac import SacSettings, load_actor
+from vipjax.sac import load_actor
 from vipjax.stages import train_policy as train_lib
-from vipjax.stages.agent import reward_settings
+from vipjax.stages.agent import reward_settings, sac_settings
 from vipjax.stages.filming import agent_options
 from vipjax.stages.of_seeds import joined_metrics, joined_results
 
@@ -24,7 +23,7 @@ def train(folder, seed, seeds):
   # More evaluation episodes than environments to play them in.
   config = config_of(**{"seed": seed, "policy.seeds": seeds, "policy.final_episodes": 3})
   policy, options = config.policy, agent_options(config)
-  sac = from_section(SacSettings, policy, "policy")
+  sac = sac_settings(policy)
   reward = IdealReward(reward_settings(config))
   with (
     FrameVectorEnv(options, seeds * policy.num_envs, num_workers=0) as env,

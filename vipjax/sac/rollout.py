@@ -304,7 +304,8 @@ def evaluate_policies(
     diverged = np.zeros(env.num_envs, bool)  # ended before its time; another episode has begun
     for t in range(env.horizon):
       last = t == env.horizon - 1
-      action = np.asarray(policy(actors, observation, key))
+      action = np.asarray(policy(actors, agents.by_agent(observation), key))
+      action = action.reshape(env.num_envs, -1)
       step = env.step(action, draw=last or not reward.telescopes)
       when = np.where(np.isnan(when) & step.success & ~diverged, t + 1.0, when)
       if not last:
