@@ -16,7 +16,7 @@ import jax
 import ml_collections
 
 from vipjax.envs import FrameVectorEnv
-from vipjax.experiments.runs import run_all
+from vipjax.experiments.runs import require_seeds_apart, run_all
 from vipjax.ids import SOLVED
 from vipjax.report.learning import Group, write_learning
 from vipjax.reward.interface import Reward
@@ -53,9 +53,10 @@ def find_jobs(config: ml_collections.ConfigDict) -> list[Job]:
   Torques are left out where the scripted expert does not solve the task by them.
 
   Raises:
-    UserError: an unknown reward, control or task.
+    UserError: an unknown reward, control or task, or runs that share a seed.
   """
   settings = config.ceiling
+  require_seeds_apart("ceiling.seeds", settings.seeds, config.policy.seeds)
   require_tasks("ceiling.tasks", settings.tasks)
   for name, known in (("rewards", REWARDS), ("controls", CONTROLS)):
     if not set(settings[name]) <= set(known):
