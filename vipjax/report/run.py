@@ -18,7 +18,6 @@ from vipjax.runtime.metrics import read_metrics
 from vipjax.runtime.renamed_keys import with_new_names
 from vipjax.stages import task
 from vipjax.stages.inputs import reading_options
-from vipjax.stages.of_seeds import agent_names
 from vipjax.types import Video
 from vipjax.videos import read_videos
 from vipjax.videos.formats import hub
@@ -125,7 +124,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     films={"recorded": files} | {group: _films(workdir, group) for group in _FILMED},
     finetune=read_metrics(workdir, "finetune"),
     policy=read_metrics(workdir, "policy"),
-    policy_videos=_policy_videos(workdir / "policy", results),
+    policy_videos=_policy_videos(workdir / "policy"),
   )
 
 
@@ -141,13 +140,11 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
   return value
 
 
-def _policy_videos(folder: pathlib.Path, results: Mapping[str, Any]) -> dict[str, pathlib.Path]:
-  seeds = [agent["seed"] for agent in results.get("agents") or []]
-  films = {"The final policy": folder / "final.mp4"}
-  if seeds:
-    names = dict(zip(seeds, agent_names(seeds), strict=True))
-    films = {f"The final policy of seed {n}": folder / names[n] / "final.mp4" for n in seeds}
-  return {words: film for words, film in films.items() if film.is_file()}
+def _policy_videos(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+  seeds = {int(film.parent.name[4:]): film for film in folder.glob("seed*/final.mp4")}
+  films = {f"The final policy of seed {seed}": seeds[seed] for seed in sorted(seeds)}
+  film = folder / "final.mp4"
+  return films or ({"The final policy": film} if film.is_file() else {})
 
 
 def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:
