@@ -5,7 +5,8 @@
 Every run is a run folder, runs/ceiling/<reward>/<control>/<task>/seed<n>; ceiling.html and table.md
 tell of all that are there. Finished runs are not repeated, so that a folder can get more of them:
 --config.ceiling.tasks="('door-open',)" --config.ceiling.controls="('torque',)"
---config.ceiling.seeds="(3,)".
+--config.ceiling.seeds="(3,)". With --config.policy.seeds=3 a run trains three, from its seed on, in
+one process: --config.ceiling.seeds="(0,)".
 
 Hardware: CPU, all cores, a run on each; nothing is drawn. Run time and results:
 docs/results/ceiling.md.

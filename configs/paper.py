@@ -250,6 +250,9 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.policy = ConfigDict()
   # Actions of all environments together. This, discount and eval_every fit the task: see for_task.
   config.policy.steps = config_dict.placeholder(int)
+  # Agents that learn at once on one reward, of the seeds seed, seed + 1, ...: each with the steps,
+  # environments and replay of one alone, and with its numbers. Not with policy.online.
+  config.policy.seeds = 1
   config.policy.num_envs = 9
   config.policy.action_repeat = 1  # control steps per action
   reasons["policy.action_repeat"] = (

@@ -104,6 +104,15 @@ def test_shapes_and_dtypes(env):
   assert (env.num_envs, env.horizon, env.action_space.shape) == (NUM_ENVS, HORIZON, (8,))
 
 
+def test_each_of_several_seeds_has_its_share_of_the_environments(env):
+  seeds = [SEED + 40, SEED, SEED + 7]
+  together, _ = env.reset(seeds)
+  alone = [env.reset(seed)[0][0] for seed in seeds]
+  np.testing.assert_array_equal(together, alone)
+  with pytest.raises(UserError, match="seed of at least 0, got -2"):
+    env.reset([SEED, SEED, -2])
+
+
 def test_the_frame_before_an_automatic_reset_is_the_one_rewarded(env):
   observation, _ = env.reset(SEED)
   for action in actions(HORIZON):

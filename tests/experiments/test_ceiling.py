@@ -95,12 +95,22 @@ def test_stopped_it_goes_on_and_gets_more_tasks(tmp_path, monkeypatch, in_this_p
   assert (parts / "ceiling.html").is_file()
 
 
+def test_a_run_of_several_seeds_is_as_many_in_the_table(tmp_path, in_this_process):
+  settings = {"policy.seeds": 2, "policy.steps": 8, "ceiling.seeds": (0, 2)}
+  run_ceiling(config_of(**settings), tmp_path)
+  policies = tmp_path / "ideal" / "torque" / "window-open" / "seed2" / "policy"
+  assert sorted(path.name for path in policies.iterdir() if path.is_dir()) == ["seed2", "seed3"]
+  (row,) = (tmp_path / "table.md").read_text().splitlines()[2:]
+  assert row.split(" | ")[:3] == ["| window-open", "ideal, torque", "4"]
+
+
 @pytest.mark.parametrize(
   ("overrides", "words"),
   [
     ({"ceiling.tasks": ("open-window",)}, r"names of Meta-World tasks .* \['open-window'\]"),
     ({"ceiling.rewards": ("ideal", "sparse")}, r"rewards among ideal, dense, got \['ideal', 'spa"),
     ({"ceiling.controls": ("feet",)}, "controls among torque, end_effector"),
+    ({"ceiling.seeds": (0, 2), "policy.seeds": 3}, r"apart, .* got \[0, 2\] with 3 at once; give"),
     ({"ceiling.object_weight": -1.0}, "config.ceiling.object_weight of at least 0.*got -1.0"),
   ],
 )

@@ -32,6 +32,23 @@ def write_run(folder: pathlib.Path, successes, result=None, seconds=90.0):
   return folder
 
 
+def test_seeds_trained_at_once_are_runs_of_their_own(tmp_path):
+  folder = tmp_path / "seed3"
+  folder.mkdir()
+  with MetricsWriter(folder, "policy") as writer:
+    for step, successes in ((10, (0.0, 0.5)), (20, (0.9, 0.5))):
+      each = {f"seed{3 + i}/success": success for i, success in enumerate(successes)}
+      writer.write(step, {"success": sum(successes) / 2, **each})
+  agents = [{"seed": 3, "policy_success": 0.9}, {"seed": 4, "policy_success": 0.5}]
+  run_folder.mark_done(folder, "policy", {"policy_success": 0.7, "agents": agents}, 60.0)
+  group = Group("open", "ideal", (folder,))
+  first, second = read_policies(group)
+  assert (first.agent, first.of_kept("success"), first.actions_to_solve()) == ("seed3", 0.9, 20)
+  assert (second.agent, second.at_last(), second.actions_to_solve()) == ("seed4", 0.5, None)
+  _, (row,) = learning_cells({group: [first, second]}, "reward")
+  assert row[2:6] == ["2", "70% [50%, 90%]", "70%", "20 (1 of 2)"]
+
+
 @pytest.fixture
 def groups(tmp_path):
   """Three seeds, one of them unfinished; one seed that is a pipeline's; one with nothing yet."""

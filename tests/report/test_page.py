@@ -116,6 +116,24 @@ def test_it_tells_what_the_run_came_to(page):
   assert "not run" not in page.text
 
 
+def test_it_shows_every_seed_that_was_trained_at_once(tmp_path):
+  workdir = write_finished_run(tmp_path)
+  film = (workdir / "policy" / "final.mp4").read_bytes()
+  for name in ("seed3", "seed4"):
+    (workdir / "policy" / name).mkdir()
+    (workdir / "policy" / name / "final.mp4").write_bytes(film)
+  agents = [{"seed": 3, "policy_success": 0.85}, {"seed": 4, "policy_success": 0.95}]
+  files.write_json(workdir / "results.json", {**RESULTS, "seeds": [3, 4], "agents": agents})
+  page = Page(report.write_report(workdir).read_text(encoding="utf-8"))
+  for words in (
+    "of 20 evaluation episodes each; mean of 2 seeds (seeds 3, 4: 85%, 95%)",
+    "policy success 90% (seeds 3, 4: 85%, 95%)",
+    "The final policy of seed 3",
+    "The final policy of seed 4",
+  ):
+    assert words in page.text, words
+
+
 def test_pictures_and_films_are_in_the_page_itself(page, workdir):
   images, films = page.all("img"), page.all("video")
   # The strips of frames, and two goals.

@@ -69,6 +69,16 @@ def test_metrics_are_drawn_where_they_have_values():
   assert plots.metric_charts([], plots.LOSSES, "steps") == []
 
 
+def test_seeds_trained_at_once_are_drawn_beside_their_mean():
+  rows = [{"step": 1, "success": 0.5, "seed3/success": 0.25, "seed4/success": 0.75}]
+  rows += [{"step": 2, "success": 1.0, "seed4/success": 1.0, "seed3/success": None}]
+  ((*each, mean),) = (made.traces for made in plots.metric_charts(rows, plots.LEARNING, "steps"))
+  assert [(seed["name"], seed["y"].tolist()) for seed in each] == [
+    ("seed3", [0.25]), ("seed4", [0.75, 1.0]),
+  ]  # fmt: skip
+  assert (mean["name"], mean["y"].tolist(), mean["colour"]) == ("mean of 2", [0.5, 1.0], 0)
+
+
 def test_many_points_have_a_running_mean():
   rows = [{"step": step, "loss": float(step % 2)} for step in range(100)]
   ((raw, mean),) = (each.traces for each in plots.metric_charts(rows, plots.LOSSES, "steps"))

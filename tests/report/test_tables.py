@@ -29,6 +29,19 @@ def test_the_table_tells_what_the_run_came_to():
   assert format_results(RESULTS).splitlines()[-1].startswith("note: <script>")
 
 
+def test_seeds_at_once_are_told_where_they_differ():
+  agents = [
+    {"seed": 3, "policy_success": 0.9, "episodes": 20, "policy_steps_to_success": 4.0},
+    {"seed": 4, "policy_success": 1.0, "episodes": 20, "policy_steps_to_success": None},
+  ]
+  results = {"policy_success": 0.95, "episodes": 20, "policy_steps_to_success": 4.0}
+  lines = lines_of({**results, "agents": agents})
+  assert lines["policy success"] == "95% (seeds 3, 4: 90%, 100%)"
+  assert lines["evaluation episodes"] == "20"
+  assert lines["policy, steps to success"] == "4 (seeds 3, 4: 4, none)"
+  assert not any(name.startswith("agents") for name in lines)
+
+
 def test_columns_are_aligned():
   lines = [line for line in format_results({"policy_success": 1.0}).splitlines() if line]
   starts = {len(line) - len(line.split("  ")[-1].lstrip()) for line in lines}

@@ -16,7 +16,7 @@ from vipjax.runtime.errors import UserError
 def read_events(workdir, stage):
   """The TensorBoard events of a stage: length (8 bytes), checksum (4), event, checksum (4)."""
   events = []
-  for path in sorted((workdir / "tensorboard" / stage).iterdir()):
+  for path in sorted((workdir / "tensorboard" / stage).glob("events.*")):
     data, at = path.read_bytes(), 0
     while at < len(data):
       length = int.from_bytes(data[at : at + 8], "little")
@@ -94,6 +94,29 @@ def test_tensorboard_gets_scalars_and_pictures_and_forgets_what_was_lost(tmp_pat
   assert (step, picture.tag, picture.image.height, picture.image.width) == (3, "goal", 4, 6)
   starts = [e.step for e in events if e.session_log.status == event_pb2.SessionLog.START]
   assert starts[-1] == 2
+
+
+def test_parts_of_a_stage_are_runs_of_their_own_in_tensorboard(tmp_path):
+  with metrics.MetricsWriter(tmp_path, "policy", parts=["seed0", "seed1"]) as writer:
+    writer.write(3, {"loss": 0.5, "seed0/loss": 0.25, "seed1/loss": 0.75, "other/loss": 1.0})
+    writer.film(3, "seed1/episode", np.zeros((2, 4, 6, 3), np.uint8), 10.0)
+    writer.image(3, "seed0/goal", np.zeros((4, 6, 3), np.uint8))
+  rows = metrics.read_metrics(tmp_path, "policy")
+  assert rows[0]["seed1/loss"] == 0.75
+  with metrics.MetricsWriter(tmp_path, "policy", resume_step=3, parts=["seed0", "seed1"]) as writer:
+    writer.write(4, {"seed1/loss": 0.5})
+  assert metrics.read_metrics(tmp_path, "policy")[0] == rows[0]
+
+  def tags(run):
+    return [value.tag for event in read_events(tmp_path, run) for value in event.summary.value]
+
+  assert tags("policy/seed0") == ["loss", "goal"]
+  assert tags("policy/seed1") == ["loss", "episode", "loss"]
+  assert tags("policy") == ["loss", "other/loss"]
+  parts = metrics.split_parts(metrics.read_metrics(tmp_path, "policy"))
+  assert list(parts) == ["seed0", "seed1", "other"]
+  assert parts["seed1"] == [{"step": 3, "loss": 0.75}, {"step": 4, "loss": 0.5}]
+  assert metrics.split_parts([{"step": 1, "stage": "policy", "loss": 1.0}]) == {}
 
 
 def test_a_film_is_a_gif_that_browsers_play_at_its_speed(tmp_path):

@@ -14,6 +14,8 @@ from tests.reward.of_config import make_reward
 from tests.runtime.test_metrics import read_events
 from vipjax import encoder
 from vipjax.envs import Seen, Step
+from vipjax.report.run import read_run
+from vipjax.reward import EmbeddingReward
 from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, evaluate_policy, init_agent
 from vipjax.sac import agent as agent_lib
@@ -161,6 +163,33 @@ def test_people_can_watch_it(uninterrupted):
   assert [goal["robot_visible"] for goal in goals] == [True, False]
 
 
+def test_seeds_at_once_are_rewarded_by_one_call_and_each_is_kept(workdir, monkeypatch):
+  embedded, observe = set(), EmbeddingReward.observe
+
+  def counted(self, seen):
+    embedded.add(len(seen.frames))
+    return observe(self, seen)
+
+  monkeypatch.setattr(EmbeddingReward, "observe", counted)
+  result = train_policy(config_of(**{"policy.seeds": 2, "policy.steps": 16}), workdir)
+  # Two agents with two environments each, and ten each where the window is elsewhere.
+  assert embedded == {4, 20}
+  each = result["agents"]
+  assert [agent["seed"] for agent in each] == [0, 1]
+  assert result["policy_return"] == pytest.approx(np.mean([a["policy_return"] for a in each]))
+  assert each[0]["policy_return"] != each[1]["policy_return"]
+  for folder in ("", "seed0", "seed1"):
+    files = {path.name for path in (workdir / "policy" / folder).iterdir() if path.is_file()}
+    assert files >= {"actor.json", "actor.safetensors", "final.mp4"}
+  for name in ("seed0", "seed1"):
+    events = read_events(workdir, f"policy/{name}")
+    films = [(e.step, v.tag) for e in events for v in e.summary.value if v.HasField("image")]
+    assert films == [(8, "episode"), (16, "final")]
+  assert list(read_run(workdir).policy_videos) == [
+    "The final policy of seed 0", "The final policy of seed 1",
+  ]  # fmt: skip
+
+
 def test_goals_are_the_last_frames_of_the_policys_view(prepared):
   value, videos = encoder.load(prepared), read_videos(prepared / "videos")
   reward, channels, size = make_reward(config_of(), value, videos)
@@ -179,6 +208,8 @@ def test_goals_are_the_last_frames_of_the_policys_view(prepared):
   [
     ({"policy.views": ("below",)}, r"among front, side, got \['below'\]"),
     ({"policy.steps": 0}, "policy.steps of at least 1 .*got 0"),
+    ({"policy.seeds": 0}, "policy.seeds of at least 1 .*got 0"),
+    ({"policy.seeds": 3, "policy.online.every": 8}, r"seeds=1 with .*got 3 with every=8; run the"),
     ({"policy.final_episodes": 0}, "policy.final_episodes of at least 1 .*got 0"),
     ({"policy.checkpoint_every": 0}, "policy.checkpoint_every of at least 1 .*got 0"),
     ({"policy.warmup_steps": 0}, "config.policy.warmup_steps of at least 1 .*got 0"),

@@ -78,7 +78,7 @@ class Ours:
     """Starts an agent in the environments of a contest."""
     compile_clock()
     capacity = max(min(contest.replay_capacity, contest.steps), env.num_envs)
-    state = first_state(contest.seed, env, contest.sac, capacity, contest.reward.state_shape)
+    state = first_state([contest.seed], env, contest.sac, capacity, contest.reward.state_shape)
     seed = episode_seed(Stream.TRAINING, contest.seed)
     self._loop = train_loop(env, contest.reward, state, contest.sac, contest.loop, seed)
     self._policy = compile_policy(env.action_space.shape[0], contest.sac, deterministic=True)

@@ -175,9 +175,9 @@ class NoWorkers:
     self._message = message
 
   def gather(self, seconds: float, again: Callable[[range], Sequence[tuple]]) -> None:
-    command, seed = self._message
+    command, seeds = self._message
     for row, env in zip(self._rows, self._envs, strict=True):
-      advance(self._arrays, row, env, self._channels, seed, command)
+      advance(self._arrays, row, env, self._channels, seeds, command)
 
   def close(self) -> None:
     self._arrays = {}  # the shared memory can go

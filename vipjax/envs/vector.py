@@ -155,15 +155,21 @@ class FrameVectorEnv:
       self.close()
       raise
 
-  def reset(self, seed: int) -> tuple[np.ndarray, Seen]:
-    """Starts N new episodes; seed + i seeds environment i.
+  def reset(self, seed: int | Sequence[int]) -> tuple[np.ndarray, Seen]:
+    """Starts N new episodes.
+
+    Args:
+      seed: seed + i seeds environment i. Several seeds, which must divide N, have as many
+        environments each, in order, and each seeds its own likewise.
 
     Returns:
       float32 [N, O] observations, and what a reward sees.
     """
-    if seed < 0:
-      raise UserError(f"expected a seed of at least 0, got {seed}; raise it.")
-    self._send(("reset", seed))
+    firsts = np.atleast_1d(seed).tolist()
+    if min(firsts) < 0:
+      raise UserError(f"expected a seed of at least 0, got {min(firsts)}; raise it.")
+    each = self.num_envs // len(firsts)
+    self._send(("reset", [first + i for first in firsts for i in range(each)]))
     self._gather(_STEP_SECONDS)
     return self._present()
 

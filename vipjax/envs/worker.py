@@ -78,11 +78,11 @@ def work(pipe, rows, name, layout, env_options, channels, size) -> None:
     envs = make_envs(len(rows), env_options, size)
     pipe.send(None)
     while True:
-      command, seed = pipe.recv()
+      command, seeds = pipe.recv()
       if command == "close":
         return
       for row, env in zip(rows, envs, strict=True):
-        advance(memory.arrays, row, env, channels, seed, command)
+        advance(memory.arrays, row, env, channels, seeds, command)
       pipe.send(None)
   except EOFError:
     pass  # the learner has ended
@@ -105,10 +105,10 @@ def make_envs(count: int, env_options, size: int) -> list[RobotEnv]:
   return envs
 
 
-def advance(arrays, row: int, env: RobotEnv, channels, seed, command: str) -> None:
-  """Does what a message asks for with the environment of a row."""
+def advance(arrays, row: int, env: RobotEnv, channels, seeds, command: str) -> None:
+  """Does what a message asks for with the environment of a row; a reset has a seed for each row."""
   if command == "reset":
-    env.np_random, _ = seeding.np_random(seed + row)
+    env.np_random, _ = seeding.np_random(seeds[row])
     _begin(arrays, row, env, channels)
     return
   if command == "restore":

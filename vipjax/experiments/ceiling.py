@@ -16,7 +16,7 @@ import jax
 import ml_collections
 
 from vipjax.envs import FrameVectorEnv
-from vipjax.experiments.runs import run_all
+from vipjax.experiments.runs import require_seeds_apart, run_all
 from vipjax.ids import SOLVED
 from vipjax.report.learning import Group, write_learning
 from vipjax.reward.interface import Reward
@@ -25,7 +25,6 @@ from vipjax.runtime import ranges
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.sac import LoopSettings, SacSettings
-from vipjax.sac.actor_file import save_actor
 from vipjax.stages.agent import loop_settings, reward_settings, sac_settings
 from vipjax.stages.filming import agent_options, require_tasks
 from vipjax.stages.stage import Resumed, stage
@@ -83,9 +82,10 @@ def find_jobs(config: ml_collections.ConfigDict) -> list[Job]:
   Torques are left out where the scripted expert does not solve the task by them.
 
   Raises:
-    UserError: an unknown reward, control or task.
+    UserError: an unknown reward, control or task, or runs that share a seed.
   """
   settings = config.ceiling
+  require_seeds_apart("ceiling.seeds", settings.seeds, config.policy.seeds)
   require_tasks("ceiling.tasks", settings.tasks)
   for name, known in (("rewards", REWARDS), ("controls", CONTROLS)):
     if not set(settings[name]) <= set(known):
@@ -209,18 +209,20 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
   Returns:
     JSON-able facts of the policy of the highest evaluation return: "success", "final_success",
     "return", "distance", "steps_to_success" of "episodes" new episodes, "best_step"; "last_success"
-    of the last evaluation, "env_steps", and "rate", actions a second with evaluations.
+    of the last evaluation, "env_steps", and "rate", actions a second with evaluations. Of several
+    agents (config.policy.seeds) means, with each one's in "agents".
   """
   policy, reward = config.policy, make_reward(config)
   sac, options = sac_settings(policy), agent_options(config)
   with (
-    FrameVectorEnv(options, policy.num_envs, num_workers=0) as env,
-    FrameVectorEnv(options, min(policy.eval_episodes, 10), num_workers=0) as eval_env,
+    FrameVectorEnv(options, policy.seeds * policy.num_envs, num_workers=0) as env,
+    FrameVectorEnv(
+      options, policy.seeds * min(policy.eval_episodes, 10), num_workers=0
+    ) as eval_env,
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
   ):
     training = Training(config, workdir, env, eval_env, reward, sac, jax.local_devices()[:1])
     training.run(checkpoints)
     final = training.evaluate_kept(eval_env)
-  save_actor(workdir / "policy", training.kept["actor"], sac, env.action_space.shape[0])
-  rate = training.env_steps / max(training.seconds, 1e-9)
-  return Resumed({**final, **training.facts, "rate": rate}, training.earlier_seconds)
+  training.write_kept()
+  return Resumed({**training.results(final), "rate": training.rate}, training.earlier_seconds)

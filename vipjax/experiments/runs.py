@@ -72,6 +72,16 @@ def run_all(
   return problems
 
 
+def require_seeds_apart(key: str, seeds: Sequence[int], at_once: int) -> None:
+  """Raises UserError where two runs, each of so many seeds from its own on, would share a seed."""
+  ordered = sorted(seeds)
+  if any(after - before < at_once for before, after in zip(ordered[:-1], ordered[1:], strict=True)):
+    raise UserError(
+      f"expected config.{key} at least config.policy.seeds apart, because a run has the seeds from "
+      f"its own on, got {list(seeds)} with {at_once} at once; give the first of each run alone."
+    )
+
+
 def _logged(
   run: Run, job: tuple[pathlib.Path, ml_collections.ConfigDict]
 ) -> tuple[pathlib.Path, str, bool]:

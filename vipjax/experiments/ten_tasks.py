@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 
 from vipjax.experiments import ceiling
-from vipjax.experiments.runs import run_all
+from vipjax.experiments.runs import require_seeds_apart, run_all
 from vipjax.report.html import Safe, element, section, small, video
 from vipjax.report.learning import COLUMNS, Column, Group, PolicyRun, read_policies, write_learning
 from vipjax.report.page import write_report
@@ -54,6 +54,7 @@ def run_ten_tasks(
   """
   ranges.check("", config)
   settings = config.ten_tasks
+  require_seeds_apart("ten_tasks.seeds", settings.seeds, config.policy.seeds)
   require_tasks("ten_tasks.tasks", [task for task, _ in settings.tasks])
   jobs = [
     (workdir / task / f"seed{seed}", run_config(config, task, control, seed))
@@ -168,7 +169,8 @@ def _films(workdir: pathlib.Path, group: Group) -> list[Safe]:
   """The films of a task's kept policies, each with a link to the report of its run."""
   shown = []
   for run in read_policies(group):
-    film, seed = run.folder / "policy" / "final.mp4", run.folder.name.removeprefix("seed")
+    film = run.folder / "policy" / run.agent / "final.mp4"
+    seed = (run.agent or run.folder.name).removeprefix("seed")
     success = run.of_kept("success")
     if success is None or not film.exists():
       continue

@@ -15,7 +15,7 @@ from vipjax.report.html import Safe, element, section, small, table
 from vipjax.report.tables import duration_text
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.markdown import markdown_table
-from vipjax.runtime.metrics import read_metrics
+from vipjax.runtime.metrics import read_metrics, split_parts
 
 _STAGE = "policy"
 _SOLVED = 0.8  # success of an evaluation
@@ -49,19 +49,21 @@ class Group(NamedTuple):
 
 
 class PolicyRun(NamedTuple):
-  """What a run folder holds of its policy.
+  """What a run folder holds of its policy, or of one of those that learned there at once.
 
   Attributes:
     folder: the run folder.
     evaluations: those rows of its metrics that have a success, in order.
     result: of the stage "policy"; {} while it is not finished.
     seconds: that the stage took; None likewise.
+    agent: the name, such as "seed1", of one of several that learned at once; else "".
   """
 
   folder: pathlib.Path
   evaluations: list[dict[str, Any]]
   result: dict[str, Any]
   seconds: float | None
+  agent: str = ""
 
   def of_kept(self, name: str) -> float | None:
     """Returns the result "policy_<name>", or "<name>" in a run that has nothing but a policy."""
@@ -103,15 +105,21 @@ COLUMNS = (
 
 
 def read_policies(group: Group) -> list[PolicyRun]:
-  """Reads the runs of a group, finished or not; those that were never evaluated are left out."""
+  """Reads the runs of a group, finished or not; those that were never evaluated are left out.
+
+  Agents that learned at once are a run each, and each took the time of all.
+  """
   runs = []
   for folder in group.folders:
-    rows = [row for row in read_metrics(folder, _STAGE) if row.get("success") is not None]
+    every = read_metrics(folder, _STAGE)
     done = run_folder.stage_done(folder, _STAGE)
     result = run_folder.stage_result(folder, _STAGE) if done else {}
     seconds = run_folder.stage_seconds(folder, _STAGE) if done else None
-    if rows or done:
-      runs.append(PolicyRun(folder, rows, result, seconds))
+    results = {f"seed{agent['seed']}": agent for agent in result.get("agents", [])}
+    for agent, of_agent in (split_parts(every) or {"": every}).items():
+      rows = [row for row in of_agent if row.get("success") is not None]
+      if rows or done:
+        runs.append(PolicyRun(folder, rows, results.get(agent, result), seconds, agent))
   return runs
 
 

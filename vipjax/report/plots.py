@@ -12,6 +12,7 @@ from vipjax.report.charts import Chart, player
 from vipjax.report.html import Safe, element, small, small_video_url, table, video_url
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
+from vipjax.runtime.metrics import split_parts
 
 # Labels of the metrics that are drawn.
 LEARNING = {
@@ -97,21 +98,28 @@ def metric_charts(
 ) -> list[Chart]:
   """A chart of each metric that has values; "train_" metrics share the chart of the evaluation.
 
+  Seeds that were trained at once are thin lines beside their mean.
+
   Args:
     rows: metrics of a stage, each with "step"; None and missing values are left out.
     labels: titles of the metrics.
     xlabel: names the steps.
   """
-  charts = []
+  charts, parts = [], split_parts(rows)
+  mean = f"mean of {len(parts)}" if parts else "evaluation"
   for name, title in labels.items():
     traces: list[dict[str, Any]] = []
-    sources = (f"train_{name}", "while exploring", "faint"), (name, "evaluation", 0)
-    for key, words, colour in sources:
-      known = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+    sources = [(rows, f"train_{name}", "while exploring", "faint"), (rows, name, mean, 0)]
+    each = [(of, name, part, 1 + place % 5) for place, (part, of) in enumerate(parts.items())]
+    for of, key, words, colour in (*each, *sources):
+      known = [(row["step"], row[key]) for row in of if row.get(key) is not None]
       if not known:
         continue
       x, y = np.array(known, float).T
       trace = {"x": x, "y": y, "name": words, "colour": colour}
+      if of is not rows:
+        traces.append(trace | {"plotly": {"line": {"width": 1}}})
+        continue
       if len(x) < _MANY_POINTS:
         traces.append(trace | {"plotly": {"mode": "lines+markers"}})
         continue

@@ -54,8 +54,9 @@ class Run:
     video_files: those that are mp4 files, which browsers play.
     films: mp4 files of the videos that were evaluated, by group and name as in `evaluation`.
     finetune: metrics of the stage "finetune", a dict per step.
-    policy: metrics of the stage "policy".
-    policy_video: the film of the final policy; None before there is one.
+    policy: metrics of the stage "policy"; of agents that learned at once their means, and those of
+      each as `runtime.metrics.split_parts` finds them.
+    policy_videos: films of the final policy, or of each agent's, by what they show.
   """
 
   workdir: pathlib.Path
@@ -73,7 +74,7 @@ class Run:
   films: dict[str, dict[str, pathlib.Path]]
   finetune: list[dict[str, Any]]
   policy: list[dict[str, Any]]
-  policy_video: pathlib.Path | None
+  policy_videos: dict[str, pathlib.Path]
 
   @property
   def pictures(self) -> pathlib.Path:
@@ -107,7 +108,6 @@ def read_run(workdir: str | os.PathLike) -> Run:
   config = task.filled(with_new_names(config), chosen)
   config.pop("for_task", None)  # it is filled in
   videos, files = _recorded(workdir / "videos", config.get("data") or {})
-  film = workdir / "policy" / "final.mp4"
   return Run(
     workdir=workdir,
     config=config,
@@ -124,7 +124,7 @@ def read_run(workdir: str | os.PathLike) -> Run:
     films={"recorded": files} | {group: _films(workdir, group) for group in _FILMED},
     finetune=read_metrics(workdir, "finetune"),
     policy=read_metrics(workdir, "policy"),
-    policy_video=film if film.is_file() else None,
+    policy_videos=_policy_videos(workdir / "policy"),
   )
 
 
@@ -138,6 +138,13 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
       "restore it."
     )
   return value
+
+
+def _policy_videos(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+  seeds = {int(film.parent.name[4:]): film for film in folder.glob("seed*/final.mp4")}
+  films = {f"The final policy of seed {seed}": seeds[seed] for seed in sorted(seeds)}
+  film = folder / "final.mp4"
+  return films or ({"The final policy": film} if film.is_file() else {})
 
 
 def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:

@@ -30,6 +30,7 @@ from vipjax.report.tables import (
   flatten,
   memory_text,
   notes,
+  of_seeds,
   result_rows,
   result_text,
   stage_rows,
@@ -87,6 +88,8 @@ def header(run: Run) -> Safe:
     result_text(results, key) for key in ("policy_success", "rank_correlation_unseen")
   )
   evaluated = f"of {episodes or 'the'} evaluation episodes"
+  if agents := results.get("agents"):
+    evaluated += f" each; mean of {len(agents)} seeds{of_seeds(results, 'policy_success')}"
   unseen = "unseen episodes"
   if before is not None:
     unseen += f"; {value_text(before)} before fine-tuning"
@@ -279,11 +282,10 @@ def policy(run: Run) -> Safe:
     changes = [f"{row['step']:,}" for row in run.policy if row.get("online_loss") is not None]
     if changes:
       parts.append(small(_LEARNT_ON.format(", ".join(changes))))
-  if run.policy_video is None:
+  if not run.policy_videos:
     parts.append(not_run("there is no film of the final policy yet."))
-  else:
-    film = video(run.policy_video, "The final policy", run.workdir)
-    parts.append(element("div", film, class_="final"))
+  for words, path in run.policy_videos.items():
+    parts.append(element("div", video(path, words, run.workdir), class_="final"))
   return section("The policy", *parts)
 
 

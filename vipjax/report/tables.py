@@ -54,7 +54,7 @@ _ALWAYS = ("policy_success", "rank_correlation_unseen")
 _BEFORE = {"rank_correlation_unseen": ("rank_correlation_before", "rank_correlation_unseen_before")}
 # The page shows these elsewhere.
 _ELSEWHERE = frozenset(
-  "seconds peak_memory_mb seeds command additions notes attention off_path".split()
+  "seconds peak_memory_mb seeds agents command additions notes attention off_path".split()
 )
 _RATES = ("success", "fraction")
 _ITEMS_SHOWN = 12
@@ -93,7 +93,7 @@ def result_rows(results: dict[str, Any]) -> list[tuple[str, str]]:
     earlier = [name for name in _BEFORE.get(key, (f"{key}_before",)) if name in results]
     done |= {key, *earlier}
     if key in results or key in _ALWAYS or earlier:
-      text = result_text(results, key)
+      text = result_text(results, key) + of_seeds(results, key)
       if earlier:
         text += f" ({value_text(results[earlier[0]], key)} before fine-tuning)"
       rows.append((words, text))
@@ -107,6 +107,16 @@ def result_rows(results: dict[str, Any]) -> list[tuple[str, str]]:
 def result_text(results: dict[str, Any], key: str) -> str:
   """One result; "not run" where it is missing."""
   return value_text(results[key], key) if key in results else NOT_RUN
+
+
+def of_seeds(results: dict[str, Any], key: str) -> str:
+  """What follows the mean of agents that learned at once: each one's, where they differ."""
+  agents = results.get("agents") or []
+  values = [agent.get(key) for agent in agents]
+  if all(value == values[0] for value in values):
+    return ""
+  seeds = ", ".join(str(agent["seed"]) for agent in agents)
+  return f" (seeds {seeds}: {', '.join(value_text(value, key) for value in values)})"
 
 
 def stage_rows(seconds: dict[str, float]) -> list[tuple[str, str]]:

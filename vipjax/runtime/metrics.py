@@ -11,6 +11,7 @@ import pathlib
 import platform
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,13 @@ class MetricsWriter(contextlib.AbstractContextManager):
   only the first one's writer writes.
   """
 
-  def __init__(self, workdir: str | os.PathLike, name: str, resume_step: int | None = None):
+  def __init__(
+    self,
+    workdir: str | os.PathLike,
+    name: str,
+    resume_step: int | None = None,
+    parts: Sequence[str] = (),
+  ):
     """Opens the files, and drops the lines that an interrupted run wrote past its last checkpoint.
 
     Args:
@@ -55,6 +62,9 @@ class MetricsWriter(contextlib.AbstractContextManager):
       resume_step: the step of the restored checkpoint: the stage's later lines are dropped, so
         that the file continues as without the interruption. None if the stage starts anew: all
         its lines are dropped. Lines of other stages stay.
+      parts: what runs beside one another in the stage, such as "seed1": in TensorBoard the metric
+        "seed1/loss" is "loss" of a run of its own, <stage>/seed1, so that charts lay parts over
+        one another.
     """
     workdir = pathlib.Path(workdir)
     self._name, self._path = name, workdir / _FILE
@@ -65,7 +75,7 @@ class MetricsWriter(contextlib.AbstractContextManager):
     wandb = wandb_run.open_stage(workdir, name)
     keep_up_to = -1 if resume_step is None else resume_step
     self._drop_later_lines(keep_up_to)
-    events = _Events(workdir / "tensorboard" / name, keep_up_to + 1)
+    events = _Events(workdir / "tensorboard" / name, keep_up_to + 1, parts)
     self._opened.callback(events.close)
     self._file = self._opened.enter_context(self._path.open("a", encoding="utf-8"))
     self._viewers = [events] if wandb is None else [events, wandb]
@@ -149,8 +159,9 @@ class _Events:
   waits for it forever.
   """
 
-  def __init__(self, folder: pathlib.Path, purge_step: int):
+  def __init__(self, folder: pathlib.Path, purge_step: int, parts: Sequence[str] = ()):
     """Opens a new file; TensorBoard hides events of earlier files from purge_step on."""
+    self._parts = {part: _Events(folder / part, purge_step) for part in parts}
     folder.mkdir(parents=True, exist_ok=True)
     nanoseconds = time.time_ns()
     # TensorBoard sorts by name, and two writers may open within one second.
@@ -162,23 +173,33 @@ class _Events:
   def write(self, step: int, values: dict[str, Any]) -> None:
     """Writes numbers of a step."""
     for name, value in values.items():
-      self._put(step=step, summary=summary.scalar(name, value))
-    self._records.flush()
+      events, tag = self._of(name)
+      events._put(step=step, summary=summary.scalar(tag, value))
+    for events in (self, *self._parts.values()):
+      events._records.flush()
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
     """Writes a picture, uint8 [H, W, 3]."""
-    self._put(step=step, summary=summary.image(name, image, dataformats="HWC"))
-    self._records.flush()
+    events, tag = self._of(name)
+    events._put(step=step, summary=summary.image(tag, image, dataformats="HWC"))
+    events._records.flush()
 
   def film(self, step: int, name: str, gif: bytes) -> None:
     """Writes a film, the contents of a gif file; tensorboardX's own add_video needs moviepy."""
     width, height = Image.open(io.BytesIO(gif)).size
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
-    self._put(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
-    self._records.flush()
+    events, tag = self._of(name)
+    events._put(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)]))
+    events._records.flush()
 
   def close(self) -> None:
-    self._records.close()
+    for events in (self, *self._parts.values()):
+      events._records.close()
+
+  def _of(self, name: str) -> tuple[_Events, str]:
+    """The events of a metric's part, and its name there."""
+    part, _, tag = name.partition("/")
+    return (self._parts[part], tag) if part in self._parts else (self, name)
 
   def _put(self, **fields) -> None:
     self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
@@ -200,3 +221,21 @@ def read_metrics(workdir: str | os.PathLike, stage: str | None = None) -> list[d
   lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
   records = [json.loads(line) for line in lines if line.endswith("\n")]
   return [record for record in records if stage is None or record["stage"] == stage]
+
+
+def split_parts(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+  """The rows of each part of a stage, by its name in order; {} where a stage has no parts.
+
+  Args:
+    rows: lines of metrics, in which "seed1/loss" is the loss of the part "seed1".
+  """
+  parts: dict[str, list[dict[str, Any]]] = {}
+  for row in rows:
+    of_row: dict[str, dict[str, Any]] = {}
+    for name, value in row.items():
+      part, found, key = name.partition("/")
+      if found:
+        of_row.setdefault(part, {"step": row["step"]})[key] = value
+    for part, values in of_row.items():
+      parts.setdefault(part, []).append(values)
+  return parts

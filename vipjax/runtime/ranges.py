@@ -142,6 +142,7 @@ RANGES = {
   "evaluate.attention_episodes": _whole(0),
   "evaluate.off_path_episodes": _whole(0),
   "policy.steps": _or_none(_whole(1)),
+  "policy.seeds": _whole(1),
   "policy.num_envs": _whole(1),
   "policy.action_repeat": _whole(1),
   "policy.hidden": _items("of one or more whole numbers of at least 1", _whole(1)),

@@ -30,15 +30,20 @@ def save_actor(folder: pathlib.Path, actor: Any, sac: SacSettings, num_actions: 
   files.write_json(folder / "actor.json", record)
 
 
-def load_actor(path: str | os.PathLike) -> Callable[[np.ndarray], np.ndarray]:
+def load_actor(path: str | os.PathLike, agent: str = "") -> Callable[[np.ndarray], np.ndarray]:
   """The run's policy: a function from observations float32 [..., O] to actions [..., A].
+
+  Args:
+    path: the run folder.
+    agent: of a run with several seeds at once one of them, such as "seed1"; without it the policy
+      is that of the highest evaluation return.
 
   Raises:
     UserError: the run has no trained policy yet.
   """
   from safetensors.numpy import load_file
 
-  folder = pathlib.Path(path) / "policy"
+  folder = pathlib.Path(path) / "policy" / agent
   record = files.read_json(folder / "actor.json")
   normalize = record.get("normalize_observations", False)  # absent from files of before
   sac = SacSettings(hidden=tuple(record["hidden"]), normalize_observations=normalize)

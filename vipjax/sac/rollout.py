@@ -15,14 +15,9 @@ from vipjax.reward.interface import Reward
 from vipjax.runtime import parallel, ranges
 from vipjax.sac import exploration
 from vipjax.sac import replay as replay_lib
-from vipjax.sac.agent import (
-  SacSettings,
-  SacState,
-  compile_acting,
-  compile_policy,
-  make_update_many,
-)
+from vipjax.sac.agent import SacSettings, SacState, compile_acting, make_update_many
 from vipjax.sac.exploration import ExplorationSettings
+from vipjax.sac.seeds import Agents
 from vipjax.types import Transition
 
 
@@ -52,10 +47,11 @@ class LoopSettings:
 class LoopState(NamedTuple):
   """What a checkpoint holds, so that a run goes on as if it had never stopped (a pytree).
 
-  At 0 env_steps only the first four have a meaning.
+  At 0 env_steps only the first four have a meaning. Of several agents key, agent and replay are
+  stacked (`Agents.stack`), and all agents' environments are N.
 
   Attributes:
-    env_steps: int32 scalar, steps of all environments together.
+    env_steps: int32 scalar, steps of all environments of an agent together.
     key: random key of acting.
     agent: the agent.
     replay: its memory.
@@ -83,8 +79,9 @@ class LoopStep(NamedTuple):
 
   Attributes:
     state: the state after it.
-    metrics: scalars of the last updates; {} before the first.
-    episodes: one dict per episode that ended at this step: "return", "distance", "success".
+    metrics: scalars of the last updates, of several agents stacked; {} before the first.
+    episodes: one dict per episode that ended at this step, in the order of the environments:
+      "return", "distance", "success".
     step: what the environments returned.
     first_frames: uint8 [N, C, H, W, 3], of the first states, with a run's first step; else None.
   """
@@ -106,18 +103,19 @@ def init_loop(
   """The state before the first step.
 
   Args:
-    key: random key of acting.
-    agent: the agent.
-    capacity: transitions that the replay holds.
+    key: random key of acting; of several agents as many, stacked.
+    agent: the agent, or several stacked.
+    capacity: transitions that the replay of each agent holds.
     env: the environments in which it will act.
     state_shape: the reward's.
   """
-  n, size = env.num_envs, env.observation_space.shape[0]
+  n, size, agents = env.num_envs, env.observation_space.shape[0], Agents(key.size)
+  memory = replay_lib.init(capacity, size, env.action_space.shape[0])
   return LoopState(
     env_steps=jnp.int32(0),
     key=key,
     agent=agent,
-    replay=replay_lib.init(capacity, size, env.action_space.shape[0]),
+    replay=agents.stack([memory] * agents.count),
     episodes=env.episodes(),
     observation=np.zeros((n, size), np.float32),
     potential=np.zeros((n, *state_shape), np.float32),
@@ -132,7 +130,7 @@ def train_loop(
   state: LoopState,
   sac: SacSettings,
   loop: LoopSettings,
-  seed: int,
+  seed: int | Sequence[int],
   devices: Sequence[jax.Device] | None = None,
 ) -> Generator[LoopStep, tuple[LoopState, Reward] | None, None]:
   """Yields one step after another without end; the caller logs, saves and stops.
@@ -144,28 +142,38 @@ def train_loop(
   because an action needs the observation alone. When a step is yielded the workers are already at
   the next one, which is not in `LoopStep.state`.
 
+  Several agents, stacked in `state`, learn in step, each from its own environments and replay: with
+  what one alone would have seen and drawn. One call computes the reward of all.
+
   Args:
     env: the environments; their first channels are the reward's, further ones are for the caller.
     reward: computes the rewards.
     state: where to start; its buffers are donated to the first update.
     sac: hyperparameters of the agent.
     loop: how acting and learning alternate.
-    seed: of the environments' first episodes, where `state` is at its first step.
+    seed: of the environments' first episodes, where `state` is at its first step; of several agents
+      one for each.
     devices: they share each update's batch and each hold the whole replay; None is JAX's first.
   """
-  num_actions = env.action_space.shape[0]
-  act = compile_acting(num_actions, sac, loop.exploration)
+  num_actions, agents = env.action_space.shape[0], Agents(state.key.size)
+  num_envs = env.num_envs // agents.count
+  act = agents.each(compile_acting(num_actions, sac, loop.exploration), (0, 0, 0, None))
+  shape = num_envs, num_actions
+  explore = agents.each(
+    lambda key, env_steps: exploration.uniform(key, env_steps, shape, loop.exploration), (0, None)
+  )
   devices = jax.local_devices()[:1] if devices is None else devices
-  update_many = make_update_many(num_actions, sac, loop.updates_per_step, env.num_envs)
-  update = parallel.compile_step(update_many, devices)
-  insert = parallel.compile_step(lambda replay, new: (replay_lib.add(replay, new), {}), devices)
+  update_many = make_update_many(num_actions, sac, loop.updates_per_step, num_envs)
+  update = parallel.compile_step(agents.each_update(update_many), devices)
+  insert = agents.each(lambda replay, new: (replay_lib.add(replay, new), {}))
+  insert = parallel.compile_step(insert, devices)
 
   def placed(state):
     agent, replay = parallel.replicate((state.agent, state.replay), devices)
     return state._replace(agent=agent, replay=replay)
 
   def add(replay, new):
-    return insert(replay, parallel.replicate(new, devices))[0]
+    return insert(replay, parallel.replicate(agents.by_agent(new), devices))[0]
 
   state, frames = placed(state), None
   if state.env_steps:
@@ -178,13 +186,12 @@ def train_loop(
   try:
     while True:
       observation = waiting[1].reset_observation if waiting else state.observation
-      env_steps = int(state.env_steps) + (env.num_envs if waiting else 0)
+      env_steps = int(state.env_steps) + (num_envs if waiting else 0)
       if env_steps < loop.warmup_steps:
-        shape = env.num_envs, num_actions
-        action = exploration.uniform(state.key, env_steps, shape, loop.exploration)
+        action = explore(state.key, env_steps)
       else:
-        action = act(state.agent.actor, observation, state.key, env_steps)
-      action = np.asarray(action)
+        action = act(state.agent.actor, agents.by_agent(observation), state.key, env_steps)
+      action = np.asarray(action).reshape(env.num_envs, num_actions)
       place = env.step_async(action)
       if waiting:
         state, ended = _account(reward, add, state, *waiting, place)
@@ -229,7 +236,7 @@ def _account(
   if step.truncated.any():
     potential, _ = reward.observe(step.reset_seen)
   state = state._replace(
-    env_steps=state.env_steps + len(action),
+    env_steps=state.env_steps + len(action) // state.key.size,
     replay=replay,
     episodes=place,
     observation=step.reset_observation,
@@ -255,13 +262,33 @@ def evaluate_policy(
     sac: hyperparameters of the agent.
     env, reward, episodes, seed: as for `evaluate`.
   """
-  policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
-  key = jax.random.key(0)
+  return evaluate_policies(env, reward, actor, sac, episodes, [seed])[0]
+
+
+def evaluate_policies(
+  env: FrameVectorEnv,
+  reward: Reward,
+  actors: Any,
+  sac: SacSettings,
+  episodes: int,
+  seeds: Sequence[int],
+) -> list[dict[str, float]]:
+  """What `evaluate_policy` finds of each of several agents, which play at once.
+
+  Args:
+    env, reward, sac, episodes: as there; the agents share the environments out.
+    actors: their parameters, stacked.
+    seeds: of each agent's episodes.
+  """
+  agents = Agents(len(seeds))
+  policy = agents.compile_policy(env.action_space.shape[0], sac, deterministic=True)
+  key = agents.stack([jax.random.key(0)] * agents.count)
 
   def act(observation):
-    return np.asarray(policy(actor, observation, key))
+    action = np.asarray(policy(actors, agents.by_agent(observation), key))
+    return action.reshape(env.num_envs, -1)
 
-  return evaluate(env, reward, act, episodes, seed)
+  return _play(env, reward, act, episodes, seeds)
 
 
 def evaluate(
@@ -289,9 +316,20 @@ def evaluate(
     units, mean over its channels; "steps_to_success": mean over the successful episodes
     (NaN without any).
   """
-  rows = []
-  for start in range(0, episodes, env.num_envs):
-    observation, seen = env.reset(seed + start)
+  return _play(env, reward, act, episodes, [seed])[0]
+
+
+def _play(
+  env: FrameVectorEnv,
+  reward: Reward,
+  act: Callable[[np.ndarray], np.ndarray],
+  episodes: int,
+  seeds: Sequence[int],
+) -> list[dict[str, float]]:
+  """What `evaluate` finds of each of several policies, which share the environments out."""
+  each, rows = env.num_envs // len(seeds), []
+  for start in range(0, episodes, each):
+    observation, seen = env.reset([seed + start for seed in seeds])
     first, distances = reward.observe(seen)
     state, total = first, np.zeros(env.num_envs, np.float32)
     when = np.full(env.num_envs, np.nan)
@@ -309,10 +347,17 @@ def evaluate(
     gain = reward.gain(first, state) if reward.telescopes else total
     gain = np.where(diverged, np.float32(0), gain)
     final = step.success & ~diverged
-    rows.append((final, gain, distances.mean(axis=1), when))
-  final, gain, distance, when = (
-    np.concatenate(parts)[:episodes] for parts in zip(*rows, strict=True)
-  )
+    found = final, gain, distances.mean(axis=1), when
+    rows.append([part.reshape(len(seeds), each) for part in found])
+  # [agents, episodes] each.
+  parts = [np.concatenate(part, axis=1)[:, :episodes] for part in zip(*rows, strict=True)]
+  return [_summary(*of_agent) for of_agent in zip(*parts, strict=True)]
+
+
+def _summary(
+  final: np.ndarray, gain: np.ndarray, distance: np.ndarray, when: np.ndarray
+) -> dict[str, float]:
+  """The means over episodes that `evaluate` returns."""
   success = ~np.isnan(when)
   return {
     "success": float(success.mean()),

@@ -145,6 +145,17 @@ def make_online(
   )
 
 
+def refuse_online_seeds(config: ml_collections.ConfigDict) -> None:
+  """Raises UserError where an encoder that learns from one agent's episodes has several."""
+  seeds, every = config.policy.seeds, config.policy.online.every
+  if seeds > 1 and every:
+    raise UserError(
+      "expected config.policy.seeds=1 with config.policy.online.every, because the encoder learns "
+      f"from the episodes of one agent, got {seeds} with every={every}; run the seeds one by one, "
+      "or set every to 0."
+    )
+
+
 def require_shared_memory(config: ml_collections.ConfigDict) -> None:
   """Raises UserError where the policy stage's environments would find too little shared memory.
 
@@ -153,7 +164,8 @@ def require_shared_memory(config: ml_collections.ConfigDict) -> None:
   size = config.data.size if config.data.path else config.record.size
   weights = (config.reward.plain_weight, config.reward.robot_free_weight)
   channels = len(config.policy.views) * sum(weight > 0 for weight in weights)
-  count = config.policy.num_envs + min(config.policy.eval_episodes, 10)
+  policy = config.policy
+  count = policy.seeds * (policy.num_envs + min(policy.eval_episodes, 10))
   # The sizes of torque control, which are the larger ones.
   shapes = layout(count, config.env.horizon, (8,), (51,), (channels, size, size, 3))
   shared.require(shared_bytes(shapes))

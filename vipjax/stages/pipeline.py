@@ -11,7 +11,7 @@ import ml_collections
 
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.progress import peak_memory_mb
-from vipjax.stages.agent import require_shared_memory
+from vipjax.stages.agent import refuse_online_seeds, require_shared_memory
 from vipjax.stages.evaluate import evaluate
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
@@ -44,6 +44,7 @@ def run_stages(
   if policy or not config.data.path:  # else there need be no simulator
     config = fit_to_task(config, workdir)
   if policy and not run_folder.stage_done(workdir, "policy"):
+    refuse_online_seeds(config)
     require_shared_memory(config)
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}
   if not policy:
@@ -87,7 +88,7 @@ def collect_results(
     results["rank_correlation_before"] = results["rank_correlation_unseen_before"]
   results["seconds"] = {name: run_folder.stage_seconds(workdir, name) for name in done}
   results["peak_memory_mb"] = max(peak, peak_memory_mb())
-  results["seeds"] = [config.seed]
+  results["seeds"] = [agent["seed"] for agent in results.get("agents", [])] or [config.seed]
   results["additions"] = additions(filled(config))
   results["notes"] = _missed(config.expect, results)
   again = ["python", "-m", "launch.reproduce", f"--workdir={workdir}", f"--out={workdir}_again"]

@@ -100,6 +100,7 @@ class EvaluateSection:
 @dataclasses.dataclass(frozen=True)
 class PolicySection:
   steps: int
+  seeds: int
   num_envs: int
   action_repeat: int
   replay_capacity: int
