@@ -108,7 +108,7 @@ def clip_indices(
   Raises:
     UserError: lengths are not integers [B], or (where known) a video is too short.
   """
-  lengths = _check_lengths(lengths, 2)
+  lengths = check_lengths(lengths, 2)
   start_key, goal_key, current_key, last_key = jax.random.split(key, 4)
   if positions is None:
     positions = sample_positions(start_key, sampler, lengths.shape)
@@ -147,7 +147,7 @@ def frame_subset(
       in 1..max_length.
   """
   _check_sizes(num_frames=num_frames, max_length=max_length)
-  lengths = _check_lengths(lengths, 1, max_length)
+  lengths = check_lengths(lengths, 1, max_length)
   noise_key, repeat_key = jax.random.split(key)
   # At least N candidates, of which those past the video's end come last.
   candidates = jnp.arange(max(max_length, num_frames), dtype=jnp.int32)[None, :]
@@ -178,7 +178,7 @@ def progress_pairs(key: jax.Array, lengths: jax.Array, max_length: int) -> jax.A
   Raises:
     UserError: lengths are not integers [B], or (where known) one is not in 2..max_length.
   """
-  lengths = _check_lengths(lengths, 2, max_length)
+  lengths = check_lengths(lengths, 2, max_length)
   gap_key, start_key = jax.random.split(key)
   gaps = np.arange(1, max_length, dtype=np.int32)[None]
   logits = jnp.where(gaps < lengths[:, None], -np.log(gaps), -jnp.inf)
@@ -286,7 +286,7 @@ def _check_sizes(**sizes: int) -> None:
       raise UserError(f"expected {name} of at least 1, got {size}; raise it.")
 
 
-def _check_lengths(lengths: jax.Array, low: int, high: int | None = None) -> jax.Array:
+def check_lengths(lengths: jax.Array, low: int, high: int | None = None) -> jax.Array:
   array = jnp.asarray(lengths)
   if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.integer):
     raise UserError(
