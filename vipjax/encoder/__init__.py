@@ -2,6 +2,7 @@
 
 from vipjax.encoder.distances import REDUCTIONS, goal_distances, reduce_goals
 from vipjax.encoder.load import load
+from vipjax.encoder.multilinear import Multilinear, init_multilinear, multilinear_values
 from vipjax.encoder.preprocess import (
   Preprocessing,
   normalize_levels,
@@ -16,15 +17,18 @@ from vipjax.encoder.weights.torch_export import export_official
 
 __all__ = [
   "REDUCTIONS",
+  "Multilinear",
   "Preprocessing",
   "ResNet",
   "ResNetConfig",
   "ValueFunction",
   "compute_dtype",
   "export_official",
+  "init_multilinear",
   "init_value",
   "goal_distances",
   "load",
+  "multilinear_values",
   "normalize_levels",
   "random_resized_crop",
   "read_vip_checkpoint",
