@@ -14,12 +14,17 @@ GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "testdata" / "icvf_values.n
 NAMES = ("v", "next_v", "next_v_zz", "v_zz", "masks", "desired_masks", "expectile", "discount")
 
 
-@pytest.mark.parametrize("case", ["0", "1", "2", "5"])
+# The third has the mean of the heads instead of the least, the fourth is without intents.
+@pytest.mark.parametrize("case", ["0", "1", "2", "3", "4", "5"])
 def test_matches_the_reference(case):
   values, *targets, left, intent_left, expectile, discount = (
     GOLDEN[f"{case}/{name}"] for name in NAMES
   )
   settings = {"discount": float(discount), "expectile": float(expectile)}
+  if case == "3":
+    targets[1] = np.broadcast_to(targets[1].mean(axis=0), values.shape)
+  elif case == "4":
+    targets[2], intent_left = np.zeros_like(values), np.zeros_like(left)
 
   def loss(values):
     return icvf_loss(values, *targets, left == 0, intent_left == 0, **settings)

@@ -28,6 +28,9 @@ def icvf_loss(
   conditioned value function (arXiv:2304.04782) as its authors' trainer computes it. The weight goes
   by the sign of A, and not of the error, and all but `values` gets no gradient. With z = s+ and V =
   -||phi(s) - phi(s+)|| it is the loss of HILP (arXiv:2402.15567); see `expectile_loss`.
+  Their code has two more forms, which are other arguments: the mean over heads instead of the least
+  is that mean as each head of `next_intent_values`; without intents, where every step weighs as
+  much, `intent_values` are 0 and `is_intent` true.
 
   Args:
     values: floats [H, B], V(s, s+, z) of H >= 1 trained heads for B rows.
