@@ -94,8 +94,8 @@ class Silhouette:
     known = _names(self.model.camera, self.model.ncam)
     if camera not in known:
       raise UserError(
-        f"expected a camera of the model ({_listed(known)}), got {camera!r}; choose one of these, or "
-        "give a calibration."
+        f"expected a camera of the model ({_listed(known)}), got {camera!r}; choose one of these, "
+        "or give a calibration."
       )
     self._robot = np.flatnonzero(_geoms_of(self.model, body))
     self.model.vis.global_.offheight, self.model.vis.global_.offwidth = size
@@ -152,11 +152,11 @@ class Silhouette:
   def _joints(self, count: int, names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
     """The columns that are joints, and these joints' numbers."""
     single, known = self._single_joints(), self.joint_names()
-    expected = len(single) if names is None else len(names)
-    if expected != count:
+    expected = known if names is None else names
+    if len(expected) != count:
       raise UserError(
-        f"expected joint angles in {expected} columns ({_listed(known if names is None else names)})"
-        f", got {count}; name the joint of each column, - for one that is none."
+        f"expected joint angles in {len(expected)} columns ({_listed(expected)}), got {count}; name "
+        "the joint of each column, - for one that is none."
       )
     if names is None:
       return np.arange(count), single
@@ -165,8 +165,8 @@ class Silhouette:
     unknown = [name for name in wanted if name not in known]
     if unknown:
       raise UserError(
-        f"expected joints of the model ({_listed(known)}), got {_listed(unknown)}; name the joint of "
-        "each column, - for one that is none."
+        f"expected joints of the model ({_listed(known)}), got {_listed(unknown)}; name the joint "
+        "of each column, - for one that is none."
       )
     return columns, single[[known.index(name) for name in wanted]]
 

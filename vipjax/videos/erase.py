@@ -55,9 +55,7 @@ class Erased(NamedTuple):
     return float(self.never_seen.sum() * len(self.frames) / max(1, (self.weights > 0).sum()))
 
 
-def motion_masks(
-  frames: np.ndarray, threshold: int = THRESHOLD, rest: float = REST
-) -> np.ndarray:
+def motion_masks(frames: np.ndarray, threshold: int = THRESHOLD, rest: float = REST) -> np.ndarray:
   """Where a film differs from its median picture, but for what has come to rest.
 
   It knows no robot: an object is taken for one while it moves, a robot that waits is not, and what
@@ -144,9 +142,7 @@ def nearest_seen(hidden: np.ndarray) -> np.ndarray:
   return np.where(later, after, before)
 
 
-def erase(
-  frames: np.ndarray, masks: np.ndarray, grow: float = 2.0, feather: float = 2.0
-) -> Erased:
+def erase(frames: np.ndarray, masks: np.ndarray, grow: float = 2.0, feather: float = 2.0) -> Erased:
   """A film of a static camera without what its masks cover.
 
   Args:
@@ -162,7 +158,7 @@ def erase(
   if masks.shape != frames.shape[:3]:
     raise UserError(
       f"expected masks like the frames, {list(frames.shape[:3])}, got {list(masks.shape)}; give one "
-      "mask of the frame's size for each frame."
+      "of the frame's size for each."
     )
   weights = grown(masks, grow, feather)
   hidden = weights > 0

@@ -110,8 +110,8 @@ def alpha_of(video: LazyVideo) -> LazyVideo:
 
 def _without_alpha(source: str) -> UserError:
   return UserError(
-    f"expected a folder of pictures with an alpha channel, got {source}; write its frames as png, or "
-    "give masks that are white where the robot is."
+    f"expected a folder of pictures with an alpha channel, got {source}; write its frames as png, "
+    "or give masks that are white where the robot is."
   )
 
 
