@@ -155,8 +155,8 @@ class Silhouette:
     expected = known if names is None else names
     if len(expected) != count:
       raise UserError(
-        f"expected joint angles in {len(expected)} columns ({_listed(expected)}), got {count}; name "
-        "the joint of each column, - for one that is none."
+        f"expected joint angles in {len(expected)} columns ({_listed(expected)}), got {count}; "
+        "name the joint of each column, - for one that is none."
       )
     if names is None:
       return np.arange(count), single

@@ -157,8 +157,8 @@ def erase(frames: np.ndarray, masks: np.ndarray, grow: float = 2.0, feather: flo
   frames = np.asarray(check_frames(frames))
   if masks.shape != frames.shape[:3]:
     raise UserError(
-      f"expected masks like the frames, {list(frames.shape[:3])}, got {list(masks.shape)}; give one "
-      "of the frame's size for each."
+      f"expected masks like the frames, {list(frames.shape[:3])}, got {list(masks.shape)}; give "
+      "one of the frame's size for each."
     )
   weights = grown(masks, grow, feather)
   hidden = weights > 0
