@@ -71,6 +71,7 @@ def main(_):
   from vipjax.runtime.numbers import whole_numbers
   from vipjax.runtime.progress import Progress
   from vipjax.videos.export import whole_folder
+  from vipjax.videos.selection import Selection
   from vipjax.videos.twins import shows_robot, write_twins
 
   started = time.monotonic()
@@ -84,7 +85,8 @@ def main(_):
     size=_SIZE.value, cache_bytes=0,
   )  # fmt: skip
   if not _MASKS.value and _MASKS_VIEW.value:
-    found = [each for each in found if each.metadata.get("view") != _MASKS_VIEW.value] or found
+    masks_camera = Selection(view=_MASKS_VIEW.value)
+    found = [each for each in found if not masks_camera.keeps(each.metadata)] or found
   found = [video for video in found if shows_robot(video)] or found
   masks_of, masks = _masks(data, found)
   films = []
