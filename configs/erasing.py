@@ -7,14 +7,12 @@ Hardware: one CPU core. Run time and results: docs/results/erase.md.
 
 from ml_collections import ConfigDict
 
+from configs import demo
+
 
 def get_config() -> ConfigDict:
-  config = ConfigDict()
-  config.seed = 0
-  config.record = ConfigDict()
-  config.record.size = 128  # pixels
-  config.record.frame_stride = 2  # control steps of 12.5 ms from frame to frame
-  config.record.hold = 5  # steps filmed after success
+  config = demo.get_config()
+  config.evaluate.off_path_episodes = 6  # rollouts of each kind, for what is fine-tuned
   config.erasing = ConfigDict()
   config.erasing.tasks = (
     "window-open", "drawer-open", "door-close", "faucet-close", "button-press-topdown-wall",
@@ -23,4 +21,7 @@ def get_config() -> ConfigDict:
   # Masks: "motion", what moves; "given", the true ones; "model", drawn from joint angles.
   config.erasing.sources = ("motion", "given", "model")
   config.erasing.encoder = "mini"  # anything that vipjax.load takes
+  # Of "motion" and "given", those from whose twins the demo's encoder is fine-tuned, too; ("given"
+  # there: where the film and its robot-free twin differ).
+  config.erasing.finetune = ()
   return config

@@ -2,8 +2,9 @@
 
     python -m launch.erasing --config=configs/erasing.py --workdir=runs/erasing
 
-Writes runs/erasing/erasing.json, table.md, and a film of each task and arm, with its true masks and
-its erased twins, to films/.
+Writes runs/erasing/erasing.json, table.md, and to films/ each film beside its true masks, its
+erased twins and the robot-free one. With --config.erasing.finetune="('motion','given')" it also
+fine-tunes the demo's encoder from erased twins, each a run in finetune/ (minutes).
 """
 
 from vipjax.runtime import files, launcher, run_folder
@@ -12,10 +13,13 @@ _FLAGS = launcher.define_flags("configs/erasing.py")
 
 
 def main(_):
-  from vipjax.experiments.erasing import measure, table
+  from vipjax.experiments.erasing import fine_tune, fine_tuned_table, measure, table
 
-  workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
-  text = table(measure(_FLAGS.config, workdir))
+  config = _FLAGS.config
+  workdir = run_folder.open_run(_FLAGS.workdir, config, _FLAGS.overwrite)
+  text = table(measure(config, workdir))
+  if config.erasing.finetune:
+    text += "\n\n" + fine_tuned_table(fine_tune(config, workdir))
   files.write_text(workdir / "table.md", text + "\n")
   print(text)
 

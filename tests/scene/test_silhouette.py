@@ -108,7 +108,9 @@ def test_a_urdf_moves_and_keeps_the_shapes_that_are_seen(tmp_path):
   with Silhouette(tmp_path / "stick.urdf", camera, SIZE) as drawn:
     assert drawn.joint_names() == ["hinge"]
     upright, lying = drawn.masks(np.array([[0.0], [np.pi / 2]]))
-  tip, side = (np.round(pixel(camera, point)).astype(int) for point in ((0, 0, 0.3), (0.3, 0, 0.05)))
+  tip, side = (
+    np.round(pixel(camera, point)).astype(int) for point in ((0, 0, 0.3), (0.3, 0, 0.05))
+  )
   assert upright[tip[1], tip[0]] and not lying[tip[1], tip[0]]
   assert lying[side[1], side[0]] and not upright[side[1], side[0]]
 

@@ -17,9 +17,9 @@ SIDE = 96
 
 
 def scene(seed=0, side=SIDE):
-  """uint8 [side, side, 3], with contrast everywhere."""
-  squares = np.random.default_rng(seed).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
-  return squares.repeat(4, axis=0).repeat(4, axis=1)
+  """uint8 [side, side, 3], with contrast everywhere; grey, because films halve colours."""
+  squares = np.random.default_rng(seed).integers(0, 256, (side // 4, side // 4, 1), np.uint8)
+  return squares.repeat(4, axis=0).repeat(4, axis=1).repeat(3, axis=2)
 
 
 def passing_block(length=12, block=16, colour=(250, 20, 20)):

@@ -90,7 +90,9 @@ def test_arrays_of_truth_values_in_an_hdf5_file(tmp_path):
   np.testing.assert_array_equal(made(masks_of, videos, 1), masks[2][::2])
   with pytest.raises(UserError) as error:
     given(path, videos, view="arm_mask")
-  assert_one_sentence(error, "obs/arm_mask", "agentview_image, robot0_eye_in_hand_image, robot_mask")
+  assert_one_sentence(
+    error, "obs/arm_mask", "agentview_image, robot0_eye_in_hand_image, robot_mask"
+  )
 
 
 def test_a_camera_of_a_lerobot_data_set(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,9 +20,15 @@ from vipjax.runtime.markdown import markdown_table
 from vipjax.runtime.progress import Progress
 from vipjax.scene import ROBOT, View
 from vipjax.scene.silhouette import Calibration, Silhouette
+from vipjax.stages.evaluate import evaluate
 from vipjax.stages.filming import require_tasks
-from vipjax.videos import write_video
+from vipjax.stages.finetune import finetune
+from vipjax.stages.record import record
+from vipjax.videos import read_videos, write_video
+from vipjax.videos.composite import THRESHOLD as COMPRESSED
+from vipjax.videos.composite import differing
 from vipjax.videos.erase import erase, motion_masks
+from vipjax.videos.formats.folders import film_entry, film_stem, write_film
 
 FILE = "erasing.json"
 SOURCES = ("motion", "given", "model")
@@ -87,6 +94,68 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
         files.write_json(workdir / FILE, results)
       progress.update()
   return results
+
+
+def fine_tune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Fine-tunes the config's encoder with robot-free twins that are drawn, and with erased ones.
+
+  Each is a run in `finetune/`, whose films are the same but for the twins.
+
+  Returns:
+    {"robot-free" or a source: {"rank_correlation_unseen", "hack_price", "off_path"}}: as
+    `evaluate`; "off_path" is the correlation of the reward with progress.
+
+  Raises:
+    UserError: an unknown source, or as the stages.
+  """
+  sources = config.erasing.finetune
+  unknown = sorted(set(sources) - {"motion", "given"})
+  if unknown:
+    raise UserError(
+      f"expected 'motion' or 'given' in config.erasing.finetune, got {unknown}; choose among these."
+    )
+  results = {}
+  for source in (ROBOT_FREE, *sources) if sources else ():
+    folder = workdir / "finetune" / source
+    record(config, folder)
+    if source != ROBOT_FREE:
+      _erase_twins(workdir / "finetune" / ROBOT_FREE / "videos", folder / "videos", source)
+    finetune(config, folder)
+    found = evaluate(config, folder)
+    results[source] = {name: found[name] for name in ("rank_correlation_unseen", "hack_price")}
+    results[source]["off_path"] = found["off_path"]["reward"]["progress"]
+    files.write_json(workdir / "finetune.json", results)
+  return results
+
+
+def _erase_twins(drawn: pathlib.Path, folder: pathlib.Path, source: str) -> None:
+  """Puts erased films in the place of the drawn twins of recorded ones."""
+  videos = read_videos(drawn)
+  for index, free in enumerate(videos):
+    if free.robot_visible:
+      continue
+    (plain,) = (
+      video
+      for video in videos
+      if video.robot_visible and (video.view, video.episode) == (free.view, free.episode)
+    )
+    masks = (
+      motion_masks(plain.frames)
+      if source == "motion"
+      else differing(plain.frames, free.frames, COMPRESSED)
+    )
+    twin = dataclasses.replace(free, frames=erase(plain.frames, masks).frames)
+    write_film(folder, film_entry(film_stem(twin, index), twin), twin, overwrite=True)
+
+
+def fine_tuned_table(results: Mapping[str, Any]) -> str:
+  """The results of `fine_tune` in Markdown."""
+  header = ["twins", *(name.replace("_", " ") for name in next(iter(results.values())))]
+  rows = [
+    [source, *("-" if number is None else f"{number:.3f}" for number in numbers.values())]
+    for source, numbers in results.items()
+  ]
+  return markdown_table(header, rows)
 
 
 def table(results: Mapping[str, Any]) -> str:
