@@ -56,8 +56,12 @@ _THRESHOLD = flags.DEFINE_integer(
   "threshold", 24, "without masks: levels by which what moves differs from the median picture",
   lower_bound=0, upper_bound=254,
 )  # fmt: skip
-_GROW = flags.DEFINE_float("grow", 2.0, "pixels by which masks grow", lower_bound=0.0)
-_FEATHER = flags.DEFINE_float("feather", 2.0, "pixels over which they fade", lower_bound=0.0)
+_GROW = flags.DEFINE_float(
+  "grow", None, "pixels by which masks grow (default: 1.5% of the shorter side)", lower_bound=0.0
+)
+_FEATHER = flags.DEFINE_float(
+  "feather", None, "pixels over which they then fade (default: likewise)", lower_bound=0.0
+)
 _STATIC = flags.DEFINE_bool(
   "static_camera", False, "the camera stands still, whatever the check finds"
 )
@@ -77,9 +81,9 @@ def main(_):
   started = time.monotonic()
   _check_flags()
   out = pathlib.Path(_OUT.value).expanduser()
-  data = videos.local_path(_VIDEOS.value)
-  erased.check_out(out, data, _OVERWRITE.value)
   episodes = _EPISODES.value and whole_numbers("--episodes", _EPISODES.value)
+  data = videos.local_path(_VIDEOS.value, Selection(episodes=episodes))
+  erased.check_out(out, data, _OVERWRITE.value)
   found = videos.open_videos(
     data, view=_VIEW.value, episodes=episodes, task=_TASK.value, frame_stride=_STRIDE.value,
     size=_SIZE.value, cache_bytes=0,

@@ -8,6 +8,7 @@ from tests.videos.test_erase import passing_block
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
 from vipjax.videos import composite_videos, open_videos, read_videos, write_dataset
+from vipjax.videos.erase import grown
 from vipjax.videos.twins import write_twins
 
 FRAMES, MASKS, BACKGROUND = passing_block()
@@ -28,6 +29,7 @@ def test_a_twin_shows_the_scene_and_shares_the_episode_of_its_film(tmp_path):
   (twin,) = write_twins(tmp_path / "out", videos, true_masks)
   np.testing.assert_array_equal(twin.erased.frames, np.stack([BACKGROUND] * 12))
   assert twin.camera_shift == 0
+  np.testing.assert_array_equal(twin.erased.weights, grown(MASKS, 1.44, 1.44))  # 1.5% of 96
   plain, free = read_videos(tmp_path / "out")
   assert (plain.robot_visible, free.robot_visible) == (True, False)
   for video in (plain, free):

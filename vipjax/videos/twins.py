@@ -17,6 +17,7 @@ from vipjax.videos.lazy import LazyVideo
 
 # Pixels by which the picture of a static camera moves less.
 STATIC = 1.0
+_BORDER = 0.015
 
 
 class Twin(NamedTuple):
@@ -38,8 +39,8 @@ def write_twins(
   videos: Sequence[LazyVideo],
   masks_of: Callable[[int, Video], np.ndarray],
   *,
-  grow: float = 2.0,
-  feather: float = 2.0,
+  grow: float | None = None,
+  feather: float | None = None,
   check_camera: bool = True,
 ) -> Iterator[Twin]:
   """Writes each video and its twin, `robot_visible` False, as mp4, and in the end the manifest.
@@ -53,7 +54,7 @@ def write_twins(
     videos: at least one; those that are known to be without the robot are passed over.
     masks_of: makes bool [T, H, W], where the robot is, from the position of a video in `videos` and
       the video itself.
-    grow, feather: as `erase`.
+    grow, feather: as `erase`, pixels; None is 1.5% of the shorter side: 2 of 128, 7 of 480.
     check_camera: whether to refuse a camera that moves.
 
   Yields:
@@ -84,7 +85,9 @@ def write_twins(
         f"expected the robot somewhere in {film.source}, got masks without a pixel; check where "
         "they come from (in a still film there is no motion to find)."
       )
-    erased = erase(film.frames, masks, grow, feather)
+    border = _BORDER * min(masks.shape[1:])
+    widths = (border if width is None else width for width in (grow, feather))
+    erased = erase(film.frames, masks, *widths)
     twin = dataclasses.replace(
       film, frames=erased.frames, robot_visible=False, source=f"{film.source}, robot erased"
     )
