@@ -28,7 +28,7 @@ def test_true_and_drawn_masks_come_near_to_the_film_without_a_robot(tmp_path):
   results = measure(config_of(), tmp_path)
   assert list(results) == ["window-open/sawyer"]
   film = results["window-open/sawyer"]
-  assert list(film) == ["not erased", "motion", "given", "model", "robot-free"]
+  assert list(film) == ["not erased", "motion", "given", "model", "robot-free", "camera"]
   assert set(film["robot-free"].values()) - {film["robot-free"]["rank_correlation"]} == {0.0}
   plain = film["not erased"]
   for source in ("given", "model"):
@@ -41,7 +41,8 @@ def test_true_and_drawn_masks_come_near_to_the_film_without_a_robot(tmp_path):
   assert frames.shape[1:] == (48, 6 * 48, 3)
   lines = table(results).splitlines()
   assert lines[0].startswith("| masks | mask error |") and lines[3].startswith("| motion |")
-  assert lines[-1].startswith("| window-open, sawyer |")
+  assert lines[10].startswith("| window-open, sawyer |")
+  assert lines[-4].startswith("| static | ")
   # What is there is not measured again.
   file = tmp_path / "erasing.json"
   saved = json.loads(file.read_text())

@@ -27,7 +27,7 @@ from vipjax.stages.record import record
 from vipjax.videos import read_videos, write_video
 from vipjax.videos.composite import THRESHOLD as COMPRESSED
 from vipjax.videos.composite import differing
-from vipjax.videos.erase import erase, motion_masks
+from vipjax.videos.erase import camera_shift, erase, motion_masks
 from vipjax.videos.formats.folders import film_entry, film_stem, write_film
 
 FILE = "erasing.json"
@@ -35,6 +35,7 @@ SOURCES = ("motion", "given", "model")
 NOT_ERASED, ROBOT_FREE = "not erased", "robot-free"
 _MEASURES = ("mask_error", "other_error", "flat", "embedding", "embedding_seen", "rank_correlation")
 _HORIZON, _ATTEMPTS = 400, 5
+_MARGIN = 4  # pixels
 # The default view, from farther: all of these tasks' objects are in it.
 _VIEW = View(distance=1.1)
 
@@ -67,7 +68,8 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
     flat; "embedding", mean distance of a frame's embedding from that of the robot-free frame, as a
     share of the distance from the robot-free film's first frame to its last; "embedding_seen", the
     same where the pixels that were filled flat have their true colours; "rank_correlation", with
-    time, of the distance to the film's own last frame, negated.
+    time, of the distance to the film's own last frame, negated. And under "camera" the
+    `camera_shift` of the film and of what `_moving` makes of it.
 
   Raises:
     UserError: an unknown task, robot, source or encoder, or an expert that fails.
@@ -90,6 +92,9 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
       if name not in results:
         film = _film(config, task, robot)
         results[name], shown = _measure(value, film, settings.sources)
+        results[name]["camera"] = {
+          kind: camera_shift(frames) for kind, frames in _moving(film.plain).items()
+        }
         write_video(workdir / "films" / f"{task}_{robot}.mp4", shown, 10, overwrite=True)
         files.write_json(workdir / FILE, results)
       progress.update()
@@ -174,7 +179,16 @@ def table(results: Mapping[str, Any]) -> str:
   detail = markdown_table(
     ["film", *(f"{source}: mask error, embedding" for source in sources)], rows
   )
-  return f"{markdown_table(['masks', *header], means)}\n\n{detail}"
+  kinds = next(iter(results.values()))["camera"]
+  shifts = [
+    [
+      kind,
+      *(f"{extreme(of['camera'][kind] for of in results.values()):.1f}" for extreme in (min, max)),
+    ]
+    for kind in kinds
+  ]
+  camera = markdown_table(["the camera's motion, pixels", "least", "greatest"], shifts)
+  return "\n\n".join([markdown_table(["masks", *header], means), detail, camera])
 
 
 def _cells(numbers: np.ndarray) -> list[str]:
@@ -217,6 +231,29 @@ def _measure(
     }
   shown = np.repeat(film.masks[..., None] * np.uint8(255), 3, axis=-1)
   return measured, np.concatenate([film.plain, shown, *list(films.values())[1:]], axis=2)
+
+
+def _moving(frames: np.ndarray) -> dict[str, np.ndarray]:
+  """A film, and films of the same as a moving or a noisy camera would see it, by name."""
+  count, side = len(frames), frames.shape[1] - 2 * _MARGIN
+  rng = np.random.default_rng(0)
+  # Where the window lies that is cut out of each frame.
+  pan = np.linspace(0, 4, count).round().astype(int)
+  tremor = rng.normal(0, 1, (2, count)).round().astype(int).clip(-_MARGIN, _MARGIN)
+
+  def cut(down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.stack([
+      frame[_MARGIN + y :, _MARGIN + x :][:side, :side]
+      for frame, y, x in zip(frames, down, right, strict=True)
+    ])  # fmt: skip
+
+  noisy = frames + rng.normal(0, 4, frames.shape)
+  return {
+    "static": frames,
+    "static, noise of 4 levels": noisy.clip(0, 255).astype(np.uint8),
+    "a slow pan by 4 pixels": cut(0 * pan, pan),
+    "a tremor of 1 pixel": cut(*tremor),
+  }
 
 
 def _film(config: ml_collections.ConfigDict, task: str, robot: str) -> Film:
