@@ -42,7 +42,7 @@ REQUIREMENTS = [
   # LeRobot's tables; tensorflow-datasets needs it as well.
   "pyarrow>=18",
   "safetensors>=0.4.3",
-  # Rank correlations; jax asks for it.
+  # Rank correlations, and masks; jax asks for it.
   "scipy>=1.14",
   "tensorboardX>=2.6.2.2",
   # Older ones ask protobuf for what it has not any more.

@@ -160,7 +160,7 @@ class SceneRenderer:
       drawn = self._draw(model, data, view, robot_visible)
     finally:
       self._renderer.disable_segmentation_rendering()
-    return np.where(drawn[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, drawn[..., 0], -1)
+    return geom_numbers(drawn)
 
   def _draw(self, model, data, view: View, robot_visible: bool) -> np.ndarray:
     """Returns an upright frame, or (id, type) per pixel while segmentation is on."""
@@ -211,6 +211,11 @@ class SceneRenderer:
     camera.lookat[:] = view.lookat
     camera.azimuth, camera.elevation, camera.distance = view.azimuth, view.elevation, view.distance
     return camera
+
+
+def geom_numbers(drawn: np.ndarray) -> np.ndarray:
+  """int32 [H, W], numbers of geoms or -1, from what a renderer draws while segmentation is on."""
+  return np.where(drawn[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, drawn[..., 0], -1)
 
 
 def _geom_labels(model: mujoco.MjModel, base: int) -> np.ndarray:

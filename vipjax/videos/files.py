@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
@@ -23,7 +24,7 @@ from vipjax.videos.access import (
 )
 from vipjax.videos.decode import VideoFile
 from vipjax.videos.frame_names import in_sequence
-from vipjax.videos.images import read_image
+from vipjax.videos.images import read_alpha, read_image
 from vipjax.videos.lazy import LazyVideo
 
 
@@ -81,7 +82,37 @@ class _FileVideo(LazyVideo):
     return self._file.read(positions)
 
   def name(self, position: int) -> str:
-    return self._file.name(position) if self._kind is _Images else super().name(position)
+    return self._file.name(position) if self._is_folder else super().name(position)
+
+  @property
+  def _is_folder(self) -> bool:
+    return issubclass(self._kind, _Images)
+
+  def alpha(self) -> LazyVideo:
+    """See `alpha_of`."""
+    if not self._is_folder:
+      raise _without_alpha(self.metadata["source"])
+    video = copy.copy(self)
+    video._kind = _Alphas
+    return video
+
+
+def alpha_of(video: LazyVideo) -> LazyVideo:
+  """The alpha channel of a folder of images as a video: white is opaque.
+
+  Raises:
+    UserError: the video is of another kind.
+  """
+  if not isinstance(video, _FileVideo):
+    raise _without_alpha(video.metadata["source"])
+  return video.alpha()
+
+
+def _without_alpha(source: str) -> UserError:
+  return UserError(
+    f"expected a folder of pictures with an alpha channel, got {source}; write its frames as png, "
+    "or give masks that are white where the robot is."
+  )
 
 
 class _Images:
@@ -100,6 +131,13 @@ class _Images:
 
   def name(self, position: int) -> str:
     return self._images[position].name
+
+
+class _Alphas(_Images):
+  """The alpha channel of such a folder."""
+
+  def read(self, positions: Sequence[int]) -> Iterable[np.ndarray]:
+    return (read_alpha(self._images[position]) for position in positions)
 
 
 class _Array:

@@ -34,6 +34,22 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     return _upright(path)
 
 
+def read_alpha(path: pathlib.Path) -> np.ndarray:
+  """Reads the alpha channel of an image, upright, as uint8 [H, W, 3]: white is opaque.
+
+  Raises:
+    UserError: it has none, or cannot be read.
+  """
+  with decoding(path), Image.open(path) as image:
+    if not image.has_transparency_data:
+      raise UserError(
+        f"expected an alpha channel in {path}, got a picture of mode {image.mode}; give masks that "
+        "are white where the robot is instead."
+      )
+    alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")
+    return np.array(alpha.convert("RGB"))
+
+
 def decode_images(encoded: Iterable[bytes], source: str) -> Iterator[np.ndarray]:
   """Decodes images, as `read_image` does.
 

@@ -188,7 +188,7 @@ def write_videos(
   folder = pathlib.Path(folder).expanduser()
   if not videos:
     raise UserError(f"expected at least one video to write to {folder}, got none; pass some.")
-  stems = [_stem(video, index) for index, video in enumerate(videos)]
+  stems = [film_stem(video, index) for index, video in enumerate(videos)]
   for index, stem in enumerate(stems):
     if stem in stems[:index]:
       raise UserError(
@@ -196,13 +196,9 @@ def write_videos(
         f"{stem}.mp4; number their episodes."
       )
   # All that can be refused is refused before the first file is written.
-  entries = []
-  for index, (stem, video) in enumerate(zip(stems, videos, strict=True)):
+  for index, video in enumerate(videos):
     check_frames(video.frames, f"the frames of video {index}")
-    images = [f"{STILLS}/{stem}_{end}.png" for end in ("first", "last")] if stills else []
-    entries.append({"file": f"{stem}.mp4", STILLS: images, **video.metadata()})
-    if are_uneven(video.times, video.fps):
-      entries[-1]["fps"] = None  # Stated here it would hide the times in the file.
+  entries = [film_entry(stem, video, stills) for stem, video in zip(stems, videos, strict=True)]
   text = _manifest(entries)
   manifest = folder / MANIFEST
   paths = [folder / entry["file"] for entry in entries]
@@ -211,24 +207,46 @@ def write_videos(
       check_free(path, overwrite)
     # The old manifest must not speak for files that are about to change.
     manifest.unlink(missing_ok=True)
-  for path, entry, video in zip(paths, entries, videos, strict=True):
-    write_video(path, video.frames, video.fps, times=video.times, crf=crf, overwrite=overwrite)
-    for name, frame in zip(entry[STILLS], even_sizes(video.frames[[0, -1]]), strict=False):
-      write_image(folder / name, frame, overwrite=overwrite)
+  for entry, video in zip(entries, videos, strict=True):
+    write_film(folder, entry, video, crf=crf, overwrite=overwrite)
   with whole_file(manifest, overwrite) as partial:
     partial.write_text(text, encoding="utf-8")
   return paths
+
+
+def film_entry(stem: str, video: Video, stills: bool = True) -> dict[str, Any]:
+  """What a manifest says of a video that `write_film` writes under that name."""
+  images = [f"{STILLS}/{stem}_{end}.png" for end in ("first", "last")] if stills else []
+  entry = {"file": f"{stem}.mp4", STILLS: images, **video.metadata()}
+  if are_uneven(video.times, video.fps):
+    entry["fps"] = None  # Stated here it would hide the times in the file.
+  return entry
+
+
+def write_film(
+  folder: pathlib.Path, entry: dict[str, Any], video: Video, *, crf: int = 12, overwrite: bool
+) -> None:
+  """Writes the film, and the images, of an entry."""
+  path = folder / entry["file"]
+  write_video(path, video.frames, video.fps, times=video.times, crf=crf, overwrite=overwrite)
+  for name, frame in zip(entry[STILLS], even_sizes(video.frames[[0, -1]]), strict=False):
+    write_image(folder / name, frame, overwrite=overwrite)
+
+
+def write_manifest(folder: pathlib.Path, entries: list[dict[str, Any]]) -> None:
+  """Writes the manifest of films that lie in a folder where none is yet."""
+  (folder / MANIFEST).write_text(_manifest(entries), encoding="utf-8")
 
 
 def write_frames(folder: pathlib.Path, videos: Sequence[Video]) -> None:
   """Writes each video as a folder of `0.png`, `1.png`, ..., and the manifest."""
   entries = []
   for index, video in enumerate(videos):
-    stem = _stem(video, index)
+    stem = film_stem(video, index)
     for time, frame in enumerate(video.frames):
       write_image(folder / stem / f"{time}.png", frame)
     entries.append({"file": stem, **video.metadata()})
-  (folder / MANIFEST).write_text(_manifest(entries), encoding="utf-8")
+  write_manifest(folder, entries)
 
 
 def _manifest(entries: list[dict[str, Any]]) -> str:
@@ -236,7 +254,7 @@ def _manifest(entries: list[dict[str, Any]]) -> str:
   return json.dumps(entries, indent=2, default=np.generic.item) + "\n"
 
 
-def _stem(video: Video, index: int) -> str:
+def film_stem(video: Video, index: int) -> str:
   """The stem of a video's file; other signs than letters, digits, - and _ become -."""
   parts = [f"video{index:03d}" if video.episode is None else f"episode{video.episode:03d}"]
   if video.view:

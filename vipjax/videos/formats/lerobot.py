@@ -35,6 +35,7 @@ from vipjax.videos.formats.fields import (
   TEXTS,
   TIME,
   Fields,
+  Kind,
   read_json,
   read_json_lines,
 )
@@ -266,6 +267,43 @@ class _ImageVideo(_LeRobotVideo):
     rows = self._dataset.rows_path(self._episode)
     encoded = _encoded_images(rows, self._camera, self._episode.number)
     return decode_images([encoded[position] for position in positions], self.metadata["source"])
+
+
+def read_vectors(
+  root: pathlib.Path, name: str
+) -> tuple[tuple[str, ...] | None, dict[int, np.ndarray]]:
+  """A column of vectors, such as the joints' positions in "observation.state".
+
+  Returns:
+    The names of its J numbers, None where the metadata have none; and by episode float64 [T, J], a
+    row for each frame.
+
+  Raises:
+    UserError: no such column, or one that does not hold vectors of one length of numbers.
+  """
+  dataset = LeRobotDataset(root)
+  if name not in dataset.features:
+    known = ", ".join(each for each in dataset.features if each not in dataset.cameras)
+    raise UserError(f"expected a column {name} in {root}, got {known}; choose one of these.")
+  vectors: dict[int, np.ndarray] = {}
+  for path in dict.fromkeys(map(dataset.rows_path, dataset.episodes)):
+    with decoding(path):
+      _check_column(name, parquet.read_schema(path).names, path)
+      table = parquet.read_table(path, columns=[_EPISODE, _FRAME, name])
+    episodes, frames = (_numbers(table, key, path) for key in (_EPISODE, _FRAME))
+    try:
+      values = np.array(table[name].to_pylist(), np.float64)
+    except (TypeError, ValueError):
+      values = np.zeros(0)
+    if values.ndim != 2 or not np.isfinite(values).all():
+      raise _misfit(f"a vector of numbers in each row of {name} in {path}", table[name].type)
+    for episode in np.unique(episodes).tolist():
+      here = np.flatnonzero(episodes == episode)
+      vectors[int(episode)] = values[here[np.argsort(frames[here], kind="stable")]]
+  names = dataset.features[name].optional("names", Kind("names", lambda value: True))
+  while isinstance(names, Mapping) and len(names) == 1:  # {"motors": [...]}
+    (names,) = names.values()
+  return (tuple(names) if TEXTS.holds(names) else None), vectors
 
 
 def is_dataset(folder: pathlib.Path) -> bool:

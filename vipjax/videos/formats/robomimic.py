@@ -39,6 +39,48 @@ class _DemoVideo(LazyVideo):
     return np.ascontiguousarray(np.moveaxis(frames, 1, -1)) if self._channels_first else frames
 
 
+class _DemoMasks(_DemoVideo):
+  """Masks of one demonstration, as white on black."""
+
+  def decode(self, positions: Sequence[int]) -> np.ndarray:
+    with _opened(self._path) as file:
+      masks = np.stack([file[self._dataset][position] for position in positions])
+    masks = masks.reshape(masks.shape[:3]) != 0
+    return np.repeat(masks[..., None] * np.uint8(255), 3, axis=-1)
+
+
+def demo_masks(path: pathlib.Path, name: str) -> list[LazyVideo]:
+  """The masks of an HDF5 file: in each demonstration the observation of that name, as videos.
+
+  They are white where the observation is not 0. A camera of pictures is taken as it is.
+
+  Args:
+    path: as `demo_videos`.
+    name: of an array of whole numbers or truth values, [T, H, W] or [T, H, W, 1], or of a camera.
+
+  Raises:
+    UserError: no demonstration has such an array, or h5py is missing.
+  """
+  found, there = [], set()
+  with _opened(path) as file:
+    for demo, contents in _inner(file.get("data")):
+      for key, array in _arrays(dict(_inner(contents)).get("obs")):
+        shape = array.shape
+        is_mask = array.dtype.kind in "biu" and shape[3:] in ((), (1,)) and len(shape) > 2
+        if not (is_mask or _is_camera(array)) or not len(array):
+          continue
+        there.add(key)
+        if key == name:
+          metadata = {"source": f"{path}, {demo}, {key}", "episode": _number(demo)}
+          found.append((_DemoVideo if _is_camera(array) else _DemoMasks)(path, array, metadata))
+  if not found:
+    raise UserError(
+      f"expected masks data/demo_0/obs/{name} in {path}, got {', '.join(sorted(there)) or 'none'}; "
+      "choose one of these."
+    )
+  return found
+
+
 def demo_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   """The videos of an HDF5 file: its demonstrations, camera by camera.
 
@@ -71,7 +113,7 @@ def demo_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
           "view": camera,
           "success": _success(demo),
           "source": f"{path}, {name}, {camera}",
-          "episode": int(re.sub(r"\D", "", name) or 0),
+          "episode": _number(name),
         }
         video = _DemoVideo(path, images, metadata)
         wanted = selection.wants_episode(metadata["episode"]) and selection.wants_view(camera)
@@ -84,6 +126,10 @@ def demo_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
       )
   # Nothing left: from all of them the message tells what there is.
   return found or skipped
+
+
+def _number(demo: str) -> int:
+  return int(re.sub(r"\D", "", demo) or 0)
 
 
 @contextlib.contextmanager

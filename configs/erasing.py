@@ -1,0 +1,27 @@
+"""How near films with the robot erased come to truly robot-free ones, which a simulator can draw.
+
+    python -m launch.erasing --config=configs/erasing.py --workdir=runs/erasing
+
+Hardware: one CPU core. Run time and results: docs/results/erase.md.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import demo
+
+
+def get_config() -> ConfigDict:
+  config = demo.get_config()
+  config.evaluate.off_path_episodes = 6  # rollouts of each kind, for what is fine-tuned
+  config.erasing = ConfigDict()
+  config.erasing.tasks = (
+    "window-open", "drawer-open", "door-close", "faucet-close", "button-press-topdown-wall",
+  )  # fmt: skip
+  config.erasing.robots = ("sawyer", "panda", "jaco")
+  # Masks: "motion", what moves; "given", the true ones; "model", drawn from joint angles.
+  config.erasing.sources = ("motion", "given", "model")
+  config.erasing.encoder = "mini"  # anything that vipjax.load takes
+  # Of "motion" and "given", those from whose twins the demo's encoder is fine-tuned, too; ("given"
+  # there: where the film and its robot-free twin differ).
+  config.erasing.finetune = ()
+  return config
