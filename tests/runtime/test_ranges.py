@@ -28,8 +28,10 @@ CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 # Keys that hold one of some words.
 WORDS = {
   "record.format", "finetune.loss", "finetune.artefact", "finetune.tcc.temperature_unit",
+  "policy.critic.norm",
 }  # fmt: skip
 MAY_BE_EMPTY = {
+  "policy.critic.hidden",
   "corpus.close_azimuths",
   "ablation.seeds",
   "ceiling.seeds",
@@ -61,8 +63,9 @@ def numbers_of(values, known=""):
 def test_no_number_of_our_configs_is_without_a_range():
   known = {key for name in CONFIGS for key in numbers_of(config_of(name))}
   assert "corpus.astray" in known and known <= set(ranges.RANGES)
-  # None may stand for a number.
-  assert set(ranges.RANGES) - known <= {"policy.target_entropy"} | WORDS
+  # None or an empty tuple may stand for numbers.
+  no_number = {"policy.target_entropy", "policy.critic.hidden"}
+  assert set(ranges.RANGES) - known <= no_number | WORDS
 
 
 def test_no_setting_of_the_corpus_is_without_a_range():
@@ -127,6 +130,8 @@ def test_no_range_has_what_is_no_number(name, value):
     ("corpus.close_azimuths", [(), (-40.0, 140)], [40.0, ("left",)]),
     ("policy.hidden", [(8,), (8, 16)], [8, (8, 0), (8.5,)]),
     ("policy.target_entropy", [None, -4.0], []),
+    ("policy.critic.hidden", [(), (8,)], [8, (0,)]),
+    ("policy.critic.bins", [0, 2, 101], [1, -1, 2.5]),
   ],
 )
 def test_ranges(name, good, bad):

@@ -207,5 +207,7 @@ def test_bad_values_are_one_sentence():
     CriticSettings(bins=1)
   with pytest.raises(UserError, match=r"config\.policy\.critic\.norm 'layer', 'batch' or 'none'"):
     CriticSettings(norm="group")
+  with pytest.raises(UserError, match=r"norm 'batch' or 'layer' with unit_norm, .* got 'none'"):
+    CriticSettings(norm="none", unit_norm=True)
   with pytest.raises(UserError, match=r"config\.policy\.n_step of at least 1"):
     dataclasses.replace(SacSettings(), n_step=0)

@@ -16,6 +16,7 @@ import optax
 
 from vipjax.losses.progress import expected_value, two_hot
 from vipjax.runtime import ranges
+from vipjax.runtime.errors import UserError
 from vipjax.sac.networks import Critic
 
 
@@ -36,7 +37,7 @@ class CriticSettings:
     value_range: the bins go from minus this to this, in units of the reward.
 
   Raises:
-    UserError: one of them is out of its range.
+    UserError: one of them is out of its range, or unit_norm without a norm.
   """
 
   hidden: tuple[int, ...] = ()
@@ -47,6 +48,11 @@ class CriticSettings:
 
   def __post_init__(self):
     ranges.check("policy.critic", vars(self))
+    if self.unit_norm and self.norm == "none":
+      raise UserError(
+        "expected config.policy.critic.norm 'batch' or 'layer' with unit_norm, because weights of "
+        "norm 1 alone would bound the values, got 'none'; choose one, or turn unit_norm off."
+      )
 
 
 class Critics:
