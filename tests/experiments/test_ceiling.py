@@ -11,7 +11,7 @@ from vipjax.experiments import ceiling, runs
 from vipjax.experiments.ceiling import Job, find_groups, find_jobs, run_ceiling, run_config
 from vipjax.reward.measured import DenseReward, IdealReward
 from vipjax.runtime.errors import UserError
-from vipjax.stages import train_policy
+from vipjax.stages import training
 
 
 def config_of(**overrides) -> ConfigDict:
@@ -77,7 +77,7 @@ def test_stopped_it_goes_on_and_gets_more_tasks(tmp_path, monkeypatch, in_this_p
   # The same in parts: the first stopped in its middle, the second later.
   parts = tmp_path / "parts"
   with monkeypatch.context() as patch:
-    patch.setattr(train_policy, "Progress", stopping(14, interrupt))
+    patch.setattr(training, "Progress", stopping(14, interrupt))
     with pytest.raises(KeyboardInterrupt):
       run_ceiling(config_of(), parts)
   first = parts / "ideal" / "torque" / "window-open" / "seed0"

@@ -27,7 +27,7 @@ from vipjax.sac.frame_replay import FrameReplay
 from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import FrameBudget, OnlineSettings, plan_frame_budget
 from vipjax.sac.own_films import filmed, rows_showing
-from vipjax.stages import train_policy as train_lib
+from vipjax.stages import training as train_lib
 from vipjax.stages.agent import policy_views
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, make_settings

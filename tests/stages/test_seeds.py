@@ -12,7 +12,7 @@ from vipjax.reward.measured import IdealReward
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.metrics import read_metrics, split_parts
 from vipjax.sac import load_actor
-from vipjax.stages import train_policy as train_lib
+from vipjax.stages import training as train_lib
 from vipjax.stages.agent import reward_settings, sac_settings
 from vipjax.stages.filming import agent_options
 from vipjax.stages.of_seeds import joined_metrics, joined_results

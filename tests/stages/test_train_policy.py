@@ -19,7 +19,7 @@ from vipjax.reward import EmbeddingReward
 from vipjax.runtime.errors import UserError
 from vipjax.sac import SacSettings, evaluate_policy, init_agent
 from vipjax.sac import agent as agent_lib
-from vipjax.stages import train_policy as train_lib
+from vipjax.stages import training as train_lib
 from vipjax.stages.record import record
 from vipjax.stages.task import filled
 from vipjax.stages.train_policy import train_policy

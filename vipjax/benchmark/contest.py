@@ -20,7 +20,7 @@ from vipjax.experiments.ceiling import Contest
 from vipjax.reward.interface import Reward
 from vipjax.sac import evaluate, train_loop
 from vipjax.sac.agent import compile_policy
-from vipjax.stages.train_policy import first_state
+from vipjax.stages.training import first_state
 
 
 class Contender(Protocol):

@@ -28,7 +28,7 @@ from vipjax.sac import LoopSettings, SacSettings
 from vipjax.stages.agent import loop_settings, reward_settings, sac_settings
 from vipjax.stages.filming import agent_options, require_tasks
 from vipjax.stages.stage import Resumed, stage
-from vipjax.stages.train_policy import STAGE, Training
+from vipjax.stages.training import STAGE, Training
 
 REWARDS = ("ideal", "dense")
 CONTROLS = ("torque", "end_effector")

@@ -2,14 +2,8 @@
 
 from vipjax.sac.actor_file import load_actor
 from vipjax.sac.agent import SacSettings, SacState, init_agent, make_policy, make_update
-from vipjax.sac.rollout import (
-  LoopSettings,
-  LoopState,
-  evaluate,
-  evaluate_policy,
-  init_loop,
-  train_loop,
-)
+from vipjax.sac.evaluation import evaluate, evaluate_policy
+from vipjax.sac.rollout import LoopSettings, LoopState, init_loop, train_loop
 
 __all__ = [
   "LoopSettings",

@@ -7,6 +7,7 @@ decimated meshes and without these effects, and copies the pose of the physics m
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -66,7 +67,22 @@ def check_drawing(size: int, quality: str) -> None:
     raise UserError(f"expected rendering quality 'fast' or 'full', got {quality!r}; choose one.")
 
 
-class SceneRenderer:
+class HoldsRenderer(contextlib.AbstractContextManager):
+  """Has a MuJoCo renderer, whose OpenGL context must be freed."""
+
+  _renderer: mujoco.Renderer | None
+
+  def close(self) -> None:
+    """Frees the OpenGL context; further calls do nothing."""
+    if self._renderer is not None:
+      self._renderer.close()
+      self._renderer = None
+
+  def __exit__(self, *unused):
+    self.close()
+
+
+class SceneRenderer(HoldsRenderer):
   """Draws the state of a physics model, offscreen.
 
   Holds an OpenGL context: close it, or use it as a context manager.
@@ -175,18 +191,6 @@ class SceneRenderer:
         self._renderer.scene.flags[flag] = 0
     frame = self._renderer.render()
     return frame[::-1, ::-1] if view.camera in _ROTATED_CAMERAS else frame
-
-  def close(self) -> None:
-    """Frees the OpenGL context; further calls do nothing."""
-    if self._renderer is not None:
-      self._renderer.close()
-      self._renderer = None
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *unused):
-    self.close()
 
   def _synchronise(self, model, data) -> None:
     self._data.qpos[:] = data.qpos

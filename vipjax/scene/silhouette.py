@@ -14,7 +14,7 @@ import numpy as np
 
 from vipjax.runtime import gl
 from vipjax.runtime.errors import UserError
-from vipjax.scene.rendering import geom_numbers
+from vipjax.scene.rendering import HoldsRenderer, geom_numbers
 
 _CAMERA = "calibrated"
 _SHOWN = 40
@@ -60,7 +60,7 @@ def _miscalibrated(path: str | os.PathLike[str], got: str) -> UserError:
   )
 
 
-class Silhouette:
+class Silhouette(HoldsRenderer):
   """Draws a robot's masks; holds an OpenGL context: use it as a context manager, or close it."""
 
   def __init__(
@@ -169,18 +169,6 @@ class Silhouette:
         "of each column, - for one that is none."
       )
     return columns, single[[known.index(name) for name in wanted]]
-
-  def close(self) -> None:
-    """Frees the OpenGL context; further calls do nothing."""
-    if self._renderer is not None:
-      self._renderer.close()
-      self._renderer = None
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *unused):
-    self.close()
 
 
 def _spec(model: str | os.PathLike[str] | mujoco.MjSpec) -> mujoco.MjSpec:
