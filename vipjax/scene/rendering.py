@@ -96,7 +96,8 @@ class SceneRenderer(HoldsRenderer):
         (compile a copy instead), because a compiled mesh cannot be replaced.
       robot: the arm that frames may leave out.
       size: height and width of the frames in pixels.
-      quality: "fast" (decimated, no shadows) or "full" (as Meta-World draws it).
+      quality: "fast" (decimated, no shadows) or "full" (as Meta-World draws it, with shadow maps
+        of 1024 instead of 4096 pixels).
 
     Raises:
       UserError: a size below 1, another quality, or no GL library to draw with.
@@ -242,4 +243,8 @@ def _drawing_model(spec: mujoco.MjSpec, size: int, fast: bool) -> mujoco.MjModel
     model.vis.quality.offsamples = 0
     model.vis.quality.numslices, model.vis.quality.numstacks = 12, 6
     model.vis.quality.numquads = 1
+  else:
+    # MuJoCo's 4096 takes most of the time on a GPU and a third of it on a CPU, and changes a tenth
+    # of a grey level (docs/results/gpu.md).
+    model.vis.quality.shadowsize = 1024
   return model
