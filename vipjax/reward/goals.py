@@ -64,7 +64,7 @@ def find_goals(
     return [Goal("its last frame", (f,), (s,)) for f, s in zip(frames, sources, strict=True)]
   if not names_files(goal):
     return [_chosen_frame(goal, video, name) for video, name in zip(videos, names, strict=True)]
-  files = _files(goal)
+  files = goal_files(goal)
   if not files:
     raise UserError(f"expected a goal, got {goal!r}; give {HELP}.")
   known = ", ".join(pathlib.Path(name).name for name in files)
@@ -78,7 +78,7 @@ def names_files(goal: str) -> bool:
   return not goal.startswith(FRAME) or os.path.exists(goal)  # frame=3.png may be one
 
 
-def _files(goal: str) -> list[str]:
+def goal_files(goal: str) -> list[str]:
   """Returns the names between commas; names contain commas, so the longest existing name counts."""
   parts, files = goal.split(","), []
   while parts:
