@@ -53,9 +53,10 @@ def main(_):
   value = encoder.load(_CHECKPOINT.value)
   out = pathlib.Path(_OUT.value).expanduser()
   if _GOAL.value:
-    from vipjax.reward.lerobot_model import export_lerobot, find_goal_frames
+    from vipjax.reward.goals import goal_frames
+    from vipjax.reward.lerobot_model import export_lerobot
 
-    goals = find_goal_frames(_GOAL.value, _IMAGE_KEY.value.rpartition(".")[2])
+    goals = goal_frames(_GOAL.value, _IMAGE_KEY.value.rpartition(".")[2])
     export_lerobot(
       out, value, goals, _GOALS.value, _IMAGE_KEY.value, _FORM.value, overwrite=_OVERWRITE.value
     )

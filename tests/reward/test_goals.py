@@ -1,14 +1,25 @@
 """Goals: which frames they are, distances to them, and whether they fit."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
-from tests.videos.clips import moving_picture
+from tests.videos.clips import assert_one_sentence, moving_picture
 from vipjax.encoder import goal_distances
-from vipjax.reward.goals import Goal, embed_goal, find_goals, misfits, names_files
+from vipjax.reward.goals import (
+  Goal,
+  embed_goal,
+  find_goals,
+  goal_frames,
+  misfits,
+  names_files,
+)
 from vipjax.runtime.errors import UserError
-from vipjax.videos import open_videos, write_image
+from vipjax.types import Video
+from vipjax.videos import open_videos, read_videos, write_image, write_videos
 
+DATA = pathlib.Path(__file__).parents[1] / "testdata/lerobot_v30"
 NAMES = ("a.mp4", "b.mp4")
 
 
@@ -44,6 +55,25 @@ def test_files(tmp_path, videos):
   assert len(goals) == 1 and goals[0].name == "a.png, b.npy"
   np.testing.assert_array_equal(goals[0].frames[0], videos[0][1])
   np.testing.assert_array_equal(goals[0].frames[1], videos[1][-1])
+
+
+def test_goals_are_of_the_camera_and_of_no_failure(tmp_path):
+  frames = moving_picture(6, 36, 52)
+  write_image(tmp_path / "a.png", frames[2])
+  (picture,) = goal_frames(str(tmp_path / "a.png"), "top")
+  np.testing.assert_array_equal(picture, frames[2])
+  # The second of its three episodes fails.
+  found = goal_frames(f"{DATA},{tmp_path / 'a.png'}", "top")
+  ends = [video.frames[-1] for video in read_videos(DATA, view="top")]
+  assert len(found) == 3
+  np.testing.assert_array_equal(found[:2], [ends[0], ends[2]])
+  # A single camera may have any name.
+  films = [Video(frames, view="left", episode=1, robot_visible=seen) for seen in (True, False)]
+  write_videos(tmp_path / "films", films)
+  assert len(goal_frames(str(tmp_path / "films"), "top")) == 1
+  with pytest.raises(UserError, match="a goal of the camera side, got none") as error:
+    goal_frames(str(DATA), "side")
+  assert_one_sentence(error)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,10 @@ from safetensors.numpy import load_file
 from tests.encoder.seeded import assert_one_sentence
 from tests.videos.clips import moving_picture
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
-from vipjax.reward.lerobot_model import export_lerobot, find_goal_frames
+from vipjax.reward.lerobot_model import export_lerobot
 from vipjax.reward.relabel import label_videos, write_labels
 from vipjax.runtime.errors import UserError
-from vipjax.types import Video
-from vipjax.videos import open_videos, read_videos, write_image, write_videos
+from vipjax.videos import open_videos
 
 ROOT = pathlib.Path(__file__).parents[2]
 PLUGIN = ROOT / "third_party/lerobot_policy_vipjax"
@@ -50,24 +49,6 @@ def test_the_folder_holds_the_export_and_the_goals(value, tmp_path):
   assert_one_sentence(error)
   with pytest.raises(UserError, match="a form of the reward among value") as error:
     export_lerobot(tmp_path / "x", value, goals, form="sum")
-  assert_one_sentence(error)
-
-
-def test_goals_are_of_the_camera_and_of_no_failure(tmp_path):
-  write_image(tmp_path / "a.png", FRAMES[2])
-  (picture,) = find_goal_frames(str(tmp_path / "a.png"), "top")
-  np.testing.assert_array_equal(picture, FRAMES[2])
-  # The second of its three episodes fails.
-  found = find_goal_frames(f"{DATA},{tmp_path / 'a.png'}", "top")
-  ends = [video.frames[-1] for video in read_videos(DATA, view="top")]
-  assert len(found) == 3
-  np.testing.assert_array_equal(found[:2], [ends[0], ends[2]])
-  # A single camera may have any name.
-  films = [Video(FRAMES, view="left", episode=1, robot_visible=seen) for seen in (True, False)]
-  write_videos(tmp_path / "films", films)
-  assert len(find_goal_frames(str(tmp_path / "films"), "top")) == 1
-  with pytest.raises(UserError, match="a goal of the camera side, got none") as error:
-    find_goal_frames(str(DATA), "side")
   assert_one_sentence(error)
 
 

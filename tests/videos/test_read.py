@@ -11,7 +11,8 @@ from PIL import Image
 
 from tests.videos.clips import assert_one_sentence, encode, moving_picture, psnr, write_frames
 from vipjax.runtime.errors import UserError
-from vipjax.videos import read_video, read_videos, write_video
+from vipjax.types import Video
+from vipjax.videos import read_video, read_videos, write_video, write_videos
 
 
 @pytest.mark.parametrize(
@@ -206,3 +207,19 @@ def test_what_a_camera_notes_in_jpeg_pictures_is_applied(tmp_path, orientation, 
       container.mux(packet)
   read = read_video(tmp_path / "camera.avi").frames
   assert psnr(read, np.stack([np.rot90(frame, turns) for frame in frames])) > 35
+
+
+def test_folders_named_by_the_outcome(tmp_path):
+  for name, count in (("success", 2), ("failure", 1)):
+    films = [Video(moving_picture(2 + i, 16, 16), episode=3 * i, view="top") for i in range(count)]
+    write_videos(tmp_path / "a" / name, films)
+    (tmp_path / "b" / name).mkdir(parents=True)
+    np.save(tmp_path / "b" / name / "0.npy", moving_picture(3, 16, 16))
+  found = read_videos(tmp_path / "a")
+  assert [(each.success, each.episode) for each in found] == [(True, 0), (True, 3), (False, 4)]
+  (failed,) = read_videos(tmp_path / "a", success=False)
+  assert len(failed.frames) == 2
+  assert [each.episode for each in read_videos(tmp_path / "a", episodes=[4])] == [4]
+  assert [(each.success, each.episode) for each in read_videos(tmp_path / "b")] == [
+    (True, None), (False, None),
+  ]  # fmt: skip

@@ -11,14 +11,19 @@ import numpy as np
 
 from vipjax.encoder import ValueFunction, goal_distances, reduce_goals
 from vipjax.runtime.errors import UserError
-from vipjax.videos import LazyVideo, fit_square, read_image, read_videos
+from vipjax.videos import LazyVideo, fit_square, open_videos, read_image, read_videos
 from vipjax.videos.access import IMAGE_SUFFIXES, existing_path
+from vipjax.videos.twins import shows_robot
 
 LAST, ALL_LAST, FRAME = "last", "all-last", "frame="
 HELP = (
   "'last' (each video's own last frame), 'frame=N' (its own frame N, from 0; negative from the "
   "end), 'all-last' (the last frames of all the videos), or image or video files with commas "
   "between them (of a video its last frame)"
+)
+HELP_FILES = (
+  "images, videos or data sets with commas between them (of each video that did not fail its last "
+  "frame)"
 )
 # In recordings of two cameras with a rearranged scene, pictures of one camera have correlations
 # from .5 to 1; with other footage they have up to .5.
@@ -101,6 +106,38 @@ def read_goal(path: str | os.PathLike[str]) -> np.ndarray:
       f"expected an image or one video as the goal, got {len(videos)} videos in {found}; name one."
     )
   return videos[0].frames[-1]
+
+
+def goal_frames(goal: str, camera: str | None) -> list[np.ndarray]:
+  """Returns goal frames, each uint8 [H, W, 3]; sizes may differ.
+
+  Args:
+    goal: `HELP_FILES` lists its forms.
+    camera: of data sets with several cameras this one alone, with the robot.
+
+  Raises:
+    UserError: no goal, or one that cannot be read.
+  """
+  frames: list[np.ndarray] = []
+  for name in goal_files(goal):
+    path = existing_path(name, f"a goal ({HELP_FILES})")
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+      frames.append(read_image(path))
+      continue
+    videos = open_videos(path)
+    views = {video.metadata.get("view") for video in videos}
+    frames += [
+      video[-1]
+      for video in videos
+      if video.metadata.get("success") is not False
+      and shows_robot(video)
+      and (len(views) == 1 or video.metadata.get("view") == camera)
+    ]
+  if not frames:
+    raise UserError(
+      f"expected a goal of the camera {camera}, got none in {goal!r}; give {HELP_FILES}."
+    )
+  return frames
 
 
 def embed_goal(value: ValueFunction, goal: Goal, goal_reduction: str = "mean") -> np.ndarray:

@@ -12,50 +12,12 @@ import safetensors.numpy
 from vipjax.encoder import ValueFunction, reduce_goals
 from vipjax.encoder.weights import torch_layout
 from vipjax.encoder.weights.artefact import CONFIG, TENSORS, is_artefact
-from vipjax.reward.goals import goal_files
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
-from vipjax.videos import open_videos, read_image
-from vipjax.videos.access import IMAGE_SUFFIXES, existing_path
 from vipjax.videos.export import whole_folder
-from vipjax.videos.twins import shows_robot
 
 # What the plug-in calls the kinds of reward, as `VipjaxConfig.form` explains them.
 FORMS = ("value", "difference", "progress")
-HELP = (
-  "images, videos or data sets with commas between them (of each video that did not fail its last "
-  "frame)"
-)
-
-
-def find_goal_frames(goal: str, camera: str) -> list[np.ndarray]:
-  """Returns goal frames, each uint8 [H, W, 3]; sizes may differ.
-
-  Args:
-    goal: `HELP` lists its forms.
-    camera: of data sets with several cameras this one alone, with the robot.
-
-  Raises:
-    UserError: no goal, or one that cannot be read.
-  """
-  frames: list[np.ndarray] = []
-  for name in goal_files(goal):
-    path = existing_path(name, f"a goal ({HELP})")
-    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-      frames.append(read_image(path))
-      continue
-    videos = open_videos(path)
-    views = dict.fromkeys(video.metadata.get("view") for video in videos)
-    frames += [
-      video[-1]
-      for video in videos
-      if video.metadata.get("success") is not False
-      and shows_robot(video)
-      and (len(views) == 1 or video.metadata.get("view") == camera)
-    ]
-  if not frames:
-    raise UserError(f"expected a goal of the camera {camera}, got none in {goal!r}; give {HELP}.")
-  return frames
 
 
 def export_lerobot(

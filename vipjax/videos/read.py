@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import os
@@ -26,6 +27,8 @@ from vipjax.videos.lazy import CACHE_BYTES, Choice, FrameCache, LazyVideo
 from vipjax.videos.selection import Selection
 
 _MOST_SEARCHED = 10_000
+# Folders of these names in one say how their episodes ended.
+OUTCOMES = {"success": True, "failure": False}
 
 
 def read_video(
@@ -89,7 +92,9 @@ def read_videos(
   - a folder of numbered png or jpg images: one video (VIP's layout). Decimal numbers and numbers
     of seconds since 1970, or of parts of them, are times and give the fps;
   - a folder of video files and of such image folders: those videos in natural order. Other files
-    and hidden ones are passed over.
+    and hidden ones are passed over;
+  - a folder with the folders `success` and `failure`, each of them any of these: their videos, with
+    that outcome; those of the second are numbered on from those of the first.
 
   Args:
     path: see above.
@@ -199,6 +204,8 @@ def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   dataset = rlds.find_dataset(path)
   if dataset is not None:
     return rlds.dataset_videos(dataset, selection)
+  if OUTCOMES.keys() <= names:
+    return _by_outcome(path, selection)
   videos += with_suffix(entries, robomimic.SUFFIXES)
   found = [entry for entry in entries if entry in videos or _is_frame_folder(entry)]
   if not found:
@@ -208,6 +215,20 @@ def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
         refuse_stand_ins(inner)
     raise UserError(_no_videos(path, entries))
   return [video for entry in found for video in _in_file(entry, selection)]
+
+
+def _by_outcome(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
+  """The videos in the folders of `OUTCOMES`."""
+  found: list[LazyVideo] = []
+  for name, success in OUTCOMES.items():
+    numbers = [each.metadata["episode"] for each in found if "episode" in each.metadata]
+    start = 1 + max(numbers, default=-1)
+    # Episodes are chosen from once they have their new numbers.
+    for video in find_videos(path / name, dataclasses.replace(selection, episodes=None)):
+      known = video.metadata.get("episode")
+      video.metadata |= {"success": success} | ({} if known is None else {"episode": start + known})
+      found.append(video)
+  return found
 
 
 def _in_file(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
