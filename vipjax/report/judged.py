@@ -223,12 +223,15 @@ def _curves(judged: Judged) -> Safe:
 
 def _ends(judged: Judged) -> Safe:
   order = np.argsort([-each.quality for each in judged.episodes], kind="stable")
+  picks = np.linspace(0, len(order) - 1, min(len(order), _MOST_ENDS)).round().astype(int)
   pairs = []
-  for index in order[:_MOST_ENDS]:
+  for index in order[picks]:
     each = judged.episodes[index]
     last = ", ".join(f"{name} {values[index][-1]:.3g}" for name, values in judged.values.items())
     pairs.append((judged.ends[index], f"{each.name}: quality {each.quality:g}; {last}"))
-  words = small("Last frames, the best episodes first, and what each reward says of them.")
+  words = small(
+    "Last frames, from the best episodes to the worst, and what each reward says of them."
+  )
   return element("div", words, gallery(pairs, len(order) - len(pairs)))
 
 
