@@ -131,4 +131,4 @@ def test_collision_shapes_are_not_drawn(env):
 
 def test_the_drawing_model_is_lighter(env):
   env.frame(VIEWS[0])
-  assert env._scene_renderer()._model.nmeshface < 0.3 * env.model.nmeshface
+  assert env.drawn_model.nmeshface < 0.3 * env.model.nmeshface

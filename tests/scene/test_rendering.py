@@ -252,7 +252,7 @@ def test_a_renderer_frees_its_context_once(fast):
 
 def test_the_scene_given_stays_as_it_is(fast):
   # The drawing model has fewer faces; physics must keep its own.
-  assert fast._scene_renderer()._model.nmeshface < 0.5 * fast.model.nmeshface
+  assert fast.drawn_model.nmeshface < 0.5 * fast.model.nmeshface
   assert fast.task.spec_of_scene.copy().compile().nmeshface == fast.model.nmeshface
 
 

@@ -13,6 +13,7 @@ from vipjax.envs.record import (
   recovering_expert,
 )
 from vipjax.envs.robot_env import RobotEnv
+from vipjax.envs.robot_free import RobotFreeView
 from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Seen, Step
 
@@ -23,6 +24,7 @@ __all__ = [
   "FrameVectorEnv",
   "PutBack",
   "RobotEnv",
+  "RobotFreeView",
   "Seen",
   "Step",
   "Stream",

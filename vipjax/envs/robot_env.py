@@ -178,6 +178,11 @@ class RobotEnv(gymnasium.Env):
   def data(self) -> mujoco.MjData:
     return self.task.data
 
+  @property
+  def drawn_model(self) -> mujoco.MjModel:
+    """The model whose colours `render` shows."""
+    return self._scene_renderer().model
+
   def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
     super().reset(seed=seed)
     place = self.np_random if self.placement is None else np.random.default_rng(self.placement)

@@ -166,10 +166,10 @@ class EmbeddingReward:
       raise UserError(
         f"expected channel weights >= 0 with a sum above 0, got {list(weights)}; change them."
       )
-    if self.settings.normalize == "first_frame" and first_frames is None:
+    if self.settings.normalize == "first_frame" and any(first is None for first in firsts):
       raise UserError(
-        "expected first frames for normalize='first_frame', got none; pass them or set normalize "
-        "to 'none'."
+        "expected first frames of all channels for normalize='first_frame', got none; pass them "
+        "or set normalize to 'none'."
       )
     devices = jax.local_devices()[:1] if devices is None else devices
     self._place = functools.partial(parallel.replicate, devices=devices)

@@ -22,7 +22,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from vipjax.encoder import ValueFunction
-from vipjax.reward.wrappers import FRAME, StepRewards
+from vipjax.reward.step_rewards import StepRewards
+from vipjax.reward.wrappers import FRAME
 from vipjax.runtime.errors import UserError
 
 
@@ -30,7 +31,7 @@ class EmbeddingRewardVecEnvWrapper(VecEnvWrapper):
   """N environments with the change of their pictures' distances to the goal as rewards.
 
   It embeds all pictures of a step in one call, and in a second one if an episode begins. Each
-  environment's `info` gains "distance" and "task_reward" and loses "frame".
+  environment's `info` gains the distances and "task_reward" and loses "frame".
   """
 
   def __init__(self, venv: VecEnv, value: ValueFunction, goal: np.ndarray, **keywords: Any):
@@ -41,7 +42,8 @@ class EmbeddingRewardVecEnvWrapper(VecEnvWrapper):
         last step of an episode.
       value: the value function.
       goal: uint8 [H, W, 3], or several [G, H, W, 3], from the environments' viewpoint.
-      **keywords: `settings`, `first_frame` and `task_reward_weight` of `StepRewards`.
+      **keywords: those of `StepRewards`; with `robot_free_goal` the `FrameInInfo` around each
+        environment has a `robot`.
 
     Raises:
       UserError: as `StepRewards`.
@@ -62,14 +64,15 @@ class EmbeddingRewardVecEnvWrapper(VecEnvWrapper):
     if ended.any():
       # reset_infos has the frame after the reset; for other environments it is an old one.
       self._rewards.start(_stacked(self.venv.reset_infos), ended)
-    for info, distance, task_reward in zip(infos, distances, task_rewards, strict=True):
+    measured = {**distances, "task_reward": task_rewards}
+    for number, info in enumerate(infos):
       del info[FRAME]  # algorithms store infos
-      info |= {"distance": float(distance), "task_reward": float(task_reward)}
+      info |= {name: float(values[number]) for name, values in measured.items()}
     return observations, rewards, ended, infos
 
 
 def _stacked(infos: list[dict[str, Any]]) -> np.ndarray:
-  """Returns uint8 [N, H, W, 3] from the infos of N environments."""
+  """Returns uint8 [N, H, W, 3], or pairs, from the infos of N environments."""
   if not all(FRAME in info for info in infos):
     raise UserError(
       "expected the frame of every environment in info['frame'], got none; put "

@@ -17,6 +17,7 @@ import numpy as np
 from vipjax.runtime import gl, ranges
 from vipjax.runtime.errors import UserError
 from vipjax.scene.meshes import decimate
+from vipjax.scene.parts import hidden
 from vipjax.scene.robots import Robot
 
 # Meta-World mounts these cameras upside down: rotated by 180 degrees, not mirrored.
@@ -86,6 +87,10 @@ class SceneRenderer(HoldsRenderer):
   """Draws the state of a physics model, offscreen.
 
   Holds an OpenGL context: close it, or use it as a context manager.
+
+  Attributes:
+    size: height and width of the frames in pixels.
+    model: the drawing model; its geoms have the numbers of the physics model's.
   """
 
   def __init__(self, spec: mujoco.MjSpec, robot: Robot, size: int, quality: str = "fast"):
@@ -106,16 +111,14 @@ class SceneRenderer(HoldsRenderer):
     gl.require()
     self.size = size
     self._fast = quality == "fast"
-    self._model = _drawing_model(spec, size, self._fast)
-    self._data = mujoco.MjData(self._model)
-    base = self._model.body(robot.base_body).id
-    self._robot = np.flatnonzero(self._model.body_rootid[self._model.geom_bodyid] == base)
-    self._geom_labels = _geom_labels(self._model, base)
-    self._material = self._model.geom_matid[self._robot].copy()
-    self._alpha = self._model.geom_rgba[self._robot, 3].copy()
+    self.model = _drawing_model(spec, size, self._fast)
+    self._data = mujoco.MjData(self.model)
+    base = self.model.body(robot.base_body).id
+    self._robot = np.flatnonzero(self.model.body_rootid[self.model.geom_bodyid] == base)
+    self._geom_labels = _geom_labels(self.model, base)
     self._option = mujoco.MjvOption()
     self._option.sitegroup[:] = 0  # marker dots show where the goal is
-    self._renderer = mujoco.Renderer(self._model, size, size)
+    self._renderer = mujoco.Renderer(self.model, size, size)
 
   def render(
     self,
@@ -182,10 +185,8 @@ class SceneRenderer(HoldsRenderer):
   def _draw(self, model, data, view: View, robot_visible: bool) -> np.ndarray:
     """Returns an upright frame, or (id, type) per pixel while segmentation is on."""
     self._synchronise(model, data)
-    self._model.geom_rgba[self._robot, 3] = self._alpha if robot_visible else 0.0
-    # A material's alpha overrides the geom's.
-    self._model.geom_matid[self._robot] = self._material if robot_visible else -1
-    self._renderer.update_scene(self._data, self._camera(view), self._option)
+    with hidden(self.model, None if robot_visible else self._robot):
+      self._renderer.update_scene(self._data, self._camera(view), self._option)
     if self._fast:
       for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION,
                    mujoco.mjtRndFlag.mjRND_HAZE, mujoco.mjtRndFlag.mjRND_FOG):  # fmt: skip
@@ -197,15 +198,15 @@ class SceneRenderer(HoldsRenderer):
     self._data.qpos[:] = data.qpos
     self._data.mocap_pos[:] = data.mocap_pos
     self._data.mocap_quat[:] = data.mocap_quat
-    self._model.body_pos[:] = model.body_pos
-    self._model.body_quat[:] = model.body_quat
-    mujoco.mj_kinematics(self._model, self._data)
-    mujoco.mj_camlight(self._model, self._data)
+    self.model.body_pos[:] = model.body_pos
+    self.model.body_quat[:] = model.body_quat
+    mujoco.mj_kinematics(self.model, self._data)
+    mujoco.mj_camlight(self.model, self._data)
 
   def _camera(self, view: View):
     if view.camera:
-      if mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, view.camera) < 0:
-        names = ", ".join(self._model.camera(i).name for i in range(self._model.ncam))
+      if mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, view.camera) < 0:
+        names = ", ".join(self.model.camera(i).name for i in range(self.model.ncam))
         raise UserError(
           f"expected a camera of the scene ({names}), got {view.camera!r}; choose one of these or "
           "leave it empty for a free camera."

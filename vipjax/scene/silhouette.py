@@ -14,10 +14,10 @@ import numpy as np
 
 from vipjax.runtime import gl
 from vipjax.runtime.errors import UserError
+from vipjax.scene.parts import geoms_of, listed, names_of
 from vipjax.scene.rendering import HoldsRenderer, geom_numbers
 
 _CAMERA = "calibrated"
-_SHOWN = 40
 _SKIPPED = "-"
 
 
@@ -91,13 +91,14 @@ class Silhouette(HoldsRenderer):
       self.model = spec.compile()
     except ValueError as error:
       raise _unreadable(model, error) from error
-    known = _names(self.model.camera, self.model.ncam)
+    known = names_of(self.model.camera, self.model.ncam)
     if camera not in known:
       raise UserError(
-        f"expected a camera of the model ({_listed(known)}), got {camera!r}; choose one of these, "
+        f"expected a camera of the model ({listed(known)}), got {camera!r}; choose one of these, "
         "or give a calibration."
       )
-    self._robot = np.flatnonzero(_geoms_of(self.model, body))
+    planes = self.model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
+    self._robot = np.flatnonzero(~planes if body is None else geoms_of(self.model, [body]))
     self.model.vis.global_.offheight, self.model.vis.global_.offwidth = size
     self.model.vis.quality.offsamples = 0
     self._data, self._camera = mujoco.MjData(self.model), camera
@@ -155,7 +156,7 @@ class Silhouette(HoldsRenderer):
     expected = known if names is None else names
     if len(expected) != count:
       raise UserError(
-        f"expected joint angles in {len(expected)} columns ({_listed(expected)}), got {count}; "
+        f"expected joint angles in {len(expected)} columns ({listed(expected)}), got {count}; "
         "name the joint of each column, - for one that is none."
       )
     if names is None:
@@ -165,7 +166,7 @@ class Silhouette(HoldsRenderer):
     unknown = [name for name in wanted if name not in known]
     if unknown:
       raise UserError(
-        f"expected joints of the model ({_listed(known)}), got {_listed(unknown)}; name the joint "
+        f"expected joints of the model ({listed(known)}), got {listed(unknown)}; name the joint "
         "of each column, - for one that is none."
       )
     return columns, single[[known.index(name) for name in wanted]]
@@ -225,30 +226,3 @@ def _set_frustum(scene: mujoco.MjvScene, intrinsics: np.ndarray, size: tuple[int
     camera.frustum_top, camera.frustum_bottom = near * cy / fy, near * (cy - height) / fy
     camera.frustum_center = near * (width / 2 - cx) / fx
     camera.frustum_width = near * width / 2 / fx
-
-
-def _geoms_of(model: mujoco.MjModel, body: str | None) -> np.ndarray:
-  """bool [ngeom]: those of the robot."""
-  if body is None:
-    return model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE
-  names = _names(model.body, model.nbody)
-  if body not in names:
-    roots = [name for name, parent in zip(names, model.body_parentid, strict=True) if parent == 0]
-    raise UserError(
-      f"expected a body of the model (on its world stand {_listed(roots[1:])}), got {body!r}; name "
-      "the root of the robot."
-    )
-  inside = np.zeros(model.nbody, bool)
-  inside[names.index(body)] = True
-  for number in range(1, model.nbody):  # Parents come first.
-    inside[number] |= inside[model.body_parentid[number]]
-  return inside[model.geom_bodyid]
-
-
-def _names(element, count: int) -> list[str]:
-  return [element(number).name for number in range(count)]
-
-
-def _listed(names: Sequence[str]) -> str:
-  more = len(names) - _SHOWN
-  return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "") or "none"

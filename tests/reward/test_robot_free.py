@@ -1,0 +1,121 @@
+"""The reward of the pictures with and without the robot, of one environment and of many."""
+
+import functools
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from tests.envs.pusher import PusherEnv, write_scenes
+from vipjax import EmbeddingRewardVectorWrapper, EmbeddingRewardWrapper, FrameInInfo
+from vipjax.envs import RobotFreeView
+from vipjax.reward import RewardSettings, wrappers
+from vipjax.runtime.errors import UserError
+
+PUSH = np.array([1.0])
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+  return write_scenes(tmp_path_factory.mktemp("scenes"))[0]
+
+
+@pytest.fixture(scope="module")
+def teacher(scene):
+  """An environment, its frames uint8 [4, 2, H, W, 3] along a push."""
+  env = PusherEnv(scene)
+  env.reset(seed=0)
+  view = RobotFreeView(env, "arm")
+  frames = [view.frames()]
+  for _ in range(3):
+    env.step(PUSH)
+    frames.append(view.frames())
+  yield env, np.stack(frames)
+  env.close()
+
+
+@pytest.fixture(scope="module")
+def distances(value, teacher):
+  """float32 [4, 2]."""
+  films = teacher[1].swapaxes(0, 1)
+  return np.stack([value.distance(film, film[-1]) for film in films], axis=1)
+
+
+def close(actual, expected):
+  np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_reward_is_the_weighted_fall_of_both_distances(value, teacher, distances):
+  env, frames = teacher
+  settings = RewardSettings(normalize="first_frame")
+  wrapped = EmbeddingRewardWrapper(
+    env, value, frames[-1, 0], robot="arm", robot_free_goal=frames[-1, 1], settings=settings,
+    first_frame=frames[0, 0], robot_free_first_frame=frames[0, 1], plain_weight=0.5,
+  )  # fmt: skip
+  _, info = wrapped.reset(seed=0)
+  close([info["distance"], info["robot_free_distance"]], distances[0])
+  falls = -np.diff(distances / distances[0], axis=0) @ [0.5, 2.0]
+  for fall, after in zip(falls, distances[1:], strict=True):
+    _, reward, _, _, info = wrapped.step(PUSH)
+    close(reward, fall)
+    close([info["distance"], info["robot_free_distance"]], after)
+
+
+def test_without_a_goal_without_the_robot_the_plain_one_serves(teacher, caplog, monkeypatch):
+  env, frames = teacher
+  given = []
+  monkeypatch.setattr(wrappers, "StepRewards", lambda *unused, **keywords: given.append(keywords))
+  with caplog.at_level("WARNING", logger="absl"):
+    EmbeddingRewardWrapper(env, None, frames[-1, 0], robot="arm", task_reward_weight=1.0)
+  assert "give robot_free_goal" in caplog.text
+  assert given[0]["task_reward_weight"] == 1.0
+  np.testing.assert_array_equal(given[0]["robot_free_goal"], frames[-1, 0])
+
+
+@pytest.mark.parametrize("same_step", [False, True])
+def test_many_environments_get_what_one_gets(value, scene, teacher, distances, same_step):
+  frames = teacher[1]
+  wrap = functools.partial(FrameInInfo, robot="arm") if same_step else lambda env: env
+  mode = AutoresetMode.SAME_STEP if same_step else AutoresetMode.NEXT_STEP
+  envs = [lambda h=h: wrap(PusherEnv(scene, horizon=h)) for h in (2, 9)]
+  envs = SyncVectorEnv(envs, autoreset_mode=mode)
+  envs = EmbeddingRewardVectorWrapper(
+    envs, value, frames[-1, 0], robot="arm", robot_free_goal=frames[-1, 1]
+  )
+  _, infos = envs.reset(seed=0)
+  close(infos["robot_free_distance"], distances[[0, 0], 1])
+  falls = -np.diff(distances, axis=0) @ [1.0, 2.0]
+  third = falls[0] if same_step else 0.0
+  for expected in ((falls[0],) * 2, (falls[1],) * 2, (third, falls[2])):
+    _, rewards, _, _, infos = envs.step(np.stack([PUSH, PUSH]))
+    close(rewards, expected)
+  assert infos["_robot_free_distance"].all()
+  close(infos["robot_free_distance"][1], distances[3, 1])
+  envs.close()
+
+
+def test_frames_that_do_not_fit_the_goals_are_refused(value, scene, teacher):
+  env, frames = teacher
+  goals = {"goal": frames[-1, 0], "robot_free_goal": frames[-1, 1]}
+  with pytest.raises(UserError, match=r"\[N, 2, H, W, 3\].*got \[1, 48, 48, 3\]; give robot"):
+    EmbeddingRewardWrapper(env, value, **goals).reset()
+  envs = SyncVectorEnv([lambda: FrameInInfo(env, robot="arm")])
+  with pytest.raises(UserError, match=r"\[N, H, W, 3\].*got \[1, 2, 48, 48, 3\]; give robot"):
+    EmbeddingRewardVectorWrapper(envs, value, goals["goal"]).reset()
+
+
+def test_other_processes_need_frame_in_info(value, teacher):
+  class Elsewhere(gymnasium.vector.VectorEnv):
+    num_envs, render_mode = 1, "rgb_array"
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def reset(self, *, seed=None, options=None):
+      return np.zeros((1, 1)), {}
+
+  goal, without = teacher[1][-1]
+  envs = EmbeddingRewardVectorWrapper(
+    Elsewhere(), value, goal, robot="arm", robot_free_goal=without
+  )
+  with pytest.raises(UserError, match=r"partial\(vipjax.FrameInInfo, robot=...\)"):
+    envs.reset()
