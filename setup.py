@@ -96,7 +96,7 @@ setuptools.setup(
   package_data={
     "vipjax.third_party": ["*.json"],
     "vipjax.encoder": ["pretrained/**"],
-    "vipjax.report": ["*.css", "*.js"],
+    "vipjax.report": ["*.css", "*.html", "*.js"],
   },
   # Gymnasium before 1.0 looks here; later ones know the ids once vipjax is imported, or by
   # "vipjax:vipjax/window-open-torque-sawyer-v0".

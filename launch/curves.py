@@ -3,6 +3,10 @@
     python -m launch.curves --videos=FOLDER_OR_FILE --encoder=mini
 
 Takes seconds with a small encoder and trains nothing. --out gets the page, films and curves.csv.
+
+    python -m launch.curves --live=CAMERA_OR_STREAM --goal=GOAL_PICTURE
+
+draws the distance as it is filmed, on a page that this machine serves until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,6 +23,13 @@ from vipjax.runtime import launcher
 _VIDEOS = flags.DEFINE_string(
   "videos", None, "a video, a folder or a data set: anything that vipjax.read_videos takes"
 )
+_LIVE = flags.DEFINE_string(
+  "live",
+  None,
+  "instead of --videos a camera (0 is the first), its device, the address of a stream, or a video "
+  "file played at its own pace; without --goal the goal is chosen on the page",
+)
+_PORT = flags.DEFINE_integer("port", 8000, "of the page of --live; 0 takes a free one")
 _ENCODER = flags.DEFINE_string(
   "encoder",
   "mini",
@@ -44,10 +55,47 @@ _RERUN = flags.DEFINE_bool(
   "rerun", False, "also write each video for Rerun's viewer, with Grad-CAM, into rerun/"
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace an existing page at --out")
-flags.mark_flag_as_required("videos")
 
 
 def main(_):
+  from vipjax.runtime.errors import UserError
+
+  if _LIVE.value is not None:
+    if _VIDEOS.value is not None:
+      raise UserError("expected either --videos or --live, got both; leave out one of them.")
+    _watch()
+  elif _VIDEOS.value is None:
+    raise UserError("expected --videos=VALUE, got none; --help says what it takes.")
+  else:
+    _write_page()
+
+
+def _watch():
+  """Shows what is filmed until it ends, or until Ctrl-C, which is how a camera's film ends."""
+  from vipjax import encoder
+  from vipjax.report import live
+  from vipjax.videos.live import LiveFrames
+
+  goal = live.goal_of(_GOAL.value)
+  watched = live.Watch(encoder.load(_ENCODER.value), goal, _GOALS.value)
+  with LiveFrames(_LIVE.value) as film, live.served(watched, _PORT.value) as address:
+    print(address, flush=True)
+    port = address.rsplit(":", 1)[1]
+    print(
+      f"over ssh: ssh -L {port}:localhost:{port} THIS_MACHINE, then the same address there; Ctrl-C "
+      "ends it",
+      file=sys.stderr,
+    )
+    try:
+      for words in live.watch(watched, film):
+        if sys.stderr.isatty():
+          print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+      pass
+    print(f"\n{watched.measured} of {film.filmed} frames; {watched.words()}", file=sys.stderr)
+
+
+def _write_page():
   from vipjax import encoder, videos  # Here, so that --help answers at once.
   from vipjax.report import own_videos, rerun_export
   from vipjax.runtime.numbers import whole_numbers

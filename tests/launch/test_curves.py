@@ -74,6 +74,16 @@ def test_a_page_of_a_folder(folder, value, tmp_path):
   assert again.returncode == 1 and "pass --overwrite" in again.stderr
 
 
+def test_a_film_as_it_comes(folder, value, tmp_path):
+  encoder.save(tmp_path / "encoder", value)
+  write_image(tmp_path / "goal.png", moving_picture(30, 36, 64)[-1])
+  flags = (f"--encoder={tmp_path / 'encoder'}", f"--goal={tmp_path / 'goal.png'}", "--port=0")
+  done = launch(f"--live={folder / TEA}", *flags)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.startswith("http://127.0.0.1:")
+  assert "of 30 frames; 1.9 s: distance" in done.stderr
+
+
 @pytest.mark.parametrize(
   ("flags", "sentence"),
   [

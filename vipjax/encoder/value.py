@@ -98,11 +98,13 @@ class ValueFunction:
     """A copy with some attributes changed, such as the variables after a training step."""
     return dataclasses.replace(self, **changes)
 
-  def embed(self, frames: np.ndarray) -> np.ndarray:
+  def embed(self, frames: np.ndarray, chunk: int | None = None) -> np.ndarray:
     """Embeds frames, a few at a time; compiles once per frame size.
 
     Args:
       frames: uint8 [T, H, W, 3], RGB, upright, T >= 1.
+      chunk: how many at a time, to which the last ones are filled up; None is fast for many frames,
+        1 for a single one.
 
     Returns:
       float32 [T, D].
@@ -111,7 +113,7 @@ class ValueFunction:
       UserError: frames of another dtype or shape, or none at all.
     """
     frames = np.asarray(check_frames(frames))
-    chunk = CPU_CHUNK if on_cpu() else ACCELERATOR_CHUNK
+    chunk = chunk or (CPU_CHUNK if on_cpu() else ACCELERATOR_CHUNK)
     dtype = compute_dtype() if self.dtype is None else self.dtype
     embed = _compiled(self.config, self.preprocessing, jnp.dtype(dtype))
     variables = jax.device_put(self.variables)
