@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 
-SIZE = 48
+SIZE = 16
 _ARM = """
     <body name="arm" pos="-0.3 0 0.1">
       <joint name="lift" axis="0 1 0"/>
@@ -16,7 +16,7 @@ _ARM = """
 _SCENE = """
 <mujoco>
   <asset><material name="steel" rgba="0.9 0.6 0.1 1"/></asset>
-  <visual><global offwidth="48" offheight="48"/></visual>
+  <visual><global offwidth="16" offheight="16"/></visual>
   <worldbody>
     <light pos="0 0 3"/>
     <camera name="front" pos="0 -1.4 0.9" xyaxes="1 0 0 0 0.5 0.8"/>

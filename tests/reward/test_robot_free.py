@@ -73,35 +73,41 @@ def test_without_a_goal_without_the_robot_the_plain_one_serves(teacher, caplog, 
   np.testing.assert_array_equal(given[0]["robot_free_goal"], frames[-1, 0])
 
 
-@pytest.mark.parametrize("same_step", [False, True])
-def test_many_environments_get_what_one_gets(value, scene, teacher, distances, same_step):
-  frames = teacher[1]
-  wrap = functools.partial(FrameInInfo, robot="arm") if same_step else lambda env: env
-  mode = AutoresetMode.SAME_STEP if same_step else AutoresetMode.NEXT_STEP
-  envs = [lambda h=h: wrap(PusherEnv(scene, horizon=h)) for h in (2, 9)]
-  envs = SyncVectorEnv(envs, autoreset_mode=mode)
-  envs = EmbeddingRewardVectorWrapper(
-    envs, value, frames[-1, 0], robot="arm", robot_free_goal=frames[-1, 1]
-  )
+def test_many_environments_get_what_one_gets(value, scene, teacher, distances):
+  goal, without = teacher[1][-1]
+  draw = functools.partial(FrameInInfo, robot="arm")
+  envs = [lambda h=h: draw(PusherEnv(scene, horizon=h)) for h in (2, 9)]
+  envs = SyncVectorEnv(envs, autoreset_mode=AutoresetMode.SAME_STEP)
+  envs = EmbeddingRewardVectorWrapper(envs, value, goal, robot="arm", robot_free_goal=without)
   _, infos = envs.reset(seed=0)
   close(infos["robot_free_distance"], distances[[0, 0], 1])
   falls = -np.diff(distances, axis=0) @ [1.0, 2.0]
-  third = falls[0] if same_step else 0.0
-  for expected in ((falls[0],) * 2, (falls[1],) * 2, (third, falls[2])):
+  for expected in ((falls[0], falls[0]), (falls[1], falls[1]), (falls[0], falls[2])):
     _, rewards, _, _, infos = envs.step(np.stack([PUSH, PUSH]))
     close(rewards, expected)
   assert infos["_robot_free_distance"].all()
-  close(infos["robot_free_distance"][1], distances[3, 1])
+  close(infos["robot_free_distance"], distances[[1, 3], 1])
   envs.close()
+
+
+def test_environments_of_this_process_are_drawn_without_frame_in_info(value, teacher, monkeypatch):
+  env, frames = teacher
+  taken = []
+  envs = EmbeddingRewardVectorWrapper(
+    SyncVectorEnv([lambda: env]), value, frames[-1, 0], robot="arm", robot_free_goal=frames[-1, 1]
+  )
+  monkeypatch.setattr(envs._rewards, "start", lambda seen, mask: taken.append(seen) or {})
+  envs.reset(seed=0)
+  np.testing.assert_array_equal(taken, [frames[:1]])
 
 
 def test_frames_that_do_not_fit_the_goals_are_refused(value, scene, teacher):
   env, frames = teacher
   goals = {"goal": frames[-1, 0], "robot_free_goal": frames[-1, 1]}
-  with pytest.raises(UserError, match=r"\[N, 2, H, W, 3\].*got \[1, 48, 48, 3\]; give robot"):
+  with pytest.raises(UserError, match=r"\[N, 2, H, W, 3\].*got \[1, 16, 16, 3\]; give robot"):
     EmbeddingRewardWrapper(env, value, **goals).reset()
   envs = SyncVectorEnv([lambda: FrameInInfo(env, robot="arm")])
-  with pytest.raises(UserError, match=r"\[N, H, W, 3\].*got \[1, 2, 48, 48, 3\]; give robot"):
+  with pytest.raises(UserError, match=r"\[N, H, W, 3\].*got \[1, 2, 16, 16, 3\]; give robot"):
     EmbeddingRewardVectorWrapper(envs, value, goals["goal"]).reset()
 
 
