@@ -68,7 +68,7 @@ def test_four_videos_of_one_expert_episode(run):
     "episode000_left_robot_free.mp4",
     "episode000_right.mp4",
     "episode000_right_robot_free.mp4",
-    "stills",
+    "lossless",
     "videos.json",
   ]
   assert [(video.view, video.robot_visible) for video in videos] == [

@@ -151,12 +151,12 @@ def _films(workdir: pathlib.Path, group: str) -> dict[str, pathlib.Path]:
   """Film files with the robot, by the names that `vipjax.stages.evaluate` gives them."""
   manifests = [workdir / folder / MANIFEST for folder in _FILMED[group]]
   entries = [
-    (path, Video(np.empty((0, 0, 0, 3), np.uint8), **metadata))
+    (entry.file, Video(np.empty((0, 0, 0, 3), np.uint8), **entry.metadata))
     for manifest in manifests
     if manifest.is_file()
-    for path, metadata, _ in read_manifest(manifest)
-    if metadata.get("robot_visible") is not False
-    and not (group == "failed" and metadata.get("success"))
+    for entry in read_manifest(manifest)
+    if entry.metadata.get("robot_visible") is not False
+    and not (group == "failed" and entry.metadata.get("success"))
   ]
   names = video_names([video for _, video in entries])
   return {name: path for name, (path, _) in zip(names, entries, strict=True)}

@@ -124,7 +124,8 @@ def make_reward(
     )
   firsts, weights = [each.videos[0].frames[0] for each in goals], [each.weight for each in goals]
   films = [[video.frames for video in each.videos] for each in goals]
-  return EmbeddingReward(value, frames, firsts, weights, settings, devices, films)
+  visible = [each.channel.robot_visible for each in goals]
+  return EmbeddingReward(value, frames, firsts, weights, settings, devices, films, visible)
 
 
 def _joined(goals: Sequence[Goal]) -> Goal:

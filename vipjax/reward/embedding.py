@@ -14,6 +14,12 @@ at once, so a pose of the arm that fits one moment beside an object that fits an
 every frame. Off the path it follows true progress far better than the distance to the goal
 (docs/results/ten_tasks.md).
 
+The potential "subgoal" lets the frames without the robot say which moment of the films the object
+is in, and asks of the frames with it how far the arm is from where the films have it when the
+object is about to move on, and how far it goes from there beside an object at rest. Before anything
+moved the goal is the moment of contact, so that the pose of the end beside an unmoved object is
+worth no more than any other that is away from the handle.
+
 An encoder with a progress head may pay a step for its own progress instead, F(o, o')
 (arXiv:2509.26627): no goal is in it, and it is the difference of no potential.
 """
@@ -38,7 +44,7 @@ from vipjax.runtime.errors import UserError
 
 FORMS = ("difference", "discounted", "value", "progress")
 NORMALIZATIONS = ("none", "first_frame")
-POTENTIALS = ("goal", "path")
+POTENTIALS = ("goal", "path", "subgoal")
 _signed_progress = jax.jit(signed_progress)
 
 
@@ -59,12 +65,15 @@ class RewardSettings:
       goal's video, which gives channels equal weight whatever the range of their distances;
       "none" is published.
     goal_reduction: with several goal frames, distance to their "mean" embedding or the "nearest".
-    potential: "goal", minus the distances to the goal (published), or "path", along the films; for
-      "path" `normalize` is "first_frame". From a film's first frame to its last either rises by the
-      sum of the channels' weights.
+    potential: "goal", minus the distances to the goal (published), "path", along the films, or
+      "subgoal", the channels with the robot by the films' next move of the object; for the latter
+      two `normalize` is "first_frame". From a film's first frame to its last each rises by the sum
+      of the channels' weights.
     path_distance_weight: how much the distance from the path counts beside the way along it, in
       units of the first frame's distance to the goal, at least 0.
     path_temperature: of the soft nearest neighbour, in the same units, above 0.
+    subgoal_move: how far the frame without the robot has to go for the object to have moved on, in
+      the same units, above 0.
     saturation: s > 0, in units of the distance as `normalize` leaves it: half of the greatest
       potential is reached at s; 0 is published, without bound.
   """
@@ -78,6 +87,7 @@ class RewardSettings:
   potential: str = "goal"
   path_distance_weight: float = 1.5
   path_temperature: float = 0.1
+  subgoal_move: float = 0.05
 
   def __post_init__(self):
     for name, allowed in (
@@ -92,12 +102,12 @@ class RewardSettings:
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})
-    names = ("saturation", "path_distance_weight", "path_temperature")
+    names = ("saturation", "path_distance_weight", "path_temperature", "subgoal_move")
     ranges.check("reward", {name: getattr(self, name) for name in names})
-    if self.potential == "path" and self.normalize != "first_frame":
+    if self.potential != "goal" and self.normalize != "first_frame":
       raise UserError(
-        "expected reward normalize 'first_frame' with the potential 'path', whose distances are in "
-        f"units of the first frame's, got {self.normalize!r}; set it."
+        f"expected reward normalize 'first_frame' with the potential {self.potential!r}, whose "
+        f"distances are in units of the first frame's, got {self.normalize!r}; set it."
       )
 
   def pay(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
@@ -133,6 +143,7 @@ class EmbeddingReward:
     settings: RewardSettings | None = None,
     devices: Sequence[jax.Device] | None = None,
     films: Sequence[Sequence[np.ndarray]] | None = None,
+    robot_visible: Sequence[bool] | None = None,
   ):
     """Embeds the goals.
 
@@ -144,8 +155,10 @@ class EmbeddingReward:
       weights: weight of each channel, >= 0.
       settings: None is as published.
       devices: devices that share the states of a call; None is JAX's first.
-      films: for the potential "path" of each channel its films, uint8 [T, H, W, 3], the same
-        episodes at the same moments in all channels; otherwise None suffices.
+      films: for the potentials "path" and "subgoal" of each channel its films, uint8 [T, H, W, 3],
+        the same episodes at the same moments in all channels; otherwise None suffices.
+      robot_visible: for "subgoal" whether each channel shows the robot, some do and some do not;
+        otherwise None suffices.
 
     Raises:
       UserError: lists of different lengths, no channel, a first frame that equals the goal, the
@@ -173,8 +186,16 @@ class EmbeddingReward:
       )
     devices = jax.local_devices()[:1] if devices is None else devices
     self._place = functools.partial(parallel.replicate, devices=devices)
-    self._films = _checked_films(films, len(goals)) if self.settings.potential == "path" else None
-    compute = _make_compute(value, self.settings, not self.telescopes)
+    kind = self.settings.potential
+    self._films = None if kind == "goal" else _checked_films(kind, films, len(goals))
+    self._visible = np.array(robot_visible if robot_visible else [True] * len(goals))
+    if kind == "subgoal" and self._visible.all() | ~self._visible.any():
+      raise UserError(
+        "expected channels with the robot and channels without it for the reward's potential "
+        f"'subgoal', got robot_visible {self._visible.tolist()}; give config.reward.plain_weight "
+        "and robot_free_weight values above 0, or set potential to 'goal'."
+      )
+    compute = _make_compute(value, self.settings, self._visible, not self.telescopes)
     self._compute = parallel.compile_map(compute, devices)
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
     self._common = self._measured_by(value)
@@ -182,7 +203,7 @@ class EmbeddingReward:
   def __reduce__(self):
     """Copies and pickles the arguments, for JAX's first device; programs cannot be copied."""
     made_of = self._value, self._goals, self._firsts, self._weights, self.settings, None
-    return EmbeddingReward, (*made_of, self._films)
+    return EmbeddingReward, (*made_of, self._films, self._visible.tolist())
 
   def with_value(self, value: ValueFunction) -> EmbeddingReward:
     """Returns the same reward for a value function with other variables, without compiling.
@@ -223,10 +244,39 @@ class EmbeddingReward:
       frames = [np.concatenate([value.embed(film) for film in films]) for films in self._films]
       places = np.concatenate([np.linspace(0, 1, len(film)) for film in self._films[0]])
       path = np.stack(frames, axis=1), places.astype(np.float32)
+      if self.settings.potential == "subgoal":
+        path = self._subgoals(path[0], starts)
     return self._place((
       value.variables, embedded, self._weights, starts.astype(np.float32),
       (self._weights / starts).astype(np.float32), path,
     ))  # fmt: skip
+
+  def _subgoals(self, frames: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Returns films as the compiled function takes them for "subgoal".
+
+    Args:
+      frames: float32 [F, C, D], the films' frames one after the other.
+      starts: float [C], the first frames' distances to the goal.
+
+    Returns:
+      float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F, C], how
+      far the arm goes from there; float32 [C], units of these distances.
+    """
+    free, ends = ~self._visible, np.cumsum([len(film) for film in self._films[0]])
+    made = [
+      _with_subgoals(film, free, starts, self.settings.subgoal_move)
+      for film in np.split(frames, ends[:-1])
+    ]
+    found, left = (np.concatenate(each).astype(np.float32) for each in zip(*made, strict=True))
+    begins = np.array([0, *ends[:-1]])
+    ways = np.linalg.norm(found[begins] - frames[begins], axis=-1) + left[begins]
+    units = np.where(free, starts, ways.mean(axis=0)).astype(np.float32)
+    if not (units > 1e-6).all():
+      raise UserError(
+        "expected films whose arm moves before the object does for the reward's potential "
+        "'subgoal', got the same frame twice; begin the films earlier, or set potential to 'goal'."
+      )
+    return found, left, units
 
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns potential and distances of N states, embedded in one call.
@@ -279,20 +329,22 @@ class EmbeddingReward:
 
 
 def _checked_films(
-  films: Sequence[Sequence[np.ndarray]] | None, num_channels: int
+  kind: str, films: Sequence[Sequence[np.ndarray]] | None, num_channels: int
 ) -> list[list[np.ndarray]]:
   """Returns the films of each channel; raises UserError unless they show the same moments."""
   lengths = [[len(film) for film in each] for each in films or ()]
   if len(lengths) != num_channels or not lengths[0] or any(n != lengths[0] for n in lengths):
     raise UserError(
-      "expected for the reward's potential 'path' films of the same episodes, of equal lengths, in "
-      f"each of {num_channels} channels, got lengths {lengths}; film each episode from every view, "
-      "with and without the robot as the channels ask, or set potential to 'goal'."
+      f"expected for the reward's potential {kind!r} films of the same episodes, of equal lengths, "
+      f"in each of {num_channels} channels, got lengths {lengths}; film each episode from every "
+      "view, with and without the robot as the channels ask, or set potential to 'goal'."
     )
   return [[np.asarray(film) for film in each] for each in films]
 
 
-def _make_compute(value: ValueFunction, settings: RewardSettings, with_embeddings: bool):
+def _make_compute(
+  value: ValueFunction, settings: RewardSettings, visible: np.ndarray, with_embeddings: bool
+):
   embed, saturation = value.embed_fn, settings.saturation
 
   def counted(distances, units):
@@ -305,7 +357,20 @@ def _make_compute(value: ValueFunction, settings: RewardSettings, with_embedding
     distances = jnp.stack(
       [goal_distances(embeddings[:, c], each) for c, each in enumerate(goals)], axis=1
     )
-    if path:
+    if path and settings.potential == "subgoal":
+      # One film frame at a time: [N, F, C, D] of a large batch does not fit.
+      shown, hidden = jnp.where(visible, weights, 0), jnp.where(visible, 0, weights)
+
+      def to_frame(each):
+        frame, left = each
+        away = counted(jnp.linalg.norm(embeddings - frame[None], axis=-1) + left[None], path[2])
+        return away @ hidden / jnp.sum(hidden), away @ shown
+
+      object_away, arm_away = jax.lax.map(to_frame, path[:2])
+      moment = jax.nn.softmax(-object_away / settings.path_temperature, axis=0)
+      arm = jnp.sum(moment * arm_away, axis=0)
+      potential = -counted(distances, units) @ hidden - arm
+    elif path:
       # One film frame at a time: [N, F, C, D] of a large batch does not fit.
       def from_frame(frame):
         away = counted(jnp.linalg.norm(embeddings - frame[None], axis=-1), units)
@@ -322,6 +387,38 @@ def _make_compute(value: ValueFunction, settings: RewardSettings, with_embedding
     return (potential, distances, embeddings) if with_embeddings else (potential, distances)
 
   return compute
+
+
+def _with_subgoals(
+  frames: np.ndarray, free: np.ndarray, starts: np.ndarray, move: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """One film's part of `EmbeddingReward._subgoals`."""
+  scene = (frames[:, free] / starts[free, None]).reshape(len(frames), -1) / np.sqrt(free.sum())
+  goals = before_moving_on(scene, move)
+  found = np.where(free[:, None], frames, frames[goals])
+  left = np.zeros(frames.shape[:2])
+  for time in reversed(range(len(frames))):
+    if goals[time] > time:
+      left[time] = left[goals[time]]
+    elif time + 1 < len(frames):
+      # Its object goes on to the next frame, and the arm from there to that one's subgoal.
+      left[time] = np.linalg.norm(frames[time + 1] - found[time + 1], axis=-1) + left[time + 1]
+  return found, np.where(free, 0.0, left)
+
+
+def before_moving_on(embeddings: np.ndarray, move: float) -> np.ndarray:
+  """For each frame of a film the last one before the first later one that is farther than `move`.
+
+  Args:
+    embeddings: float [T, D].
+    move: in the embeddings' units, > 0.
+
+  Returns:
+    int [T], at least the frame itself; T - 1 where none is farther.
+  """
+  away = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=-1)
+  later = np.triu(away > move, 1)
+  return np.where(later.any(axis=1), later.argmax(axis=1), len(embeddings)) - 1
 
 
 def along_path(

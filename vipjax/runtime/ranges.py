@@ -184,6 +184,7 @@ RANGES = {
   "reward.saturation": _FROM_0,
   "reward.path_distance_weight": _FROM_0,
   "reward.path_temperature": _POSITIVE,
+  "reward.subgoal_move": _POSITIVE,
   "reward.plain_weight": _FROM_0,
   "reward.robot_free_weight": _FROM_0,
   "corpus.expert_episodes": _whole(0),

@@ -146,7 +146,7 @@ def _record_task(
         successes[env.control].append(bool(made[0].success))
       videos += made
   # Stills serve as an agent's goals, which these videos never are: films alone will do.
-  write_videos(folder, videos, crf=18, stills=False, overwrite=True)
+  write_videos(folder, videos, crf=18, keep="none", overwrite=True)
   facts = {
     "task": task,
     "videos": len(videos),

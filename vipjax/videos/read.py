@@ -187,7 +187,14 @@ def find_videos(path: pathlib.Path, selection: Selection) -> list[LazyVideo]:
   entries = listed(path)
   names = {entry.name for entry in entries}
   if MANIFEST in names:
-    return [open_file(*entry) for entry in read_manifest(path / MANIFEST)]
+    return [
+      open_file(
+        entry.lossless or entry.file,
+        entry.metadata | {"source": entry.metadata.get("source") or str(entry.file)},
+        entry.stills,
+      )
+      for entry in read_manifest(path / MANIFEST)
+    ]
   if lerobot.is_dataset(path):
     return lerobot.lerobot_videos(path, selection)
   images = with_suffix(entries, IMAGE_SUFFIXES)

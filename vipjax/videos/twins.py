@@ -92,7 +92,7 @@ def write_twins(
       film, frames=erased.frames, robot_visible=False, source=f"{film.source}, robot erased"
     )
     for each in (film, twin):
-      entry = film_entry(film_stem(each, index), each)
+      entry = film_entry(film_stem(each, index), each, keep="ends")
       write_film(folder, entry, each, overwrite=False)
       entries.append(entry)
     yield Twin(film, erased, shift)

@@ -201,12 +201,11 @@ def test_names_and_manifest(tmp_path):
   assert paths == [tmp_path / "videos" / name for name in names]
   entries = json.loads((tmp_path / "videos" / "videos.json").read_text())
   assert [entry["file"] for entry in entries] == names
-  stem = "episode000_left_robot_free"
-  stills = [f"stills/{stem}_first.png", f"stills/{stem}_last.png"]
-  assert entries[1] == {"file": names[1], "stills": stills, **videos[1].metadata()}
+  kept = "lossless/episode000_left_robot_free.npz"
+  assert entries[1] == {"file": names[1], "lossless": kept, **videos[1].metadata()}
   assert entries[5]["success"] is True
   written = {path.name for path in (tmp_path / "videos").iterdir()}
-  assert written == {*names, "stills", "videos.json"}
+  assert written == {*names, "lossless", "videos.json"}
 
 
 def test_manifest_comes_last_and_an_old_one_goes_first(tmp_path, monkeypatch):
@@ -231,15 +230,38 @@ def test_folders_are_not_overwritten_unasked(tmp_path):
   with pytest.raises(UserError) as error:
     write_videos(tmp_path, four_videos()[::-1])
   assert_one_sentence(error, tmp_path / "episode000_left_robot_free.mp4")
-  assert len(list(tmp_path.glob("*.mp4"))) == 2 and len(list(tmp_path.glob("stills/*"))) == 4
+  assert len(list(tmp_path.glob("*.mp4"))) == 2 and len(list(tmp_path.glob("lossless/*"))) == 2
   write_videos(tmp_path, four_videos(), overwrite=True)
   assert len(read_videos(tmp_path)) == 4
 
 
 @pytest.mark.parametrize("height", [48, 47])
+def test_all_frames_are_kept_without_loss(tmp_path, height):
+  noise = np.random.default_rng(0).integers(0, 256, (9, height, 64, 3), np.uint8)
+  times = np.array([0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+  videos = [Video(noise, fps=20), Video(noise, times=times), Video(noise[:3], source="a robot")]
+  write_videos(tmp_path, videos, crf=40)
+  frames = np.pad(noise, ((0, 0), (0, height % 2), (0, 0), (0, 0)), mode="edge")
+  video, uneven, named = read_videos(tmp_path)
+  np.testing.assert_array_equal(video.frames, frames)
+  assert video.fps == 20 and video.source == str(tmp_path / "video000.mp4")
+  np.testing.assert_array_equal(read_videos(tmp_path, fps=10)[0].frames, frames[::2])
+  # Times lie in the mp4 alone.
+  np.testing.assert_array_equal(uneven.frames[[0, -1]], frames[[0, -1]])
+  np.testing.assert_allclose(uneven.times, times, atol=1e-3)
+  assert named.source == "a robot"
+  (tmp_path / "lossless" / "video000.npz").unlink()
+  with pytest.raises(UserError) as error:
+    read_videos(tmp_path)
+  assert_one_sentence(error, "lossless/video000.npz", tmp_path / "videos.json", "got nothing at")
+  (tmp_path / "videos.json").unlink()
+  assert len(read_videos(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("height", [48, 47])
 def test_first_and_last_frames_are_kept_without_loss(tmp_path, height):
   noise = np.random.default_rng(0).integers(0, 256, (9, height, 64, 3), np.uint8)
-  write_videos(tmp_path, [Video(noise), Video(noise[:1])], crf=40)
+  write_videos(tmp_path, [Video(noise), Video(noise[:1])], crf=40, keep="ends")
   frames = np.pad(noise, ((0, 0), (0, height % 2), (0, 0), (0, 0)), mode="edge")
   video, one = read_videos(tmp_path)
   np.testing.assert_array_equal(video.frames[[0, -1]], frames[[0, -1]])
@@ -254,7 +276,7 @@ def test_first_and_last_frames_are_kept_without_loss(tmp_path, height):
 
 
 def test_a_still_that_is_not_its_films(tmp_path):
-  write_videos(tmp_path, [Video(moving_picture(3))])
+  write_videos(tmp_path, [Video(moving_picture(3))], keep="ends")
   still = tmp_path / "stills" / "video000_last.png"
   write_image(still, moving_picture(1)[0, :, :-2], overwrite=True)
   with pytest.raises(UserError) as error:

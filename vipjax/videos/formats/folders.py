@@ -41,6 +41,7 @@ from vipjax.videos.write import are_uneven, even_sizes, write_video
 MANIFEST = "videos.json"
 TABLE = "manifest.csv"
 STILLS = "stills"
+LOSSLESS = "lossless"
 
 _KINDS = {
   "fps": RATE,
@@ -107,15 +108,19 @@ class Entry(NamedTuple):
     file: where it is.
     metadata: the values that the manifest gives and that are not null.
     stills: images of its first and its last frame, or none.
+    lossless: a file with the same frames as they were before the codec, or None.
   """
 
   file: pathlib.Path
   metadata: dict[str, Any]
   stills: tuple[pathlib.Path, ...]
+  lossless: pathlib.Path | None
 
 
 def read_manifest(path: pathlib.Path) -> list[Entry]:
-  """Reads `videos.json`: a list of `{"file": name, "stills": [first, last], **Video.metadata()}`.
+  """Reads `videos.json`: a list of `{"file": name, "lossless": name, **Video.metadata()}`.
+
+  In the place of "lossless" there may be "stills", [first, last], names of images.
 
   Every key but the file may be missing or null.
 
@@ -137,18 +142,22 @@ def read_manifest(path: pathlib.Path) -> list[Entry]:
 
 def _read_entry(path: pathlib.Path, entry: Fields) -> Entry:
   for key in entry:
-    if key not in ("file", STILLS, *_KINDS):
+    if key not in ("file", STILLS, LOSSLESS, *_KINDS):
       raise UserError(
-        f"expected the keys file, {STILLS}, {', '.join(_KINDS)} in {entry.place}, got {key!r}; "
+        f"expected the keys file, {STILLS}, {LOSSLESS}, {', '.join(_KINDS)} in {entry.place}, got "
+        f"{key!r}; "
         "rename or remove it."
       )
   known = {key: entry.optional(key, kind) for key, kind in _KINDS.items()}
-  files = [
+  whole = entry.optional(LOSSLESS, TEXT)
+  names = (entry.value("file", TEXT), *([whole] if whole else ()))
+  file, *rest = (
     existing_path(path.parent / name, f"the file {name!r} that {path} names")
-    for name in (entry.value("file", TEXT), *(entry.optional(STILLS, _STILLS) or ()))
-  ]
+    for name in (*names, *(entry.optional(STILLS, _STILLS) or ()))
+  )
   metadata = {key: value for key, value in known.items() if value is not None}
-  return Entry(files[0], metadata, tuple(files[1:]))
+  lossless = rest.pop(0) if whole else None
+  return Entry(file, metadata, tuple(rest), lossless)
 
 
 # Writing.
@@ -159,13 +168,14 @@ def write_videos(
   videos: Sequence[Video],
   *,
   crf: int = 12,
-  stills: bool = True,
+  keep: str = "all",
   overwrite: bool = False,
 ) -> list[pathlib.Path]:
   """Writes videos as mp4 and, last, the manifest `videos.json` that `read_videos` reads.
 
-  The first and the last frame of each are kept as images in `stills/`, too: what a codec changes in
-  a goal is a distance that no policy can close. `read_videos` puts them in their places.
+  Beside them, in `lossless/`, the frames are kept as they are, which `read_videos` then reads: a
+  codec changes a frame by about a grey level, as much as the whole picture changes while a small
+  object moves, and frames drawn for a policy have never been through one.
 
   Names say the episode (or `video` and the position where it is unknown), the view, and
   `robot_free` where the robot was not rendered: `episode000_left_robot_free.mp4`. The manifest is
@@ -176,7 +186,8 @@ def write_videos(
     folder: made where it is missing.
     videos: at least one.
     crf: see `write_video`.
-    stills: whether to keep first and last frames without loss.
+    keep: frames to keep without loss: "all", "ends" (the first and the last, as images in
+      `stills/`, for films too large for all) or "none". Of a film with uneven times "ends" at most.
     overwrite: whether files and a manifest that are there may be replaced.
 
   Returns:
@@ -198,12 +209,13 @@ def write_videos(
   # All that can be refused is refused before the first file is written.
   for index, video in enumerate(videos):
     check_frames(video.frames, f"the frames of video {index}")
-  entries = [film_entry(stem, video, stills) for stem, video in zip(stems, videos, strict=True)]
+  entries = [film_entry(stem, video, keep) for stem, video in zip(stems, videos, strict=True)]
   text = _manifest(entries)
   manifest = folder / MANIFEST
   paths = [folder / entry["file"] for entry in entries]
   with permitted(folder):
-    for path in (manifest, *paths, *(folder / name for each in entries for name in each[STILLS])):
+    kept = [folder / name for entry in entries for name in _kept(entry)]
+    for path in (manifest, *paths, *kept):
       check_free(path, overwrite)
     # The old manifest must not speak for files that are about to change.
     manifest.unlink(missing_ok=True)
@@ -214,23 +226,41 @@ def write_videos(
   return paths
 
 
-def film_entry(stem: str, video: Video, stills: bool = True) -> dict[str, Any]:
-  """What a manifest says of a video that `write_film` writes under that name."""
-  images = [f"{STILLS}/{stem}_{end}.png" for end in ("first", "last")] if stills else []
-  entry = {"file": f"{stem}.mp4", STILLS: images, **video.metadata()}
-  if are_uneven(video.times, video.fps):
+def film_entry(stem: str, video: Video, keep: str = "all") -> dict[str, Any]:
+  """What a manifest says of a video that `write_film` writes under that name.
+
+  Args:
+    stem: the name.
+    video: the video.
+    keep: as `write_videos` takes it.
+  """
+  entry, uneven = {"file": f"{stem}.mp4"}, are_uneven(video.times, video.fps)
+  if keep == "all" and not uneven:
+    entry[LOSSLESS] = f"{LOSSLESS}/{stem}.npz"
+  elif keep != "none":
+    entry[STILLS] = [f"{STILLS}/{stem}_{end}.png" for end in ("first", "last")]
+  entry |= video.metadata()
+  if uneven:
     entry["fps"] = None  # Stated here it would hide the times in the file.
   return entry
+
+
+def _kept(entry: dict[str, Any]) -> list[str]:
+  """The names of what `write_film` writes beside the film."""
+  return [*entry.get(STILLS, ()), *([entry[LOSSLESS]] if LOSSLESS in entry else ())]
 
 
 def write_film(
   folder: pathlib.Path, entry: dict[str, Any], video: Video, *, crf: int = 12, overwrite: bool
 ) -> None:
-  """Writes the film, and the images, of an entry."""
+  """Writes the film of an entry, and what the entry keeps of it without loss."""
   path = folder / entry["file"]
   write_video(path, video.frames, video.fps, times=video.times, crf=crf, overwrite=overwrite)
-  for name, frame in zip(entry[STILLS], even_sizes(video.frames[[0, -1]]), strict=False):
+  for name, frame in zip(entry.get(STILLS, ()), even_sizes(video.frames[[0, -1]]), strict=False):
     write_image(folder / name, frame, overwrite=overwrite)
+  if LOSSLESS in entry:
+    with whole_file(folder / entry[LOSSLESS], overwrite) as partial, open(partial, "wb") as file:
+      np.savez_compressed(file, frames=even_sizes(video.frames))
 
 
 def write_manifest(folder: pathlib.Path, entries: list[dict[str, Any]]) -> None:
