@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vipjax.reward import EmbeddingReward, RewardSettings
-from vipjax.reward.embedding import along_path
+from vipjax.reward.embedding import along_path, before_moving_on
 from vipjax.runtime.errors import UserError
 
 
@@ -219,3 +219,68 @@ def test_films_of_other_episodes_are_refused(value, frames, films):
 def test_the_path_needs_the_unit_of_the_first_frame():
   with pytest.raises(UserError, match="expected reward normalize 'first_frame'"):
     RewardSettings(potential="path")
+
+
+def test_the_last_frame_before_the_object_moves_on_by_hand():
+  film = np.array([[0.0], [0.0], [0.02], [0.2], [0.22], [1.0]])
+  assert before_moving_on(film, 0.05).tolist() == [2, 2, 2, 4, 4, 5]
+  assert before_moving_on(film, 2.0).tolist() == [5] * 6
+
+
+@pytest.fixture(scope="module")
+def grasped(frames):
+  """A film [7, 2, 16, 16, 3]: an arm that moves on, beside an object at rest in frames 0-2, 4-5."""
+  arm = np.random.default_rng(4).integers(0, 256, (7, 16, 16, 3), np.uint8)
+  scene = frames[[0, 0, 0, 1, 2, 2, 3], 1]
+  return np.stack([arm, scene], axis=1)
+
+
+def subgoal_reward(value, film, **settings):
+  settings = {"subgoal_move": 0.05, "path_temperature": 1e-3, **settings}
+  settings = RewardSettings(normalize="first_frame", potential="subgoal", **settings)
+  return EmbeddingReward(
+    value, list(film[-1]), list(film[0]), [1.0, 2.0], settings,
+    films=[[film[:, 0]], [film[:, 1]]], robot_visible=[True, False],
+  )  # fmt: skip
+
+
+def test_subgoals_by_hand(value, grasped):
+  arm, scene = (value.embed(grasped[:, c]) for c in range(2))
+
+  def away(one, other):
+    return np.linalg.norm(one - other, axis=-1)
+
+  # The object's states end at frames 2, 3, 5 and 6; within one the arm goes on beside it.
+  goals, left = [2, 2, 2, 3, 5, 5, 6], away(arm[4], arm[5])
+  still = np.array([left, left, left, left, 0, 0, 0])
+  arms = (away(arm, arm[goals]) + still) / (away(arm[0], arm[2]) + left)
+  expected = -arms - 2 * away(scene, scene[-1]) / away(scene[0], scene[-1])
+  found = subgoal_reward(value, grasped).potential(grasped)[0]
+  np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(found[[0, -1]], [-3, 0], atol=1e-3)
+
+
+def test_the_pose_of_the_end_beside_an_unmoved_object_is_not_paid(value, grasped):
+  hacked = np.stack([grasped[-1, 0], grasped[0, 1]])[None]
+  touching = grasped[2:3]
+  reward = subgoal_reward(value, grasped)
+  assert reward.potential(hacked)[0] < reward.potential(touching)[0] - 0.1
+  settings = RewardSettings(normalize="first_frame")
+  goal = EmbeddingReward(value, list(grasped[-1]), list(grasped[0]), [1.0, 2.0], settings)
+  assert goal.potential(hacked)[0] > goal.potential(touching)[0]
+  copied = copy.deepcopy(reward).potential(hacked)[0]
+  np.testing.assert_array_equal(copied, reward.potential(hacked)[0])
+
+
+def test_subgoals_need_both_pictures_and_an_arm_that_moves(value, grasped):
+  settings = RewardSettings(normalize="first_frame", potential="subgoal")
+  films = [[grasped[:, 0]], [grasped[:, 1]]]
+  for visible in (None, [False, False]):
+    with pytest.raises(UserError, match="expected channels with the robot and channels without it"):
+      EmbeddingReward(
+        value, list(grasped[-1]), list(grasped[0]), [1.0, 2.0], settings, films=films,
+        robot_visible=visible,
+      )  # fmt: skip
+  at_once = grasped[[0, 3, 6]]
+  with pytest.raises(UserError, match="expected films whose arm moves before the object does"):
+    subgoal_reward(value, at_once)

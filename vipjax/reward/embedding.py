@@ -396,13 +396,13 @@ def _with_subgoals(
   scene = (frames[:, free] / starts[free, None]).reshape(len(frames), -1) / np.sqrt(free.sum())
   goals = before_moving_on(scene, move)
   found = np.where(free[:, None], frames, frames[goals])
+  ways = np.linalg.norm(found - frames, axis=-1)
   left = np.zeros(frames.shape[:2])
-  for time in reversed(range(len(frames))):
-    if goals[time] > time:
-      left[time] = left[goals[time]]
-    elif time + 1 < len(frames):
-      # Its object goes on to the next frame, and the arm from there to that one's subgoal.
-      left[time] = np.linalg.norm(frames[time + 1] - found[time + 1], axis=-1) + left[time + 1]
+  for time in reversed(range(len(frames) - 1)):
+    # Once the arm is there its state is that frame's, or, where it is there, the next one's: on the
+    # film the sum of both never rises.
+    there = max(goals[time], time + 1)
+    left[time] = ways[there] + left[there]
   return found, np.where(free, 0.0, left)
 
 
