@@ -363,12 +363,13 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "The distance to the goal says little off the expert's path; which moment of the videos a "
     "state resembles, and how much, follows the progress there."
   )
-  # For "path": weight of the distance; for it and "subgoal": temperature of the soft nearest
-  # neighbour; for "subgoal": how far the object moves on. In units of the first frame's distance to
-  # the goal.
+  # For "path": weight of the distance, and temperature of the soft nearest neighbour; for
+  # "subgoal": how far the object has to move on, and the temperature among the frames without the
+  # robot. All in units of the first frame's distance to the goal.
   config.reward.path_distance_weight = 1.5
   config.reward.path_temperature = 0.1
   config.reward.subgoal_move = 0.05
+  config.reward.subgoal_temperature = 0.01
   config.reward.goal_reduction = "mean"  # with several goal frames: distance to "mean" or "nearest"
   reasons["reward.goal_reduction"] = (
     "With several goal frames: the nearest one counts, where goals differ too much for a mean."

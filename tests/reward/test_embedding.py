@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vipjax.reward import EmbeddingReward, RewardSettings
-from vipjax.reward.embedding import along_path, before_moving_on
+from vipjax.reward.films import along_path, before_moving_on
 from vipjax.runtime.errors import UserError
 
 
@@ -236,7 +236,7 @@ def grasped(frames):
 
 
 def subgoal_reward(value, film, **settings):
-  settings = {"subgoal_move": 0.05, "path_temperature": 1e-3, **settings}
+  settings = {"subgoal_temperature": 1e-3, **settings}
   settings = RewardSettings(normalize="first_frame", potential="subgoal", **settings)
   return EmbeddingReward(
     value, list(film[-1]), list(film[0]), [1.0, 2.0], settings,

@@ -31,7 +31,6 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +38,7 @@ import numpy as np
 from vipjax.encoder import REDUCTIONS, ValueFunction, goal_distances, reduce_goals
 from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.envs import Seen
+from vipjax.reward.films import along_path, checked_films, subgoals
 from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 
@@ -74,6 +74,8 @@ class RewardSettings:
     path_temperature: of the soft nearest neighbour, in the same units, above 0.
     subgoal_move: how far the frame without the robot has to go for the object to have moved on, in
       the same units, above 0.
+    subgoal_temperature: of the soft nearest neighbour among the frames without the robot, in the
+      same units, above 0.
     saturation: s > 0, in units of the distance as `normalize` leaves it: half of the greatest
       potential is reached at s; 0 is published, without bound.
   """
@@ -88,6 +90,7 @@ class RewardSettings:
   path_distance_weight: float = 1.5
   path_temperature: float = 0.1
   subgoal_move: float = 0.05
+  subgoal_temperature: float = 0.01
 
   def __post_init__(self):
     for name, allowed in (
@@ -102,7 +105,10 @@ class RewardSettings:
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})
-    names = ("saturation", "path_distance_weight", "path_temperature", "subgoal_move")
+    names = (
+      "saturation", "path_distance_weight", "path_temperature", "subgoal_move",
+      "subgoal_temperature",
+    )  # fmt: skip
     ranges.check("reward", {name: getattr(self, name) for name in names})
     if self.potential != "goal" and self.normalize != "first_frame":
       raise UserError(
@@ -187,7 +193,7 @@ class EmbeddingReward:
     devices = jax.local_devices()[:1] if devices is None else devices
     self._place = functools.partial(parallel.replicate, devices=devices)
     kind = self.settings.potential
-    self._films = None if kind == "goal" else _checked_films(kind, films, len(goals))
+    self._films = None if kind == "goal" else checked_films(kind, films, len(goals))
     self._visible = np.array(robot_visible if robot_visible else [True] * len(goals))
     if kind == "subgoal" and self._visible.all() | ~self._visible.any():
       raise UserError(
@@ -245,38 +251,12 @@ class EmbeddingReward:
       places = np.concatenate([np.linspace(0, 1, len(film)) for film in self._films[0]])
       path = np.stack(frames, axis=1), places.astype(np.float32)
       if self.settings.potential == "subgoal":
-        path = self._subgoals(path[0], starts)
+        lengths = [len(film) for film in self._films[0]]
+        path = subgoals(path[0], lengths, ~self._visible, starts, self.settings.subgoal_move)
     return self._place((
       value.variables, embedded, self._weights, starts.astype(np.float32),
       (self._weights / starts).astype(np.float32), path,
     ))  # fmt: skip
-
-  def _subgoals(self, frames: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Returns films as the compiled function takes them for "subgoal".
-
-    Args:
-      frames: float32 [F, C, D], the films' frames one after the other.
-      starts: float [C], the first frames' distances to the goal.
-
-    Returns:
-      float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F, C], how
-      far the arm goes from there; float32 [C], units of these distances.
-    """
-    free, ends = ~self._visible, np.cumsum([len(film) for film in self._films[0]])
-    made = [
-      _with_subgoals(film, free, starts, self.settings.subgoal_move)
-      for film in np.split(frames, ends[:-1])
-    ]
-    found, left = (np.concatenate(each).astype(np.float32) for each in zip(*made, strict=True))
-    begins = np.array([0, *ends[:-1]])
-    ways = np.linalg.norm(found[begins] - frames[begins], axis=-1) + left[begins]
-    units = np.where(free, starts, ways.mean(axis=0)).astype(np.float32)
-    if not (units > 1e-6).all():
-      raise UserError(
-        "expected films whose arm moves before the object does for the reward's potential "
-        "'subgoal', got the same frame twice; begin the films earlier, or set potential to 'goal'."
-      )
-    return found, left, units
 
   def potential(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns potential and distances of N states, embedded in one call.
@@ -328,20 +308,6 @@ class EmbeddingReward:
     return self.settings.scale * (last - first)
 
 
-def _checked_films(
-  kind: str, films: Sequence[Sequence[np.ndarray]] | None, num_channels: int
-) -> list[list[np.ndarray]]:
-  """Returns the films of each channel; raises UserError unless they show the same moments."""
-  lengths = [[len(film) for film in each] for each in films or ()]
-  if len(lengths) != num_channels or not lengths[0] or any(n != lengths[0] for n in lengths):
-    raise UserError(
-      f"expected for the reward's potential {kind!r} films of the same episodes, of equal lengths, "
-      f"in each of {num_channels} channels, got lengths {lengths}; film each episode from every "
-      "view, with and without the robot as the channels ask, or set potential to 'goal'."
-    )
-  return [[np.asarray(film) for film in each] for each in films]
-
-
 def _make_compute(
   value: ValueFunction, settings: RewardSettings, visible: np.ndarray, with_embeddings: bool
 ):
@@ -367,7 +333,7 @@ def _make_compute(
         return away @ hidden / jnp.sum(hidden), away @ shown
 
       object_away, arm_away = jax.lax.map(to_frame, path[:2])
-      moment = jax.nn.softmax(-object_away / settings.path_temperature, axis=0)
+      moment = jax.nn.softmax(-object_away / settings.subgoal_temperature, axis=0)
       arm = jnp.sum(moment * arm_away, axis=0)
       potential = -counted(distances, units) @ hidden - arm
     elif path:
@@ -387,55 +353,3 @@ def _make_compute(
     return (potential, distances, embeddings) if with_embeddings else (potential, distances)
 
   return compute
-
-
-def _with_subgoals(
-  frames: np.ndarray, free: np.ndarray, starts: np.ndarray, move: float
-) -> tuple[np.ndarray, np.ndarray]:
-  """One film's part of `EmbeddingReward._subgoals`."""
-  scene = (frames[:, free] / starts[free, None]).reshape(len(frames), -1) / np.sqrt(free.sum())
-  goals = before_moving_on(scene, move)
-  found = np.where(free[:, None], frames, frames[goals])
-  ways = np.linalg.norm(found - frames, axis=-1)
-  left = np.zeros(frames.shape[:2])
-  for time in reversed(range(len(frames) - 1)):
-    # Once the arm is there its state is that frame's, or, where it is there, the next one's: on the
-    # film the sum of both never rises.
-    there = max(goals[time], time + 1)
-    left[time] = ways[there] + left[there]
-  return found, np.where(free, 0.0, left)
-
-
-def before_moving_on(embeddings: np.ndarray, move: float) -> np.ndarray:
-  """For each frame of a film the last one before the first later one that is farther than `move`.
-
-  Args:
-    embeddings: float [T, D].
-    move: in the embeddings' units, > 0.
-
-  Returns:
-    int [T], at least the frame itself; T - 1 where none is farther.
-  """
-  away = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=-1)
-  later = np.triu(away > move, 1)
-  return np.where(later.any(axis=1), later.argmax(axis=1), len(embeddings)) - 1
-
-
-def along_path(
-  distances: jax.Array, places: jax.Array, distance_weight: float, temperature: float
-) -> jax.Array:
-  """How far along a path states are, less how far they are from it.
-
-  Args:
-    distances: float32 [N, F], of N states to F frames of films, >= 0.
-    places: float32 [F], where in its film each frame is, from 0 to 1.
-    distance_weight: factor of the distance to the nearest frame, >= 0.
-    temperature: of the softmax over minus the distances, which gives the place, > 0.
-
-  Returns:
-    float32 [N], at most 1.
-  """
-  chex.assert_rank(distances, 2)
-  chex.assert_shape(places, (distances.shape[1],))
-  place = jax.nn.softmax(-distances / temperature, axis=1) @ places
-  return place - distance_weight * jnp.min(distances, axis=1)
