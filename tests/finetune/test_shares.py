@@ -144,7 +144,7 @@ def test_threads_decode_a_video_once():
 
 def test_bad_videos_are_one_sentence_in_every_process(tmp_path, found):
   frames = np.zeros((3, 16, 16, 3), np.uint8)
-  write_videos(tmp_path / "a", [Video(frames), Video(frames[:, :8])])
+  write_videos(tmp_path / "a", [Video(frames), Video(frames[:, :8])], keep="none")
   for error in Processes(2).run(open_videos(tmp_path / "a"), resident_mb=1.0):
     assert isinstance(error, UserError) and "expected videos of one size, 16x16" in str(error)
   write_videos(tmp_path / "b", [Video(frames), Video(frames[:1])])
