@@ -181,7 +181,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "that this pose is far from the goal in time."
   )
   # Levels of grey that a codec changes: greater differences from the twin are the robot. 0: exact,
-  # for frames without loss, as dataset/ of record.format = "frames" (then data.path).
+  # for frames without loss, as those of launch.record.
   config.finetune.composites.threshold = 12
   config.finetune.sampler = ConfigDict()
   config.finetune.sampler.name = "exponential"  # uniform, exponential, beta, prioritised

@@ -98,6 +98,7 @@ def _watch():
 def _write_page():
   from vipjax import encoder, videos  # Here, so that --help answers at once.
   from vipjax.report import own_videos, rerun_export
+  from vipjax.runtime import places
   from vipjax.runtime.numbers import whole_numbers
 
   started = time.monotonic()
@@ -105,7 +106,7 @@ def _write_page():
   out = pathlib.Path(_OUT.value or f"runs/curves_{name}").expanduser()
   if _RERUN.value:
     rerun_export.rerun_package()
-  own_videos.check_out(out, _OVERWRITE.value)
+  places.make_page_folder(out / own_videos.PAGE, _OVERWRITE.value)
   value = encoder.load(_ENCODER.value)
   episodes = _EPISODES.value and whole_numbers("--episodes", _EPISODES.value)
   found = videos.open_videos(_VIDEOS.value, view=_VIEW.value, episodes=episodes, task=_TASK.value)

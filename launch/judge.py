@@ -72,13 +72,14 @@ def judge_data():
   from vipjax import videos  # Here, so that --help answers at once.
   from vipjax.evaluation import judge_episodes
   from vipjax.report import judged
+  from vipjax.runtime import places
   from vipjax.runtime.numbers import whole_numbers
 
   started = time.monotonic()
   name = pathlib.Path(_DATA.value).absolute().name
   out = pathlib.Path(_OUT.value or f"runs/judge_{name}").expanduser()
   quality = _QUALITY.value and judge_episodes.read_quality(_QUALITY.value)
-  judged.check_out(out, _FLAGS.overwrite)
+  places.make_page_folder(out / judged.PAGE, _FLAGS.overwrite)
   episodes = _EPISODES.value and whole_numbers("--episodes", _EPISODES.value)
   found = videos.open_videos(_DATA.value, view=_VIEW.value, episodes=episodes, task=_TASK.value)
   chosen = judge_episodes.choose_episodes(found, quality or None)

@@ -15,6 +15,7 @@ from tests.videos.clips import moving_picture
 from vipjax import encoder
 from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 from vipjax.report import own_videos
+from vipjax.runtime import places
 from vipjax.runtime.errors import UserError
 from vipjax.videos import open_videos, read_video, read_videos, write_image, write_video
 
@@ -116,7 +117,7 @@ def test_times_of_a_variable_rate_are_those_of_the_file(value, tmp_path):
   times = np.array([0, 0.1, 0.2, 5.2, 5.3, 5.4])
   write_video(tmp_path / "pause.mp4", moving_picture(6, 16, 16), 10, times=times)
   measured = own_videos.measure(value, open_videos(tmp_path))
-  own_videos.check_out(tmp_path / "out", False)
+  places.make_page_folder(tmp_path / "out" / own_videos.PAGE, False)
   own_videos.write_curves(tmp_path / "out", measured, {"videos": "v", "encoder": "e"}, 0.0)
   with (tmp_path / "out/curves.csv").open() as file:
     np.testing.assert_allclose([float(row["time_s"]) for row in csv.DictReader(file)], times)
@@ -128,7 +129,7 @@ def test_times_of_a_variable_rate_are_those_of_the_file(value, tmp_path):
 def test_a_page_of_pictures_that_do_not_change(value, tmp_path):
   write_video(tmp_path / "black.mp4", np.zeros((6, 16, 16, 3), np.uint8), 10)
   measured = own_videos.measure(value, open_videos(tmp_path))
-  own_videos.check_out(tmp_path / "out", False)
+  places.make_page_folder(tmp_path / "out" / own_videos.PAGE, False)
   facts = {"videos": "v", "encoder": "e"}
   path = own_videos.write_curves(tmp_path / "out", measured, facts, 0.0)
   assert "The pictures do not change" in Page(path.read_text()).text
@@ -137,7 +138,7 @@ def test_a_page_of_pictures_that_do_not_change(value, tmp_path):
 def test_a_goal_that_does_not_fit_is_told_on_the_page(folder, value, tmp_path):
   write_image(tmp_path / "goal.png", moving_picture(1, 40, 20)[0])
   measured = own_videos.measure(value, open_videos(folder), str(tmp_path / "goal.png"))
-  own_videos.check_out(tmp_path / "out", False)
+  places.make_page_folder(tmp_path / "out" / own_videos.PAGE, False)
   facts = {"videos": "v", "encoder": "e"}
   path = own_videos.write_curves(tmp_path / "out", measured, facts, 0.0)
   assert "goal.png) is 40x20 and the video 36x64" in Page(path.read_text()).text
@@ -167,7 +168,7 @@ def test_sizes_are_those_of_the_video_not_of_what_is_shown(value, tmp_path):
 def test_a_file_where_the_page_should_lie_is_told_before_the_work(tmp_path):
   (tmp_path / "out").touch()
   with pytest.raises(UserError, match="a folder at .*out, got a file in the way"):
-    own_videos.check_out(tmp_path / "out", overwrite=True)
+    places.make_page_folder(tmp_path / "out" / own_videos.PAGE, overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -303,13 +303,8 @@ def load_reward(name: str) -> ValueFunction | Function:
 
 def _look(episode: Episode, max_frames: int) -> tuple[np.ndarray, np.ndarray]:
   """Evenly spaced frames uint8 [T, H, W, 3], the last among them, and their times float64 [T]."""
-  video = episode.video
-  if len(video) < 2:
-    raise UserError(
-      f"expected at least two frames in {video.metadata['source']}, got {len(video)}; leave it out."
-    )
-  picks = np.linspace(0, len(video) - 1, min(len(video), max_frames)).round().astype(int)
-  return video[picks], video.times[picks]
+  picks = episode.video.evenly(max_frames)
+  return episode.video[picks], episode.video.times[picks]
 
 
 def _checked(name: str, episode: Episode, returned: Any, count: int) -> np.ndarray:

@@ -14,8 +14,7 @@ from vipjax.evaluation.ranking import FEWEST_FOR_INTERVAL, MEASURES, Estimate, J
 from vipjax.report.charts import Chart, chart_document, grid
 from vipjax.report.html import Safe, element, gallery, note, section, small, table, tile
 from vipjax.report.tables import duration_text, value_text
-from vipjax.runtime import files, places
-from vipjax.runtime.errors import UserError
+from vipjax.runtime import files
 
 PAGE = "judge.html"
 _FEW = 20  # episodes
@@ -49,15 +48,6 @@ _WORDS = {
     "failures, where 0 is the least and 1 the greatest value of any frame of the task.",
   ),
 }  # fmt: skip
-
-
-def check_out(folder: pathlib.Path, overwrite: bool) -> None:
-  """Makes the folder; raises UserError if it cannot, or if a page there may not be replaced."""
-  if (folder / PAGE).exists() and not overwrite:
-    raise UserError(
-      f"expected no page at {folder / PAGE}, got one; pass --overwrite or another --out."
-    )
-  places.make_folder(folder)
 
 
 def write_judged(

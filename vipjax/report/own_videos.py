@@ -19,7 +19,7 @@ from vipjax.report.charts import chart_document
 from vipjax.report.html import Safe, element, gallery, note, section, small, table, tile
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, misfits
-from vipjax.runtime import files, places
+from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
@@ -48,15 +48,6 @@ class Measured:
   curve: DistanceCurve
   goal: Goal
   warnings: list[str]
-
-
-def check_out(folder: pathlib.Path, overwrite: bool) -> None:
-  """Makes the folder; raises UserError if it cannot, or if a page there may not be replaced."""
-  if (folder / PAGE).exists() and not overwrite:
-    raise UserError(
-      f"expected no page at {folder / PAGE}, got one; pass --overwrite or another --out."
-    )
-  places.make_folder(folder)
 
 
 def measure(
@@ -105,19 +96,13 @@ def _look(
   value: ValueFunction, video: LazyVideo, max_frames: int
 ) -> tuple[Video, np.ndarray, tuple[int, int]]:
   """Evenly spaced frames, shrunk; float32 [T, D] embeddings of the full frames; their size."""
-  if len(video) < 2:
-    raise UserError(
-      f"expected at least two frames in {video.metadata['source']}, got {len(video)}; leave it out."
-    )
-  # Always includes the last frame, which is usually the goal.
-  count = min(len(video), max_frames)
-  indices = np.linspace(0, len(video) - 1, count).round().astype(int)
+  indices = video.evenly(max_frames)
   small, embedded = [], []
   for start in range(0, len(indices), _DECODED_AT_ONCE):
     frames = video[indices[start : start + _DECODED_AT_ONCE]]
     embedded.append(value.embed(frames))
     small.append(_shrunk(frames))
-  fps, times = video.fps * (count - 1) / (len(video) - 1), video.times[indices]
+  fps, times = video.fps * (len(indices) - 1) / (len(video) - 1), video.times[indices]
   size = frames.shape[1:3]
   shown = Video(frames=np.concatenate(small), fps=fps, times=times, **video.metadata)
   return shown, np.concatenate(embedded), size

@@ -22,6 +22,17 @@ _PATIENCE_SECONDS = 2.0
 _held: dict[pathlib.Path, int] = {}
 
 
+def make_page_folder(page: pathlib.Path, overwrite: bool) -> None:
+  """Makes the folder of a page, as `make_folder`.
+
+  Raises:
+    UserError: the page is there and `overwrite` is False, or as `make_folder`.
+  """
+  if page.exists() and not overwrite:
+    raise UserError(f"expected no page at {page}, got one; pass --overwrite or another --out.")
+  make_folder(page.parent)
+
+
 def make_folder(folder: pathlib.Path) -> None:
   """Makes a folder and its parents, and tests that this process can write there.
 

@@ -56,7 +56,7 @@ def first_motion(robot_free: np.ndarray, threshold: int = THRESHOLD) -> int:
   Raises:
     UserError: nothing moves in it.
   """
-  # Against the second: `write_videos` keeps the first without loss, all others are compressed.
+  # Against the second: of a compressed film the first may be kept without loss.
   changed = differing(robot_free[1:], robot_free[1:2], threshold).sum(axis=(1, 2))
   if not changed.any():
     raise UserError(

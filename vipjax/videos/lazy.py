@@ -168,6 +168,18 @@ class LazyVideo(abc.ABC):
     frames = self.all_frames()[places] if self._is_whole else self._take(self.positions[places])
     return frames if chosen.ndim else frames[0]
 
+  def evenly(self, most: int) -> np.ndarray:
+    """Indices, int64 [T <= most], of frames spread evenly, the first and the last among them.
+
+    Raises:
+      UserError: a video of one frame.
+    """
+    if len(self) < 2:
+      raise UserError(
+        f"expected at least two frames in {self.metadata['source']}, got {len(self)}; leave it out."
+      )
+    return np.linspace(0, len(self) - 1, min(len(self), most)).round().astype(int)
+
   def read(self) -> Video:
     """Decodes all frames, past the cache; those that are resized come into memory one by one."""
     frames = self._decoded(self.positions.tolist())

@@ -145,19 +145,21 @@ def _read_entry(path: pathlib.Path, entry: Fields) -> Entry:
     if key not in ("file", STILLS, LOSSLESS, *_KINDS):
       raise UserError(
         f"expected the keys file, {STILLS}, {LOSSLESS}, {', '.join(_KINDS)} in {entry.place}, got "
-        f"{key!r}; "
-        "rename or remove it."
+        f"{key!r}; rename or remove it."
       )
   known = {key: entry.optional(key, kind) for key, kind in _KINDS.items()}
-  whole = entry.optional(LOSSLESS, TEXT)
-  names = (entry.value("file", TEXT), *([whole] if whole else ()))
-  file, *rest = (
-    existing_path(path.parent / name, f"the file {name!r} that {path} names")
-    for name in (*names, *(entry.optional(STILLS, _STILLS) or ()))
-  )
+
+  def found(name: str) -> pathlib.Path:
+    return existing_path(path.parent / name, f"the file {name!r} that {path} names")
+
   metadata = {key: value for key, value in known.items() if value is not None}
-  lossless = rest.pop(0) if whole else None
-  return Entry(file, metadata, tuple(rest), lossless)
+  lossless = entry.optional(LOSSLESS, TEXT)
+  return Entry(
+    found(entry.value("file", TEXT)),
+    metadata,
+    tuple(map(found, entry.optional(STILLS, _STILLS) or ())),
+    None if lossless is None else found(lossless),
+  )
 
 
 # Writing.
