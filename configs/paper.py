@@ -356,8 +356,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "Makes the channels weigh alike whatever distances the embedding spans."
   )
   # "goal": minus the distance to the goal; "path": how far along the videos a state is, less its
-  # distance from them; "subgoal": the frame without the robot as "goal", that with it by its
-  # distance to where the videos have the arm when the object next moves on.
+  # distance from them; "subgoal": the frame without the robot tells what is left of the object's
+  # way, that with it how far the arm is from where the object next moves on.
   config.reward.potential = "goal"
   reasons["reward.potential"] = (
     "The distance to the goal says little off the expert's path; which moment of the videos a "

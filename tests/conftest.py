@@ -19,6 +19,16 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+  """Tests of one process share their compiled programs, which nearly all of their time goes into.
+
+  Each process has a folder of its own, because JAX writes into it without a lock.
+  """
+  jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
 @pytest.fixture(scope="session")
 def arms_files():
   """The folder of the Panda's and the Jaco's files; skips where there is no getting them."""

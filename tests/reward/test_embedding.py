@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vipjax.reward import EmbeddingReward, RewardSettings
-from vipjax.reward.films import along_path, before_moving_on
+from vipjax.reward.films import along_path, before_moving_on, by_subgoals
 from vipjax.runtime.errors import UserError
 
 
@@ -245,19 +245,26 @@ def subgoal_reward(value, film, **settings):
 
 
 def test_subgoals_by_hand(value, grasped):
-  arm, scene = (value.embed(grasped[:, c]) for c in range(2))
+  arm = value.embed(grasped[:, 0])
 
   def away(one, other):
     return np.linalg.norm(one - other, axis=-1)
 
-  # The object's states end at frames 2, 3, 5 and 6; within one the arm goes on beside it.
-  goals, left = [2, 2, 2, 3, 5, 5, 6], away(arm[4], arm[5])
-  still = np.array([left, left, left, left, 0, 0, 0])
-  arms = (away(arm, arm[goals]) + still) / (away(arm[0], arm[2]) + left)
-  expected = -arms - 2 * away(scene, scene[-1]) / away(scene[0], scene[-1])
+  # The object's states end at frames 2, 3, 5 and 6, and four frames' time is left from its first
+  # move on; within a state the frames without the robot are the same, and so is the time left.
+  subgoals, left = [2, 2, 2, 3, 5, 5, 6], np.array([4, 4, 4, 3, 1.5, 1.5, 0]) / 4
+  arms = away(arm, arm[subgoals]) / away(arm[0], arm[2])
   found = subgoal_reward(value, grasped).potential(grasped)[0]
-  np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(found, -left * arms - 2 * left, rtol=1e-3, atol=1e-3)
   np.testing.assert_allclose(found[[0, -1]], [-3, 0], atol=1e-3)
+
+
+def test_an_arm_counts_as_much_as_the_object_has_to_go_by_hand():
+  # Two film frames, the first state at the one, the second a way off the other.
+  found = by_subgoals(
+    np.array([[0, 9.0], [9, 0.5]]), np.array([[2, 7.0], [7, 3]]), np.array([1, 0.25]), 2.0, 0.01
+  )
+  np.testing.assert_allclose(found, [-2 * 1 - 2 * 1, -2 * (0.25 + 0.5) - 3 * 0.25], rtol=1e-6)
 
 
 def test_the_pose_of_the_end_beside_an_unmoved_object_is_not_paid(value, grasped):

@@ -15,10 +15,11 @@ every frame. Off the path it follows true progress far better than the distance 
 (docs/results/ten_tasks.md).
 
 The potential "subgoal" lets the frames without the robot say which moment of the films the object
-is in, and asks of the frames with it how far the arm is from where the films have it when the
-object is about to move on, and how far it goes from there beside an object at rest. Before anything
-moved the goal is the moment of contact, so that the pose of the end beside an unmoved object is
-worth no more than any other that is away from the handle.
+is in, and so how much of its way is left, in time; and it asks of the frames with the robot how far
+the arm is from where the films have it when the object is about to move on. Before anything moved
+that is the moment of contact, so that the pose of the end beside an unmoved object is worth no more
+than any other that is away from the handle; the nearer the object is to its goal, the less the arm
+counts.
 
 An encoder with a progress head may pay a step for its own progress instead, F(o, o')
 (arXiv:2509.26627): no goal is in it, and it is the difference of no potential.
@@ -38,7 +39,7 @@ import numpy as np
 from vipjax.encoder import REDUCTIONS, ValueFunction, goal_distances, reduce_goals
 from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.envs import Seen
-from vipjax.reward.films import along_path, checked_films, subgoals
+from vipjax.reward.films import along_path, by_subgoals, checked_films, subgoals
 from vipjax.runtime import parallel, ranges
 from vipjax.runtime.errors import UserError
 
@@ -325,17 +326,17 @@ def _make_compute(
     )
     if path and settings.potential == "subgoal":
       # One film frame at a time: [N, F, C, D] of a large batch does not fit.
+      found, to_go, own_units = path
       shown, hidden = jnp.where(visible, weights, 0), jnp.where(visible, 0, weights)
 
-      def to_frame(each):
-        frame, left = each
-        away = counted(jnp.linalg.norm(embeddings - frame[None], axis=-1) + left[None], path[2])
+      def to_frame(frame):
+        away = counted(jnp.linalg.norm(embeddings - frame[None], axis=-1), own_units)
         return away @ hidden / jnp.sum(hidden), away @ shown
 
-      object_away, arm_away = jax.lax.map(to_frame, path[:2])
-      moment = jax.nn.softmax(-object_away / settings.subgoal_temperature, axis=0)
-      arm = jnp.sum(moment * arm_away, axis=0)
-      potential = -counted(distances, units) @ hidden - arm
+      object_away, arm_away = jax.lax.map(to_frame, found)
+      potential = by_subgoals(
+        object_away, arm_away, to_go, jnp.sum(hidden), settings.subgoal_temperature
+      )
     elif path:
       # One film frame at a time: [N, F, C, D] of a large batch does not fit.
       def from_frame(frame):

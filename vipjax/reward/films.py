@@ -59,41 +59,58 @@ def subgoals(
     move: how far the frame without the robot goes when the object moves on, in units of `starts`.
 
   Returns:
-    float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F, C], how
-    far the arm goes from there beside an object at rest; float32 [C], units of these distances.
+    float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F], the time
+    left to each frame as a share of that from the object's first move to the end, at most 1;
+    float32 [C], units of distances to these: `starts` without the robot, and with it the way of the
+    first frame to its subgoal.
 
   Raises:
     UserError: an arm that is at its subgoal from the first.
   """
-  ends = np.cumsum(lengths)
-  made = [_of_film(film, free, starts, move) for film in np.split(frames, ends[:-1])]
-  found, left = (np.concatenate(each).astype(np.float32) for each in zip(*made, strict=True))
-  begins = np.array([0, *ends[:-1]])
-  ways = np.linalg.norm(found[begins] - frames[begins], axis=-1) + left[begins]
-  units = np.where(free, starts, ways.mean(axis=0)).astype(np.float32)
+  found, to_go, ways = [], [], []
+  for film in np.split(frames, np.cumsum(lengths)[:-1]):
+    scene = (film[:, free] / starts[free, None]).reshape(len(film), -1) / np.sqrt(free.sum())
+    goals = before_moving_on(scene, move)
+    found.append(np.where(free[:, None], film, film[goals]))
+    left = np.arange(len(film))[::-1] / max(len(film) - 1 - goals[0], 1)
+    to_go.append(np.minimum(left, 1))
+    ways.append(np.linalg.norm(film[goals[0]] - film[0], axis=-1))
+  units = np.where(free, starts, np.mean(ways, axis=0)).astype(np.float32)
   if not (units > 1e-6).all():
     raise UserError(
       "expected films whose arm moves before the object does for the reward's potential 'subgoal', "
       "got the same frame twice; begin the films earlier, or set potential to 'goal'."
     )
-  return found, left, units
+  return np.concatenate(found), np.concatenate(to_go).astype(np.float32), units
 
 
-def _of_film(
-  frames: np.ndarray, free: np.ndarray, starts: np.ndarray, move: float
-) -> tuple[np.ndarray, np.ndarray]:
-  """One film's part of `subgoals`."""
-  scene = (frames[:, free] / starts[free, None]).reshape(len(frames), -1) / np.sqrt(free.sum())
-  goals = before_moving_on(scene, move)
-  found = np.where(free[:, None], frames, frames[goals])
-  ways = np.linalg.norm(found - frames, axis=-1)
-  left = np.zeros(frames.shape[:2])
-  for time in reversed(range(len(frames) - 1)):
-    # Once the arm is there its state is that frame's, or, where it is there, the next one's: on the
-    # film the sum of both never rises.
-    there = max(goals[time], time + 1)
-    left[time] = ways[there] + left[there]
-  return found, np.where(free, 0.0, left)
+def by_subgoals(
+  object_away: jax.Array,
+  arm_away: jax.Array,
+  to_go: jax.Array,
+  object_weight: jax.Array,
+  temperature: float,
+) -> jax.Array:
+  """What is left of the object's way, and of the arm's to where the object next moves on.
+
+  The arm counts as much as the object has still to go: where the object has arrived, wherever the
+  arm is costs nothing.
+
+  Args:
+    object_away: float32 [F, N], distances >= 0 of N states to F frames of films without the robot.
+    arm_away: float32 [F, N], the same to the frames' subgoals, with the robot and weighted.
+    to_go: float32 [F], from 0 to 1, the time left to each frame.
+    object_weight: weight of the object beside the arm, >= 0.
+    temperature: of the softmax over minus `object_away`, which says which frames' moment it is.
+
+  Returns:
+    float32 [N], at most 0.
+  """
+  chex.assert_equal_shape((object_away, arm_away))
+  chex.assert_shape(to_go, (object_away.shape[0],))
+  moment = jax.nn.softmax(-object_away / temperature, axis=0)
+  left, off, arm = to_go @ moment, jnp.sum(moment * object_away, 0), jnp.sum(moment * arm_away, 0)
+  return -object_weight * (left + off) - arm * left
 
 
 def before_moving_on(embeddings: np.ndarray, move: float) -> np.ndarray:
