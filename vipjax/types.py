@@ -48,6 +48,39 @@ class Video:
     return {name: getattr(self, name) for name in names if name not in ("frames", "times")}
 
 
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+  """One episode with what was done in it: T steps between T + 1 observations, T >= 1.
+
+  Attributes:
+    observations: float32 [T + 1, O].
+    actions: float32 [T, A], as they were commanded.
+    rewards: float32 [T], of the step from observation t to t + 1.
+    discounts: float32 [T], 0 where a step ended the episode for good, 1 elsewhere (a time limit is
+      1).
+    success: whether the episode ended in success; None when unknown.
+    frames: uint8 [T + 1, H, W, 3], as in `Video`; None where nothing was filmed.
+    fps: observations per second (> 0).
+    task, embodiment, view, source, episode: as in `Video`.
+  """
+
+  observations: np.ndarray
+  actions: np.ndarray
+  rewards: np.ndarray
+  discounts: np.ndarray
+  success: bool | None = None
+  frames: np.ndarray | None = None
+  fps: float = 10.0
+  task: str | None = None
+  embodiment: str | None = None
+  view: str | None = None
+  source: str = ""
+  episode: int | None = None
+
+  def __len__(self) -> int:
+    return len(self.actions)
+
+
 class VideoSet(NamedTuple):
   """Videos of different lengths in one padded array (a pytree; lives on the device).
 

@@ -10,7 +10,9 @@ from vipjax.envs.record import (
   noisy_expert,
   random_motion,
   record_episode,
+  record_trajectories,
   recovering_expert,
+  robot_state,
 )
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.robot_free import RobotFreeView
@@ -35,6 +37,8 @@ __all__ = [
   "noisy_expert",
   "random_motion",
   "record_episode",
+  "record_trajectories",
   "recovering_expert",
+  "robot_state",
   "task_names",
 ]

@@ -10,7 +10,9 @@ from vipjax.envs.expert import Expert
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
-from vipjax.types import Video
+from vipjax.types import Trajectory, Video
+
+_REWARDED = 3  # last steps of a success
 
 
 def record_episode(
@@ -94,6 +96,68 @@ def record_episode(
     )
     for name, visible in channels
   ]
+
+
+def record_trajectories(
+  env: RobotEnv,
+  views: Mapping[str, View],
+  seed: int,
+  act: Callable[[np.ndarray], np.ndarray],
+  *,
+  hold: int = 5,
+  episode: int = 0,
+  begin: int = 0,
+) -> list[Trajectory]:
+  """Records one episode with its actions, at every control step.
+
+  Its reward is 1 in the last three steps of an episode that ends in success, where the last ends it
+  for good, and 0 elsewhere: the sparse reward of V-PTR (arXiv:2309.13041).
+
+  Args:
+    env, views, seed, act, hold, episode, begin: as for `record_episode`.
+
+  Returns:
+    A trajectory for each view, whose observations are `robot_state`; [] for an episode that ends
+    before it begins.
+  """
+  states, actions = [], []
+
+  def noted(observation: np.ndarray) -> np.ndarray:
+    actions.append(act(observation))
+    return actions[-1]
+
+  videos = record_episode(
+    env, views, seed, robot_free=False, hold=hold, act=noted, episode=episode, begin=begin,
+    at_frame=lambda: states.append(robot_state(env)),
+  )  # fmt: skip
+  actions = actions[begin:]
+  if not actions:
+    return []
+  rewards, discounts = np.zeros(len(actions), np.float32), np.ones(len(actions), np.float32)
+  if videos[0].success:
+    rewards[-_REWARDED:], discounts[-1] = 1.0, 0.0
+  known = ("success", "frames", "fps", "task", "embodiment", "view", "source", "episode")
+  return [
+    Trajectory(
+      np.stack(states), np.stack(actions), rewards, discounts,
+      **{name: getattr(video, name) for name in known},
+    )
+    for video in videos
+  ]  # fmt: skip
+
+
+def robot_state(env: RobotEnv) -> np.ndarray:
+  """What a trajectory has of the present state, float32 [30].
+
+  0..2    the hand's position, metres
+  3       gripper opening, 0 (shut) to 1
+  4..17   Meta-World's object features, as in `RobotEnv`'s observation
+  18..26  positions of the arm's joints and the fingers, likewise
+  27..29  the task's goal position, metres
+  """
+  joints = env.joint_positions()
+  seen = env.scripted_observation()  # Its last three are the goal; 18..35 are of the step before.
+  return np.concatenate([seen[:18], joints, seen[36:]]).astype(np.float32)
 
 
 def random_motion(

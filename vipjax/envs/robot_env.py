@@ -278,6 +278,10 @@ class RobotEnv(gymnasium.Env):
     present = self.task._get_curr_obs_combined_no_goal()
     return np.hstack((present, self.task._prev_obs, self.task._get_pos_goal()))
 
+  def joint_positions(self) -> np.ndarray:
+    """Returns float64 [9], the positions of the arm's joints and the fingers."""
+    return self.data.qpos[self._joint_addresses]
+
   def _scene_renderer(self) -> SceneRenderer:
     if self._lender is not None:
       return self._lender._scene_renderer()
@@ -300,7 +304,7 @@ class RobotEnv(gymnasium.Env):
 
   def _frame(self) -> np.ndarray:
     features = self.task._get_curr_obs_combined_no_goal()
-    return np.hstack((self.data.qpos[self._joint_addresses], features[3:])).astype(np.float32)
+    return np.hstack((self.joint_positions(), features[3:])).astype(np.float32)
 
   def _views_of_data(self) -> dict[str, tuple[str, int]]:
     """Returns the task's attributes that are views of rows of the data, with field and row."""

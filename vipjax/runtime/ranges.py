@@ -203,6 +203,7 @@ RANGES = {
   "corpus.elevation": _pair("finite numbers", _ANY),
   "corpus.distance": _pair("finite numbers above 0", _POSITIVE),
   "corpus.close_azimuths": _items("of finite numbers", _ANY, least=0),
+  "robot_data.placement": _whole(-1),
   "ablation.seeds": _SEEDS,
   "ceiling.seeds": _SEEDS,
   "ceiling.hand_weight": _FROM_0,

@@ -8,7 +8,7 @@ import functools
 import math
 import pathlib
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
@@ -26,7 +26,7 @@ from vipjax.runtime.processes import share_out
 from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.scene import View
-from vipjax.stages.filming import require_tasks
+from vipjax.stages.filming import Act, require_tasks
 from vipjax.stages.stage import stage
 from vipjax.types import Video
 from vipjax.videos.formats.folders import write_videos
@@ -34,7 +34,9 @@ from vipjax.videos.formats.folders import write_videos
 # Control steps of an episode; a recovering expert's film begins after as many as it has lost.
 _HORIZON = 200
 # Control steps; a shorter film shows nothing, for the task is all but solved when it begins.
-_SHORTEST = 13
+SHORTEST = 13
+HOLD = 6  # control steps filmed after success
+JOINT_NOISE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,24 @@ class CorpusSettings:
   elevation: tuple[float, float]
   distance: tuple[float, float]
   close_azimuths: tuple[float, ...]
+
+
+class Plan(NamedTuple):
+  """An episode of the corpus that is about to be played.
+
+  Attributes:
+    kind: "expert", "recovering", "noisy" or "random".
+    seed: of the episode.
+    views: the viewpoints by name that the corpus films it from.
+    act: its policy.
+    begin: control steps before the film begins.
+  """
+
+  kind: str
+  seed: int
+  views: dict[str, View]
+  act: Act
+  begin: int
 
 
 @stage("corpus")
@@ -123,25 +143,18 @@ def _record_task(
   if facts_file.exists():
     return files.read_json(facts_file)
   videos, successes = [], {control: [] for control in settings.controls}
-  kinds = (
-    ["expert"] * settings.expert_episodes
-    + ["recovering"] * settings.recovering_episodes
-    + ["noisy"] * settings.noisy_episodes
-    + ["random"] * settings.random_episodes
-  )
-  # Random numbers of a task do not depend on which other tasks are recorded beside it.
-  number = task_names().index(task)
   with contextlib.ExitStack() as stack:
     envs = [
       stack.enter_context(
-        RobotEnv(task, control=control, placement=None, joint_noise=0.05, size=settings.size)
+        RobotEnv(task, control=control, placement=None, joint_noise=JOINT_NOISE, size=settings.size)
       )
       for control in settings.controls
     ]
-    for episode, kind in enumerate(kinds):
-      rng = np.random.default_rng([seed, number, episode])
+    for episode, kind in enumerate(episode_kinds(settings)):
       env = envs[episode % len(envs)]
-      made = _record_episode(env, kind, episode, rng, settings)
+      made = _record_episode(
+        env, plan_episode(env, kind, episode, seed, settings), episode, settings
+      )
       if kind == "expert" and made:
         successes[env.control].append(bool(made[0].success))
       videos += made
@@ -159,10 +172,31 @@ def _record_task(
   return facts
 
 
-def _record_episode(
-  env: RobotEnv, kind: str, episode: int, rng: np.random.Generator, settings: CorpusSettings
-) -> list[Video]:
-  """Films an episode of a kind; [] where the film would show nothing."""
+def episode_kinds(settings: CorpusSettings) -> list[str]:
+  """The kind of each episode of a task, in their order."""
+  return (
+    ["expert"] * settings.expert_episodes
+    + ["recovering"] * settings.recovering_episodes
+    + ["noisy"] * settings.noisy_episodes
+    + ["random"] * settings.random_episodes
+  )
+
+
+def plan_episode(
+  env: RobotEnv, kind: str, episode: int, run_seed: int, settings: CorpusSettings
+) -> Plan:
+  """Plans an episode of a kind and sets the horizon that it needs.
+
+  Its random numbers do not depend on which other tasks are recorded beside it.
+
+  Args:
+    env: the environment, which is reset.
+    kind: one of `episode_kinds`.
+    episode: its number in the task.
+    run_seed: config.seed.
+    settings: of the corpus.
+  """
+  rng = np.random.default_rng([run_seed, task_names().index(env.task_name), episode])
   seed = int(rng.integers(2**31))
   env.reset(seed=seed)
   views = {f"{kind}-any": _random_view(env, rng, settings)}
@@ -179,11 +213,18 @@ def _record_episode(
     noise = settings.heavy_noise if kind == "noisy" else float(rng.choice(settings.noise))
     act = noisy_expert(env, noise, rng)
   env.horizon = _HORIZON + begin
+  return Plan(kind, seed, views, act, begin)
+
+
+def _record_episode(
+  env: RobotEnv, plan: Plan, episode: int, settings: CorpusSettings
+) -> list[Video]:
+  """Films a planned episode; [] where the film would show nothing."""
   videos = record_episode(
-    env, views, seed, robot_free=kind in ("expert", "recovering"), hold=6,
-    frame_stride=settings.frame_stride, act=act, episode=episode, begin=begin,
+    env, plan.views, plan.seed, robot_free=plan.kind in ("expert", "recovering"), hold=HOLD,
+    frame_stride=settings.frame_stride, act=plan.act, episode=episode, begin=plan.begin,
   )  # fmt: skip
-  if len(videos[0].frames) - 1 < math.ceil(_SHORTEST / settings.frame_stride):
+  if len(videos[0].frames) - 1 < math.ceil(SHORTEST / settings.frame_stride):
     return []
   if videos[0].success:
     return videos

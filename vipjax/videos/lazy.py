@@ -105,6 +105,13 @@ class LazyVideo(abc.ABC):
       UserError: contents that cannot be decoded.
     """
 
+  def steps(self) -> dict[str, np.ndarray]:
+    """The numbers of all frames of the file by the names of `formats.episodes.Episode.steps`.
+
+    Each is float32 [T, ...]; what the file does not have is left out.
+    """
+    return {}
+
   def name(self, position: int) -> str:
     """The name of a frame of the file in messages."""
     return f"frame {position}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,10 @@ from vipjax.videos.selection import ROBOT_FREE
 Columns = Mapping[int, Mapping[str, np.ndarray]]
 
 
+# Those of an episode's steps that have one number for each frame.
+SCALARS = ("reward", "discount")
+
+
 class Episode(NamedTuple):
   """One episode from all its cameras.
 
@@ -25,10 +30,14 @@ class Episode(NamedTuple):
     number: its number.
     cameras: by name, which ends in "_robot_free" where the robot was not rendered; all of one
       length and fps.
+    steps: numbers of each frame: "state" float32 [T, O] and "action" float32 [T, A], "reward" and
+      "discount" float32 [T], of the step that begins there; {} for a film alone. All episodes have
+      the same names.
   """
 
   number: int
   cameras: dict[str, Video]
+  steps: Mapping[str, np.ndarray] = MappingProxyType({})
 
   @property
   def first(self) -> Video:

@@ -4,8 +4,8 @@ v3 keeps many episodes in one parquet file and one mp4, and says in `meta/episod
 begins; v2.1 has a file of each for every episode. Cameras are kept as mp4 (dtype "video") or as
 encoded images in the parquet files (dtype "image").
 
-Written are data sets of v3.0 with pictures only, for videos know no actions: one parquet file with
-a row for each frame, one mp4 for each camera with all episodes one after the other. The lerobot
+Written are data sets of v3.0: one parquet file with a row for each frame, with states and actions
+where they are known, one mp4 for each camera with all episodes one after the other. The lerobot
 package is not needed.
 """
 
@@ -25,7 +25,7 @@ import pyarrow.parquet as parquet
 from vipjax.runtime.errors import UserError
 from vipjax.videos.access import damaged, decoding, existing_path, found_in
 from vipjax.videos.decode import VideoFile
-from vipjax.videos.formats.episodes import Columns, Episode, check_new, columns_of
+from vipjax.videos.formats.episodes import SCALARS, Columns, Episode, check_new, columns_of
 from vipjax.videos.formats.fields import (
   INDEX,
   LENGTH,
@@ -53,6 +53,12 @@ _METADATA = "the metadata of a LeRobot data set"
 _VERSIONS = ("v2.0", "v2.1", "v3.0")
 _CAMERA_PREFIX = "observation.images."
 _TIME, _EPISODE, _FRAME, _SUCCESS = "timestamp", "episode_index", "frame_index", "next.success"
+# What is known of each frame, beside pictures; LeRobot says of what a step leads to "next".
+_STEPS = {
+  "state": "observation.state", "action": "action", "reward": "next.reward",
+  "discount": "next.discount",
+}  # fmt: skip
+_DONE = "next.done"
 # Of the time between two rows: so far a film's frame may be from the time of its row. Half of it is
 # the most that leaves no doubt which row a frame belongs to; the tenth is for films at 29.97 frames
 # a second beside rows at 30, and for rounded times. (LeRobot itself wants 1e-4 s.)
@@ -212,6 +218,15 @@ class _LeRobotVideo(LazyVideo):
       "episode": episode.number,
     })  # fmt: skip
 
+  def steps(self) -> dict[str, np.ndarray]:
+    path = self._dataset.rows_path(self._episode)
+    found = {}
+    for name, column in _STEPS.items():
+      if column in self._dataset.features:
+        values = _read_vectors(path, column)[self._episode.number].astype(np.float32)
+        found[name] = values[:, 0] if name in SCALARS else values
+    return found
+
 
 class _FilmVideo(_LeRobotVideo):
   """Frames in an mp4, which may hold other episodes, too, and more frames than there are rows."""
@@ -287,23 +302,30 @@ def read_vectors(
     raise UserError(f"expected a column {name} in {root}, got {known}; choose one of these.")
   vectors: dict[int, np.ndarray] = {}
   for path in dict.fromkeys(map(dataset.rows_path, dataset.episodes)):
-    with decoding(path):
-      _check_column(name, parquet.read_schema(path).names, path)
-      table = parquet.read_table(path, columns=[_EPISODE, _FRAME, name])
-    episodes, frames = (_numbers(table, key, path) for key in (_EPISODE, _FRAME))
-    try:
-      values = np.array(table[name].to_pylist(), np.float64)
-    except (TypeError, ValueError):
-      values = np.zeros(0)
-    if values.ndim != 2 or not np.isfinite(values).all():
-      raise _misfit(f"a vector of numbers in each row of {name} in {path}", table[name].type)
-    for episode in np.unique(episodes).tolist():
-      here = np.flatnonzero(episodes == episode)
-      vectors[int(episode)] = values[here[np.argsort(frames[here], kind="stable")]]
+    vectors |= _read_vectors(path, name)
   names = dataset.features[name].optional("names", Kind("names", lambda value: True))
   while isinstance(names, Mapping) and len(names) == 1:  # {"motors": [...]}
     (names,) = names.values()
   return (tuple(names) if TEXTS.holds(names) else None), vectors
+
+
+def _read_vectors(path: pathlib.Path, name: str) -> dict[int, np.ndarray]:
+  """A column of vectors, or of numbers as vectors of one, in a file of rows; as `read_vectors`."""
+  with decoding(path):
+    _check_column(name, parquet.read_schema(path).names, path)
+    table = parquet.read_table(path, columns=[_EPISODE, _FRAME, name])
+  episodes, frames = (_numbers(table, key, path) for key in (_EPISODE, _FRAME))
+  try:
+    values = np.array(table[name].to_pylist(), np.float64)
+  except (TypeError, ValueError):
+    values = np.zeros(())
+  if values.ndim not in (1, 2) or not np.isfinite(values).all():
+    raise _misfit(f"a vector of numbers in each row of {name} in {path}", table[name].type)
+  values, vectors = values.reshape(len(values), -1), {}
+  for episode in np.unique(episodes).tolist():
+    here = np.flatnonzero(episodes == episode)
+    vectors[int(episode)] = values[here[np.argsort(frames[here], kind="stable")]]
+  return vectors
 
 
 def is_dataset(folder: pathlib.Path) -> bool:
@@ -514,6 +536,13 @@ def _rows(episodes: Sequence[Episode], tasks: list[str], fps: float) -> arrow.Ta
     last = frame_index == np.repeat(lengths, lengths) - 1
     succeeded = np.repeat([bool(episode.first.success) for episode in episodes], lengths)
     columns[_SUCCESS] = last & succeeded
+  for name in episodes[0].steps:
+    values = np.concatenate([episode.steps[name] for episode in episodes]).astype(np.float32)
+    if values.ndim > 1:
+      values = arrow.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+    columns[_STEPS[name]] = values
+  if episodes[0].steps:
+    columns[_DONE] = frame_index == np.repeat(lengths, lengths) - 1
   return arrow.table(columns)
 
 
@@ -554,8 +583,7 @@ def _info(episodes, keys, tasks, fps: int, rows: arrow.Table) -> dict[str, Any]:
         "has_audio": False,
       },
     }  # fmt: skip
-  dtypes = {_TIME: "float32", _SUCCESS: "bool"}
-  features |= {name: _feature(dtypes.get(name, "int64")) for name in rows.column_names}
+  features |= {field.name: _feature_of(field.type) for field in rows.schema}
   return {
     "codebase_version": "v3.0",
     "robot_type": episodes[0].first.embodiment,
@@ -573,9 +601,17 @@ def _info(episodes, keys, tasks, fps: int, rows: arrow.Table) -> dict[str, Any]:
   }
 
 
-def _feature(dtype: str) -> dict[str, Any]:
-  """The metadata of a column of single values."""
-  return {"dtype": dtype, "shape": [1], "names": None}
+def _feature(dtype: str, size: int = 1) -> dict[str, Any]:
+  """The metadata of a column of single values, or of vectors of a size."""
+  return {"dtype": dtype, "shape": [size], "names": None}
+
+
+def _feature_of(kind: arrow.DataType) -> dict[str, Any]:
+  """The metadata of a column that is written here, from its type."""
+  if arrow.types.is_fixed_size_list(kind):
+    return _feature("float32", kind.list_size)
+  words = {arrow.float32(): "float32", arrow.bool_(): "bool", arrow.int64(): "int64"}
+  return _feature(words[kind])
 
 
 def _write_tasks(path: pathlib.Path, tasks: list[str]) -> None:
@@ -619,7 +655,7 @@ def _row_statistics(
 ) -> tuple[dict[int, dict[str, _Statistics]], dict[str, _Statistics]]:
   """Statistics of these columns: of each episode by its number, and of all rows."""
   numbers = rows[_EPISODE].to_numpy()
-  columns = {name: rows[name].to_numpy() for name in names}
+  columns = {name: _values(rows[name]) for name in names}
   parts = {
     number: {
       name: _column_statistics(values[numbers == number]) for name, values in columns.items()
@@ -629,12 +665,23 @@ def _row_statistics(
   return parts, {name: _column_statistics(values) for name, values in columns.items()}
 
 
+def _values(column: arrow.ChunkedArray) -> np.ndarray:
+  """The numbers [T] or vectors [T, J] of a column."""
+  if arrow.types.is_fixed_size_list(column.type):
+    return np.array(column.to_pylist(), np.float32)
+  return column.to_numpy()
+
+
 def _column_statistics(values: np.ndarray) -> _Statistics:
-  """Statistics of a column of single numbers [T], each as a list of one."""
+  """Statistics of a column of numbers [T], each as a list of one, or of vectors [T, J], of J."""
   numbers = values.astype(np.float64)
-  stats = {"min": values.min(), "max": values.max(), "mean": numbers.mean(), "std": numbers.std()}
-  stats |= {name: np.quantile(numbers, share) for name, share in _QUANTILES.items()}
-  return {**{name: [value.item()] for name, value in stats.items()}, "count": [len(values)]}
+  stats = {
+    "min": values.min(axis=0), "max": values.max(axis=0), "mean": numbers.mean(axis=0),
+    "std": numbers.std(axis=0),
+  }  # fmt: skip
+  stats |= {name: np.quantile(numbers, share, axis=0) for name, share in _QUANTILES.items()}
+  lists = {name: np.atleast_1d(value).tolist() for name, value in stats.items()}
+  return {**lists, "count": [len(values)]}
 
 
 def _colour_statistics(

@@ -28,7 +28,7 @@ from PIL import Image
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.videos.access import damaged, decoding, listed, natural_key
-from vipjax.videos.formats.episodes import Columns, Episode, check_new, columns_of
+from vipjax.videos.formats.episodes import SCALARS, Columns, Episode, check_new, columns_of
 from vipjax.videos.images import decode_images
 from vipjax.videos.lazy import LazyVideo
 from vipjax.videos.selection import ROBOT_FREE, Selection
@@ -39,6 +39,11 @@ LABEL_PREFIX = "embedding_"
 
 _IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8")  # png, jpg
 _TASKS = ("language_instruction", "natural_language_instruction", "instruction", "task", "language")
+# What is known of each step, beside pictures.
+_STEPS = {
+  "state": "steps/observation/state", "action": "steps/action", "reward": "steps/reward",
+  "discount": "steps/discount",
+}  # fmt: skip
 _SPLIT = re.compile(r"-(?P<split>[^-]+)\.tfrecord")
 # A TFRecord file is a row of records: length (uint64), its checksum (uint32), contents, their
 # checksum (uint32), little-endian.
@@ -200,6 +205,15 @@ class _EpisodeVideo(LazyVideo):
     images = self._records.read(self._index)[self._camera]
     return decode_images([images[position] for position in positions], self.metadata["source"])
 
+  def steps(self) -> dict[str, np.ndarray]:
+    record = self._records.read(self._index)
+    found = {}
+    for name, key in _STEPS.items():
+      values = record.get(key, ())
+      if isinstance(values, np.ndarray) and len(values) and len(values) % self.length == 0:
+        found[name] = values.astype(np.float32).reshape(self.length, -1)
+    return {name: x[:, 0] if name in SCALARS else x for name, x in found.items()}
+
 
 def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
   """The folder of a TFDS data set: this one, or the only one in it (NAME/VERSION); else None.
@@ -312,6 +326,8 @@ def _text(record: Mapping[str, Any], name: str) -> str | None:
 def write_tfds(folder: pathlib.Path, episodes: Sequence[Episode]) -> None:
   """Writes episodes in RLDS layout: array_record files, `features.json`, `dataset_info.json`.
 
+  Where episodes have steps, so have these: `observation/state`, `action`, `reward`, `discount`.
+
   Args:
     folder: is not there yet; `tfds.builder_from_directory` will take it.
     episodes: as `by_episode` gives them.
@@ -324,8 +340,14 @@ def write_tfds(folder: pathlib.Path, episodes: Sequence[Episode]) -> None:
     for name, video in episodes[0].cameras.items()
   }
   flag = features.Scalar(dtype=np.bool_)
+  numbers = {
+    name: features.Tensor(shape=values.shape[1:], dtype=np.float32)
+    for name, values in episodes[0].steps.items()
+  }
+  state = {"state": numbers.pop("state")} if numbers else {}
   step = {
-    "observation": cameras,
+    "observation": {**cameras, **state},
+    **numbers,
     **dict.fromkeys(("is_first", "is_last", "is_terminal"), flag),
     "language_instruction": features.Text(),
   }
@@ -363,8 +385,12 @@ def write_tfds(folder: pathlib.Path, episodes: Sequence[Episode]) -> None:
 def _steps(episode: Episode) -> Iterator[dict[str, Any]]:
   for time in range(len(episode)):
     is_last = time == len(episode) - 1
+    numbers = {name: values[time] for name, values in episode.steps.items()}
+    state = {"state": numbers.pop("state")} if numbers else {}
+    images = {name: _png(video.frames[time]) for name, video in episode.cameras.items()}
     yield {
-      "observation": {name: _png(video.frames[time]) for name, video in episode.cameras.items()},
+      "observation": {**images, **state},
+      **numbers,
       "is_first": time == 0,
       "is_last": is_last,
       # Success ends an episode for good, a time limit does not.
