@@ -27,5 +27,6 @@ def get_config() -> ConfigDict:
   # (): the tasks that the torque expert solves and that are not held out (docs/results/tasks.md).
   config.robot_data.tasks = ()
   config.robot_data.formats = ("tfds", "lerobot")
+  config.robot_data.joint_noise = 0.05  # radians, on the arm at reset; the corpus's
   config.robot_data.placement = -1  # seed of the one placement of the objects; -1: anew each time
   return config

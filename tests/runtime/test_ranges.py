@@ -37,6 +37,7 @@ MAY_BE_EMPTY = {
   "ceiling.seeds",
   "cross.seeds",
   "ten_tasks.seeds",
+  "vptr.seeds",
 }
 
 

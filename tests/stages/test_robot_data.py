@@ -77,3 +77,7 @@ def test_bad_settings_are_one_sentence(tmp_path):
   ):
     with pytest.raises(UserError, match=words):
       record_robot_data(config_of(**options), tmp_path)
+  config = config_of()
+  config.corpus.controls = ("torque", "end_effector")
+  with pytest.raises(UserError, match="one control in config.corpus.controls"):
+    record_robot_data(config, tmp_path)

@@ -86,7 +86,15 @@ def variant_config(
   """
   made = ml_collections.ConfigDict(config.to_dict())
   del made["ablation"]
-  made.lock().seed = seed
+  made.seed = seed
+  return changed_config(made, changes)
+
+
+def changed_config(
+  config: ml_collections.ConfigDict, changes: Iterable[str]
+) -> ml_collections.ConfigDict:
+  """A locked copy of a config with changes; takes and raises as `variant_config`."""
+  made = ml_collections.ConfigDict(config.to_dict()).lock()
   for change in changes:
     key, _, text = change.partition("=")
     check_key(key)

@@ -36,7 +36,7 @@ _HORIZON = 200
 # Control steps; a shorter film shows nothing, for the task is all but solved when it begins.
 SHORTEST = 13
 HOLD = 6  # control steps filmed after success
-JOINT_NOISE = 0.05
+_JOINT_NOISE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,9 @@ def _record_task(
   with contextlib.ExitStack() as stack:
     envs = [
       stack.enter_context(
-        RobotEnv(task, control=control, placement=None, joint_noise=JOINT_NOISE, size=settings.size)
+        RobotEnv(
+          task, control=control, placement=None, joint_noise=_JOINT_NOISE, size=settings.size
+        )
       )
       for control in settings.controls
     ]

@@ -20,7 +20,6 @@ from vipjax.runtime.settings import from_section
 from vipjax.scene import View
 from vipjax.stages.corpus import (
   HOLD,
-  JOINT_NOISE,
   SHORTEST,
   CorpusSettings,
   episode_kinds,
@@ -34,7 +33,7 @@ from vipjax.videos.trajectories import FORMATS, write_trajectories
 
 # The folder of all tasks' data sets in a run folder.
 FOLDER = "robot"
-_CONTROL = "torque"
+_ROBOT = "sawyer"  # the corpus's
 _PER_STEP = ("actions", "rewards", "discounts")
 
 
@@ -47,7 +46,9 @@ class _Recording:
     views: by name.
     formats: each gets a data set of its own.
     seed: config.seed.
+    control: the environments'.
     placement: of the objects; None: at random.
+    joint_noise: of the arm at reset, radians.
     parent: gets a folder for each task.
   """
 
@@ -55,7 +56,9 @@ class _Recording:
   views: Mapping[str, View]
   formats: tuple[str, ...]
   seed: int
+  control: str
   placement: int | None
+  joint_noise: float
   parent: pathlib.Path
 
 
@@ -63,15 +66,16 @@ class _Recording:
 def record_robot_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   """Plays the corpus's episodes of config.robot_data.tasks again and writes all that is known.
 
-  The episodes are those of the corpus with controls=("torque",) and the same seed, at every control
-  step and from config.views: failures are kept, up to as many control steps as the corpus films.
+  The episodes are those of the corpus of the same seed and config.corpus, whose control is one, at
+  every control step and from config.views: failures are kept, up to as many control steps as the
+  corpus films.
   Writes `robot/<task>/<format>/`; finished tasks are kept. One process per core.
 
   Returns:
     "tasks", "trajectories", "successes" and "steps".
 
   Raises:
-    UserError: an unknown task or format, no views, or there is no shared memory.
+    UserError: an unknown task or format, no views, several controls, or there is no shared memory.
   """
   options = config.robot_data
   require_tasks("robot_data.tasks", options.tasks)
@@ -87,7 +91,9 @@ def record_robot_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) 
     views_from_config(config.views),
     tuple(options.formats),
     config.seed,
+    _control(config),
     None if options.placement < 0 else options.placement,
+    options.joint_noise,
     workdir / FOLDER,
   )
   facts = []
@@ -102,9 +108,19 @@ def record_robot_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) 
 
 
 def robot_tasks(config: ml_collections.ConfigDict) -> list[str]:
-  """The tasks that the torque expert solves and that are not held out of the corpus."""
-  solved = SOLVED[config.env.robot, _CONTROL]
+  """The tasks that the expert solves by the corpus's control and that are not held out of it."""
+  solved = SOLVED[_ROBOT, _control(config)]
   return [task for task in solved if task not in config.corpus.held_out]
+
+
+def _control(config: ml_collections.ConfigDict) -> str:
+  controls = config.corpus.controls
+  if len(controls) != 1:
+    raise UserError(
+      "expected one control in config.corpus.controls, because the actions of one data set are of "
+      f"one size, got {list(controls)}; choose 'torque' or 'end_effector'."
+    )
+  return controls[0]
 
 
 def _record_task(recording: _Recording, task: str) -> dict[str, Any]:
@@ -115,8 +131,8 @@ def _record_task(recording: _Recording, task: str) -> dict[str, Any]:
     return files.read_json(facts_file)
   made: list[Trajectory] = []
   with RobotEnv(
-    task, control=_CONTROL, placement=recording.placement, joint_noise=JOINT_NOISE,
-    size=settings.size,
+    task, _ROBOT, recording.control, placement=recording.placement,
+    joint_noise=recording.joint_noise, size=settings.size,
   ) as env:  # fmt: skip
     for episode, kind in enumerate(episode_kinds(settings)):
       plan = plan_episode(env, kind, episode, recording.seed, settings)

@@ -1,0 +1,78 @@
+"""V-PTR (arXiv:2309.13041): a baseline with robot data, beside four videos and no actions.
+
+    python -m launch.vptr --config=configs/vptr.py --workdir=runs/vptr
+
+Three phases: ICVF on the corpus's videos; conservative Q-learning (CQL) on robot data of 25 tasks;
+the same with the target's data mixed in. Each row and seed is a run folder,
+runs/vptr/<row>/seed<n>; runs/vptr/vptr.html and table.md compare all that are there. Finished
+stages are not repeated, and each can be had alone: --config.vptr.stages="('video',)". What it is
+and what has been measured: docs/results/vptr.md.
+
+The encoder is frozen. In the publication frozen rows fail (VIP's frozen encoder: 0 of 48 trials)
+and V-PTR fine-tunes its encoder with actor and critic, which is for a GPU and is not built here: a
+row that fails here says little about V-PTR. Hardware: CPU, all cores, or a GPU.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import robot_data
+
+
+def get_config() -> ConfigDict:
+  config = robot_data.get_config()
+  config.expect = ConfigDict()
+  # Phase 1 learns from the whole corpus, of both controls; robot data are of config.env.control.
+  config.corpus.controls = ("torque", "end_effector")
+  config.encoder.name = "icvf"
+  config.encoder.norm = "group"  # as V-PTR's, which has a target network
+  config.env.horizon = 200
+
+  # The agent: SAC's networks with V-PTR's numbers, but for the discount (.96 there, at 5 Hz).
+  config.policy.discount = 0.99
+  config.policy.learning_rate = 3e-4  # of critics and temperature
+  config.policy.init_temperature = 1.0
+  config.policy.target_entropy = -8.0  # minus the number of actions
+  config.policy.normalize_observations = True  # by mean and deviation of the data, once
+  config.policy.checkpoint_every = 10_000  # updates
+  config.policy.final_episodes = 20
+
+  vptr = config.vptr = ConfigDict()
+  vptr.stages = ("video", "robot", "target")
+  vptr.seeds = (0, 1, 2)
+  # Phase 1's changes to this config.
+  vptr.video = ('finetune.loss="icvf"', 'encoder.head="icvf"')
+  # "": of phase 1; "scratch": fresh weights of config.encoder; or any argument of vipjax.load.
+  vptr.encoder = ""
+  # Data sets with actions (RLDS, LeRobot) or folders of launch.record; "": recorded in the run's.
+  vptr.data = ""
+  vptr.target_data = ""
+  vptr.target_episodes = 20  # of the expert, recorded at config.env.task and its placement
+  # First entries of the recorded state that the agent sees, beside the frame's embedding and the
+  # task's one-hot vector: the hand's position and the gripper. With the object's, which follow, it
+  # would not need the frame.
+  vptr.state_entries = 4
+  # A step is paid reward_scale x reward + reward_shift: -1, and +10 in a success's last three
+  # steps, which end the episode. One that fails was cut off: the critics' target goes on there.
+  vptr.reward_scale = 11.0
+  vptr.reward_shift = -1.0
+  vptr.action_limit = 0.99  # torques saturate; the log density of +-1 under a tanh is infinite
+
+  vptr.robot_updates = 100_000  # phase 2; 0: phase 3 begins anew, with the target's data alone
+  vptr.target_updates = 50_000  # phase 3
+  vptr.target_share = 0.1  # of the target's data in the batches of phase 3
+  vptr.samples = 4  # K, actions each of the uniform distribution, of the policy, and of the backup
+  vptr.conservative_weight = 5.0  # alpha
+  vptr.bound = True  # returns bound the Q-values of the policy's samples from below
+  vptr.max_backup = True
+  vptr.actor_learning_rate = 1e-4
+  vptr.clone_updates = 0  # first updates in which the actor clones the data instead
+
+  # Changes of each row to this config, as key=JSON; and the rows to run, (): all.
+  vptr.only = ()
+  rows = vptr.rows = ConfigDict()
+  rows.full = ()
+  rows.without_video = ('vptr.encoder="scratch"',)
+  rows.without_robot_data = ("vptr.robot_updates=0",)
+  rows.behaviour_cloning = ("vptr.clone_updates=1000000000",)
+  rows.vip_encoder = ('vptr.encoder="mini"',)
+  return config

@@ -1,0 +1,23 @@
+"""Trains V-PTR and its ablations and compares them on a page; resumes by itself.
+
+    python -m launch.vptr --config=configs/vptr.py --workdir=runs/vptr
+
+A stage alone: --config.vptr.stages="('video',)"; rows alone: --config.vptr.only="('full',)". The
+encoder is frozen, with which V-PTR's publication fails: docs/results/vptr.md.
+"""
+
+from vipjax.runtime import launcher
+
+_FLAGS = launcher.define_flags("configs/vptr.py")
+
+
+def main(_):
+  from vipjax.experiments.vptr import FROZEN, run_vptr
+
+  print(FROZEN, flush=True)
+  page = run_vptr(_FLAGS.config, _FLAGS.folder_of_runs)
+  print(f"page: {page}")
+
+
+if __name__ == "__main__":
+  launcher.run(main, renders=True)

@@ -1,0 +1,312 @@
+"""Conservative Q-learning on recorded transitions, with SAC's networks and state.
+
+The form is V-PTR's (arXiv:2309.13041): samples of the uniform distribution and of the policy, a
+maximal backup without entropy, and the data's returns as the floor of the policy's samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vipjax.losses import conservative_loss, monte_carlo_returns, td_target
+from vipjax.runtime import ranges, skips
+from vipjax.runtime.errors import UserError
+from vipjax.sac.agent import SacSettings, SacState, normalized, squash
+from vipjax.sac.critic import Critics
+from vipjax.sac.networks import Actor
+from vipjax.types import Trajectory, Transition
+
+# Settings of SAC that have no meaning here, with the values that leave them out.
+_LEFT_OUT = {"n_step": 1, "reset_every": 0, "normalize_rewards": False, "min_temperature": 0.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class ConservativeSettings:
+  """Hyperparameters beside those of SAC.
+
+  Attributes:
+    samples: K, actions drawn of the uniform distribution, of pi(s), and of pi(s') for the backup.
+    conservative_weight: alpha, of the conservative loss beside the Bellman error; 0: SAC on data.
+    bound: whether returns of the data bound the Q-values of the policy's samples from below.
+    max_backup: whether the greatest of K next actions counts; else one is drawn.
+    actor_learning_rate: Adam's for the actor; critics and temperature have SAC's.
+    clone_updates: first updates in which the actor clones the data's actions instead of following
+      the critics; as many as all: behaviour cloning.
+
+  Raises:
+    UserError: one of them is out of its range.
+  """
+
+  samples: int
+  conservative_weight: float
+  bound: bool
+  max_backup: bool
+  actor_learning_rate: float
+  clone_updates: int
+
+  def __post_init__(self):
+    ranges.check("vptr", vars(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class OfflineSettings:
+  """How recorded steps become transitions.
+
+  Attributes:
+    reward_scale, reward_shift: a step is paid scale x reward + shift.
+    action_limit: actions are clipped to +-this, because the log density of +-1 under a policy that
+      ends in a tanh is infinite.
+    discount: gamma of the returns.
+  """
+
+  reward_scale: float
+  reward_shift: float
+  action_limit: float
+  discount: float
+
+  def __post_init__(self):
+    values = {name: value for name, value in vars(self).items() if name != "discount"}
+    ranges.check("vptr", values)
+
+
+class OfflineData(NamedTuple):
+  """Recorded transitions (a pytree).
+
+  Attributes:
+    transitions: leaves [N, ...]; discount is 0 where a reward was earned or the episode ended for
+      good.
+    returns: float32 [N], discounted, of the episode from there on.
+  """
+
+  transitions: Transition
+  returns: Any
+
+
+def make_offline(trajectories: Sequence[Trajectory], settings: OfflineSettings) -> OfflineData:
+  """Makes transitions of trajectories, with returns.
+
+  A step with a reward above 0 is terminal, as V-PTR has it. An episode that was cut off earns the
+  reward of a step without one for ever.
+
+  Args:
+    trajectories: at least one; their observations are what the agent sees.
+    settings: see there.
+
+  Raises:
+    UserError: no trajectories, or not one reward but 0.
+  """
+  if not any(np.any(each.rewards) for each in trajectories):
+    raise UserError(
+      f"expected rewards other than 0 in the data, got {len(trajectories)} episodes without; give "
+      "data of which some episodes succeed."
+    )
+  earned = [settings.reward_scale * each.rewards + settings.reward_shift for each in trajectories]
+  masks = [each.discounts * (each.rewards <= 0) for each in trajectories]
+  # All episodes in one row, each with a last step more that stands for what follows a cut.
+  following = settings.reward_shift / max(1.0 - settings.discount, 1e-6)
+  returns = monte_carlo_returns(
+    np.concatenate([np.append(each, following) for each in earned]).astype(np.float32),
+    np.concatenate([np.append(each, 0.0) for each in masks]).astype(np.float32),
+    settings.discount,
+  )
+  is_step = np.concatenate([np.append(np.ones(len(each), bool), False) for each in earned])
+  limit = settings.action_limit
+  transitions = Transition(
+    np.concatenate([each.observations[:-1] for each in trajectories]),
+    np.clip(np.concatenate([each.actions for each in trajectories]), -limit, limit),
+    np.concatenate(earned),
+    np.concatenate(masks),
+    np.concatenate([each.observations[1:] for each in trajectories]),
+  )
+  as_float = [np.asarray(leaf, np.float32) for leaf in transitions]
+  return OfflineData(Transition(*as_float), np.asarray(returns)[is_step])
+
+
+def with_statistics(state: SacState, data: OfflineData, plain: int) -> SacState:
+  """Returns the agent that sees observations by the data's mean and deviation, once for all.
+
+  Args:
+    state: of an agent with `normalize_observations`.
+    data: what it will learn from.
+    plain: so many last entries stay as they are.
+  """
+  seen = data.transitions.observation
+  mean, variance = seen.mean(axis=0), seen.var(axis=0)
+  kept = np.arange(seen.shape[1]) >= seen.shape[1] - plain
+  statistics = {
+    "mean": jnp.asarray(np.where(kept, np.float32(0), mean)),
+    "variance": jnp.asarray(np.where(kept, np.float32(1), variance)),
+  }
+  return state._replace(actor={**state.actor, "statistics": statistics})
+
+
+def log_density(actions: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
+  """The log density [...] of actions within (-1, 1), [..., A], under a tanh-Gaussian policy."""
+  return squash((jnp.arctanh(actions) - mean) / jnp.exp(log_std), mean, log_std)[1]
+
+
+def make_conservative_update(
+  num_actions: int, sac: SacSettings, settings: ConservativeSettings
+) -> Callable[[SacState, OfflineData], tuple[SacState, dict[str, jax.Array]]]:
+  """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature.
+
+  As SAC's, an update that is not finite changes nothing but the step and the count. Metrics of
+  health: "q_data", "q_pi" and "q_random", mean Q-values of the data's, the policy's and uniform
+  actions; "bounded", the share of the policy's samples that returns bound; "return", the mean of
+  the returns, "q_above_return", by how much the Q-values of the data's actions are above them, and
+  "q_return_correlation" of the two.
+
+  Raises:
+    UserError: settings of SAC that conservative Q-learning does not have.
+  """
+  wrong = [name for name, value in _LEFT_OUT.items() if getattr(sac, name) != value]
+  if wrong or sac.critic.bins or sac.critic.norm == "batch":
+    raise UserError(
+      "expected config.policy without n_step, reset_every, normalize_rewards and min_temperature, "
+      "and a critic of norm 'layer' or 'none' with bins = 0, for conservative Q-learning, got "
+      f"{', '.join(wrong) or sac.critic}; set them back to the values of configs/vptr.py."
+    )
+  actor, critics = Actor(num_actions, sac.hidden), Critics(sac.critic, sac.hidden)
+  adam, actor_adam = optax.adam(sac.learning_rate), optax.adam(settings.actor_learning_rate)
+  target_entropy = -num_actions / 2 if sac.target_entropy is None else sac.target_entropy
+  count = settings.samples
+
+  def draw(params, observation, noise):
+    """Actions of the policy [B, K, A] with their log densities [B, K]."""
+    mean, log_std = actor.apply(params, observation)
+    spread = [jnp.broadcast_to(each[:, None], noise.shape) for each in (mean, log_std)]
+    return squash(noise, *spread)
+
+  def q_of(variables, observation, actions):
+    """Q-values [2, B, K] of K actions for each observation."""
+    shape = (*actions.shape[:2], observation.shape[-1])
+    return critics(variables, jnp.broadcast_to(observation[:, None], shape), actions)
+
+  def critic_loss(variables, state, batch, returns, noise, next_noise, uniform):
+    policy = {"params": state.actor["params"]}
+    next_actions, _ = draw(policy, batch.next_observation, next_noise)
+    next_q = q_of(state.target_critic, batch.next_observation, next_actions)
+    target = td_target(batch.reward, batch.discount, next_q, sac.discount)
+    q_data = critics(variables, batch.observation, batch.action)
+    actions, log_probs = draw(policy, batch.observation, noise)
+    actions, log_probs = jax.lax.stop_gradient((actions, log_probs))
+    q_pi, q_random = (q_of(variables, batch.observation, each) for each in (actions, uniform))
+    densities = jnp.full(log_probs.shape, -num_actions * math.log(2.0))
+    difference = conservative_loss(
+      q_data,
+      jnp.concatenate([q_pi, q_random], axis=-1),
+      jnp.concatenate([log_probs, densities], axis=-1),
+      floor=returns if settings.bound else None,
+      from_policy=np.arange(2 * count) < count,
+    )
+    bellman = jnp.mean(jnp.square(q_data - target[None]))
+    loss = bellman + settings.conservative_weight * jnp.mean(difference)
+    bounded = (q_pi < returns[None, :, None]) if settings.bound else jnp.zeros(1)
+    q = q_data.mean(axis=0)
+    spread = jnp.std(q) * jnp.std(returns)
+    together = jnp.mean((q - q.mean()) * (returns - returns.mean())) / jnp.maximum(spread, 1e-6)
+    return loss, {
+      "critic_loss": loss, "bellman_error": bellman, "conservative": jnp.mean(difference),
+      "q_data": jnp.mean(q), "q_pi": jnp.mean(q_pi), "q_random": jnp.mean(q_random),
+      "bounded": jnp.mean(bounded), "return": jnp.mean(returns),
+      "q_above_return": jnp.mean(q - returns), "q_return_correlation": together,
+    }  # fmt: skip
+
+  def actor_loss(params, state, batch, noise, temperature):
+    mean, log_std = actor.apply(params, batch.observation)
+    action, log_prob = squash(noise, mean, log_std)
+    q = critics(state.critic, batch.observation, action).min(axis=0)
+    cloned = log_density(batch.action, mean, log_std)
+    sought = jnp.where(state.step < settings.clone_updates, cloned, q)
+    loss = jnp.mean(temperature * log_prob - sought)
+    return loss, {
+      "actor_loss": loss, "entropy": -jnp.mean(log_prob), "log_density": jnp.mean(cloned),
+    }  # fmt: skip
+
+  def descended(optimizer, grads, opt_state, params):
+    updates, opt_state = optimizer.update(grads, opt_state)
+    return optax.apply_updates(params, updates), opt_state
+
+  def update(state: SacState, data: OfflineData):
+    before, (batch, returns) = state, data
+    batch = batch._replace(
+      observation=normalized(state.actor, batch.observation),
+      next_observation=normalized(state.actor, batch.next_observation),
+    )
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step), 4)
+    rows = len(batch.action)
+    noise = jax.random.normal(keys[0], (rows, count, num_actions))
+    next_count = count if settings.max_backup else 1
+    next_noise = jax.random.normal(keys[1], (rows, next_count, num_actions))
+    uniform = jax.random.uniform(keys[2], (rows, count, num_actions), minval=-1.0, maxval=1.0)
+    critic_grads, metrics = jax.grad(critic_loss, has_aux=True)(
+      state.critic, state, batch, returns, noise, next_noise, uniform
+    )
+    critic, critic_opt = descended(adam, critic_grads, state.critic_opt, state.critic)
+    critic = critics.projected(critic)
+    state = state._replace(critic=critic, critic_opt=critic_opt)
+
+    temperature = jnp.exp(state.log_temperature)
+    params = {"params": state.actor["params"]}
+    actor_noise = jax.random.normal(keys[3], batch.action.shape)
+    actor_grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
+      params, state, batch, actor_noise, temperature
+    )
+    params, actor_opt = descended(actor_adam, actor_grads, state.actor_opt, params)
+    # Of T (entropy - target), whose gradient to log T is taken as in SAC.
+    grad = actor_metrics["entropy"] - target_entropy
+    log_temperature, temperature_opt = descended(
+      adam, grad, state.temperature_opt, state.log_temperature
+    )
+    state = state._replace(
+      actor={**state.actor, **params},
+      actor_opt=actor_opt,
+      target_critic=optax.incremental_update(critic, state.target_critic, sac.target_rate),
+      log_temperature=log_temperature,
+      temperature_opt=temperature_opt,
+    )
+    metrics = {**metrics, **actor_metrics, "temperature": temperature}
+    norms = optax.tree.norm(critic_grads), optax.tree.norm(actor_grads)
+    losses = metrics["critic_loss"], metrics["actor_loss"]
+    finite = jnp.isfinite(jnp.stack([*norms, *losses])).all()
+    return skips.keep_finite(finite, state, before), metrics
+
+  return update
+
+
+def make_offline_updates(
+  update: Callable, counts: Sequence[int], updates: int
+) -> Callable[[SacState, Sequence[OfflineData]], tuple[SacState, dict[str, jax.Array]]]:
+  """(state, data sets) -> (state, mean metrics): several updates in one dispatch; jit it.
+
+  Args:
+    update: of `make_conservative_update`.
+    counts: rows of each batch that come from each data set, drawn uniformly.
+    updates: how many.
+  """
+
+  def sample(key, data, count):
+    rows = jax.random.randint(key, (count,), 0, len(data.returns))
+    return jax.tree.map(lambda leaf: leaf[rows], data)
+
+  def one(state, _, datasets):
+    # The update's own keys are numbers 0 to 3 of the same parent.
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 4)
+    keys = jax.random.split(key, len(counts))
+    parts = [sample(*each) for each in zip(keys, datasets, counts, strict=True)]
+    batch = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    return update(state, batch)
+
+  def update_many(state: SacState, datasets: Sequence[OfflineData]):
+    state, metrics = jax.lax.scan(lambda carry, x: one(carry, x, datasets), state, length=updates)
+    return state, jax.tree.map(jnp.mean, metrics)
+
+  return update_many
