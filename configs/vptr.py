@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
   config.env.horizon = 200
 
   # The agent: SAC's networks with V-PTR's numbers, but for the discount (.96 there, at 5 Hz).
+  config.policy.batch_size = 64
   config.policy.discount = 0.99
   config.policy.learning_rate = 3e-4  # of critics and temperature
   config.policy.init_temperature = 1.0

@@ -11,7 +11,7 @@ import io
 import pathlib
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -346,12 +346,7 @@ def _learn(
   """
   datasets, counts = _mixture(learner, name)
   datasets = jax.device_put(datasets)
-  update = make_conservative_update(learner.num_actions, learner.sac, learner.settings)
-
-  @functools.cache
-  def dispatch(updates: int):
-    return jax.jit(make_offline_updates(update, counts, updates))
-
+  options = learner.num_actions, learner.sac, learner.settings, counts
   begun = int(state.step)
   with Checkpointer(workdir / "checkpoints" / name, keep=2) as checkpoints:
     restored = checkpoints.restore_latest(state)
@@ -367,7 +362,7 @@ def _learn(
     ):
       while done < until:
         count = min(_PER_DISPATCH, until - done)
-        state, found = dispatch(count)(state, datasets)
+        state, found = _compiled(*options, count)(state, datasets)
         before, done = done, done + count
         last, stop = done == until, preemption.requested()
         if last or stop or done // _METRICS_EVERY > before // _METRICS_EVERY:
@@ -386,6 +381,18 @@ def _learn(
         if stop:
           preemption.exit(name, done)
   return {"updates": until - begun, **metrics}, earlier, state
+
+
+@functools.cache
+def _compiled(
+  num_actions: int,
+  sac: SacSettings,
+  settings: ConservativeSettings,
+  counts: tuple[int, ...],
+  updates: int,
+) -> Callable:
+  update = make_conservative_update(num_actions, sac, settings)
+  return jax.jit(make_offline_updates(update, counts, updates))
 
 
 def _mixture(learner: _Learner, name: str) -> tuple[tuple[OfflineData, ...], tuple[int, ...]]:

@@ -1,0 +1,143 @@
+"""V-PTR's phases on recorded data: what is learned from, resuming, evaluation, errors."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs import vptr as config_lib
+from tests.videos.clips import assert_one_sentence
+from vipjax.runtime import run_folder
+from vipjax.runtime.errors import UserError
+from vipjax.runtime.metrics import read_metrics
+from vipjax.sac import load_actor
+from vipjax.stages import vptr
+from vipjax.types import Trajectory, Video
+from vipjax.videos import write_videos
+from vipjax.videos.trajectories import write_trajectories
+
+
+class Encoder:
+  """Stands in for an encoder: the mean of each colour."""
+
+  variables = np.zeros(1)
+
+  def __init__(self):
+    self.seen = 0
+
+  def embed(self, frames, chunk=None):
+    self.seen += len(frames)
+    return frames.mean(axis=(1, 2)).astype(np.float32) / 255
+
+
+def config_of(**overrides):
+  config = config_lib.get_config()
+  config.update_from_flattened_dict({
+    "env.horizon": 4, "corpus.size": 16, "policy.final_episodes": 2, "policy.hidden": (8,),
+    "policy.batch_size": 20, "vptr.robot_updates": 50, "vptr.target_updates": 50, **overrides,
+  })  # fmt: skip
+  return config
+
+
+def made(task, success, number=0, actions=8, entries=30):
+  rng, steps = np.random.default_rng(number), 6
+  rewards, discounts = np.zeros(steps, np.float32), np.ones(steps, np.float32)
+  if success:
+    rewards[-3:], discounts[-1] = 1.0, 0.0
+  return Trajectory(
+    rng.normal(size=(steps + 1, entries)).astype(np.float32),
+    rng.uniform(-1, 1, (steps, actions)).astype(np.float32),
+    rewards, discounts, success, rng.integers(0, 256, (steps + 1, 16, 16, 3), dtype=np.uint8),
+    80.0, task=task, view="front", episode=number,
+  )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+  """Folders of data sets by name."""
+  root = tmp_path_factory.mktemp("data")
+  sets = {
+    "many": [made("drawer-open", True), made("door-open", False, 1)],
+    "target": [made("window-open", True)],
+    "small": [made("window-open", True, actions=4)],
+    "failed": [made("window-open", False)],
+    "short": [made("window-open", True, entries=3)],
+  }
+  for name, trajectories in sets.items():
+    write_trajectories(root / name, trajectories, "tfds")
+  return root
+
+
+def sources_of(data, cache, robot="many", target="target"):
+  return vptr.Sources(data / robot, data / target, cache)
+
+
+def test_two_phases_and_a_run_that_goes_on(tmp_path, data):
+  value, sources = Encoder(), sources_of(data, tmp_path / "cache")
+  folder = tmp_path / "run"
+  folder.mkdir()
+  robot = vptr.train_robot(config_of(), folder, value, sources)
+  assert robot["tasks"] == ["door-open", "drawer-open", "window-open"]
+  counts = {name: robot[name] for name in ("updates", "trajectories", "steps", "successes")}
+  assert counts == {"updates": 50, "trajectories": 2, "steps": 12, "successes": 1}
+  # Every frame has been embedded once, whoever asks.
+  assert value.seen == 14
+  # Twice as long at once, and in two legs.
+  longer, whole = config_of(**{"vptr.robot_updates": 100}), tmp_path / "whole"
+  whole.mkdir()
+  wanted = vptr.train_robot(longer, whole, value, sources)
+  (folder / "stages" / "robot.json").unlink()
+  assert vptr.train_robot(longer, folder, value, sources) == wanted and value.seen == 14
+  assert [row["step"] for row in read_metrics(folder, "robot")] == [50, 100]
+  result = vptr.train_target(longer, folder, value, sources)
+  assert result["updates"] == 50 and result["trajectories"] == 1 and result["episodes"] == 2
+  assert 0 <= result["success"] <= 1 and (folder / "policy" / "final.mp4").exists()
+  assert [row["step"] for row in read_metrics(folder, "target")] == [150]
+  # Embedding, hand and gripper, three tasks.
+  assert load_actor(folder)(np.zeros(3 + 4 + 3, np.float32)).shape == (8,)
+
+
+def test_the_observation_has_the_embedding_the_hand_and_the_task(tmp_path, data):
+  config, value = config_of(), Encoder()
+  (trajectory,) = vptr.load_data(config, value, data / "target", tmp_path)
+  wanted = made("window-open", True)
+  np.testing.assert_allclose(trajectory.observations[:, :3], Encoder().embed(wanted.frames))
+  np.testing.assert_array_equal(trajectory.observations[:, 3:], wanted.observations[:, :4])
+  (again,) = vptr.load_data(config, value, data / "target", tmp_path)
+  for name in ("observations", "actions", "rewards", "discounts"):
+    np.testing.assert_array_equal(getattr(again, name), getattr(trajectory, name))
+  assert (again.task, again.success, again.frames) == ("window-open", True, None)
+  learner = vptr._learner(config, [], [trajectory])
+  seen = learner.target.transitions.observation
+  np.testing.assert_array_equal(seen[:, 7:], np.ones((6, 1)))
+  # In the second phase a tenth of each batch is the target's.
+  both = dataclasses.replace(trajectory, task="drawer-open")
+  learner = vptr._learner(config, [both], [trajectory])
+  assert vptr._mixture(learner, "target")[1] == (18, 2)
+  assert vptr._mixture(learner, "robot")[1] == (20,)
+
+
+@pytest.mark.parametrize(
+  ("target", "words"),
+  [
+    ("many", ("episodes of config.env.task = 'window-open'", "door-open, drawer-open")),
+    ("small", ("actions of 8 numbers", "'torque'", "got 4")),
+    ("failed", ("rewards other than 0",)),
+    ("short", ("config.vptr.state_entries = 4", "got 3")),
+    ("films", ("a state, an action and a reward",)),
+  ],
+)
+def test_data_that_do_not_fit_are_one_sentence(tmp_path, data, target, words):
+  if target == "films" and not (data / "films").exists():
+    write_videos(data / "films", [Video(np.zeros((3, 16, 16, 3), np.uint8))])
+  config = config_of(**{"vptr.robot_updates": 0})
+  with pytest.raises(UserError) as error:
+    vptr.train_target(config, tmp_path, Encoder(), sources_of(data, tmp_path, target=target))
+  assert_one_sentence(error, *words)
+
+
+def test_the_second_phase_waits_for_the_first(tmp_path, data):
+  with pytest.raises(UserError) as error:
+    vptr.train_target(config_of(), tmp_path, Encoder(), sources_of(data, tmp_path))
+  assert_one_sentence(error, "the stage 'robot' to be finished", "config.vptr.stages")
+  assert not run_folder.stage_done(tmp_path, "target")
