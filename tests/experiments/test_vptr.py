@@ -95,10 +95,11 @@ def test_rows_share_phase_1_and_data_and_the_page_says_what_each_was_given(
 
 
 def test_a_stage_alone(config, tmp_path, phases):
-  config.vptr.stages, config.vptr.only = ("video",), ("full",)
+  config.vptr.stages, config.vptr.only = ("video",), ("without_robot_data",)
   assert vptr.run_vptr(config, tmp_path) is None
   assert [name for name, *_ in phases] == ["corpus", "finetune"]
-  config.vptr.stages = ("robot",)
+  assert phases[0][1] == tmp_path / "video" / "full"
+  config.vptr.stages, config.vptr.only = ("robot",), ("full",)
   vptr.run_vptr(config, tmp_path)
   assert [name for name, *_ in phases[2:]] == ["robot_data", "robot", "robot"]
   # Data that are given are not recorded; an encoder that is given needs no phase 1.

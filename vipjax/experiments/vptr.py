@@ -81,12 +81,12 @@ def run_vptr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pathli
   options = config.vptr
   require_tasks("env.task", [config.env.task])
   _require_among("stages", options.stages, STAGES)
-  _require_among("only", options.only, list(options.rows))
-  names = list(options.only or _in_order(options.rows))
-  configs = row_configs(config, names)
-  of_video = video_configs(config, configs)
+  every = _in_order(options.rows)
+  _require_among("only", options.only, every)
+  of_rows = row_configs(config)
+  configs = {name: of_rows[name] for name in options.only or every}
   if VIDEO in options.stages:
-    for name, made in of_video.items():
+    for name, made in _video_configs(config, of_rows, configs).items():
       folder = run_folder.open_run(workdir / VIDEO / name, made)
       record_corpus(made, folder)
       finetune(made, folder)
@@ -99,37 +99,24 @@ def run_vptr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pathli
       for seed in options.seeds
       for name, made in configs.items()
     ]
-  page = functools.partial(write_page, workdir, names)
+  page = functools.partial(write_page, workdir, every)
   run = functools.partial(_run, tuple(learning))
-  problems = run_all("vptr", workdir, jobs, run, [*learning, TARGET][-1], page, on_cpu())
+  problems = run_all("vptr", workdir, jobs, run, TARGET, page, on_cpu())
   return page(problems)
 
 
-def row_configs(
-  config: ml_collections.ConfigDict, names: Sequence[str]
-) -> dict[str, ml_collections.ConfigDict]:
-  """The config of each row; `vptr.video_run` names the row whose phase 1 it shares.
+def row_configs(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigDict]:
+  """The config of each row of config.vptr.rows; `vptr.video_run` names whose phase 1 it shares.
 
   Raises:
     UserError: a change that is no key=JSON of the config, or sets a number out of its range.
   """
-  made = {name: changed_config(config, config.vptr.rows[name]) for name in names}
+  rows = config.vptr.rows
+  made = {name: changed_config(config, rows[name]) for name in _in_order(rows)}
   for row in made.values():
     with row.unlocked():
-      first = next(name for name, other in made.items() if _before(other) == _before(row))
-      row.vptr.video_run = first
+      row.vptr.video_run = next(each for each in made if _before(made[each]) == _before(row))
   return made
-
-
-def video_configs(
-  config: ml_collections.ConfigDict, rows: Mapping[str, ml_collections.ConfigDict]
-) -> dict[str, ml_collections.ConfigDict]:
-  """The config of each phase 1 that a row needs, by the row that names it; raises as above."""
-  return {
-    name: changed_config(_without(row, "vptr", "robot_data"), config.vptr.video)
-    for name, row in rows.items()
-    if any(each.vptr.video_run == name and not each.vptr.encoder for each in rows.values())
-  }
 
 
 def write_page(
@@ -167,6 +154,19 @@ def write_page(
     section("Films", element("div", *films, class_="charts four")) if films else None,
   ))  # fmt: skip
   return path
+
+
+def _video_configs(
+  config: ml_collections.ConfigDict,
+  of_rows: Mapping[str, ml_collections.ConfigDict],
+  chosen: Mapping[str, ml_collections.ConfigDict],
+) -> dict[str, ml_collections.ConfigDict]:
+  """The config of each phase 1 that chosen rows need, by the row that names it."""
+  needed = dict.fromkeys(row.vptr.video_run for row in chosen.values() if not row.vptr.encoder)
+  return {
+    name: changed_config(_without(of_rows[name], "vptr", "robot_data"), config.vptr.video)
+    for name in needed
+  }
 
 
 def _run(stages: tuple[str, ...], config: ml_collections.ConfigDict, folder: pathlib.Path) -> str:
