@@ -12,7 +12,8 @@ _FLAGS = launcher.define_flags("configs/vptr.py")
 
 
 def main(_):
-  from vipjax.experiments.vptr import FROZEN, run_vptr
+  from vipjax.experiments.vptr import run_vptr
+  from vipjax.experiments.vptr_page import FROZEN
 
   print(FROZEN, flush=True)
   page = run_vptr(_FLAGS.config, _FLAGS.folder_of_runs)

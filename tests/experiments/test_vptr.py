@@ -4,6 +4,7 @@ import pytest
 
 from configs import vptr as config_lib
 from vipjax.experiments import runs, vptr
+from vipjax.experiments.vptr_page import FROZEN
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 
@@ -86,7 +87,7 @@ def test_rows_share_phase_1_and_data_and_the_page_says_what_each_was_given(
   assert "| 0 | 31,700 |" in cells["without video"] and "| mini |" in cells["vip encoder"]
   # One run failed of what a user can mend: its second phase is there alone.
   text = page.read_text()
-  assert vptr.FROZEN in "\n".join(lines) and "frozen rows fail" in text
+  assert FROZEN in "\n".join(lines) and "frozen rows fail" in text
   assert "vip_encoder/seed1: expected rewards, got none" in text and "-25.00" in text
   # What is done is not done again.
   before = len(phases)

@@ -12,6 +12,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.sac import load_actor
 from vipjax.stages import vptr
+from vipjax.stages.embedded_data import load_data
 from vipjax.types import Trajectory, Video
 from vipjax.videos import write_videos
 from vipjax.videos.trajectories import write_trajectories
@@ -99,11 +100,11 @@ def test_two_phases_and_a_run_that_goes_on(tmp_path, data):
 
 def test_the_observation_has_the_embedding_the_hand_and_the_task(tmp_path, data):
   config, value = config_of(), Encoder()
-  (trajectory,) = vptr.load_data(config, value, data / "target", tmp_path)
+  (trajectory,) = load_data(config, value, data / "target", tmp_path)
   wanted = made("window-open", True)
   np.testing.assert_allclose(trajectory.observations[:, :3], Encoder().embed(wanted.frames))
   np.testing.assert_array_equal(trajectory.observations[:, 3:], wanted.observations[:, :4])
-  (again,) = vptr.load_data(config, value, data / "target", tmp_path)
+  (again,) = load_data(config, value, data / "target", tmp_path)
   for name in ("observations", "actions", "rewards", "discounts"):
     np.testing.assert_array_equal(getattr(again, name), getattr(trajectory, name))
   assert (again.task, again.success, again.frames) == ("window-open", True, None)

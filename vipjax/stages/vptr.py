@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import pathlib
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -40,18 +38,16 @@ from vipjax.sac.conservative import (
 )
 from vipjax.scene import View
 from vipjax.stages.agent import sac_settings
+from vipjax.stages.embedded_data import load_data, num_actions
 from vipjax.stages.inputs import env_options, views_from_config
-from vipjax.stages.robot_data import FOLDER
 from vipjax.stages.stage import Resumed, not_finite, stage
 from vipjax.types import Trajectory
 from vipjax.videos import write_video
-from vipjax.videos.trajectories import FORMATS, read_trajectories
 
 ROBOT, TARGET = "robot", "target"
 _AGENT_STREAM = 5
 _PER_DISPATCH = 50  # updates
 _METRICS_EVERY = 500  # updates
-_ARRAYS = ("observations", "actions", "rewards", "discounts")
 
 
 class Sources(NamedTuple):
@@ -179,59 +175,6 @@ def train_target(
   return Resumed({**_counts(target), **facts, **played}, earlier)
 
 
-def load_data(
-  config: ml_collections.ConfigDict, value: ValueFunction, path: pathlib.Path, cache: pathlib.Path
-) -> list[Trajectory]:
-  """Embeds the frames of recorded episodes, once for each encoder.
-
-  Args:
-    config: its sections vptr and env are used.
-    value: the encoder.
-    path: the folder of a `record_robot_data`, or a data set with actions.
-    cache: gets a file for each data set.
-
-  Returns:
-    The trajectories without their frames; an observation is the embedding, then the first
-    config.vptr.state_entries of the state.
-
-  Raises:
-    UserError: no data with actions, actions of another size than the environment's, or a state of
-      fewer numbers than the agent sees.
-  """
-  entries, found = config.vptr.state_entries, []
-  weights = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(value.variables)]
-  name = f"{functools.reduce(lambda crc, part: zlib.crc32(part, crc), weights, 0):08x}"
-  parts = data_parts(path)
-  with Progress(len(parts), "embed", unit="data set") as progress:
-    for part in parts:
-      place = zlib.crc32(f"{part.absolute()} {part.stat().st_mtime_ns}".encode())
-      file = cache / name / f"{place:08x}-{entries}.npz"
-      if file.exists():
-        made = _unpacked(file)
-      else:
-        made = [_embedded(value, each, entries) for each in read_trajectories(part)]
-        _pack(file, made)
-      found += made
-      progress.update()
-  wanted = _num_actions(config)
-  for each in found:
-    if each.actions.shape[1] != wanted:
-      raise UserError(
-        f"expected actions of {wanted} numbers, as the environment of config.env.control = "
-        f"'{config.env.control}' takes, got {each.actions.shape[1]} in {each.source}; give data of "
-        "this robot and control."
-      )
-  return found
-
-
-def data_parts(path: pathlib.Path) -> list[pathlib.Path]:
-  """The data sets of all tasks in the folder of a `record_robot_data`; else the path alone."""
-  tasks = sorted(file.parent for file in (path / FOLDER).glob("*/facts.json"))
-  return [next(each / form for form in FORMATS if (each / form).exists()) for each in tasks] or [
-    path
-  ]
-
-
 def evaluate_actor(
   config: ml_collections.ConfigDict,
   folder: pathlib.Path,
@@ -252,7 +195,7 @@ def evaluate_actor(
     "success": share of episodes that succeed at some step; "final_success": at the last;
     "steps_to_success": mean over the successful ones, NaN without any; "episodes".
   """
-  policy = compile_policy(_num_actions(config), sac_settings(config.policy), deterministic=True)
+  policy = compile_policy(num_actions(config), sac_settings(config.policy), deterministic=True)
   key, task = jax.random.key(0), _one_hot(tasks, config.env.task)
   episodes = config.policy.final_episodes
   first, when, final = episode_seed(Stream.FINAL, config.seed), [], []
@@ -296,10 +239,6 @@ def _view(config: ml_collections.ConfigDict) -> View:
   return next(iter(views.values()))
 
 
-def _num_actions(config: ml_collections.ConfigDict) -> int:
-  return 8 if config.env.control == "torque" else 4
-
-
 def _robot_data(
   config: ml_collections.ConfigDict, value: ValueFunction, sources: Sources
 ) -> list[Trajectory]:
@@ -321,13 +260,13 @@ def _learner(
 
   of_robot, of_target = made(robot), made(target)
   first = of_target if of_robot is None else of_robot
-  num_actions, size = _num_actions(config), first.transitions.observation.shape[1]
+  actions, size = num_actions(config), first.transitions.observation.shape[1]
   key = jax.random.fold_in(jax.random.key(config.seed), _AGENT_STREAM)
-  state = with_statistics(init_agent(key, size, num_actions, sac), first, len(tasks))
+  state = with_statistics(init_agent(key, size, actions, sac), first, len(tasks))
   return _Learner(
     from_section(PhaseSettings, config.vptr, "vptr"), sac,
     from_section(ConservativeSettings, config.vptr, "vptr"), tasks, of_robot, of_target, state,
-    num_actions,
+    actions,
   )  # fmt: skip
 
 
@@ -424,45 +363,3 @@ def _told(trajectory: Trajectory, tasks: Sequence[str]) -> Trajectory:
 
 def _one_hot(tasks: Sequence[str], task: str) -> np.ndarray:
   return np.array([each == task for each in tasks], np.float32)
-
-
-def _embedded(value: ValueFunction, trajectory: Trajectory, entries: int) -> Trajectory:
-  """The trajectory whose observations are embedding and state, without its frames."""
-  state = trajectory.observations[:, :entries]
-  if state.shape[1] < entries:
-    raise UserError(
-      f"expected states of at least config.vptr.state_entries = {entries} numbers, got "
-      f"{state.shape[1]} in {trajectory.source}; lower it."
-    )
-  observations = np.concatenate([value.embed(trajectory.frames), state], axis=1)
-  return dataclasses.replace(trajectory, observations=observations, frames=None)
-
-
-def _pack(file: pathlib.Path, trajectories: Sequence[Trajectory]) -> None:
-  """Writes trajectories without frames as one npz file."""
-  content = io.BytesIO()
-  joined = {
-    name: np.concatenate([getattr(each, name) for each in trajectories]) for name in _ARRAYS
-  }
-  known = {
-    "tasks": [str(each.task) for each in trajectories],
-    "sources": [each.source for each in trajectories],
-    # -1: not known.
-    "successes": [-1 if each.success is None else int(each.success) for each in trajectories],
-  }
-  np.savez(content, steps=[len(each) for each in trajectories], **known, **joined)
-  files.write_bytes(file, content.getvalue())
-
-
-def _unpacked(file: pathlib.Path) -> list[Trajectory]:
-  """The trajectories that `_pack` wrote."""
-  with np.load(file) as stored:
-    ends = np.cumsum(stored["steps"])[:-1]
-    # One observation more than steps in each.
-    places = {name: ends + (np.arange(len(ends)) + 1) * (name == _ARRAYS[0]) for name in _ARRAYS}
-    parts = [np.split(stored[name], places[name]) for name in _ARRAYS]
-    known = [stored[name].tolist() for name in ("tasks", "sources", "successes")]
-  return [
-    Trajectory(*arrays, success=None if success < 0 else bool(success), task=task, source=source)
-    for *arrays, task, source, success in zip(*parts, *known, strict=True)
-  ]
