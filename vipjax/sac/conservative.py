@@ -195,14 +195,15 @@ def make_conservative_update(
     next_actions, _ = draw(policy, batch.next_observation, next_noise)
     next_q = q_of(state.target_critic, batch.next_observation, next_actions)
     target = td_target(batch.reward, batch.discount, next_q, sac.discount)
-    q_data = critics(variables, batch.observation, batch.action)
-    actions, log_probs = draw(policy, batch.observation, noise)
-    actions, log_probs = jax.lax.stop_gradient((actions, log_probs))
-    q_pi, q_random = (q_of(variables, batch.observation, each) for each in (actions, uniform))
+    actions, log_probs = jax.lax.stop_gradient(draw(policy, batch.observation, noise))
+    every = jnp.concatenate([batch.action[:, None], actions, uniform], axis=1)
+    q_every = q_of(variables, batch.observation, every)
+    q_data, q_samples = q_every[..., 0], q_every[..., 1:]
+    q_pi, q_random = jnp.split(q_samples, 2, axis=-1)
     densities = jnp.full(log_probs.shape, -num_actions * math.log(2.0))
     difference = conservative_loss(
       q_data,
-      jnp.concatenate([q_pi, q_random], axis=-1),
+      q_samples,
       jnp.concatenate([log_probs, densities], axis=-1),
       floor=returns if settings.bound else None,
       from_policy=np.arange(2 * count) < count,
@@ -241,12 +242,12 @@ def make_conservative_update(
       observation=normalized(state.actor, batch.observation),
       next_observation=normalized(state.actor, batch.next_observation),
     )
-    keys = jax.random.split(jax.random.fold_in(state.key, state.step), 4)
-    rows = len(batch.action)
-    noise = jax.random.normal(keys[0], (rows, count, num_actions))
-    next_count = count if settings.max_backup else 1
-    next_noise = jax.random.normal(keys[1], (rows, next_count, num_actions))
-    uniform = jax.random.uniform(keys[2], (rows, count, num_actions), minval=-1.0, maxval=1.0)
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step))
+    rows, next_count = len(batch.action), count if settings.max_backup else 1
+    # One draw for all: each is slow to compile.
+    drawn = jax.random.normal(keys[0], (rows, count + next_count + 1, num_actions))
+    noise, next_noise, actor_noise = jnp.split(drawn, [count, count + next_count], axis=1)
+    uniform = jax.random.uniform(keys[1], (rows, count, num_actions), minval=-1.0, maxval=1.0)
     critic_grads, metrics = jax.grad(critic_loss, has_aux=True)(
       state.critic, state, batch, returns, noise, next_noise, uniform
     )
@@ -256,9 +257,8 @@ def make_conservative_update(
 
     temperature = jnp.exp(state.log_temperature)
     params = {"params": state.actor["params"]}
-    actor_noise = jax.random.normal(keys[3], batch.action.shape)
     actor_grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
-      params, state, batch, actor_noise, temperature
+      params, state, batch, actor_noise[:, 0], temperature
     )
     params, actor_opt = descended(actor_adam, actor_grads, state.actor_opt, params)
     # Of T (entropy - target), whose gradient to log T is taken as in SAC.
@@ -293,15 +293,17 @@ def make_offline_updates(
     updates: how many.
   """
 
-  def sample(key, data, count):
-    rows = jax.random.randint(key, (count,), 0, len(data.returns))
-    return jax.tree.map(lambda leaf: leaf[rows], data)
+  starts = np.cumsum([0, *counts[:-1]])
 
   def one(state, _, datasets):
-    # The update's own keys are numbers 0 to 3 of the same parent.
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 4)
-    keys = jax.random.split(key, len(counts))
-    parts = [sample(*each) for each in zip(keys, datasets, counts, strict=True)]
+    # The update's own keys are numbers 0 and 1 of the same parent.
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2)
+    sizes = np.repeat([len(data.returns) for data in datasets], counts)
+    rows = jax.random.randint(key, sizes.shape, 0, sizes)
+    parts = [
+      jax.tree.map(lambda leaf, own=rows[start : start + count]: leaf[own], data)
+      for data, start, count in zip(datasets, starts, counts, strict=True)
+    ]
     batch = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     return update(state, batch)
 
