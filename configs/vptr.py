@@ -47,6 +47,7 @@ def get_config() -> ConfigDict:
   # Data sets with actions (RLDS, LeRobot) or folders of launch.record; "": recorded in the run's.
   vptr.data = ""
   vptr.target_data = ""
+  vptr.view = ""  # the data's camera, where there are several
   vptr.target_episodes = 20  # of the expert, recorded at config.env.task and its placement
   # First entries of the recorded state that the agent sees, beside the frame's embedding and the
   # task's one-hot vector: the hand's position and the gripper. With the object's, which follow, it

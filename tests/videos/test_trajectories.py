@@ -11,6 +11,8 @@ from tests.videos.clips import assert_one_sentence, moving_picture
 from vipjax.runtime.errors import UserError
 from vipjax.types import Trajectory, Video
 from vipjax.videos import read_videos, write_videos
+from vipjax.videos.formats import rlds
+from vipjax.videos.formats.episodes import Episode
 from vipjax.videos.trajectories import read_trajectories, write_trajectories
 
 
@@ -94,6 +96,19 @@ def test_views_of_one_episode_share_its_steps(tmp_path):
   assert_one_sentence(error, "one camera", "front, side")
   (one,) = read_trajectories(folder, view="side")
   np.testing.assert_array_equal(one.actions, TWO[0].actions)
+
+
+def test_others_pay_the_last_step_and_know_no_discount(tmp_path):
+  video = Video(moving_picture(4, 32, 48), view="image", success=True, task="push", episode=0)
+  steps = {
+    "state": np.zeros((4, 2), np.float32), "action": np.ones((4, 3), np.float32),
+    "reward": np.array([0, 0, 0, 1], np.float32),
+  }  # fmt: skip
+  rlds.write_tfds(tmp_path / "data", [Episode(0, {"image": video}, steps)])
+  (read,) = read_trajectories(tmp_path / "data")
+  np.testing.assert_array_equal(read.rewards, [0, 0, 1])
+  np.testing.assert_array_equal(read.discounts, [1, 1, 0])
+  assert read.actions.shape == (3, 3)
 
 
 def test_what_is_no_data_with_actions_is_one_sentence(tmp_path):

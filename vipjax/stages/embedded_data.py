@@ -40,10 +40,10 @@ def load_data(
     config.vptr.state_entries of the state.
 
   Raises:
-    UserError: no data with actions, actions of another size than the environment's, or a state of
-      fewer numbers than the agent sees.
+    UserError: no data with actions, several cameras and none chosen, actions of another size than
+      the environment's, or a state of fewer numbers than the agent sees.
   """
-  entries, found = config.vptr.state_entries, []
+  entries, view, found = config.vptr.state_entries, config.vptr.view or None, []
   weights = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(value.variables)]
   name = f"{functools.reduce(lambda crc, part: zlib.crc32(part, crc), weights, 0):08x}"
   parts = data_parts(path)
@@ -54,7 +54,7 @@ def load_data(
       if file.exists():
         made = _unpacked(file)
       else:
-        made = [_embedded(value, each, entries) for each in read_trajectories(part)]
+        made = [_embedded(value, each, entries) for each in read_trajectories(part, view)]
         _pack(file, made)
       found += made
       progress.update()

@@ -87,8 +87,8 @@ def read_trajectories(
   twice = len({each.metadata.get("episode") for each in videos}) < len(videos)
   if twice or len(cameras) > 1:
     raise UserError(
-      f"expected one camera in {path}, got {', '.join(cameras)} with copies; name one of them as "
-      "the view."
+      f"expected one camera in {path}, got several ({', '.join(cameras)}); name one of them as the "
+      "view."
     )
   for video in videos:
     yield _trajectory(video, path)
