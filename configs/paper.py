@@ -99,6 +99,13 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "The published encoder is VIP's released ResNet-50 at 224 pixels, which asks for a download, "
     "a licence and a GPU."
   )
+  # What the distance of two frames means, everywhere: "l2" of their embeddings; "mrn", half L2 and
+  # half asymmetric (arXiv:2208.08133), with the losses vip and expectile; "icvf", the steps that
+  # loss teaches. An encoder with another head gets this one.
+  config.encoder.head = "l2"
+  reasons["encoder.head"] = (
+    "An L2 distance is as far back as forth, which the cost of a way need not be."
+  )
   # Only with init = "scratch":
   config.encoder.name = "scratch"  # name in the artefact
   config.encoder.licence = "unknown"  # licence of the artefact
@@ -118,7 +125,10 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.finetune.steps = 100_000
   config.finetune.batch_size = 4  # clips of four frames
   # Or "triplet", a baseline for ablations; "distillation"; "expectile", temporal distance from any
-  # videos, failures included (HILP, arXiv:2402.15567), with VIP's discount and num_negatives.
+  # videos, failures included (HILP, arXiv:2402.15567), with VIP's discount and num_negatives; or
+  # "icvf", the same under intents (arXiv:2304.04782), with encoder.head = "icvf", VIP's discount,
+  # and steps with outcome and intent in place of clips, which sampler, last_goal and num_negatives
+  # do not concern. Its authors' encoders have GroupNorm.
   config.finetune.loss = "vip"
   reasons["finetune.loss"] = (
     "Another loss in place of VIP's: a baseline for comparison, or one that may learn from videos "
@@ -144,10 +154,20 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   )
   config.finetune.l1_weight = 0.001
   config.finetune.l2_weight = 0.001
-  # Keys of expectile: the nearer to 1, the more the best steps count; and how far its
+  # Keys of expectile and icvf: the nearer to 1, the more the best steps count; and how far its
   # target's parameters move towards the encoder's at each update.
   config.finetune.expectile = 0.9
   config.finetune.target_rate = 0.005
+  # Keys of icvf, as its authors have them for videos: shares of outcomes and intents that are the
+  # frame itself, and that are later frames of its video, where the rest are frames of any; and
+  # share of outcomes that are the intent.
+  config.finetune.intents = ConfigDict()
+  config.finetune.intents.current = 0.2
+  config.finetune.intents.future = 0.7
+  config.finetune.intents.same = 0.5
+  # True: intents are of their own video. False also teaches the distance to a frame of another
+  # video and back to an earlier one, which a reward for states off the films asks for.
+  config.finetune.intents.in_video = True
   config.finetune.crop_scale = (0.2, 1.0)  # area of the random crop as a share of the frame
   reasons["finetune.crop_scale"] = (
     "A fifth of the frame, drawn in 80 pixels, often shows neither hand nor handle."

@@ -10,7 +10,7 @@ import pytest
 from configs import demo, paper
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig
-from vipjax.finetune import ProgressSettings, Settings, TccSettings
+from vipjax.finetune import IntentSettings, ProgressSettings, Settings, TccSettings
 from vipjax.reward import RewardSettings
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.settings import from_section
@@ -38,6 +38,7 @@ PUBLISHED = {
   Settings: make_settings(PAPER.finetune),
   TccSettings: make_settings(PAPER.finetune).tcc,
   ProgressSettings: make_settings(PAPER.finetune).progress,
+  IntentSettings: make_settings(PAPER.finetune).intents,
   RewardSettings: from_section(
     RewardSettings, PAPER.reward, "reward", discount=PAPER.policy.discount
   ),

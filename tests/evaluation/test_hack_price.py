@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vipjax.encoder import goal_distances
 from vipjax.envs import PutBack
 from vipjax.evaluation.hack_price import compare_worth, discounted_worth, measure_hack_price
 from vipjax.reward import RewardSettings
@@ -15,6 +16,8 @@ from vipjax.scene import View
 
 class Level:
   """Embeds a frame as the level of its first pixel's first two colours."""
+
+  distances = staticmethod(goal_distances)
 
   def embed(self, frames):
     return np.asarray(frames, np.float32)[:, 0, 0, :2]

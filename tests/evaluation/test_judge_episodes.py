@@ -87,7 +87,7 @@ def test_a_function_is_judged_by_hand(folder, module):
 
 
 def test_goals_of_an_encoder_are_the_ends_of_other_successes(folder, monkeypatch):
-  monkeypatch.setattr("vipjax.encoder.load", lambda name: MeanColour(None, None, None))
+  monkeypatch.setattr("vipjax.encoder.load", lambda name: MeanColour(None, None, {}))
   episodes = choose_episodes(open_videos(folder, task="a"))
   judged = judge_rewards(episodes, ["mine"])
   films = [each.video.read().frames for each in episodes]

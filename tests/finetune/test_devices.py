@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value, resnet
+from vipjax.encoder import L2, Head, Preprocessing, ResNetConfig, init_value, resnet
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.finetune.batch import Batch, Frames
 from vipjax.finetune.step import HOST_BATCH_AXES, HostBatch, frames_per_step
@@ -24,8 +24,8 @@ LOSSES = {
   "distillation": dataclasses.replace(
     BASE, batch_size=3, loss="distillation", tcc=TccSettings(weight=0.0)
   ),
-  "expectile": dataclasses.replace(
-    BASE, batch_size=3, loss="expectile", target_rate=0.5, tcc=TccSettings(weight=0.0)
+  "icvf": dataclasses.replace(
+    BASE, batch_size=3, loss="icvf", target_rate=0.5, tcc=TccSettings(weight=0.0)
   ),
   "mse": BASE,
   "mse_var": dataclasses.replace(BASE, tcc=dataclasses.replace(TCC, loss="regression_mse_var")),
@@ -46,9 +46,10 @@ def one_block():
 
 
 @functools.cache
-def value(seed=0):
+def value(seed=0, head=L2):
   config = ResNetConfig("resnet18", width=8, embedding_dim=8)
-  return init_value(jax.random.key(seed), config, Preprocessing(8, 8))
+  made = init_value(jax.random.key(seed), config, Preprocessing(8, 8))
+  return made.with_head(head, jax.random.key(1))
 
 
 def batch_of(settings):
@@ -63,10 +64,13 @@ def batch_of(settings):
     starts = np.array([0, 1, 2, 3, 1], np.int32)
   if not settings.tcc.weight:
     indices = cycles = starts = None
+  reached = (np.arange(2 * clips).reshape(2, clips) == 1) if settings.loss == "icvf" else None
   crop = jax.random.split(jax.random.key(2), frames)
   video, index = np.arange(frames, dtype=np.int32) // 4 % 2, np.arange(frames, dtype=np.int32) % 4
-  batch = Batch(Frames(video, index, crop), permutations, indices, cycles, starts)
+  drawn = Frames(video, index, crop)
+  batch = Batch(drawn, permutations, indices, cycles, starts, reached=reached)
   pixels = rng.integers(0, 255, (frames, 12, 12, 3), dtype=np.uint8)
+  pixels[8] = pixels[10]  # a step whose outcome shows the same
   return HostBatch(batch, pixels, np.array([6, 5], np.int32))
 
 
@@ -75,9 +79,10 @@ def two_steps(loss, train_batch_norm, num_devices):
   """The state after two steps, and the metrics of both."""
   settings = dataclasses.replace(LOSSES[loss], train_batch_norm=train_batch_norm)
   devices = jax.devices()[:num_devices]
-  step = make_train_step(value(), settings, 2, [value(7)])
+  start = value(head=Head("icvf", 0.98, (8,)) if loss == "icvf" else L2)
+  step = make_train_step(start, settings, 2, [value(7)])
   step = parallel.compile_step(step, devices, HOST_BATCH_AXES)
-  state = parallel.replicate(init_state(jax.random.key(1), value(), settings), devices)
+  state = parallel.replicate(init_state(jax.random.key(1), start, settings), devices)
   fed, rows = batch_of(settings), []
   data = parallel.replicate(fed._replace(pixels=None), devices)
   data = data._replace(pixels=parallel.shard(fed.pixels, devices))

@@ -1,6 +1,7 @@
 """Goals: which frames they are, distances to them, and whether they fit."""
 
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -107,7 +108,9 @@ def warnings_of(name, images, video, embeddings=None, distances=None):
   way = np.arange(len(video), dtype=np.float32)[:, None]
   embeddings = way if embeddings is None else embeddings
   distances = way[::-1, 0] if distances is None else distances
-  return misfits(Goal(name, tuple(images), ("",) * len(images)), video, embeddings, distances)
+  value = types.SimpleNamespace(distances=goal_distances)
+  goal = Goal(name, tuple(images), ("",) * len(images))
+  return misfits(value, goal, video, embeddings, distances)
 
 
 def test_commas_in_names(tmp_path, videos, monkeypatch):

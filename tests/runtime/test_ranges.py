@@ -27,8 +27,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 # Keys that hold one of some words.
 WORDS = {
-  "record.format", "finetune.loss", "finetune.artefact", "finetune.tcc.temperature_unit",
-  "policy.critic.norm",
+  "record.format", "encoder.head", "finetune.loss", "finetune.artefact",
+  "finetune.tcc.temperature_unit", "policy.critic.norm",
 }  # fmt: skip
 MAY_BE_EMPTY = {
   "policy.critic.hidden",

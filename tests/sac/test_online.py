@@ -230,6 +230,12 @@ def test_distillation_has_no_online_training(workdir):  # noqa: F811
     train_policy(config, workdir)
 
 
+def test_another_head_has_no_online_training(workdir):  # noqa: F811
+  encoder.save(workdir / "encoder", encoder.load(workdir).replace(head=encoder.Head("mrn")), True)
+  with pytest.raises(UserError, match="head 'l2' for config.policy.online.every .* got 'mrn'"):
+    train_policy(config_of(**ONLINE), workdir)
+
+
 def test_a_replay_below_the_warm_up_is_told_at_once(workdir):  # noqa: F811
   config = config_of(**ONLINE)
   config.policy.update({"replay_capacity": 60, "warmup_steps": 61})

@@ -11,7 +11,7 @@ import pytest
 from configs import demo
 from tests.encoder.seeded import SMALL
 from vipjax import encoder, evaluation
-from vipjax.encoder import Preprocessing, init_value
+from vipjax.encoder import Head, Preprocessing, goal_distances, init_value
 from vipjax.encoder.progress import init_head
 from vipjax.evaluation import measure_groups, statistics
 from vipjax.runtime import run_folder
@@ -54,7 +54,7 @@ def run(config, tmp_path_factory):
     if name == "encoder":
       head = init_head(16)
       head["kernel"][:] = np.random.default_rng(0).normal(size=head["kernel"].shape)
-      value = value.replace(variables={**value.variables, "progress": head})
+      value = value.replace(variables={**value.variables, "progress": head}, head=Head("mrn"))
     encoder.save(workdir / name, value)
   sac = SacSettings(hidden=(8,))
   save_actor(workdir / "policy", init_agent(jax.random.key(0), 51, 8, sac).actor, sac, 8)
@@ -73,6 +73,9 @@ def test_results_of_every_group(run):
   assert result["remaining_failed"] > 0 and "remaining_failed_before" in result
   for key in ("kendall_correlation_unseen", "falling_fraction_recorded", "alignment_recorded"):
     assert -1 <= result[key] <= 1 and f"{key}_before" in result
+  # The encoder of before has a distance without direction.
+  for key in ("asymmetry_unseen", "steps_correlation_backward_recorded", "steps_slope_unseen"):
+    assert -1 <= result[key] != 0 and f"{key}_before" not in result
   assert set(result["attention"]) == {
     "stage4", "stage2", "stage4_before", "stage2_before", "occlusion", "agreement",
   }  # fmt: skip
@@ -226,6 +229,8 @@ def test_it_is_measured_once_unless_asked_again(run, config, tmp_path):
 
 def test_failed_videos_are_measured_to_goals_of_successful_ones():
   class Level:
+    distances = staticmethod(goal_distances)
+
     def embed(self, frames):
       return np.asarray(frames, np.float32).mean((1, 2, 3))[:, None]
 

@@ -83,9 +83,12 @@ def tensors(workdir):
   return (workdir / "encoder" / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("loss", ["vip", "expectile"])
-def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, monkeypatch, loss):
-  config = config_of(**{"finetune.loss": loss, "finetune.target_rate": 0.5})
+@pytest.mark.parametrize(("loss", "head"), [("vip", "l2"), ("icvf", "icvf")])
+def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, monkeypatch, loss, head):
+  config = config_of(**{
+    "finetune.loss": loss, "encoder.head": head, "encoder.norm": "group",
+    "finetune.target_rate": 0.5,
+  })  # fmt: skip
   whole = beside(workdir, "whole")
   finetune(config, whole)
 
@@ -219,7 +222,7 @@ def test_a_progress_head_comes_with_the_encoder(workdir):
     ),
     ({"finetune.background_clips": 2}, "random motion"),
     ({"finetune.steps": 0}, "at least 1"),
-    ({"finetune.loss": "contrastive"}, "'vip', 'triplet', 'distillation' or 'expectile'"),
+    ({"finetune.loss": "contrastive"}, "'distillation', 'expectile' or 'icvf'"),
     ({"finetune.loss": "distillation"}, "config.finetune.teachers with .* got \\(\\)"),
     ({"finetune.teachers": ("mini",)}, "no other loss, got \\('mini',\\) with 'vip'"),
     (
@@ -227,6 +230,14 @@ def test_a_progress_head_comes_with_the_encoder(workdir):
       "teachers that see 16 pixels as the encoder does, got mini with 80",
     ),
     ({"encoder.norm": "layer"}, "batch, group"),
+    ({"encoder.head": "iqe"}, "config.encoder.head 'l2', 'icvf' or 'mrn', got 'iqe'"),
+    ({"finetune.loss": "icvf"}, "head 'icvf' with config.finetune.loss = 'icvf', got 'l2'"),
+    ({"encoder.head": "icvf"}, "head 'l2' or 'mrn' with config.finetune.loss = 'vip', got 'icvf'"),
+    (
+      {"finetune.loss": "icvf", "encoder.head": "icvf", "finetune.discount": 1.0},
+      "discount between 0 and 1 with config.encoder.head = 'icvf', got 1.0",
+    ),
+    ({"finetune.intents.future": 0.9}, "current and future to add up to at most 1, got 0.2 and"),
     ({"encoder.init": "nowhere"}, "nowhere"),
     ({"finetune.sampler.name": "prioritised", "data.resident_mb": 0}, "videos on the device with"),
   ],

@@ -1,6 +1,7 @@
 """ResNet encoders: networks, preprocessing, the value function, and files of weights."""
 
 from vipjax.encoder.distances import REDUCTIONS, goal_distances, reduce_goals
+from vipjax.encoder.heads import HEAD, HEADS, L2, Head
 from vipjax.encoder.load import load
 from vipjax.encoder.multilinear import Multilinear, init_multilinear, multilinear_values
 from vipjax.encoder.preprocess import (
@@ -16,7 +17,11 @@ from vipjax.encoder.weights.torch_checkpoint import read_vip_checkpoint
 from vipjax.encoder.weights.torch_export import export_official
 
 __all__ = [
+  "HEAD",
+  "HEADS",
+  "L2",
   "REDUCTIONS",
+  "Head",
   "Multilinear",
   "Preprocessing",
   "ResNet",

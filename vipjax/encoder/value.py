@@ -1,6 +1,7 @@
 """The value function: frames -> embeddings -> distance to a goal (VIP, arXiv:2210.00030).
 
-V(o, g) = -||phi(o) - phi(g)||_2, with phi a ResNet. Distance is -V.
+V(o, g) = -||phi(o) - phi(g)||_2, with phi a ResNet. Distance is -V. A head of another kind than
+"l2" says otherwise what the distance of two embeddings is (`encoder.heads`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder.distances import goal_distances, reduce_goals
+from vipjax.encoder.heads import HEAD, L2, Head
 from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.encoder.resnet import ResNet, ResNetConfig, init_variables
@@ -73,9 +75,11 @@ class ValueFunction:
     config: the architecture.
     preprocessing: the sizes frames are brought to before the network.
     variables: Flax variables: "params" and, with BatchNorm, "batch_stats"; float32. An encoder
-      with a progress head (`vipjax.encoder.progress`) has it as "progress".
+      with a progress head (`vipjax.encoder.progress`) has it as "progress", one whose head has
+      variables (`vipjax.encoder.heads`) these as "head".
     metadata: JSON-able facts, such as "name", "trained_on", "licence", "source".
     dtype: dtype of the convolutions; None means `compute_dtype()`.
+    head: what the distance of two embeddings means.
   """
 
   config: ResNetConfig
@@ -83,6 +87,7 @@ class ValueFunction:
   variables: Any
   metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
   dtype: Any = None
+  head: Head = L2
 
   def module(self, axis_name: str | None = None) -> ResNet:
     """The Linen module; `axis_name` syncs BatchNorm over devices when it trains."""
@@ -136,7 +141,7 @@ class ValueFunction:
   def distance(
     self, frames: np.ndarray, goal: np.ndarray, goal_reduction: str = "mean"
   ) -> np.ndarray:
-    """Distance of each frame to the goal in embedding space, ||phi(o) - phi(g)||_2.
+    """Distance of each frame to the goal as the head has it, published as ||phi(o) - phi(g)||_2.
 
     Args:
       frames: uint8 [T, H, W, 3].
@@ -160,7 +165,19 @@ class ValueFunction:
       )
     embeddings = self.embed(np.concatenate([frames, goal]))
     goals = reduce_goals(embeddings[len(frames) :], goal_reduction)
-    return goal_distances(embeddings[: len(frames)], goals)
+    return self.distances(embeddings[: len(frames)], goals)
+
+  def distances(self, embeddings: np.ndarray, goals: np.ndarray) -> np.ndarray:
+    """Distance of each embedding to the nearest goal.
+
+    Args:
+      embeddings: float32 [T, D], from `embed`.
+      goals: float32 [G, D], as from `reduce_goals`.
+
+    Returns:
+      float32 [T], >= 0.
+    """
+    return goal_distances(embeddings, goals, self.head, self.variables.get(HEAD))
 
   def value(self, frames: np.ndarray, goal: np.ndarray, goal_reduction: str = "mean") -> np.ndarray:
     """V(o, g) = -distance(o, g), float32 [T], <= 0; arguments and errors as `distance`."""
@@ -189,6 +206,32 @@ class ValueFunction:
       )
     first, second = np.split(self.embed(np.concatenate([frames, next_frames])), 2)
     return np.asarray(signed_progress(self.variables[PROGRESS], first, second))
+
+  def with_head(self, head: Head, key: jax.Array) -> ValueFunction:
+    """A copy with another head.
+
+    Args:
+      head: "icvf" keeps its variables where there are some of the same widths.
+      key: random key, consumed by fresh variables.
+
+    Raises:
+      UserError: the head does not fit the embeddings.
+    """
+    variables = dict(self.variables)
+    if head.hidden != self.head.hidden:
+      variables.pop(HEAD, None)
+    fresh = head.init(key, self.config.embedding_dim)
+    if fresh is not None:
+      variables.setdefault(HEAD, fresh)
+    return self.replace(head=head, variables=variables)
+
+  def require_l2(self, what: str) -> None:
+    """Raises UserError where the head is not "l2", for what knows no other."""
+    if self.head != L2:
+      raise UserError(
+        f"expected an encoder with the head 'l2' for {what}, got {self.head.name!r}; take an "
+        "encoder that was trained with config.encoder.head = 'l2'."
+      )
 
   def require_progress(self) -> None:
     """Raises UserError where the encoder has no progress head."""

@@ -10,6 +10,7 @@ from vipjax.evaluation.curves import (
   video_name,
   video_names,
 )
+from vipjax.evaluation.direction import direction, measure_direction
 from vipjax.evaluation.grad_cam import fine_stage, grad_cam, network_view, overlay
 from vipjax.evaluation.groups import measure_groups
 from vipjax.evaluation.hack_price import (
@@ -45,6 +46,7 @@ __all__ = [
   "bootstrap_interval",
   "compare_worth",
   "correlations",
+  "direction",
   "discounted_worth",
   "distance_curve",
   "distance_curves",
@@ -57,6 +59,7 @@ __all__ = [
   "make_curve",
   "measure_groups",
   "measure_attention",
+  "measure_direction",
   "measure_hack_price",
   "measure_off_path",
   "nearest_frames",

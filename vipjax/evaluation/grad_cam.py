@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.encoder import Preprocessing, ValueFunction
+from vipjax.encoder import HEAD, Head, Preprocessing, ValueFunction
 from vipjax.encoder.preprocess import resize_center_crop, resize_weights
 from vipjax.runtime.errors import UserError
 
@@ -49,7 +49,7 @@ def grad_cam(
   goal = goal[None] if goal.ndim == 3 else goal
   value.distance(frames[:1], goal)  # checks both
   goal_embedding = value.embed(goal).mean(0)
-  compute = _compiled(value.module(), value.preprocessing, stage)
+  compute = _compiled(value.module(), value.preprocessing, stage, value.head)
   variables = jax.device_put(value.variables)
   maps = []
   for start in range(0, len(frames), _CHUNK):
@@ -124,13 +124,10 @@ def overlay(frames: np.ndarray, maps: np.ndarray, strength: float = 0.55) -> np.
 
 
 @functools.cache
-def _compiled(module, preprocessing: Preprocessing, stage: int):
+def _compiled(module, preprocessing: Preprocessing, stage: int, head: Head):
   def value_of(features, variables, goal_embedding):
     embeddings = module.apply(variables, features, stages=stage, method="head")
-    squares = jnp.sum(jnp.square(embeddings - goal_embedding[None]), axis=-1)
-    # The root has no gradient at 0, where the value has its maximum and nothing raises it.
-    away = squares > 0
-    return -jnp.sum(jnp.where(away, jnp.sqrt(jnp.where(away, squares, 1.0)), 0.0))
+    return -jnp.sum(head.distance(variables.get(HEAD), embeddings, goal_embedding[None]))
 
   def compute(variables, frames, goal_embedding):
     x = preprocessing(frames)

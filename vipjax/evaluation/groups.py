@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction, goal_distances, reduce_goals
+from vipjax.encoder import ValueFunction, reduce_goals
 from vipjax.evaluation.alignment import align
 from vipjax.evaluation.curves import DistanceCurve, make_curve, video_names
 from vipjax.types import Video
@@ -42,7 +42,7 @@ def measure_groups(
       goal = embeddings[-1:]
       if group == "failed":
         goal = reduce_goals(np.stack(goals[video.view, video.robot_visible]))
-      distances = goal_distances(embeddings, goal)
+      distances = value.distances(embeddings, goal)
       curves[group].append(make_curve(distances, video.seconds, name))
     if len(videos) > 1 and group != "failed":
       alignment[group] = align(embedded[group], names)

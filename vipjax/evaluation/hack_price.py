@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction, goal_distances
+from vipjax.encoder import ValueFunction
 from vipjax.envs import PutBack
 from vipjax.envs.put_back import FIRST, LAST, PUT_BACK
 from vipjax.reward import RewardSettings
@@ -95,7 +95,7 @@ def _distances(value: ValueFunction, frames: Sequence[np.ndarray]) -> np.ndarray
   """Returns float [E, 2] of E episodes' frames [3, H, W, 3], as `measure_hack_price` needs them."""
   embeddings = value.embed(np.concatenate(frames)).reshape((len(frames), 3, -1))
   return np.stack(
-    [goal_distances(each[[FIRST, PUT_BACK]], each[LAST : LAST + 1]) for each in embeddings]
+    [value.distances(each[[FIRST, PUT_BACK]], each[LAST : LAST + 1]) for each in embeddings]
   )
 
 

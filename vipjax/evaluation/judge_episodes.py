@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from vipjax import encoder
-from vipjax.encoder import ValueFunction, goal_distances, init_value, reduce_goals
+from vipjax.encoder import ValueFunction, init_value, reduce_goals
 from vipjax.evaluation.curves import video_names
 from vipjax.evaluation.ranking import Estimate, JudgedEpisode, judge_values
 from vipjax.reward.goals import goal_frames
@@ -245,7 +245,7 @@ def _values(
     last = np.stack([embeddings[-1] for embeddings in embedded])
     to = [last[others] for others in goals]
   return [
-    -goal_distances(embeddings, reduce_goals(each, goal_reduction)).astype(np.float64)
+    -value.distances(embeddings, reduce_goals(each, goal_reduction)).astype(np.float64)
     for embeddings, each in zip(embedded, to, strict=True)
   ]
 

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 
 from vipjax import encoder
-from vipjax.encoder import ValueFunction, goal_distances
+from vipjax.encoder import ValueFunction
 from vipjax.envs import RobotEnv, Stream, episode_seed, record_episode
 from vipjax.evaluation import make_curve
 from vipjax.runtime import files, ranges
@@ -219,7 +219,7 @@ def _measure(
     if source in erased:
       never_seen = erased[source].never_seen
       seen[:, never_seen] = film.robot_free[:, never_seen]
-    distances = goal_distances(embedded, embedded[-1:])
+    distances = value.distances(embedded, embedded[-1:])
     curve = make_curve(distances, np.arange(len(frames)), source)
     measured[source] = {
       "mask_error": float(error[film.masks].mean()),

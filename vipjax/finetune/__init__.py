@@ -2,7 +2,14 @@
 
 from vipjax.finetune.contrast import Contrast
 from vipjax.finetune.devices import step_devices, steps_per_dispatch
-from vipjax.finetune.settings import ProgressSettings, Settings, TccSettings, check_cycles
+from vipjax.finetune.settings import (
+  IntentSettings,
+  ProgressSettings,
+  Settings,
+  TccSettings,
+  check_cycles,
+  check_head,
+)
 from vipjax.finetune.step import (
   TrainState,
   frames_per_step,
@@ -14,11 +21,13 @@ from vipjax.finetune.step import (
 
 __all__ = [
   "Contrast",
+  "IntentSettings",
   "ProgressSettings",
   "Settings",
   "TccSettings",
   "TrainState",
   "check_cycles",
+  "check_head",
   "frames_per_step",
   "init_state",
   "make_train_step",

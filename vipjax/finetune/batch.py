@@ -35,7 +35,8 @@ class Batch(NamedTuple):
   """A step's frames and the draws of its losses.
 
   Attributes:
-    frames: 4 B frames of B clips in the order o_0, g, o_t, o_t+1 of each, then the V N of TCC, then
+    frames: 4 B frames of B clips in the order o_0, g, o_t, o_t+1 of each, for the loss "icvf" of B
+      steps in the order s, s', s+, z (`sampling.IntentFrames`), then the V N of TCC, then
       the 2 P of progress, of each pair the earlier and the later, then those of the contrast.
     permutations: int32 [M, B], of VIP's negatives.
     tcc_indices: int32 [V, N]; None without TCC.
@@ -45,6 +46,7 @@ class Batch(NamedTuple):
     cells: int32, where the task's clips start, for `priorities.update`; None without priorities.
     progress: float32 [P], how far each later frame is ahead, as a share of its video; None without
       a progress head.
+    reached: bool [2, B], for "icvf" whether s is s+, and whether it is z; None for other losses.
   """
 
   frames: Frames
@@ -55,6 +57,7 @@ class Batch(NamedTuple):
   weights: jax.Array | None = None
   cells: jax.Array | None = None
   progress: jax.Array | None = None
+  reached: jax.Array | None = None
 
 
 def make_draw(
@@ -80,12 +83,15 @@ def make_draw(
   def draw(key, step, lengths, errors=None):
     key = jax.random.fold_in(key, step)
     keys = jax.random.split(key, 6)
-    task = lengths[:num_task]
-    frames, weights, cells = _clips(
-      keys[0], lengths[:num_shown], 0, settings.batch_size, sampler, settings.last_goal, errors,
-      priorities.annealed(sampler, settings.anneal_steps, step),
-    )  # fmt: skip
-    if settings.background_clips:
+    task, weights, cells, reached = lengths[:num_task], None, None, None
+    if settings.loss == "icvf":
+      frames, reached = _steps(keys[0], lengths, num_shown, settings)
+    else:
+      frames, weights, cells = _clips(
+        keys[0], lengths[:num_shown], 0, settings.batch_size, sampler, settings.last_goal, errors,
+        priorities.annealed(sampler, settings.anneal_steps, step),
+      )  # fmt: skip
+    if settings.background_clips and settings.loss != "icvf":
       background = lengths[num_shown : len(lengths) - (contrast.num_rows if contrast else 0)]
       more, *_ = _clips(keys[1], background, num_shown, settings.background_clips, _UNIFORM)
       frames = _joined(frames, more)
@@ -117,7 +123,9 @@ def make_draw(
       frames = _joined(frames, pairs)
     if contrast:
       frames = _joined(frames, Frames(*contrast.draw(jax.random.fold_in(key, 6), lengths)))
-    return Batch(frames, permutations, indices, cycles, starts, weights, cells, progress)
+    return Batch(
+      frames, permutations, indices, cycles, starts, weights, cells, progress, reached
+    )  # fmt: skip
 
   return draw
 
@@ -133,6 +141,28 @@ def _pairs(key, lengths, count: int, max_length: int):
     jnp.repeat(jax.random.split(crop_key, count), 2),
   )
   return frames, (indices[:, 1] - indices[:, 0]) / (lengths[video] - 1)
+
+
+def _steps(key, lengths, num_shown: int, settings: Settings):
+  """Frames of steps with outcomes and intents, and which of these are reached.
+
+  The steps are drawn evenly from the frames of the task's videos, and of the background's so many
+  as it has clips; outcomes may be of any video. The four frames of a step share their crop, as
+  those of a clip do: the policy's frames all have the same one.
+  """
+  task_key, background_key, goal_key, crop_key = jax.random.split(key, 4)
+  video, index = sampling.any_frames(task_key, lengths[:num_shown] - 1, settings.batch_size)
+  if count := settings.background_clips:
+    more, at = sampling.any_frames(background_key, lengths[num_shown:] - 1, count)
+    video, index = jnp.append(video, more + num_shown), jnp.append(index, at)
+  shares = settings.intents
+  drawn = sampling.intent_indices(
+    goal_key, lengths, len(video), shares.current, shares.future, shares.same, shares.in_video,
+    (video, index),
+  )  # fmt: skip
+  crops = jnp.repeat(jax.random.split(crop_key, len(video)), 4)
+  frames = Frames(drawn.video.reshape(-1), drawn.index.reshape(-1), crops)
+  return frames, jnp.stack([drawn.is_outcome, drawn.is_intent])
 
 
 def _joined(first: Frames, second: Frames) -> Frames:

@@ -8,6 +8,10 @@ import jax
 
 from vipjax import sampling
 from vipjax.runtime import ranges
+from vipjax.runtime.errors import UserError
+
+# The heads that each loss can teach.
+_HEADS = {"vip": ("l2", "mrn"), "expectile": ("l2", "mrn"), "icvf": ("icvf",)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +65,56 @@ class ProgressSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class IntentSettings:
+  """What is drawn as outcome and intent of a frame for the loss "icvf", see `intent_indices`.
+
+  Attributes:
+    current: share of goals that are the frame itself.
+    future: share of those that are later frames of its video; what is left to 1 are frames of any
+      video.
+    same: share of outcomes that are the intent.
+    in_video: whether intents are never of any video, but later frames of their own; its authors'
+      choice for films of all kinds. Then no distance to a frame of another video, or back to an
+      earlier one, is taught: False teaches them.
+
+  Raises:
+    UserError: one of them, or the sum of the first two, is out of its range.
+  """
+
+  current: float = 0.2
+  future: float = 0.7
+  same: float = 0.5
+  in_video: bool = True
+
+  def __post_init__(self):
+    ranges.check("finetune.intents", vars(self))
+    if self.current + self.future > 1 + 1e-9:
+      raise UserError(
+        "expected config.finetune.intents.current and future to add up to at most 1, got "
+        f"{self.current} and {self.future}; lower one of them."
+      )
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
   """What one training step does; the defaults are those of configs/paper.py.
 
   Attributes:
     batch_size: clips of four frames in the VIP loss.
     loss: "vip", or in its place "triplet", a baseline (`losses.triplet_loss`), "distillation" of
-      other encoders (`losses.distillation_loss`), or "expectile", temporal distance from any videos
-      (`losses.expectile_loss`) on VIP's clips.
+      other encoders (`losses.distillation_loss`), "expectile", temporal distance from any videos
+      (`losses.expectile_loss`) on VIP's clips, or "icvf", the same under intents
+      (`losses.icvf_loss`) on steps with an outcome and an intent in place of clips. `check_head`
+      says which heads they can teach.
     background_clips: further clips in the VIP loss from unlabelled background videos; 0 is
       published. They teach what lies off the expert's path.
     sampler: draws the first frame of each clip and the frames for TCC; background clips are drawn
       uniformly.
     learning_rate: of Adam.
-    head_learning_rate: of Adam for the last, dense layer and the progress head; 0 takes
-      learning_rate (published). A fresh encoder's embeddings span a distance of about 1 and VIP
-      wants about one unit per frame: at a common rate most steps would go into growing that layer.
+    head_learning_rate: of Adam for the last, dense layer, the progress head and the variables of
+      the value's head; 0 takes learning_rate (published). A fresh encoder's embeddings span a
+      distance of about 1 and VIP wants about one unit per frame: at a common rate most steps would
+      go into growing that layer.
     decay_steps: updates over which both rates fall to 0 along a cosine; 0 keeps them (published).
     made_videos: how many composites follow the task's videos; 0 is published. VIP's clips are drawn
       from both alike; TCC aligns no composites, because they do not show the task's course.
@@ -85,14 +123,15 @@ class Settings:
     last_goal: share of the task's clips whose goal is the last frame of their video; 0 is
       published. The reward asks for the distance to that frame alone.
     discount, num_negatives, l1_weight, l2_weight: as `losses.vip_loss`.
-    expectile: of the loss "expectile".
-    target_rate: of the same, how far the target's parameters move towards the encoder's at each
+    expectile: of the losses "expectile" and "icvf".
+    target_rate: of the same two, how far the target's parameters move towards the encoder's at each
       update, above 0, at most 1.
     crop_scale: least and greatest area of the random crop.
     then_resize: resize after the crop, before the central cut (VIP: 256); 0 for none.
     train_batch_norm: whether BatchNorm uses batch statistics and updates its running ones.
     tcc: the cycle-consistency loss.
     progress: the loss of the progress head.
+    intents: the draws of the loss "icvf".
 
   Raises:
     UserError: one of them is out of its range.
@@ -119,6 +158,7 @@ class Settings:
   train_batch_norm: bool = True
   tcc: TccSettings = TccSettings()
   progress: ProgressSettings = ProgressSettings()
+  intents: IntentSettings = IntentSettings()
 
   def __post_init__(self):
     ranges.check("finetune", vars(self))
@@ -129,3 +169,13 @@ def check_cycles(tcc: TccSettings, num_videos: int) -> None:
   if tcc.weight and tcc.num_cycles:
     # Draws nothing: it checks the sizes as the step will, before the encoder is compiled.
     sampling.sample_cycles(jax.random.key(0), num_videos, tcc.num_cycles, tcc.videos_per_cycle)
+
+
+def check_head(loss: str, head: str) -> None:
+  """Raises UserError when a loss cannot teach a head."""
+  fitting = _HEADS.get(loss, ("l2",))
+  if head not in fitting:
+    raise UserError(
+      f"expected config.encoder.head {' or '.join(map(repr, fitting))} with config.finetune.loss = "
+      f"{loss!r}, got {head!r}; change one of the two."
+    )

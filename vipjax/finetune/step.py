@@ -1,12 +1,13 @@
 """The fine-tuning step, one jitted program: (state, videos) -> (state, metrics).
 
-It samples clips, crops and resizes them, embeds them, computes VIP (arXiv:2210.00030), TCC
-(arXiv:1904.07846) and progress (arXiv:2509.26627) losses of the embeddings, and applies Adam, all
-in one program; the videos lie on the device as uint8.
+It samples clips, crops and resizes them, embeds them, computes VIP (arXiv:2210.00030) or another
+loss in its place, TCC (arXiv:1904.07846) and progress (arXiv:2509.26627) losses of the embeddings,
+and applies Adam, all in one program; the videos lie on the device as uint8.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,14 +16,17 @@ import jax.numpy as jnp
 import optax
 
 from vipjax import losses
-from vipjax.encoder import ValueFunction, normalize_levels, random_resized_crop
+from vipjax.encoder import HEAD, ValueFunction, normalize_levels, random_resized_crop
 from vipjax.encoder.progress import PROGRESS, head_logits, init_head
 from vipjax.finetune import priorities
 from vipjax.finetune.batch import Batch, make_draw
 from vipjax.finetune.contrast import Contrast
-from vipjax.finetune.settings import Settings
+from vipjax.finetune.settings import Settings, check_head
 from vipjax.runtime import parallel, skips
 from vipjax.types import VideoSet
+
+# Losses whose targets come from an average of the parameters.
+_AVERAGED = ("expectile", "icvf")
 
 
 class TrainState(NamedTuple):
@@ -31,13 +35,15 @@ class TrainState(NamedTuple):
   Attributes:
     step: int32 scalar, updates done.
     key: the run's random key; step i uses fold_in(key, i).
-    params: the encoder's parameters, and where it trains one the progress head's, as "progress".
+    params: the encoder's parameters, and where it has them those of the value's head, as "head",
+      and of the progress head, as "progress".
     batch_stats: BatchNorm's running statistics; {} without BatchNorm.
     opt_state: Adam's.
     skipped: int32 [2], updates that were not finite and changed nothing: in all, and in a row up
       to now.
     errors: what the prioritised sampler has learnt, see `priorities`; None with other samplers.
-    target: the encoder's parameters as the loss "expectile" averages them; None with other losses.
+    target: the parameters without the progress head's as the losses "expectile" and "icvf" average
+      them; None with other losses.
   """
 
   step: jax.Array
@@ -81,18 +87,20 @@ def init_state(
   """
   # Copies: the training step donates its state, and the caller keeps its value function.
   variables = jax.tree.map(jnp.array, value.variables)
-  params = variables["params"]
+  params = dict(variables["params"])
+  if HEAD in variables:
+    params[HEAD] = variables[HEAD]
+  # The step donates the target, too, so it shares no arrays with the parameters.
+  target = jax.tree.map(jnp.array, params) if settings.loss in _AVERAGED else None
   if settings.progress.weight:
     head = variables.get(PROGRESS) or init_head(value.config.embedding_dim)
-    params = {**params, PROGRESS: jax.tree.map(jnp.array, head)}
+    params[PROGRESS] = jax.tree.map(jnp.array, head)
   opt_state = _optimizer(settings).init(params)
   statistics = variables.get("batch_stats", {})
   skipped = jnp.zeros(2, jnp.int32)
   errors = None
   if settings.sampler.name == "prioritised":
     errors = priorities.init_errors(num_task + settings.made_videos, settings.sampler.bins)
-  # The step donates the target, too, so it shares no arrays with the parameters.
-  target = jax.tree.map(jnp.array, variables["params"]) if settings.loss == "expectile" else None
   return TrainState(jnp.int32(0), key, params, statistics, opt_state, skipped, errors, target)
 
 
@@ -128,17 +136,19 @@ def make_train_step(
     The step; its metrics are scalars. An update whose loss or gradient is not finite counts in
     `skipped` and changes nothing else but the step, so that the next one draws another batch.
   """
+  check_head(settings.loss, value.head.name)
   distils = settings.loss == "distillation"
   tcc, progress, optimizer = settings.tcc, settings.progress, _optimizer(settings)
   clips = settings.batch_size + settings.background_clips
 
   def embed(params, target, batch_stats, data, frames):
-    """Embeddings [n, D] of frames, by the encoder and by its target or each teacher; BatchNorm's
-    statistics."""
+    """Embeddings [n, D] of frames, by the encoder and by its target or each teacher; for "icvf"
+    what tells the pictures apart, uint32 [n]; BatchNorm's statistics."""
     if isinstance(data, HostBatch):
       pixels = data.pixels
     else:
       pixels = data.frames[frames.video, frames.index]
+    marks = _marks(pixels) if settings.loss == "icvf" else None
     pixels = random_resized_crop(
       frames.crop, pixels[:, None], value.preprocessing.crop, scale=settings.crop_scale,
       then_resize=settings.then_resize or None,
@@ -148,7 +158,7 @@ def make_train_step(
 
     def apply(params):
       return value.module(parallel.axis_name()).apply(
-        {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})},
+        {"params": _of_encoder(params), **({"batch_stats": batch_stats} if batch_stats else {})},
         levels, train=train, mutable=["batch_stats"] if train else [],
       )  # fmt: skip
 
@@ -160,13 +170,12 @@ def make_train_step(
       # BatchNorm as the encoder has it, with the statistics of the same batch: the running ones are
       # those of other parameters, and what they change would count as steps to the goal.
       taught.append(apply(target)[0])
-    return [embeddings, *taught], updated.get("batch_stats", batch_stats)
+    return [embeddings, *taught], marks, updated.get("batch_stats", batch_stats)
 
   def loss_fn(params, frames, target, batch_stats, data, batch):
-    head = params.get(PROGRESS)
-    params = {name: leaves for name, leaves in params.items() if name != PROGRESS}
-    embedded, batch_stats = embed(params, target, batch_stats, data, frames)
+    embedded, marks, batch_stats = embed(params, target, batch_stats, data, frames)
     embeddings, *taught = parallel.gather(embedded)
+    distance = functools.partial(value.head.distance, None)
     clip_frames, *taught = (
       each[: 4 * clips].reshape((clips, 4, -1)) for each in (embeddings, *taught)
     )
@@ -184,6 +193,14 @@ def make_train_step(
         batch.permutations,
         discount=settings.discount,
         expectile=settings.expectile,
+        distance=distance,
+      )
+    elif settings.loss == "icvf":
+      total, metrics = losses.icvf_loss(
+        *_intent_values(value.head, params, target, clip_frames, *taught),
+        *_reached(batch, parallel.gather(marks)),
+        discount=settings.discount,
+        expectile=settings.expectile,
       )
     else:
       total, metrics = losses.vip_loss(
@@ -194,6 +211,7 @@ def make_train_step(
         l1_weight=settings.l1_weight,
         l2_weight=settings.l2_weight,
         weights=batch.weights,
+        distance=distance,
       )
     if tcc.weight:
       cycle_loss, tcc_metrics = losses.tcc_loss(
@@ -214,7 +232,7 @@ def make_train_step(
       pairs = embeddings[first:][: 2 * progress.pairs].reshape((progress.pairs, 2, -1))
       both = jnp.concatenate([pairs, pairs[:, ::-1]])
       progress_loss, progress_metrics = losses.progress_loss(
-        head_logits(head, both[:, 0], both[:, 1]),
+        head_logits(params[PROGRESS], both[:, 0], both[:, 1]),
         jnp.concatenate([batch.progress, -batch.progress]),
       )
       total = total + progress.weight * progress_loss
@@ -227,7 +245,10 @@ def make_train_step(
       )
       total = total + contrast.weight * goal_loss
       metrics = {**metrics, **goal_metrics}
-    found = losses.vip_errors(clip_frames, rewards, settings.discount)[: settings.batch_size]
+    found = None
+    if settings.sampler.name == "prioritised":
+      found = losses.vip_errors(clip_frames, rewards, settings.discount, distance)
+      found = found[: settings.batch_size]
     return total, ({"loss": total, **metrics}, batch_stats, found)
 
   def step(state, data):
@@ -248,9 +269,9 @@ def make_train_step(
       errors = priorities.update(errors, batch.cells, found, settings.sampler.momentum)
     target = state.target
     if target is not None:
-      # Towards the parameters before this update, as in ICVF's trainer; the head is not in it.
-      encoder = {name: state.params[name] for name in target}
-      target = optax.incremental_update(encoder, target, settings.target_rate)
+      # Towards the parameters before this update, as in ICVF's trainer; no progress head is in it.
+      before = {name: state.params[name] for name in target}
+      target = optax.incremental_update(before, target, settings.target_rate)
     new = state._replace(
       params=params, batch_stats=batch_stats, opt_state=opt_state, errors=errors, target=target
     )
@@ -259,6 +280,40 @@ def make_train_step(
     return state, metrics
 
   return step
+
+
+def _of_encoder(params):
+  """The encoder's own parameters, without those of heads."""
+  return {name: leaves for name, leaves in params.items() if name not in (HEAD, PROGRESS)}
+
+
+def _intent_values(head, params, target, frames, taught):
+  """Values [2, B] as `losses.icvf_loss` takes them, of embeddings [B, 4, D] of s, s', s+, z."""
+  of_target = functools.partial(head.values, target[HEAD])
+  step, _, outcome, intent = (frames[:, place] for place in range(4))
+  first, following, old_outcome, old_intent = (taught[:, place] for place in range(4))
+  return (
+    head.values(params[HEAD], step, outcome, intent),
+    of_target(following, old_outcome, old_intent),
+    of_target(following, old_intent, old_intent),
+    of_target(first, old_intent, old_intent),
+  )
+
+
+def _reached(batch: Batch, marks: jax.Array) -> jax.Array:
+  """bool [2, B], whether s is s+, and z: the frame itself, or one that shows the same.
+
+  Films without the robot stand still for most of their time: there a step that is worth -1 forever
+  would lead from a picture to itself.
+  """
+  marks = marks[: 4 * batch.reached.shape[1]].reshape((-1, 4)).T
+  return batch.reached | (marks[:1] == marks[2:])
+
+
+def _marks(pixels: jax.Array) -> jax.Array:
+  """A number uint32 [n] of each picture uint8 [n, H, W, 3]; different ones hardly agree."""
+  factors = jax.random.bits(jax.random.key(0), pixels.shape[1:])
+  return jnp.sum(pixels * factors[None], axis=(1, 2, 3), dtype=jnp.uint32)
 
 
 def scan_steps(step: Callable, count: int) -> Callable:
@@ -278,7 +333,7 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
   rates = {"body": settings.learning_rate, "head": head}
 
   def labels(params):
-    return {name: "head" if name in ("fc", PROGRESS) else "body" for name in params}
+    return {name: "head" if name in ("fc", HEAD, PROGRESS) else "body" for name in params}
 
   if settings.decay_steps:
     rates = {
@@ -289,10 +344,10 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
 
 def with_state(value: ValueFunction, state: TrainState) -> ValueFunction:
   """The value function with what training has made of its variables."""
-  params = dict(state.params)
-  # A head of an encoder that trains on without it is left behind: the embedding has moved.
-  head = {PROGRESS: params.pop(PROGRESS)} if PROGRESS in params else {}
-  variables = {"params": params, **head}
+  params = state.params
+  # A progress head that the encoder trains on without is left behind: the embedding has moved.
+  heads = {name: params[name] for name in (HEAD, PROGRESS) if name in params}
+  variables = {"params": _of_encoder(params), **heads}
   if state.batch_stats:
     variables["batch_stats"] = state.batch_stats
   return value.replace(variables=jax.device_get(variables))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from vipjax.losses import checks
 from vipjax.losses.icvf import icvf_loss
-from vipjax.losses.vip import norm
+from vipjax.losses.vip import Distance, l2_distance
 
 
 def expectile_loss(
@@ -18,12 +18,14 @@ def expectile_loss(
   permutations: jax.Array,
   discount: float = 0.98,
   expectile: float = 0.9,
+  distance: Distance = l2_distance,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """Asks ||phi(s) - phi(g)|| to be the discounted number of steps that the best videos take.
+  """Asks distances to goals to be the discounted numbers of steps that the best videos take.
 
-  With V(s, g) = -||phi(s) - phi(g)|| it is `icvf_loss` with the goal as outcome and intent, the
-  form of HILP (arXiv:2402.15567). A distance d stands for log(1 - (1 - discount) d) /
-  log(discount) steps and stays below 1 / (1 - discount), which is a goal that is never reached.
+  With V(s, g) = -||phi(s) - phi(g)||, or minus another distance, it is `icvf_loss` with the goal as
+  outcome and intent, the form of HILP (arXiv:2402.15567). A distance d stands for
+  log(1 - (1 - discount) d) / log(discount) steps and stays below 1 / (1 - discount), which is a
+  goal that is never reached.
   VIP's dual has to believe that a video goes to its goal; here a step that leads away weighs less,
   so that failures and random motion may teach, too. It has two terms, each a mean:
 
@@ -41,6 +43,7 @@ def expectile_loss(
       0.
     discount: gamma, in [0, 1].
     expectile: between 0 and 1, see `icvf_loss`.
+    distance: of embeddings to goals.
 
   Returns:
     The loss, a float scalar, and scalars by name: `expectile_loss`, `expectile_own`,
@@ -61,7 +64,7 @@ def expectile_loss(
     """What `icvf_loss` takes of the steps of shuffled clips for the goals of their rows."""
 
     def distances(frames, place):
-      return norm(frames[shuffles, place] - frames[None, :, 1])
+      return distance(frames[shuffles, place], frames[None, :, 1])
 
     def both(of_current, of_first):
       return jnp.stack([of_current, of_first]).reshape(1, -1)
@@ -87,7 +90,7 @@ def expectile_loss(
     )
     return loss, metrics["icvf_accepted"], jnp.mean(first)
 
-  own, accepted, distance = pairs(jnp.arange(batch)[None])
+  own, accepted, away = pairs(jnp.arange(batch)[None])
   others = distance_others = jnp.zeros_like(own)
   if jnp.shape(permutations) != (0, batch):
     shuffles = checks.index_array("permutations", permutations, "[M, B]", (None, batch), batch)
@@ -98,6 +101,6 @@ def expectile_loss(
     "expectile_own": own,
     "expectile_others": others,
     "expectile_accepted": accepted,
-    "expectile_distance": distance,
+    "expectile_distance": away,
     "expectile_distance_others": distance_others,
   }

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vipjax.losses import checks
+
+# Of embeddings [..., D] to goals [..., D] of as many axes, floats [...] >= 0.
+Distance = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def norm(x: jax.Array) -> jax.Array:
+  """L2 norm over the last axis [..., D] -> [...], with gradient 0 (not NaN) at 0."""
+  squares = jnp.sum(jnp.square(x), axis=-1)
+  is_zero = squares == 0.0
+  # The inner `where` keeps the infinite slope of the root at 0 out of the backward pass.
+  return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
+
+
+def l2_distance(embeddings: jax.Array, goals: jax.Array) -> jax.Array:
+  """The published distance, ||phi(o) - phi(g)||."""
+  return norm(embeddings - goals)
 
 
 def vip_loss(
@@ -19,11 +37,12 @@ def vip_loss(
   l1_weight: float = 0.0,
   l2_weight: float = 0.0,
   weights: jax.Array | None = None,
+  distance: Distance = l2_distance,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Attracts first frames to goals and holds neighbouring frames apart (the dual of VIP).
 
-  With V(o, g) = -||phi(o) - phi(g)||_2 and x(o_t, o_t+1, g) = -(r + discount V(o_t+1, g) -
-  V(o_t, g)), it is the sum of
+  With V(o, g) = -d(o, g), published as -||phi(o) - phi(g)||_2, and x(o_t, o_t+1, g) =
+  -(r + discount V(o_t+1, g) - V(o_t, g)), it is the sum of
 
   - attraction: (1 - discount) mean(-V(o_0, g)),
   - td: log(epsilon + mean(exp(x))) over the batch,
@@ -45,6 +64,7 @@ def vip_loss(
     l2_weight: weight of the mean L2 norm, >= 0.
     weights: numbers [B] > 0 by which clips count in the means of attraction and td; in those of the
       negatives the product of the two clips' that make a pair. None: all the same.
+    distance: d, of embeddings to goals.
 
   Returns:
     The loss, a float scalar, and scalars by name: `vip_loss` (without the norms' terms),
@@ -61,13 +81,13 @@ def vip_loss(
 
   if weights is not None:
     weights = checks.number_array("weights", weights, "[B]", (batch,)).astype(embeddings.dtype)
-  first_distance = norm(first - goal)
+  first_distance = distance(first, goal)
   attraction = (1.0 - discount) * jnp.average(first_distance, weights=weights)
 
   def log_mean_exp_residual(current, following, weights):
     # Transitions [M, B, D] against the goals of their rows. V = -distance, hence the signs.
-    distance, following_distance = norm(current - goal[None]), norm(following - goal[None])
-    residual = discount * following_distance - distance - rewards[None]
+    away, following_away = distance(current, goal[None]), distance(following, goal[None])
+    residual = discount * following_away - away - rewards[None]
     total = np.log(residual.size) if weights is None else jnp.log(jnp.sum(weights))
     log_mean = jax.nn.logsumexp(residual, b=weights) - total
     return jnp.logaddexp(jnp.log(jnp.asarray(epsilon, residual.dtype)), log_mean)
@@ -98,25 +118,23 @@ def vip_loss(
   return vip + l1_weight * l1_norm + l2_weight * l2_norm, metrics
 
 
-def vip_errors(embeddings: jax.Array, rewards: jax.Array, discount: float = 0.98) -> jax.Array:
+def vip_errors(
+  embeddings: jax.Array,
+  rewards: jax.Array,
+  discount: float = 0.98,
+  distance: Distance = l2_distance,
+) -> jax.Array:
   """TD errors |r + discount V(o_t+1, g) - V(o_t, g)| of single clips, without gradient.
 
   Args:
     embeddings: floats [B, 4, D], as for `vip_loss`.
     rewards: numbers [B].
     discount: gamma, in [0, 1].
+    distance: as for `vip_loss`.
 
   Returns:
     Floats [B], >= 0.
   """
   chex.assert_shape(embeddings, (*rewards.shape, 4, None))
   _, goal, current, following = (jax.lax.stop_gradient(embeddings[:, i]) for i in range(4))
-  return jnp.abs(rewards - discount * norm(following - goal) + norm(current - goal))
-
-
-def norm(x: jax.Array) -> jax.Array:
-  """L2 norm over the last axis [..., D] -> [...], with gradient 0 (not NaN) at 0."""
-  squares = jnp.sum(jnp.square(x), axis=-1)
-  is_zero = squares == 0.0
-  # The inner `where` keeps the infinite slope of the root at 0 out of the backward pass.
-  return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
+  return jnp.abs(rewards - discount * distance(following, goal) + distance(current, goal))

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from vipjax.encoder import ValueFunction, goal_distances
+from vipjax.encoder import ValueFunction
 from vipjax.reward.goals import LAST, Goal, embed_goal, find_goals, names_files
 from vipjax.runtime.errors import UserError
 from vipjax.videos.live import LiveFrames
@@ -60,7 +60,7 @@ class Watch:
     with self._lock:
       self.frame, self._embedding = frame, embedding
       if self._goal is not None:
-        self._points.append((seconds, float(goal_distances(embedding, self._goal)[0])))
+        self._points.append((seconds, float(self._value.distances(embedding, self._goal)[0])))
         self._most = max(self._most, self._points[-1][1])
       self.measured += 1
       self._moments.append(time.monotonic())

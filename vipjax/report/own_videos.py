@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction, goal_distances
+from vipjax.encoder import ValueFunction
 from vipjax.evaluation import DistanceCurve, make_curve, video_names
 from vipjax.report import html, pictures, plots
 from vipjax.report.charts import chart_document
@@ -85,9 +85,9 @@ def measure(
   embedded_goals = {id(each): embed_goal(value, each, goal_reduction) for each in found}
   measured = []
   for (video, embedded, size), name, each in zip(looked, names, found, strict=True):
-    distances = goal_distances(embedded, embedded_goals[id(each)])
+    distances = value.distances(embedded, embedded_goals[id(each)])
     curve = make_curve(distances, video.seconds, name)
-    warnings = misfits(each, video.frames, embedded, distances, size)
+    warnings = misfits(value, each, video.frames, embedded, distances, size)
     measured.append(Measured(video, curve, each, warnings))
   return measured
 

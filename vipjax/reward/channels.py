@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from vipjax.encoder import ValueFunction, goal_distances
+from vipjax.encoder import ValueFunction
 from vipjax.envs import Channel
 from vipjax.reward.embedding import EmbeddingReward, RewardSettings
 from vipjax.reward.goals import (
@@ -186,8 +186,8 @@ def record_goals(
     warnings: list[str] = []
     for video in each.videos:
       embeddings = value.embed(video.frames)
-      distances = goal_distances(embeddings, embedded)
-      warnings += misfits(each.goal, video.frames, embeddings, distances)
+      distances = value.distances(embeddings, embedded)
+      warnings += misfits(value, each.goal, video.frames, embeddings, distances)
     # One warning is enough, because the videos of a channel usually share their faults.
     for warning in warnings[:1]:
       logging.warning(warning)

@@ -1,7 +1,8 @@
 """Rewards from pictures: goals, the potential of a state, and its change over a step.
 
-The potential of a state is minus a weighted sum of embedding distances to goal frames, one per
-channel (a viewpoint, with or without the robot); the publication has one channel of weight 1. The
+The potential of a state is minus a weighted sum of distances to goal frames, as the value's head
+has them, one per channel (a viewpoint, with or without the robot); the publication has one channel
+of weight 1. The
 reward of a step is the change of the potential, V(o', g) - V(o, g). Distances are not bounded: a
 state unlike any that the encoder knows may cost many times what the whole way to the goal earns.
 With a saturation s the distance x counts as x (1 + s) / (x + s): 0 at the goal, 1 at 1, less than
@@ -12,7 +13,8 @@ state is, by its soft nearest neighbours among the films' frames (the alignment 
 trains, arXiv:1904.07846), less how far it is from that path. The neighbour is that of all channels
 at once, so a pose of the arm that fits one moment beside an object that fits another is far from
 every frame. Off the path it follows true progress far better than the distance to the goal
-(docs/results/ten_tasks.md).
+(docs/results/ten_tasks.md). Along films the distances are always those of the embeddings, whatever
+the head: this potential's and the next one's.
 
 The potential "subgoal" lets the frames without the robot say which moment of the films the object
 is in, and so how much of its way is left, in time; and it asks of the frames with the robot how far
@@ -36,7 +38,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.encoder import REDUCTIONS, ValueFunction, goal_distances, reduce_goals
+from vipjax.encoder import HEAD, L2, REDUCTIONS, ValueFunction, goal_distances, reduce_goals
 from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.envs import Seen
 from vipjax.reward.films import along_path, by_subgoals, checked_films, subgoals
@@ -228,6 +230,7 @@ class EmbeddingReward:
   def _measured_by(self, value: ValueFunction):
     """Returns variables, goals' embeddings, weights and units of the distances, placed."""
     self._value = value
+    value = _measuring(value, self.settings)
     if not self.telescopes:
       value.require_progress()
     starts = np.ones(self.num_channels)
@@ -309,10 +312,15 @@ class EmbeddingReward:
     return self.settings.scale * (last - first)
 
 
+def _measuring(value: ValueFunction, settings: RewardSettings) -> ValueFunction:
+  """The value with the head of the reward's distances."""
+  return value if settings.potential == "goal" else value.replace(head=L2)
+
+
 def _make_compute(
   value: ValueFunction, settings: RewardSettings, visible: np.ndarray, with_embeddings: bool
 ):
-  embed, saturation = value.embed_fn, settings.saturation
+  embed, saturation, head = value.embed_fn, settings.saturation, _measuring(value, settings).head
 
   def counted(distances, units):
     x = distances / units[None]
@@ -322,7 +330,11 @@ def _make_compute(
     variables, goals, weights, units, factors, path = common
     embeddings = embed(variables, frames)
     distances = jnp.stack(
-      [goal_distances(embeddings[:, c], each) for c, each in enumerate(goals)], axis=1
+      [
+        goal_distances(embeddings[:, c], each, head, variables.get(HEAD))
+        for c, each in enumerate(goals)
+      ],
+      axis=1,
     )
     if path and settings.potential == "subgoal":
       # One film frame at a time: [N, F, C, D] of a large batch does not fit.

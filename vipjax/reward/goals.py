@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction, goal_distances, reduce_goals
+from vipjax.encoder import ValueFunction, reduce_goals
 from vipjax.runtime.errors import UserError
 from vipjax.videos import LazyVideo, fit_square, open_videos, read_image, read_videos
 from vipjax.videos.access import IMAGE_SUFFIXES, existing_path
@@ -159,6 +159,7 @@ def embed_goal(value: ValueFunction, goal: Goal, goal_reduction: str = "mean") -
 
 
 def misfits(
+  value: ValueFunction,
   goal: Goal,
   frames: np.ndarray,
   embeddings: np.ndarray,
@@ -174,6 +175,7 @@ def misfits(
   the same camera (encoder: mini; 46 and 5 after fine-tuning on two episodes of them).
 
   Args:
+    value: the value function.
     goal: the goal.
     frames: uint8 [N, H, W, 3], some or all frames of the video.
     embeddings: float32 [T, D], embeddings of frames of the video up to its last.
@@ -199,7 +201,7 @@ def misfits(
     return [*found, "The pictures do not change: distances and rewards of this video mean nothing."]
   patterns = _patterns(small)
   likenesses = [float((patterns @ _patterns(_small(image[None])).T).max()) for image in goal.frames]
-  away, way = distances.min(), goal_distances(embeddings, embeddings[-1:]).max()
+  away, way = distances.min(), value.distances(embeddings, embeddings[-1:]).max()
   if max(likenesses) < _LEAST_LIKENESS:
     found.append(
       f"The goal ({goal.name}) resembles no frame of the video (correlation of pixels "

@@ -44,7 +44,8 @@ def export_lerobot(
     The folder.
 
   Raises:
-    UserError: GroupNorm, another form, a folder that is there, or one that cannot be written.
+    UserError: GroupNorm, another head than "l2", another form, a folder that is there, or one that
+      cannot be written.
   """
   folder = pathlib.Path(folder)
   if form not in FORMS:
@@ -54,6 +55,7 @@ def export_lerobot(
   if folder.exists() and not (overwrite and is_artefact(folder)):
     advice = "pass --overwrite or another --out" if is_artefact(folder) else "give another --out"
     raise UserError(f"expected nothing at {folder} that would be lost, got something; {advice}.")
+  value.require_l2("LeRobot's reward model")
   state = torch_layout.to_state_dict(value.config, value.variables)
   tensors = {
     f"encoder.{name.removeprefix(torch_layout.PREFIX)}": array for name, array in state.items()

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from vipjax.encoder import ValueFunction, goal_distances
+from vipjax.encoder import ValueFunction
 from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.reward.goals import embed_goal, find_goals, misfits
 from vipjax.runtime.errors import UserError
@@ -101,9 +101,9 @@ def label_videos(
         value.embed(video[start : start + _DECODED_AT_ONCE])
         for start in range(0, len(video), _DECODED_AT_ONCE)
       ])  # fmt: skip
-      distances = goal_distances(embeddings, embedded[id(each)])
+      distances = value.distances(embeddings, embedded[id(each)])
       sample = video[np.linspace(0, len(video) - 1, min(len(video), _DECODED_AT_ONCE)).astype(int)]
-      warnings = tuple(misfits(each, sample, embeddings, distances))
+      warnings = tuple(misfits(value, each, sample, embeddings, distances))
       paid = None
       if form == "progress":
         steps = signed_progress(value.variables[PROGRESS], embeddings[:-1], embeddings[1:])

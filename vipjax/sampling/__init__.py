@@ -11,12 +11,13 @@ from vipjax.sampling.frames import (
   sample_starts,
   sample_videos,
 )
-from vipjax.sampling.intents import IntentFrames, intent_indices
+from vipjax.sampling.intents import IntentFrames, any_frames, intent_indices
 
 __all__ = [
   "SAMPLERS",
   "IntentFrames",
   "Sampler",
+  "any_frames",
   "clip_indices",
   "frame_subset",
   "intent_indices",

@@ -74,7 +74,7 @@ def intent_indices(
     raise UserError(f"expected batch of at least 1, got {batch}; raise it.")
   step_key, intent_key, outcome_key, same_key = jax.random.split(key, 4)
   if frames is None:
-    frames = _any_frame(step_key, lengths - 1, batch)
+    frames = any_frames(step_key, lengths - 1, batch)
   video, index = (jnp.asarray(each, jnp.int32) for each in frames)
   chex.assert_shape([video, index], (batch,))
   last = lengths[video] - 1
@@ -87,7 +87,7 @@ def intent_indices(
     ahead = jnp.where(kind < current, 0, ahead)
     if not elsewhere:
       return video, index + ahead
-    any_video, any_index = _any_frame(any_key, lengths, batch)
+    any_video, any_index = any_frames(any_key, lengths, batch)
     is_any = kind >= current + future
     return jnp.where(is_any, any_video, video), jnp.where(is_any, any_index, index + ahead)
 
@@ -103,8 +103,17 @@ def intent_indices(
   )
 
 
-def _any_frame(key: jax.Array, lengths: jax.Array, batch: int) -> tuple[jax.Array, jax.Array]:
-  """Draws frames uniformly out of those of all videos: their videos and indices, int32 [B]."""
+def any_frames(key: jax.Array, lengths: jax.Array, batch: int) -> tuple[jax.Array, jax.Array]:
+  """Draws frames uniformly out of those of all videos.
+
+  Args:
+    key: a random key, used up.
+    lengths: integers [N].
+    batch: how many.
+
+  Returns:
+    Their videos and indices, int32 [B] each.
+  """
   ends = jnp.cumsum(lengths)
   frame = jax.random.randint(key, (batch,), 0, ends[-1], jnp.int32)
   video = jnp.searchsorted(ends, frame, side="right").astype(jnp.int32)

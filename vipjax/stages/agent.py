@@ -102,6 +102,7 @@ def make_online(
       "config.policy.online.every, because online training has no teachers, got 'distillation'; "
       "set it, or set every to 0."
     )
+  value.require_l2("config.policy.online.every above 0, which judges episodes by embeddings")
   row = (env.num_envs, *shape)
   # Two checkpoints are kept.
   budget = plan_frame_budget(

@@ -16,6 +16,7 @@ from vipjax.encoder.progress import PROGRESS
 from vipjax.envs import Stream, episode_seed
 from vipjax.evaluation import statistics
 from vipjax.evaluation.curves import progress_sums
+from vipjax.evaluation.direction import measure_direction
 from vipjax.evaluation.groups import measure_groups
 from vipjax.evaluation.measure_attention import measure_attention, reported
 from vipjax.evaluation.measure_off_path import measure_off_path
@@ -65,10 +66,12 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     "rank_correlation_<group>", for "recorded" and "unseen" also "kendall_correlation_<group>",
     "falling_fraction_<group>" and "alignment_<group>" (`align`'s tau): means with the fine-tuned
     encoder, and the same with "_before" for the encoder as it was. "progress_correlation_<group>":
-    with a progress head, the rank correlation of `progress_sums` with time. "remaining_failed": the
-    mean share of the first distance that is left where failed episodes end. "hack_price",
-    "hack_price_reward", "hack_price_robot_free" (`evaluation.HackPrice`), before and after, and
-    "worth_pose" and "worth_solved" (`evaluation.compare_worth`), where there is a simulator.
+    with a progress head, the rank correlation of `progress_sums` with time. "asymmetry_<group>",
+    "steps_correlation_<group>" and others of `evaluation.direction` with "_<group>": with a head
+    that need not be symmetric. "remaining_failed": the mean share of the first distance that is
+    left where failed episodes end. "hack_price", "hack_price_reward", "hack_price_robot_free"
+    (`evaluation.HackPrice`), before and after, and "worth_pose" and "worth_solved"
+    (`evaluation.compare_worth`), where there is a simulator.
     "attention" and "off_path" as dicts, where config.evaluate asks for them.
 
   Raises:
@@ -95,6 +98,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       if PROGRESS in values[when].variables and group in groups:
         correlation = _progress_correlation(values[when], groups[group])
         result[f"progress_correlation_{group}{suffix}"] = correlation
+      if not values[when].head.is_symmetric and group in groups:
+        found = measure_direction(values[when], groups[group])
+        result |= {f"{name}_{group}{suffix}": number for name, number in found.items()}
       if group in alignment:
         result[f"alignment_{group}{suffix}"] = alignment[group]["tau"]
     records = {group: [curve.record() for curve in made] for group, made in curves.items()}

@@ -12,12 +12,13 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+from absl import logging
 
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.finetune.devices import placed, step_devices, steps_per_dispatch
 from vipjax.finetune.feed import describe_batches, host_loader
-from vipjax.finetune.settings import Settings, check_cycles
+from vipjax.finetune.settings import Settings, check_cycles, check_head
 from vipjax.finetune.shares import padded_megabytes, read_shares
 from vipjax.finetune.step import (
   HOST_BATCH_AXES,
@@ -39,6 +40,7 @@ from vipjax.stages.inputs import (
   find_videos,
   make_encoder,
   make_settings,
+  with_config_head,
 )
 from vipjax.stages.stage import Resumed, not_finite, stage
 from vipjax.stages.task import filled
@@ -49,7 +51,7 @@ STAGE = "finetune"
 METRICS_EVERY = 10
 _NAMED_VIDEOS = 20
 # Streams of the run's seed.
-_INIT_STREAM, _TRAIN_STREAM = 0, 1
+_INIT_STREAM, _TRAIN_STREAM, _HEAD_STREAM = 0, 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +100,20 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resume
     of these, if any.
 
   Raises:
-    UserError: no videos, too short ones, fewer than TCC's cycles need, or bad settings.
+    UserError: no videos, too short ones, fewer than TCC's cycles need, a head that the loss does
+      not fit, or bad settings.
   """
   config = filled(config)
   data = _find_data(config, workdir)
   settings, num_task, devices = data.settings, data.num_task, data.devices
   key = jax.random.key(config.seed)
   value = make_encoder(config.encoder, jax.random.fold_in(key, _INIT_STREAM))
+  value = with_config_head(value, config, jax.random.fold_in(key, _HEAD_STREAM))
+  if settings.loss == "icvf" and settings.train_batch_norm and value.config.norm == "batch":
+    logging.warning(
+      "The loss icvf trains an encoder with BatchNorm, whose values change with the other frames "
+      "of a batch; its authors' encoders have GroupNorm (config.encoder.norm)."
+    )
   if hosts.is_first() and not (workdir / "encoder_before").exists():
     encoder.save(workdir / "encoder_before", value)
   state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings, num_task)
@@ -148,6 +157,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resume
 def _find_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> _Data:
   """Finds and decodes this process's share of the videos; raises as `finetune` does."""
   settings = make_settings(config.finetune)
+  check_head(settings.loss, config.encoder.head)
   if config.reward.form == "progress" and not settings.progress.weight:
     raise UserError(
       "expected config.finetune.progress.weight above 0 for config.reward.form = 'progress', which "
@@ -194,6 +204,7 @@ def _teachers(config: ml_collections.ConfigDict, value: ValueFunction) -> list[V
         f"expected teachers that see {value.preprocessing.crop} pixels as the encoder does, got "
         f"{name} with {teacher.preprocessing.crop}; change config.encoder.size or the teacher."
       )
+    teacher.require_l2("config.finetune.teachers")
   return teachers
 
 

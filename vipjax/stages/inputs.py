@@ -9,10 +9,16 @@ from typing import Any
 
 import jax
 import ml_collections
+from absl import logging
 
 from vipjax import encoder, sampling
-from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
-from vipjax.finetune.settings import ProgressSettings, Settings, TccSettings
+from vipjax.encoder import Head, Multilinear, Preprocessing, ResNetConfig, ValueFunction
+from vipjax.finetune.settings import (
+  IntentSettings,
+  ProgressSettings,
+  Settings,
+  TccSettings,
+)
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import whole_numbers
 from vipjax.runtime.settings import from_section
@@ -126,6 +132,37 @@ def make_encoder(config: ml_collections.ConfigDict, key: jax.Array) -> ValueFunc
   return value.replace(variables={**value.variables, "params": {**params, "fc": head}})
 
 
+def with_config_head(
+  value: ValueFunction, config: ml_collections.ConfigDict, key: jax.Array
+) -> ValueFunction:
+  """The encoder with the head config.encoder.head, for values of config.finetune.discount.
+
+  Args:
+    value: the encoder; a head of the same kind keeps its variables.
+    config: the config.
+    key: random key, consumed by fresh variables.
+
+  Raises:
+    UserError: the head does not fit the encoder or the discount.
+  """
+  name = config.encoder.head
+  head = Head(name)
+  if name == "icvf":
+    discount = config.finetune.discount
+    if not 0 < discount < 1:
+      raise UserError(
+        "expected config.finetune.discount between 0 and 1 with config.encoder.head = 'icvf', got "
+        f"{discount}; change it."
+      )
+    head = Head(name, float(discount), value.head.hidden or Multilinear().hidden)
+  if value.head.name not in ("l2", name):
+    logging.warning(
+      "The head %s of %s is left out, as config.encoder.head = %r asks.",
+      value.head.name, config.encoder.init, name,
+    )  # fmt: skip
+  return value.with_head(head, key)
+
+
 def require_encoder(workdir: pathlib.Path) -> None:
   """Raises UserError if the run has not been fine-tuned."""
   if not (workdir / "encoder").exists():
@@ -153,4 +190,5 @@ def make_settings(config: ml_collections.ConfigDict) -> Settings:
     made_videos=0,
     tcc=from_section(TccSettings, config.tcc, "finetune.tcc"),
     progress=from_section(ProgressSettings, config.progress, "finetune.progress"),
+    intents=from_section(IntentSettings, config.intents, "finetune.intents"),
   )

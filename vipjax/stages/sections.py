@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vipjax.encoder import ResNetConfig
-from vipjax.finetune.settings import ProgressSettings, Settings, TccSettings
+from vipjax.finetune.settings import IntentSettings, ProgressSettings, Settings, TccSettings
 from vipjax.reward import RewardSettings
 from vipjax.runtime import ranges
 from vipjax.runtime.settings import check_section
@@ -62,6 +62,7 @@ class DataSection:
 @dataclasses.dataclass(frozen=True)
 class EncoderSection:
   init: str
+  head: str
   name: str
   licence: str
   init_scale: float
@@ -130,6 +131,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
   "finetune.composites": (CompositesSection,),
   "finetune.sampler": (Sampler,),
   "finetune.tcc": (TccSettings,),
+  "finetune.intents": (IntentSettings,),
   "finetune.progress": (ProgressSettings,),
   "evaluate": (EvaluateSection,),
   "policy": (PolicySection, SacSettings, LoopSettings),

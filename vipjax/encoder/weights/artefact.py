@@ -13,6 +13,7 @@ import numpy as np
 import safetensors.numpy
 from flax import traverse_util
 
+from vipjax.encoder.heads import HEAD, L2, Head
 from vipjax.encoder.preprocess import Preprocessing
 from vipjax.encoder.progress import PROGRESS, head_shapes
 from vipjax.encoder.resnet import ResNetConfig, variable_shapes
@@ -72,6 +73,8 @@ def save(folder: str | os.PathLike, value: ValueFunction, overwrite: bool = Fals
     }
     if PROGRESS in value.variables:
       config[_BINS] = len(value.variables[PROGRESS]["bias"])
+    if value.head != L2:
+      config[HEAD] = dataclasses.asdict(value.head)
     files.write_json(new / CONFIG, config)
     if folder.exists():
       folder.rename(old)
@@ -101,26 +104,27 @@ def load_artefact(folder: str | os.PathLike) -> ValueFunction:
         f"expected an encoder artefact with {TENSORS} and {CONFIG}, got no {name} in {folder}; "
         "check the path."
       )
-  config, preprocessing, metadata, bins = _read_config(folder / CONFIG)
+  config, preprocessing, metadata, bins, head = _read_config(folder / CONFIG)
   advice = "write or fetch the artefact again"
   tensors = read_safetensors(folder / TENSORS, advice)
-  shapes = traverse_util.flatten_dict(variable_shapes(config), sep="/")
+  known = {**variable_shapes(config), HEAD: head.variable_shapes(config.embedding_dim) or {}}
+  shapes = traverse_util.flatten_dict(known, sep="/")
   shapes = {key: leaf.shape for key, leaf in shapes.items()}
   if bins:
-    head = head_shapes(config.embedding_dim, bins)
-    shapes |= {f"{PROGRESS}/{name}": shape for name, shape in head.items()}
+    of_progress = head_shapes(config.embedding_dim, bins)
+    shapes |= {f"{PROGRESS}/{name}": shape for name, shape in of_progress.items()}
   expected = f"the tensors that {folder / CONFIG} describes in {folder / TENSORS}"
   check_tensors(tensors, shapes, expected, advice, np.float32)
   variables = traverse_util.unflatten_dict({key: tensors[key] for key in shapes}, sep="/")
-  return ValueFunction(config, preprocessing, variables, metadata)
+  return ValueFunction(config, preprocessing, variables, metadata, head=head)
 
 
 def _read_config(
   path: pathlib.Path,
-) -> tuple[ResNetConfig, Preprocessing, dict[str, Any], int | None]:
-  """Architecture, preprocessing, metadata, and the bins of the progress head if there is one."""
+) -> tuple[ResNetConfig, Preprocessing, dict[str, Any], int | None, Head]:
+  """Architecture, preprocessing, metadata, the bins of the progress head if there is one; head."""
   content = files.read_json(path)
-  fields = set(content) - {_BINS} if isinstance(content, dict) else None
+  fields = set(content) - {_BINS, HEAD} if isinstance(content, dict) else None
   if fields != _FIELDS or content["format"] != FORMAT:
     got = content.get("format") if isinstance(content, dict) else type(content).__name__
     raise UserError(
@@ -128,14 +132,19 @@ def _read_config(
       f"{ascii(got)[:60]} in {path}; give the folder of an encoder artefact."
     )
   parsed = []
-  for field, kind in (("architecture", ResNetConfig), ("preprocessing", Preprocessing)):
+  kinds = {"architecture": ResNetConfig, "preprocessing": Preprocessing, HEAD: Head}
+  for field, kind in kinds.items():
+    if field == HEAD and HEAD not in content:  # as before there was any other
+      parsed.append(L2)
+      continue
     names = {each.name for each in dataclasses.fields(kind)}
     if not isinstance(content[field], dict) or set(content[field]) != names:
       raise UserError(
         f"expected {field} in {path} to have exactly {', '.join(sorted(names))}, got "
         f"{ascii(content[field])[:120]}; write the artefact again with this version."
       )
-    parsed.append(kind(**content[field]))
+    lists = {key: tuple(each) for key, each in content[field].items() if isinstance(each, list)}
+    parsed.append(kind(**content[field] | lists))
   if not isinstance(content["metadata"], dict):
     raise UserError(
       f"expected metadata in {path} to be an object, got {ascii(content['metadata'])[:60]}; write "
@@ -147,4 +156,4 @@ def _read_config(
       f"expected a whole number of {_BINS} of at least 2 in {path}, got {ascii(bins)[:60]}; write "
       "the artefact again."
     )
-  return parsed[0], parsed[1], content["metadata"], bins
+  return parsed[0], parsed[1], content["metadata"], bins, parsed[2]

@@ -38,7 +38,8 @@ def export_official(
     The path written.
 
   Raises:
-    UserError: GroupNorm, another suffix, an existing file, or a place that cannot be written.
+    UserError: GroupNorm, another head than "l2", another suffix, an existing file, or a place that
+      cannot be written.
   """
   path = pathlib.Path(path)
   if path.suffix not in (".safetensors", ".pt"):
@@ -49,6 +50,7 @@ def export_official(
     raise UserError(
       f"expected a new file, got one at {path}; choose another name or pass overwrite=True."
     )
+  value.require_l2("the official layout")
   state = torch_layout.to_state_dict(value.config, value.variables)
   places.make_folder(path.parent)
   partial = path.with_name(path.name + ".partial")
