@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from vipjax.encoder import Head
 from vipjax.reward import EmbeddingReward, RewardSettings
 from vipjax.reward.films import along_path, before_moving_on, by_subgoals
 from vipjax.runtime.errors import UserError
@@ -25,6 +26,23 @@ def test_potential_is_minus_the_weighted_distance(value, frames):
     np.testing.assert_allclose(distances[:, channel], expected, rtol=1e-4, atol=1e-4)
   np.testing.assert_allclose(potential, -(distances[:, 0] + 2 * distances[:, 1]), rtol=1e-5)
   assert distances[0, 0] < 1e-4 and distances[1, 1] < 1e-4
+
+
+@pytest.mark.parametrize("head", [Head("mrn"), Head("icvf", 0.9, (8,))], ids=lambda head: head.name)
+def test_the_goal_is_as_far_as_the_head_says_and_the_path_as_the_embeddings(value, frames, head):
+  made = value.with_head(head, jax.random.key(3))
+  reward = EmbeddingReward(made, [frames[0, 0], frames[:2, 1]], None, [1.0, 2.0])
+  potential, distances = reward.potential(frames)
+  for channel, goal in enumerate((frames[0, 0], frames[:2, 1])):
+    expected = made.distance(frames[:, channel], goal)
+    np.testing.assert_allclose(distances[:, channel], expected, rtol=1e-3, atol=1e-4)
+    assert np.abs(expected - value.distance(frames[:, channel], goal)).max() > 0.01
+  np.testing.assert_allclose(potential, -(distances[:, 0] + 2 * distances[:, 1]), rtol=1e-5)
+  # Units and distances along films.
+  along = path_reward(made, frames)
+  assert along._common[3].tolist() == path_reward(value, frames)._common[3].tolist()
+  first = along.potential(frames[:1])[1][0, 0]
+  assert first == pytest.approx(value.distance(frames[:1, 0], frames[-1, 0])[0], rel=1e-4)
 
 
 def test_normalized_by_the_first_frame_starts_at_minus_the_weights(value, frames):

@@ -146,8 +146,9 @@ def with_config_head(
     UserError: the head does not fit the encoder or the discount.
   """
   name = config.encoder.head
-  head = Head(name)
-  if name == "icvf":
+  if name != "icvf":
+    head = Head(name)
+  else:
     discount = config.finetune.discount
     if not 0 < discount < 1:
       raise UserError(
