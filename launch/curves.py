@@ -113,9 +113,10 @@ def _write_page():
   measured = own_videos.measure(
     value, found[: _MAX_VIDEOS.value], _GOAL.value, _GOALS.value, _MAX_FRAMES.value
   )
+  head = "" if value.head.name == "l2" else f", head {value.head.name}"
   facts = {
     "videos": f"{_VIDEOS.value} ({len(measured)} of {len(found)})",
-    "encoder": f"{value.metadata.get('name', _ENCODER.value)} ({_ENCODER.value})",
+    "encoder": f"{value.metadata.get('name', _ENCODER.value)} ({_ENCODER.value}){head}",
     "licence of the encoder": value.metadata.get("licence", "unknown"),
     "command": shlex.join(["python", "-m", "launch.curves", *sys.argv[1:]]),
   }

@@ -10,6 +10,7 @@ import safetensors
 
 from configs import demo
 from vipjax import encoder
+from vipjax.encoder import resnet
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.stages import finetune as run_lib
@@ -35,8 +36,12 @@ def config_of(**overrides):
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
-  """Several devices are tested with the step; here they would only compile for longer."""
+  """Several devices are tested with the step; here they would only compile for longer.
+
+  So would more than one block of ResNet-18.
+  """
   monkeypatch.setattr(run_lib, "step_devices", lambda frames: jax.local_devices()[:1])
+  monkeypatch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
 
 
 @pytest.fixture
@@ -246,7 +251,8 @@ def test_a_progress_head_comes_with_the_encoder(workdir):
     ({"finetune.sampler.name": "prioritised", "data.resident_mb": 0}, "videos on the device with"),
   ],
 )
-def test_bad_settings_are_one_sentence(workdir, overrides, sentence):
+def test_bad_settings_are_one_sentence(workdir, monkeypatch, overrides, sentence):
+  monkeypatch.setitem(resnet.STAGE_SIZES, "resnet18", (2, 2, 2, 2))  # mini's
   with pytest.raises(UserError, match=sentence):
     finetune(config_of(**overrides), workdir)
 

@@ -24,6 +24,7 @@ LOSSES = {
   "loss": "total loss",
   "vip_loss": "VIP loss",
   "expectile_loss": "expectile loss",
+  "icvf_loss": "ICVF loss",
   "tcc_loss": "TCC loss",
   "progress_loss": "progress loss",
 }

@@ -43,6 +43,12 @@ _CURVES = (
   "before fine-tuning, coloured after it. A useful value falls all the way. ρ is the rank "
   "correlation with time, 1 when every frame is closer than the one before it."
 )
+# By head of the encoder, what the distance is.
+_DISTANCES = {
+  "l2": "The distance is that of the embeddings: the head l2, as published.",
+  "mrn": "The distance is half L2, half asymmetric: the head mrn.",
+  "icvf": "The distance is in steps, those of the value of one who wants the goal: the head icvf.",
+}
 _LEARNING = (
   "Measured while the policy learned. It is rewarded by the embedding distance alone; success is "
   "the simulator's and only logged."
@@ -54,7 +60,7 @@ _LEARNT_ON = (
 # Settings that usually differ between experiments; a click shows the others.
 _NOTABLE = frozenset(
   """
-  seed task robot control placement path episodes robot_free size quality init arch width
+  seed task robot control placement path episodes robot_free size quality init head arch width
   embedding_dim steps batch_size learning_rate name rate num_cycles videos_per_cycle weight
   temperature num_negatives background_clips random_episodes num_envs discount updates_per_step view
   form scale normalize plain_weight robot_free_weight
@@ -63,7 +69,7 @@ _NOTABLE = frozenset(
 # Sections of a config in the order of the stages; config.json sorts its keys.
 _GROUPS = (
   "", "env", "data", "record", "encoder", "finetune", "finetune.sampler", "finetune.tcc",
-  "finetune.progress", "evaluate", "reward", "policy",
+  "finetune.intents", "finetune.progress", "evaluate", "reward", "policy",
 )  # fmt: skip
 _MOST_FILMS = 8
 
@@ -185,7 +191,7 @@ def curves(run: Run, films: Sequence[Safe]) -> Safe:
     heading,
     plots.distances(run),
     *(grid(row, "charts four", Safe()) for row in charts),
-    small(_CURVES),
+    small(f"{_CURVES} {_DISTANCES[(run.config.get('encoder') or {}).get('head', 'l2')]}"),
     details(shared, element("div", *films, class_="films wide")) if films else None,
     details("Every video in numbers (before → after fine-tuning)", numbers),
   )
