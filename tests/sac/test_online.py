@@ -28,7 +28,7 @@ from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import FrameBudget, OnlineSettings, plan_frame_budget
 from vipjax.sac.own_films import filmed, rows_showing
 from vipjax.stages import training as train_lib
-from vipjax.stages.agent import policy_views
+from vipjax.stages.agent import make_online, policy_views
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, make_settings
 from vipjax.stages.task import fit_to_task
@@ -223,17 +223,14 @@ def test_expectile_regression_goes_on_with_its_target(workdir):  # noqa: F811
   assert {"online_expectile_loss", "online_contrast_loss"} <= set(rows[-1])
 
 
-def test_distillation_has_no_online_training(workdir):  # noqa: F811
+def test_distillation_and_other_heads_have_no_online_training(tmp_path):
+  value = encoder.load("mini").replace(head=encoder.Head("mrn"))
   config = config_of(**ONLINE)
+  with pytest.raises(UserError, match="head 'l2' for config.policy.online.every .* got 'mrn'"):
+    make_online(config, tmp_path / "frames", value, [], None, [], ())
   config.finetune.loss = "distillation"
   with pytest.raises(UserError, match="online training has no teachers"):
-    train_policy(config, workdir)
-
-
-def test_another_head_has_no_online_training(workdir):  # noqa: F811
-  encoder.save(workdir / "encoder", encoder.load(workdir).replace(head=encoder.Head("mrn")), True)
-  with pytest.raises(UserError, match="head 'l2' for config.policy.online.every .* got 'mrn'"):
-    train_policy(config_of(**ONLINE), workdir)
+    make_online(config, tmp_path / "frames", value, [], None, [], ())
 
 
 def test_a_replay_below_the_warm_up_is_told_at_once(workdir):  # noqa: F811

@@ -90,7 +90,8 @@ def make_online(
     shape: [C, H, W, 3], shape of the frames of one environment.
 
   Raises:
-    UserError: bad settings, or the frames take more than they may on the disk or the device.
+    UserError: bad settings, another head than "l2", or the frames take more than they may on the
+      disk or the device.
   """
   policy = config.policy
   online = from_section(OnlineSettings, policy.online, "policy.online")
