@@ -21,9 +21,6 @@ def get_config() -> ConfigDict:
   config = demo.get_config()
   config.expect = ConfigDict()
   config.env.horizon = 200  # of every task alike
-  # A difference reward under a discount pays (1 - discount) of the potential at every step, so that
-  # at the demo's .97 a policy that waits in a good place can be worth more than one that finishes.
-  config.policy.discount = 0.99
   config.policy.steps = 100_000
   config.policy.eval_every = 5000
   config.policy.checkpoint_every = 25_000

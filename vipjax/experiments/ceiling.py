@@ -28,6 +28,7 @@ from vipjax.sac import LoopSettings, SacSettings
 from vipjax.stages.agent import loop_settings, reward_settings, sac_settings
 from vipjax.stages.filming import agent_options, require_tasks
 from vipjax.stages.stage import Resumed, stage
+from vipjax.stages.task import filled
 from vipjax.stages.training import STAGE, Training
 
 REWARDS = ("ideal", "dense")
@@ -119,7 +120,7 @@ def make_reward(config: ml_collections.ConfigDict) -> Reward:
   if config.ceiling.reward == "dense":
     return DenseReward(config.reward.scale)
   weights = config.ceiling.hand_weight, config.ceiling.object_weight
-  return IdealReward(reward_settings(config), *weights)
+  return IdealReward(reward_settings(filled(config)), *weights)
 
 
 def find_contests(config: ml_collections.ConfigDict) -> list[Contest]:
@@ -128,6 +129,7 @@ def find_contests(config: ml_collections.ConfigDict) -> list[Contest]:
 
 
 def _contest(config: ml_collections.ConfigDict) -> Contest:
+  config = filled(config)
   policy = config.policy
   return Contest(
     config.env.task,

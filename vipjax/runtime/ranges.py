@@ -116,8 +116,8 @@ RANGES = {
   "finetune.crop_scale": _pair("numbers above 0, at most 1", _PART),
   "finetune.then_resize": _whole(0),
   "finetune.background_clips": _whole(0),
-  "finetune.composites.fixed_arms": _or_none(_whole(0)),
-  "finetune.composites.detours": _or_none(_whole(0)),
+  "finetune.composites.fixed_arms": _whole(0),
+  "finetune.composites.detours": _whole(0),
   "finetune.composites.threshold": _real(
     "from 0 to 255 (a whole number)", lambda x: isinstance(x, numbers.Integral) and 0 <= x <= 255
   ),
@@ -167,7 +167,7 @@ RANGES = {
   ),
   "policy.critic.value_range": _POSITIVE,
   "policy.exploration.hold": _whole(1),
-  "policy.exploration.octaves": _whole(1),
+  "policy.exploration.octaves": _or_none(_whole(1)),
   "policy.updates_per_step": _whole(1),
   "policy.warmup_steps": _whole(1),
   "policy.replay_capacity": _whole(1),
@@ -185,7 +185,7 @@ RANGES = {
   "policy.online.contrast": _FROM_0,
   "policy.online.frames_mb": _whole(1),
   "reward.scale": _POSITIVE,
-  "reward.saturation": _FROM_0,
+  "reward.saturation": _or_none(_FROM_0),
   "reward.path_distance_weight": _FROM_0,
   "reward.path_temperature": _POSITIVE,
   "reward.subgoal_move": _POSITIVE,
