@@ -105,14 +105,14 @@ def find_jobs(config: ml_collections.ConfigDict) -> list[Job]:
 
 
 def run_config(config: ml_collections.ConfigDict, job: Job) -> ml_collections.ConfigDict:
-  """Returns the config of one run: the experiment's, with what the job chooses and no lists."""
+  """The config of one run: the experiment's, with what its job is and what fits its task."""
   made = ml_collections.ConfigDict(config.to_dict())
   made.seed, made.env.task, made.env.control = job.seed, job.task, job.control
   weights = {name: config.ceiling[name] for name in ("hand_weight", "object_weight")}
   made.ceiling = ml_collections.ConfigDict({"reward": job.reward, **weights})
   if job.reward == "dense":
     made.reward.scale = config.ceiling.dense_scale
-  return made
+  return filled(made)
 
 
 def make_reward(config: ml_collections.ConfigDict) -> Reward:
@@ -120,7 +120,7 @@ def make_reward(config: ml_collections.ConfigDict) -> Reward:
   if config.ceiling.reward == "dense":
     return DenseReward(config.reward.scale)
   weights = config.ceiling.hand_weight, config.ceiling.object_weight
-  return IdealReward(reward_settings(filled(config)), *weights)
+  return IdealReward(reward_settings(config), *weights)
 
 
 def find_contests(config: ml_collections.ConfigDict) -> list[Contest]:
@@ -129,7 +129,6 @@ def find_contests(config: ml_collections.ConfigDict) -> list[Contest]:
 
 
 def _contest(config: ml_collections.ConfigDict) -> Contest:
-  config = filled(config)
   policy = config.policy
   return Contest(
     config.env.task,
