@@ -1,6 +1,9 @@
 """What holds for all tests; it is loaded before any of them imports JAX or MuJoCo."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Tests of several devices use fake ones on the CPU. Nearly all of the tests' time is compilation,
 # which takes half as long without the optimiser's last level.
@@ -15,18 +18,15 @@ gl.configure()
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+# Tests of one process share their compiled programs. Each has a folder of its own, because JAX
+# writes there without a lock, and has it now, because JAX looks for one at its first compilation.
+_PROGRAMS = tempfile.mkdtemp(prefix="vipjax_tests_")
+atexit.register(shutil.rmtree, _PROGRAMS, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", _PROGRAMS)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
 # Adding [B] to [B, D] without saying how is a mistake more often than not.
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_once(tmp_path_factory):
-  """Tests of one process share their compiled programs, which nearly all of their time goes into.
-
-  Each process has a folder of its own, because JAX writes into it without a lock.
-  """
-  jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 @pytest.fixture(scope="session")
