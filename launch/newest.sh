@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Holds the package against what pip picks today: on each of Python 3.11, 3.12 and 3.13 that is
 # here it installs the package without constraints.txt, and runs every stage at tiny size.
-#   bash launch/newest.sh          all of them, two at once
+#   bash launch/newest.sh          all of them at once
 #   bash launch/newest.sh 3.13     one
 set -euo pipefail
 SCRIPT="$(realpath "${BASH_SOURCE[0]}")"
 cd "$(dirname "$SCRIPT")/.."
 if [ $# = 0 ]; then
-  printf '%s\n' 3.11 3.12 3.13 | xargs -P 2 -n 1 bash "$SCRIPT" ||
+  printf '%s\n' 3.11 3.12 3.13 | xargs -P 3 -n 1 bash "$SCRIPT" ||
     { echo "error: vipjax does not run with the newest packages: see above." >&2; exit 1; }
   exit
 fi

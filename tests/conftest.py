@@ -41,6 +41,16 @@ def arms_files():
     pytest.skip(f"the arms' files are neither cached nor reachable: {error}")
 
 
+@pytest.fixture(scope="module")
+def one_block():
+  """ResNet-18 cut down to one block, which compiles in a second."""
+  from vipjax.encoder import resnet
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
+    yield
+
+
 @pytest.fixture(autouse=True)
 def usual_scheduling():
   """Takes back what the AV1 encoder of some tests does to a process of root's.

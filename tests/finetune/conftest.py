@@ -3,15 +3,7 @@
 import jax
 import pytest
 
-from vipjax.encoder import Preprocessing, ResNetConfig, init_value, resnet
-
-
-@pytest.fixture(scope="module")
-def one_block():
-  """ResNet-18 cut down to one block, which compiles in a second."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
-    yield
+from vipjax.encoder import Preprocessing, ResNetConfig, init_value
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from vipjax.encoder import L2, Head, Preprocessing, ResNetConfig, init_value, resnet
+from vipjax.encoder import L2, Head, Preprocessing, ResNetConfig, init_value
 from vipjax.finetune import Settings, TccSettings, init_state, make_train_step
 from vipjax.finetune.batch import Batch, Frames
 from vipjax.finetune.step import HOST_BATCH_AXES, HostBatch, frames_per_step
@@ -37,12 +37,7 @@ LOSSES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_block():
-  """ResNet-18 cut down to one block, which compiles in a second."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
-    yield
+pytestmark = pytest.mark.usefixtures("one_block")
 
 
 @functools.cache

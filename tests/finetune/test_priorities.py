@@ -134,7 +134,7 @@ def test_weights_are_how_often_a_clip_counts():
 
 
 @pytest.fixture(scope="module")
-def value():
+def value(one_block):
   config = ResNetConfig("resnet18", width=8, embedding_dim=4)
   return init_value(jax.random.key(0), config, Preprocessing(16, 16))
 

@@ -36,7 +36,7 @@ SETTINGS = Settings(
 
 
 @pytest.fixture(scope="module")
-def value():
+def value(one_block):
   config = ResNetConfig("resnet18", width=8, embedding_dim=8)
   return init_value(jax.random.key(0), config, Preprocessing(16, 16))
 

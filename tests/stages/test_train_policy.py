@@ -39,7 +39,7 @@ def config_of(**overrides):
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared(one_block, tmp_path_factory):
   """A run folder with the four videos and a fresh encoder."""
   workdir = tmp_path_factory.mktemp("run")
   record(config_of(**{"env.horizon": 150}), workdir)
