@@ -66,7 +66,8 @@ def test_forms(value, frames, form, expected):
 
 def test_progress_is_paid_for_what_the_two_frames_show(value, frames):
   rng = np.random.default_rng(2)
-  head = {"kernel": rng.normal(size=(16, 20)), "bias": rng.normal(size=20)}
+  kernel = rng.normal(size=(8, 20))  # of the embeddings' difference
+  head = {"kernel": 10 * np.concatenate([kernel, -kernel]), "bias": rng.normal(size=20)}
   head = {name: leaf.astype(np.float32) for name, leaf in head.items()}
   value = value.replace(variables={**value.variables, "progress": head})
   settings = RewardSettings(form="progress", scale=3.0)

@@ -25,6 +25,11 @@ DATA = ROOT / "tests/testdata/lerobot_v30"
 FRAMES = moving_picture(6, 36, 52)
 
 
+@pytest.fixture(scope="module")
+def value(whole_value):
+  return whole_value
+
+
 def test_the_folder_holds_the_export_and_the_goals(value, tmp_path):
   goals = [FRAMES[-1], FRAMES[0]]
   folder = export_lerobot(tmp_path / "model", value, goals, "nearest", "observation.image")

@@ -46,6 +46,11 @@ def test_a_video_that_starts_at_its_goal():
   )
 
 
+@pytest.fixture(scope="module")
+def value(whole_value):
+  return whole_value
+
+
 def test_distances_are_those_of_the_value_function(value, tmp_path):
   frames = moving_picture(40, 16, 16)  # more than are decoded at once
   np.save(tmp_path / "a.npy", frames)
