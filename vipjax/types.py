@@ -80,6 +80,20 @@ class Trajectory:
   def __len__(self) -> int:
     return len(self.actions)
 
+  @classmethod
+  def of_video(cls, video: Video, *arrays: np.ndarray) -> Trajectory:
+    """Returns what a video shows with observations, actions, rewards and discounts, in order."""
+    return cls(*arrays, **{name: getattr(video, name) for name in cls._shown()})
+
+  def video(self) -> Video:
+    """Returns its frames, and what a video knows of them."""
+    return Video(**{name: getattr(self, name) for name in self._shown()})
+
+  @classmethod
+  def _shown(cls) -> list[str]:
+    of_video = {field.name for field in dataclasses.fields(Video)}
+    return [field.name for field in dataclasses.fields(cls) if field.name in of_video]
+
 
 class VideoSet(NamedTuple):
   """Videos of different lengths in one padded array (a pytree; lives on the device).

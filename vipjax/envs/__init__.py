@@ -3,7 +3,7 @@
 import vipjax.scene  # noqa: F401 (first: it chooses the GL library before MuJoCo is imported)
 from vipjax.envs.expert import Expert
 from vipjax.envs.make import make_env
-from vipjax.envs.metaworld_task import task_names
+from vipjax.envs.metaworld_task import CONTROLS, num_actions, task_names
 from vipjax.envs.put_back import PutBack, draw_put_back
 from vipjax.envs.record import (
   abandoned_expert,
@@ -20,6 +20,7 @@ from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Seen, Step
 
 __all__ = [
+  "CONTROLS",
   "Channel",
   "Episodes",
   "Expert",
@@ -35,6 +36,7 @@ __all__ = [
   "episode_seed",
   "make_env",
   "noisy_expert",
+  "num_actions",
   "random_motion",
   "record_episode",
   "record_trajectories",

@@ -15,7 +15,9 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from vipjax.runtime.errors import UserError
 from vipjax.scene import Robot, bound_workspace, home_at, replace_arm, use_joint_torques
 
-CONTROLS = ("torque", "end_effector")
+# How many numbers the actions of each control have.
+_NUM_ACTIONS = {"torque": 8, "end_effector": 4}
+CONTROLS = tuple(_NUM_ACTIONS)
 # Meta-World's hand limits of the window tasks with a little slack: the walls stop the hand just
 # outside the space that the scripted policy uses.
 WORKSPACE_SLACK = 0.02
@@ -29,6 +31,15 @@ MOVED_BY_TASKS = ("body_pos", "body_quat", "site_pos", "geom_pos")
 def task_names() -> list[str]:
   """Returns the names of Meta-World's tasks as vipjax spells them ("window-open")."""
   return sorted(name.removesuffix("-v3") for name in ENV_CLS_MAP)
+
+
+def num_actions(control: str) -> int:
+  """Returns how many numbers an action has; raises UserError for an unknown control."""
+  if control not in _NUM_ACTIONS:
+    raise UserError(
+      f"expected control among {', '.join(CONTROLS)}, got {control!r}; choose one of these."
+    )
+  return _NUM_ACTIONS[control]
 
 
 def make_task(task: str, robot: Robot, control: str) -> SawyerXYZEnv:
@@ -48,10 +59,7 @@ def make_task(task: str, robot: Robot, control: str) -> SawyerXYZEnv:
       f"expected a Meta-World task such as window-open, got {task!r}; choose among "
       f"{', '.join(task_names())}."
     )
-  if control not in CONTROLS:
-    raise UserError(
-      f"expected control among {', '.join(CONTROLS)}, got {control!r}; choose one of these."
-    )
+  num_actions(control)  # It says what is wrong.
   base = ENV_CLS_MAP[f"{task}-v3"]
   with warnings.catch_warnings(), _quiet_hooks():
     env = _task_class(base, robot, control)()

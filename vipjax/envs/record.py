@@ -136,14 +136,8 @@ def record_trajectories(
   rewards, discounts = np.zeros(len(actions), np.float32), np.ones(len(actions), np.float32)
   if videos[0].success:
     rewards[-_REWARDED:], discounts[-1] = 1.0, 0.0
-  known = ("success", "frames", "fps", "task", "embodiment", "view", "source", "episode")
-  return [
-    Trajectory(
-      np.stack(states), np.stack(actions), rewards, discounts,
-      **{name: getattr(video, name) for name in known},
-    )
-    for video in videos
-  ]  # fmt: skip
+  arrays = np.stack(states), np.stack(actions), rewards, discounts
+  return [Trajectory.of_video(video, *arrays) for video in videos]
 
 
 def robot_state(env: RobotEnv) -> np.ndarray:

@@ -9,7 +9,12 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from vipjax.envs.metaworld_task import MOVED_BY_TASKS, make_task, object_to_target
+from vipjax.envs.metaworld_task import (
+  MOVED_BY_TASKS,
+  make_task,
+  num_actions,
+  object_to_target,
+)
 from vipjax.runtime.errors import UserError
 from vipjax.scene import SceneRenderer, View, get_robot
 from vipjax.scene.rendering import check_drawing
@@ -126,8 +131,7 @@ class RobotEnv(gymnasium.Env):
     self._size, self._quality = size, quality
     self.view = view or View()
     self._renderer, self._lender = None, None
-    actions = 8 if control == "torque" else 4
-    self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (actions,), np.float32)
+    self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (num_actions(control),), np.float32)
     self.observation_space = gymnasium.spaces.Box(-_LIMIT, _LIMIT, (2 * _FRAME + 3,), np.float32)
     joints = self.robot.arm_joints + self.robot.finger_joints
     self._joint_addresses = np.array([self.model.joint(name).qposadr[0] for name in joints])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from vipjax.envs import FrameVectorEnv
+from vipjax.envs import CONTROLS, FrameVectorEnv
 from vipjax.experiments.runs import require_seeds_apart, run_all
 from vipjax.ids import SOLVED
 from vipjax.report.learning import Group, write_learning
@@ -32,7 +32,6 @@ from vipjax.stages.task import filled
 from vipjax.stages.training import STAGE, Training
 
 REWARDS = ("ideal", "dense")
-CONTROLS = ("torque", "end_effector")
 _TITLE = "How far a perfect reward brings the agent"
 
 

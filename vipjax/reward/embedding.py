@@ -2,11 +2,10 @@
 
 The potential of a state is minus a weighted sum of distances to goal frames, as the value's head
 has them, one per channel (a viewpoint, with or without the robot); the publication has one channel
-of weight 1. The
-reward of a step is the change of the potential, V(o', g) - V(o, g). Distances are not bounded: a
-state unlike any that the encoder knows may cost many times what the whole way to the goal earns.
-With a saturation s the distance x counts as x (1 + s) / (x + s): 0 at the goal, 1 at 1, less than
-1 + s anywhere.
+of weight 1. The reward of a step is the change of the potential, V(o', g) - V(o, g). Distances are
+not bounded: a state unlike any that the encoder knows may cost many times what the whole way to the
+goal earns. With a saturation s the distance x counts as x (1 + s) / (x + s): 0 at the goal, 1 at 1,
+less than 1 + s anywhere.
 
 The potential "path" asks the whole films, not only their ends: how far along the expert's path a
 state is, by its soft nearest neighbours among the films' frames (the alignment that the TCC loss
@@ -251,12 +250,13 @@ class EmbeddingReward:
     ]
     path = ()
     if self._films is not None:
-      frames = [np.concatenate([value.embed(film) for film in films]) for films in self._films]
-      places = np.concatenate([np.linspace(0, 1, len(film)) for film in self._films[0]])
-      path = np.stack(frames, axis=1), places.astype(np.float32)
+      embedded_films = [np.concatenate(list(map(value.embed, films))) for films in self._films]
+      frames, lengths = np.stack(embedded_films, axis=1), list(map(len, self._films[0]))
       if self.settings.potential == "subgoal":
-        lengths = [len(film) for film in self._films[0]]
-        path = subgoals(path[0], lengths, ~self._visible, starts, self.settings.subgoal_move)
+        path = subgoals(frames, lengths, ~self._visible, starts, self.settings.subgoal_move)
+      else:
+        places = np.concatenate([np.linspace(0, 1, length) for length in lengths])
+        path = frames, places.astype(np.float32)
     return self._place((
       value.variables, embedded, self._weights, starts.astype(np.float32),
       (self._weights / starts).astype(np.float32), path,

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from vipjax.encoder import ValueFunction
+from vipjax.envs import num_actions
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
@@ -58,7 +59,7 @@ def load_data(
         _pack(file, made)
       found += made
       progress.update()
-  wanted = num_actions(config)
+  wanted = num_actions(config.env.control)
   for each in found:
     if each.actions.shape[1] != wanted:
       raise UserError(
@@ -75,11 +76,6 @@ def data_parts(path: pathlib.Path) -> list[pathlib.Path]:
   return [next(each / form for form in FORMATS if (each / form).exists()) for each in tasks] or [
     path
   ]
-
-
-def num_actions(config: ml_collections.ConfigDict) -> int:
-  """The size of the actions of config.env.control."""
-  return 8 if config.env.control == "torque" else 4
 
 
 def _embedded(value: ValueFunction, trajectory: Trajectory, entries: int) -> Trajectory:

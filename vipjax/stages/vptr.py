@@ -17,7 +17,7 @@ import ml_collections
 import numpy as np
 
 from vipjax.encoder import ValueFunction
-from vipjax.envs import RobotEnv, Stream, episode_seed, robot_state
+from vipjax.envs import RobotEnv, Stream, episode_seed, num_actions, robot_state
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
@@ -38,7 +38,7 @@ from vipjax.sac.conservative import (
 )
 from vipjax.scene import View
 from vipjax.stages.agent import sac_settings
-from vipjax.stages.embedded_data import load_data, num_actions
+from vipjax.stages.embedded_data import load_data
 from vipjax.stages.inputs import env_options, views_from_config
 from vipjax.stages.stage import Resumed, not_finite, stage
 from vipjax.types import Trajectory
@@ -122,7 +122,7 @@ def train_robot(
   Raises:
     UserError: no data with actions, or such as do not fit; see `load_data`.
   """
-  robot = _robot_data(config, value, sources)
+  robot = load_data(config, value, sources.robot, sources.cache)
   learner = _learner(config, robot, None)
   facts, earlier, _ = _learn(
     config, workdir, ROBOT, learner, learner.state, learner.phases.robot_updates
@@ -155,7 +155,7 @@ def train_target(
       f"expected the stage '{ROBOT}' to be finished in {workdir} before '{TARGET}', got no result; "
       "add it to config.vptr.stages, or set config.vptr.robot_updates to 0."
     )
-  robot = _robot_data(config, value, sources) if phases.robot_updates else []
+  robot = load_data(config, value, sources.robot, sources.cache) if phases.robot_updates else []
   target = load_data(config, value, sources.target, sources.cache)
   others = sorted({str(each.task) for each in target} - {config.env.task})
   if others:
@@ -195,7 +195,8 @@ def evaluate_actor(
     "success": share of episodes that succeed at some step; "final_success": at the last;
     "steps_to_success": mean over the successful ones, NaN without any; "episodes".
   """
-  policy = compile_policy(num_actions(config), sac_settings(config.policy), deterministic=True)
+  actions, sac = num_actions(config.env.control), sac_settings(config.policy)
+  policy = compile_policy(actions, sac, deterministic=True)
   key, task = jax.random.key(0), _one_hot(tasks, config.env.task)
   episodes = config.policy.final_episodes
   first, when, final = episode_seed(Stream.FINAL, config.seed), [], []
@@ -239,12 +240,6 @@ def _view(config: ml_collections.ConfigDict) -> View:
   return next(iter(views.values()))
 
 
-def _robot_data(
-  config: ml_collections.ConfigDict, value: ValueFunction, sources: Sources
-) -> list[Trajectory]:
-  return load_data(config, value, sources.robot, sources.cache)
-
-
 def _learner(
   config: ml_collections.ConfigDict, robot: list[Trajectory], target: list[Trajectory] | None
 ) -> _Learner:
@@ -260,7 +255,7 @@ def _learner(
 
   of_robot, of_target = made(robot), made(target)
   first = of_target if of_robot is None else of_robot
-  actions, size = num_actions(config), first.transitions.observation.shape[1]
+  actions, size = num_actions(config.env.control), first.transitions.observation.shape[1]
   key = jax.random.fold_in(jax.random.key(config.seed), _AGENT_STREAM)
   state = with_statistics(init_agent(key, size, actions, sac), first, len(tasks))
   return _Learner(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vipjax.runtime.errors import UserError
-from vipjax.types import Trajectory, Video
+from vipjax.types import Trajectory
 from vipjax.videos.export import whole_folder
 from vipjax.videos.formats import lerobot, rlds
 from vipjax.videos.formats.episodes import Episode, by_episode
@@ -53,7 +53,7 @@ def write_trajectories(
     raise UserError(f"expected at least one trajectory for {folder}, got none; record some.")
   for trajectory in trajectories:
     check_trajectory(trajectory)
-  videos = [_video(each) for each in trajectories]
+  videos = [each.video() for each in trajectories]
   of_video = {id(video): each for video, each in zip(videos, trajectories, strict=True)}
   episodes = [
     Episode(each.number, each.cameras, _padded(of_video[id(each.first)]))
@@ -122,11 +122,6 @@ def _padded(trajectory: Trajectory) -> dict[str, np.ndarray]:
   }
 
 
-def _video(trajectory: Trajectory) -> Video:
-  names = ("frames", "fps", "task", "embodiment", "view", "success", "source", "episode")
-  return Video(**{name: getattr(trajectory, name) for name in names})
-
-
 def _steps(video: LazyVideo, path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   """The numbers of a video's steps; raises UserError where it has no actions, states or rewards."""
   steps = video.steps()
@@ -154,8 +149,4 @@ def _trajectory(video: LazyVideo, path: str | os.PathLike[str]) -> Trajectory:
   else:
     discounts = np.ones_like(rewards)
     discounts[-1] = 0.0 if read.success else 1.0
-  known = ("success", "frames", "fps", "task", "embodiment", "view", "source", "episode")
-  return Trajectory(
-    steps["state"], steps["action"][:-1], rewards, discounts,
-    **{name: getattr(read, name) for name in known},
-  )  # fmt: skip
+  return Trajectory.of_video(read, steps["state"], steps["action"][:-1], rewards, discounts)

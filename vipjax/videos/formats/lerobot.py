@@ -219,13 +219,8 @@ class _LeRobotVideo(LazyVideo):
     })  # fmt: skip
 
   def steps(self) -> dict[str, np.ndarray]:
-    path = self._dataset.rows_path(self._episode)
-    found = {}
-    for name, column in _STEPS.items():
-      if column in self._dataset.features:
-        values = _read_vectors(path, column)[self._episode.number].astype(np.float32)
-        found[name] = values[:, 0] if name in SCALARS else values
-    return found
+    rows = self._dataset.rows_path(self._episode)
+    return found_in(_read_steps, rows).get(self._episode.number, {})
 
 
 class _FilmVideo(_LeRobotVideo):
@@ -326,6 +321,19 @@ def _read_vectors(path: pathlib.Path, name: str) -> dict[int, np.ndarray]:
     here = np.flatnonzero(episodes == episode)
     vectors[int(episode)] = values[here[np.argsort(frames[here], kind="stable")]]
   return vectors
+
+
+def _read_steps(path: pathlib.Path) -> dict[int, dict[str, np.ndarray]]:
+  """By episode the columns of `_STEPS` that a file of rows has, by their names there."""
+  with decoding(path):
+    columns = parquet.read_schema(path).names
+  found: dict[int, dict[str, np.ndarray]] = {}
+  for name in _STEPS:
+    if _STEPS[name] in columns:
+      for episode, values in _read_vectors(path, _STEPS[name]).items():
+        kept = values[:, 0] if name in SCALARS else values
+        found.setdefault(episode, {})[name] = kept.astype(np.float32)
+  return found
 
 
 def is_dataset(folder: pathlib.Path) -> bool:
