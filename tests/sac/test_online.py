@@ -223,8 +223,8 @@ def test_expectile_regression_goes_on_with_its_target(workdir):  # noqa: F811
   assert {"online_expectile_loss", "online_contrast_loss"} <= set(rows[-1])
 
 
-def test_distillation_and_other_heads_have_no_online_training(tmp_path):
-  value = encoder.load("mini").replace(head=encoder.Head("mrn"))
+def test_distillation_and_other_heads_have_no_online_training(workdir, tmp_path):  # noqa: F811
+  value = encoder.load(workdir / "encoder").replace(head=encoder.Head("mrn"))
   config = config_of(**ONLINE)
   with pytest.raises(UserError, match="head 'l2' for config.policy.online.every .* got 'mrn'"):
     make_online(config, tmp_path / "frames", value, [], None, [], ())
