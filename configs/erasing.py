@@ -12,6 +12,7 @@ from configs import demo
 
 def get_config() -> ConfigDict:
   config = demo.get_config()
+  config.record.hold = 5  # of all tasks alike
   config.evaluate.off_path_episodes = 6  # rollouts of each kind, for what is fine-tuned
   config.erasing = ConfigDict()
   config.erasing.tasks = (

@@ -12,6 +12,7 @@ from vipjax.experiments import cross_embodiment as cross
 from vipjax.experiments import cross_pictures as report
 from vipjax.runtime.errors import UserError
 from vipjax.stages.inputs import load_videos
+from vipjax.stages.task import filled
 from vipjax.types import Video
 from vipjax.videos import write_videos
 
@@ -43,7 +44,8 @@ def test_the_quick_preset_asks_the_same_with_less():
   full, quick = config_file.get_config(), config_file.get_config("quick")
   assert quick.cross == full.cross
   # As the file's first lines say.
-  assert full.finetune.steps == 2 * demo.get_config().finetune.steps == 8 * quick.finetune.steps
+  steps = filled(demo.get_config()).finetune.steps
+  assert full.finetune.steps == 2 * steps == 8 * quick.finetune.steps
   assert full.finetune.batch_size == 2 * quick.finetune.batch_size
   with pytest.raises(UserError, match="expected no preset or 'quick', got 'slow'"):
     config_file.get_config("slow")
