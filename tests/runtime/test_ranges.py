@@ -169,7 +169,7 @@ def test_settings_are_checked_where_they_are_made(make, options, words):
     ("finetune.crop_scale=0.5", "of two numbers above 0, at most 1, the lesser first, got (0.5,)"),
     ("finetune.crop_scale=(1.0,0.2)", "the lesser first, got (1.0, 0.2)"),
     ("finetune.crop_scale[0]=0.4", "such as --config.finetune.crop_scale=(0.4, 1.0)"),
-    ("finetune.learning_rate=inf", "above 0 and finite, got inf"),
+    ("finetune.learning_rate=inf", "above 0 and finite, or None, got inf"),
   ],
 )
 def test_a_launcher_says_so_before_it_makes_a_folder(tmp_path, override, words):
