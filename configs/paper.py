@@ -274,6 +274,9 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   # environments and replay of one alone, and with its numbers. Not with policy.online.
   config.policy.seeds = 1
   config.policy.num_envs = 9
+  # Who draws their pictures: "workers", each its own environments'; "one_process" those of all;
+  # "auto": the latter on a GPU (vipjax/envs/vector.py says why).
+  config.policy.drawing = "auto"
   config.policy.action_repeat = 1  # control steps per action
   reasons["policy.action_repeat"] = (
     "At 80 Hz random torques cancel out; held, they explore. It saves frames, too."
