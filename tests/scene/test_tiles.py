@@ -36,7 +36,8 @@ def drawn(env, states, pictures, count, quality):
 
 
 @pytest.mark.parametrize(
-  ("robot", "quality"), [("sawyer", "fast"), ("sawyer", "full"), ("panda", "fast"), ("jaco", "full")]
+  ("robot", "quality"),
+  [("sawyer", "fast"), ("sawyer", "full"), ("panda", "fast"), ("jaco", "full")],
 )
 def test_tiles_are_the_pictures_drawn_alone(robot, quality):
   with RobotEnv(robot=robot, size=SIZE, quality=quality) as env:
