@@ -39,7 +39,7 @@ def drawn(env, states, pictures, count, quality):
   ("robot", "quality"),
   [("sawyer", "fast"), ("sawyer", "full"), ("panda", "fast"), ("jaco", "full")],
 )
-def test_tiles_are_the_pictures_drawn_alone(robot, quality):
+def test_tiles_are_the_pictures_drawn_alone(arms_files, robot, quality):
   with RobotEnv(robot=robot, size=SIZE, quality=quality) as env:
     states, alone = played(env)
     tiles = drawn(env, states, PICTURES, 9, quality)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vipjax.envs import Episodes, FrameVectorEnv, Step
+from vipjax.envs import Episodes, FrameVectorEnv, Seen, Step
+from vipjax.reward.embedding import EmbeddingReward
 from vipjax.reward.interface import Reward
 from vipjax.runtime import parallel, ranges
+from vipjax.runtime.platform import on_cpu
 from vipjax.sac import exploration
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, compile_acting, make_update_many
@@ -51,7 +52,7 @@ class LoopState(NamedTuple):
   stacked (`Agents.stack`), and all agents' environments are N.
 
   Attributes:
-    env_steps: int32 scalar, steps of all environments of an agent together.
+    env_steps: int32 scalar of the host, steps of all environments of an agent together.
     key: random key of acting.
     agent: the agent.
     replay: its memory.
@@ -63,7 +64,7 @@ class LoopState(NamedTuple):
     succeeded: bool [N], whether each present episode was successful at some step.
   """
 
-  env_steps: jax.Array
+  env_steps: np.ndarray
   key: jax.Array
   agent: SacState
   replay: replay_lib.Replay
@@ -112,7 +113,7 @@ def init_loop(
   n, size, agents = env.num_envs, env.observation_space.shape[0], Agents(key.size)
   memory = replay_lib.init(capacity, size, env.action_space.shape[0])
   return LoopState(
-    env_steps=jnp.int32(0),
+    env_steps=np.asarray(0, np.int32),
     key=key,
     agent=agent,
     replay=agents.stack([memory] * agents.count),
@@ -132,6 +133,7 @@ def train_loop(
   loop: LoopSettings,
   seed: int | Sequence[int],
   devices: Sequence[jax.Device] | None = None,
+  merged: bool | None = None,
 ) -> Generator[LoopStep, tuple[LoopState, Reward] | None, None]:
   """Yields one step after another without end; the caller logs, saves and stops.
 
@@ -154,6 +156,10 @@ def train_loop(
     seed: of the environments' first episodes, where `state` is at its first step; of several agents
       one for each.
     devices: they share each update's batch and each hold the whole replay; None is JAX's first.
+    merged: whether one program embeds the frames, pays and stores, which only an `EmbeddingReward`
+      on one device can. A step is then three dispatches instead of four: act, store, update. None
+      is so on accelerators, for which a dispatch is much of a small program's time; on a CPU it is
+      not, and the compiler would round differently.
   """
   num_actions, agents = env.action_space.shape[0], Agents(state.key.size)
   num_envs = env.num_envs // agents.count
@@ -165,15 +171,13 @@ def train_loop(
   devices = jax.local_devices()[:1] if devices is None else devices
   update_many = make_update_many(num_actions, sac, loop.updates_per_step, num_envs)
   update = parallel.compile_step(agents.each_update(update_many), devices)
-  insert = agents.each(lambda replay, new: (replay_lib.add(replay, new), {}))
-  insert = parallel.compile_step(insert, devices)
+  possible = len(devices) == 1 and isinstance(reward, EmbeddingReward)
+  merged = possible and (not on_cpu() if merged is None else merged)
+  store = (_store_at_once if merged else _store)(reward, agents, devices)
 
   def placed(state):
     agent, replay = parallel.replicate((state.agent, state.replay), devices)
     return state._replace(agent=agent, replay=replay)
-
-  def add(replay, new):
-    return insert(replay, parallel.replicate(agents.by_agent(new), devices))[0]
 
   state, frames = placed(state), None
   if state.env_steps:
@@ -194,7 +198,7 @@ def train_loop(
       action = np.asarray(action).reshape(env.num_envs, num_actions)
       place = env.step_async(action)
       if waiting:
-        state, ended = _account(reward, add, state, *waiting, place)
+        state, ended = _account(reward, store, state, *waiting, place)
         sent = yield LoopStep(state, metrics, ended, waiting[1], frames)
         frames = None
         if sent is not None:
@@ -207,23 +211,72 @@ def train_loop(
     env.finish_step()
 
 
+# Pays the steps that led to what is seen, and stores their transitions, which lack the reward:
+# (reward, state, seen, transitions) -> (replay, rewards, what the reward remembers, distances).
+_Store = Callable[
+  [Reward, LoopState, Seen, Transition],
+  tuple[replay_lib.Replay, np.ndarray, np.ndarray, np.ndarray],
+]
+
+
+def _store(reward: Reward, agents: Agents, devices: Sequence[jax.Device]) -> _Store:
+  """In a program of the reward and another that stores."""
+
+  def insert(replay, new):
+    return replay_lib.add(replay, new), {}
+
+  compiled = parallel.compile_step(agents.each(insert), devices)
+
+  def store(reward, state, seen, new):
+    potential, distances = reward.observe(seen)
+    rewards = reward.reward(state.potential, potential)
+    new = agents.by_agent(new._replace(reward=rewards))
+    if len(devices) > 1:  # One takes them with the call.
+      new = parallel.replicate(new, devices)
+    return compiled(state.replay, new)[0], rewards, potential, distances
+
+  return store
+
+
+def _store_at_once(
+  reward: EmbeddingReward, agents: Agents, devices: Sequence[jax.Device]
+) -> _Store:
+  """In one program, to which the frames go and from which only what is logged comes back."""
+  insert, pay = agents.each(replay_lib.add), reward.pay
+
+  def embed_and_insert(replay, given):
+    common, frames, potential, new = given
+    rewards, *found = pay(common, frames, potential)
+    return insert(replay, agents.by_agent(new._replace(reward=rewards))), (rewards, *found)
+
+  compiled = parallel.compile_step(embed_and_insert, devices)
+
+  def store(reward, state, seen, new):
+    frames = seen.frames[:, : reward.num_channels]
+    replay, found = compiled(state.replay, (reward.common, frames, state.potential, new))
+    return replay, *jax.device_get(found)
+
+  return store
+
+
 def _account(
-  reward: Reward, add, state: LoopState, action: np.ndarray, step: Step, place: Episodes
+  reward: Reward,
+  store: _Store,
+  state: LoopState,
+  action: np.ndarray,
+  step: Step,
+  place: Episodes,
 ) -> tuple[LoopState, list[dict[str, float]]]:
   """Pays a step and stores its transitions; returns the episodes that it ended."""
-  potential, distances = reward.observe(step.seen)
-  rewards = reward.reward(state.potential, potential)
-  replay = add(
-    state.replay,
-    Transition(
-      observation=state.observation,
-      action=action,
-      reward=rewards,
-      # Only termination stops bootstrapping, and these episodes end by their time limit alone.
-      discount=np.ones(len(action), np.float32),
-      next_observation=step.observation,
-    ),
+  transitions = Transition(
+    observation=state.observation,
+    action=action,
+    reward=None,
+    # Only termination stops bootstrapping, and these episodes end by their time limit alone.
+    discount=np.ones(len(action), np.float32),
+    next_observation=step.observation,
   )
+  replay, rewards, potential, distances = store(reward, state, step.seen, transitions)
   returns, succeeded = state.returns + rewards, state.succeeded | step.success
   ended = [
     {
@@ -236,7 +289,8 @@ def _account(
   if step.truncated.any():
     potential, _ = reward.observe(step.reset_seen)
   state = state._replace(
-    env_steps=state.env_steps + len(action) // state.key.size,
+    # On the host: as an array of the device the sum would be a program.
+    env_steps=np.asarray(int(state.env_steps) + len(action) // state.key.size, np.int32),
     replay=replay,
     episodes=place,
     observation=step.reset_observation,
