@@ -4,8 +4,10 @@
 
 Hardware: one GPU with 16 GB or more. The run starts from VIP's released weights (CC BY-NC 4.0),
 which `vipjax.load("vip-resnet50")` downloads or takes from VIPJAX_VIP_CHECKPOINT. Run time: half an
-hour of fine-tuning and hours of policy, most of them rendering, according to steps measured on an
-H200 (docs/results/gpu.md); weeks on a CPU. Expected result: a monotone distance curve and a policy
+hour of fine-tuning (16.4 ms a step on an H200) and an hour and more of policy, nearly all of it
+drawing (645 pictures/s on an H100, one by one; in tiles, as they are drawn now, not measured);
+`launch/gpu_check.sh` measures both in minutes (docs/results/gpu.md). Memory: 938 MiB for a step of
+fine-tuning, 450 MB for the replay. Weeks on a CPU. Expected result: a monotone distance curve and a policy
 that opens the window, if the published claims hold; nobody has completed this run yet.
 
 This file declares every key with its meaning, and for keys whose other values change the published
