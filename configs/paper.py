@@ -7,8 +7,8 @@ which `vipjax.load("vip-resnet50")` downloads or takes from VIPJAX_VIP_CHECKPOIN
 hour of fine-tuning (16.4 ms a step on an H200) and an hour and more of policy, nearly all of it
 drawing (645 pictures/s on an H100, one by one; in tiles, as they are drawn now, not measured);
 `launch/gpu_check.sh` measures both in minutes (docs/results/gpu.md). Memory: 938 MiB for a step of
-fine-tuning, 450 MB for the replay. Weeks on a CPU. Expected result: a monotone distance curve and a policy
-that opens the window, if the published claims hold; nobody has completed this run yet.
+fine-tuning, 450 MB for the replay. Weeks on a CPU. Expected result: a monotone distance curve and a
+policy that opens the window, if the published claims hold; nobody has completed this run yet.
 
 This file declares every key with its meaning, and for keys whose other values change the published
 method the reason to change them, which reports show. Other configs change values

@@ -28,15 +28,14 @@ def write_page(sizes: Sizes, folder: pathlib.Path, page: pathlib.Path | None = N
     The table.
   """
   known = files.read_json(folder / "check.json", {}).get("parts", {})
-  for name in PARTS:
-    path = folder / f"check_{name}.json"
-    known[name] = files.read_json(path, known.get(name))
-  parts = {name: part for name, part in known.items() if part is not None}
+  measured = {name: folder / f"check_{name}.json" for name in PARTS}
+  measured = {name: path for name, path in measured.items() if path.exists()}
+  parts = known | {name: files.read_json(path) for name, path in measured.items()}
   found = {name: part["found"] for name, part in parts.items()}
   estimate = extrapolate(found)
   files.write_json(folder / "check.json", {"parts": parts, "extrapolated": estimate})
-  for name in PARTS:
-    (folder / f"check_{name}.json").unlink(missing_ok=True)
+  for path in measured.values():
+    path.unlink()
   text = table(found, estimate, expected(sizes))
   if parts:
     versions = [part["versions"] for part in parts.values()]
