@@ -74,12 +74,15 @@ def loop(reward, merged, seeds=1):
   return train_loop(env, reward, state, SAC, settings, seed=0, merged=merged)
 
 
-def programs_of_steps(loop_steps, folder):
-  """The names of the compiled programs that run, and how often in a step."""
+def programs_of_steps(loop_steps, folder, steps=STEPS):
+  """The names of the compiled programs that run, and how often in a step.
+
+  Only with more steps do they meet the end of an episode.
+  """
   for _ in range(3):
     next(loop_steps)
   with jax.profiler.trace(str(folder)):
-    for _ in range(STEPS):  # without the end of an episode
+    for _ in range(steps):
       next(loop_steps)
   (file,) = folder.rglob("*.xplane.pb")
   # A call is in the trace within itself once more, where it is not quick.
@@ -90,7 +93,7 @@ def programs_of_steps(loop_steps, folder):
         if event.name.startswith("PjitFunction(") and event.start_ns >= ends[event.name]:
           calls[event.name.removeprefix("PjitFunction(").rstrip(")")] += 1
           ends[event.name] = event.start_ns + event.duration_ns
-  return {name: count / STEPS for name, count in calls.items()}
+  return {name: count / steps for name, count in calls.items()}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,12 @@ def programs_of_steps(loop_steps, folder):
 def test_a_step_takes_so_many_programs(value, tmp_path, merged, programs):
   found = programs_of_steps(loop(reward_of(value), merged), tmp_path)
   assert found == dict.fromkeys(programs, 1.0)
+
+
+def test_a_new_episode_needs_no_further_program(value, tmp_path):
+  found = programs_of_steps(loop(reward_of(value), True), tmp_path, 2 * STEPS)
+  once_more = (2 * STEPS + 1) / (2 * STEPS)
+  assert found == {"act": 1.0, "embed_and_insert": once_more, "update_many": 1.0}
 
 
 def test_frames_go_to_the_device_once_and_as_they_are(value, monkeypatch):

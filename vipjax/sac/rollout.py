@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -173,7 +173,7 @@ def train_loop(
   update = parallel.compile_step(agents.each_update(update_many), devices)
   possible = len(devices) == 1 and isinstance(reward, EmbeddingReward)
   merged = possible and (not on_cpu() if merged is None else merged)
-  store = (_store_at_once if merged else _store)(reward, agents, devices)
+  paying = (_PayingAtOnce if merged else _Paying)(reward, agents, devices)
 
   def placed(state):
     agent, replay = parallel.replicate((state.agent, state.replay), devices)
@@ -184,8 +184,9 @@ def train_loop(
     env.restore(state.episodes)
   else:
     observation, seen = env.reset(seed)
-    potential, _ = reward.observe(seen)
-    state, frames = state._replace(observation=observation, potential=potential), seen.frames
+    replay, potential = paying.observe(reward, state._replace(observation=observation), seen)
+    state = state._replace(observation=observation, potential=potential, replay=replay)
+    frames = seen.frames
   metrics, waiting = {}, None
   try:
     while True:
@@ -198,7 +199,7 @@ def train_loop(
       action = np.asarray(action).reshape(env.num_envs, num_actions)
       place = env.step_async(action)
       if waiting:
-        state, ended = _account(reward, store, state, *waiting, place)
+        state, ended = _account(reward, paying, state, *waiting, place)
         sent = yield LoopStep(state, metrics, ended, waiting[1], frames)
         frames = None
         if sent is not None:
@@ -211,57 +212,73 @@ def train_loop(
     env.finish_step()
 
 
-# Pays the steps that led to what is seen, and stores their transitions, which lack the reward:
-# (reward, state, seen, transitions) -> (replay, rewards, what the reward remembers, distances).
-_Store = Callable[
-  [Reward, LoopState, Seen, Transition],
-  tuple[replay_lib.Replay, np.ndarray, np.ndarray, np.ndarray],
-]
+class _Paying:
+  """Pays steps and stores their transitions, in a program of the reward and another that stores."""
 
+  def __init__(self, reward: Reward, agents: Agents, devices: Sequence[jax.Device]):
+    def insert(replay, new):
+      return replay_lib.add(replay, new), {}
 
-def _store(reward: Reward, agents: Agents, devices: Sequence[jax.Device]) -> _Store:
-  """In a program of the reward and another that stores."""
+    self._agents, self._devices = agents, devices
+    self._insert = parallel.compile_step(agents.each(insert), devices)
 
-  def insert(replay, new):
-    return replay_lib.add(replay, new), {}
+  def observe(
+    self, reward: Reward, state: LoopState, seen: Seen
+  ) -> tuple[replay_lib.Replay, np.ndarray]:
+    """Returns the replay as it is, and what the reward remembers of first states."""
+    return state.replay, reward.observe(seen)[0]
 
-  compiled = parallel.compile_step(agents.each(insert), devices)
+  def store(
+    self, reward: Reward, state: LoopState, seen: Seen, new: Transition
+  ) -> tuple[replay_lib.Replay, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the replay with the transitions that led to what is seen, which lack their reward.
 
-  def store(reward, state, seen, new):
+    With it come the rewards, what the reward remembers, and distances.
+    """
     potential, distances = reward.observe(seen)
     rewards = reward.reward(state.potential, potential)
-    new = agents.by_agent(new._replace(reward=rewards))
-    if len(devices) > 1:  # One takes them with the call.
-      new = parallel.replicate(new, devices)
-    return compiled(state.replay, new)[0], rewards, potential, distances
-
-  return store
+    new = self._agents.by_agent(new._replace(reward=rewards))
+    if len(self._devices) > 1:  # One takes them with the call.
+      new = parallel.replicate(new, self._devices)
+    return self._insert(state.replay, new)[0], rewards, potential, distances
 
 
-def _store_at_once(
-  reward: EmbeddingReward, agents: Agents, devices: Sequence[jax.Device]
-) -> _Store:
-  """In one program, to which the frames go and from which only what is logged comes back."""
-  insert, pay = agents.each(replay_lib.add), reward.pay
+class _PayingAtOnce(_Paying):
+  """Does it in one program, to which the frames go and from which what is logged comes back."""
 
-  def embed_and_insert(replay, given):
-    common, frames, potential, new = given
-    rewards, *found = pay(common, frames, potential)
-    return insert(replay, agents.by_agent(new._replace(reward=rewards))), (rewards, *found)
+  def __init__(self, reward: EmbeddingReward, agents: Agents, devices: Sequence[jax.Device]):
+    insert, pay = agents.each(replay_lib.add, (0, 0, None)), reward.pay
 
-  compiled = parallel.compile_step(embed_and_insert, devices)
+    def embed_and_insert(replay, given):
+      common, frames, potential, new, keep = given
+      rewards, *found = pay(common, frames, potential)
+      new = agents.by_agent(new._replace(reward=rewards))
+      return insert(replay, new, keep), (rewards, *found)
 
-  def store(reward, state, seen, new):
+    self._compiled = parallel.compile_step(embed_and_insert, devices)
+
+  def observe(self, reward, state, seen):
+    # The same program, for compiling another one takes longer than it would save.
+    observation, count = state.observation, len(state.observation)
+    action = np.zeros((count, state.replay.transitions.action.shape[-1]), np.float32)
+    nothing = Transition(observation, action, None, np.zeros(count, np.float32), observation)
+    replay, (_, potential, _) = self._call(reward, state, seen, nothing, False)
+    return replay, potential
+
+  def store(self, reward, state, seen, new):
+    replay, found = self._call(reward, state, seen, new, True)
+    return replay, *found
+
+  def _call(self, reward, state, seen, new, keep):
     frames = seen.frames[:, : reward.num_channels]
-    replay, found = compiled(state.replay, (reward.common, frames, state.potential, new))
-    return replay, *jax.device_get(found)
-
-  return store
+    given = reward.common, frames, state.potential, new, keep
+    replay, found = self._compiled(state.replay, given)
+    return replay, jax.device_get(found)
 
 
 def _account(
   reward: Reward,
-  store: _Store,
+  paying: _Paying,
   state: LoopState,
   action: np.ndarray,
   step: Step,
@@ -276,7 +293,7 @@ def _account(
     discount=np.ones(len(action), np.float32),
     next_observation=step.observation,
   )
-  replay, rewards, potential, distances = store(reward, state, step.seen, transitions)
+  replay, rewards, potential, distances = paying.store(reward, state, step.seen, transitions)
   returns, succeeded = state.returns + rewards, state.succeeded | step.success
   ended = [
     {
@@ -287,7 +304,8 @@ def _account(
     for i in np.flatnonzero(step.truncated)
   ]
   if step.truncated.any():
-    potential, _ = reward.observe(step.reset_seen)
+    state = state._replace(replay=replay)
+    replay, potential = paying.observe(reward, state, step.reset_seen)
   state = state._replace(
     # On the host: as an array of the device the sum would be a program.
     env_steps=np.asarray(int(state.env_steps) + len(action) // state.key.size, np.int32),
