@@ -176,7 +176,8 @@ def measure_agents(sizes: Sizes) -> dict[str, Any]:
   found = {}
   for count in sizes.agents:
     row = sac.agents_row(sizes.repeats, sizes.sac, count, sizes.updates, sizes.replay)
-    found |= {f"agents at once: {row.pop('agents')}; {what}": x for what, x in row.items()}
+    name = row.pop("agents")
+    found |= {f"agents at once: {name}; {what}": each for what, each in row.items()}
   return found
 
 
