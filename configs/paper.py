@@ -4,9 +4,11 @@
 
 Hardware: one GPU with 16 GB or more. The run starts from VIP's released weights (CC BY-NC 4.0),
 which `vipjax.load("vip-resnet50")` downloads or takes from VIPJAX_VIP_CHECKPOINT. Run time: half an
-hour of fine-tuning and hours of policy, most of them rendering, according to steps measured on an
-H200 (docs/results/gpu.md); weeks on a CPU. Expected result: a monotone distance curve and a policy
-that opens the window, if the published claims hold; nobody has completed this run yet.
+hour of fine-tuning (16.4 ms a step on an H200) and an hour and more of policy, nearly all of it
+drawing (645 pictures/s on an H100, one by one; in tiles, as they are drawn now, not measured);
+`launch/gpu_check.sh` measures both in minutes (docs/results/gpu.md). Memory: 938 MiB for a step of
+fine-tuning, 450 MB for the replay. Weeks on a CPU. Expected result: a monotone distance curve and a
+policy that opens the window, if the published claims hold; nobody has completed this run yet.
 
 This file declares every key with its meaning, and for keys whose other values change the published
 method the reason to change them, which reports show. Other configs change values
@@ -274,6 +276,9 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   # environments and replay of one alone, and with its numbers. Not with policy.online.
   config.policy.seeds = 1
   config.policy.num_envs = 9
+  # Who draws their pictures: "workers", each its own environments'; "one_process" those of all;
+  # "auto": the latter on a GPU (vipjax/envs/vector.py says why).
+  config.policy.drawing = "auto"
   config.policy.action_repeat = 1  # control steps per action
   reasons["policy.action_repeat"] = (
     "At 80 Hz random torques cancel out; held, they explore. It saves frames, too."

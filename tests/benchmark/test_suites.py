@@ -25,11 +25,11 @@ TINY = {
   },
   "sac": {
     "hidden": (8,), "batch_size": 4, "updates": 2, "loop_steps": 3, "replay_size": 64,
-    "replay_sizes": (64,),
+    "replay_sizes": (64,), "agents": (1, 2),
   },
   "render": {
     "sizes": (16,), "num_envs": 1, "steps": 1, "single_sizes": (16,),
-    "single_robots": ("sawyer", "absent"),
+    "single_robots": ("sawyer", "absent"), "drawn": (("fast", 16),),
   },
   "env": {"num_envs": 1, "steps": 2, "sweep_envs": (2,)},
   "pipeline": {
@@ -76,6 +76,12 @@ def test_suite(suite, tmp_path, monkeypatch):
   if suite == "render":
     # An arm whose files cannot be had is left out.
     assert [row["arm"] for row in table] == ["sawyer"] and "absent" in record["skipped"]
+    (row,) = list(record["tables"].values())[1]
+    assert row["workers"] > 0 and row["one process"] > 0
+  if suite == "sac":
+    rows = record["tables"]["Agents that learn at once"]
+    assert [row["agents"] for row in rows] == ["1", "2"]
+    assert all(row["updates/s of all"] > 0 for row in rows)
   if suite == "finetune":
     rows = list(record["tables"].values())[1]
     assert [row["kept"] for row in rows] == ["device", "host"]

@@ -40,7 +40,7 @@ def test_the_goal_is_as_far_as_the_head_says_and_the_path_as_the_embeddings(valu
   np.testing.assert_allclose(potential, -(distances[:, 0] + 2 * distances[:, 1]), rtol=1e-5)
   # Units and distances along films.
   along = path_reward(made, frames)
-  assert along._common[3].tolist() == path_reward(value, frames)._common[3].tolist()
+  assert along.common[3].tolist() == path_reward(value, frames).common[3].tolist()
   first = along.potential(frames[:1])[1][0, 0]
   assert first == pytest.approx(value.distance(frames[:1, 0], frames[-1, 0])[0], rel=1e-4)
 

@@ -26,6 +26,23 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
+  ("libraries", "nvidia", "user", "on_gpu"),
+  [
+    (["OSMesa", "EGL"], True, None, True),
+    (["OSMesa", "EGL"], False, None, False),
+    (["EGL"], False, None, False),  # EGL in software
+    (["OSMesa", "EGL"], True, "osmesa", False),
+  ],
+)
+def test_what_draws_on_a_gpu(machine, monkeypatch, libraries, nvidia, user, on_gpu):
+  machine(*libraries, nvidia=nvidia)
+  if user:
+    monkeypatch.setenv("MUJOCO_GL", user)
+  gl.configure()
+  assert gl.draws_on_gpu() == on_gpu
+
+
+@pytest.mark.parametrize(
   ("libraries", "nvidia", "chosen", "why"),
   [
     (["OSMesa", "EGL"], False, "osmesa", "OSMesa: no NVIDIA GPU is here"),

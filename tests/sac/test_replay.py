@@ -110,3 +110,13 @@ def test_n_steps_stop_at_a_termination_and_go_on_over_the_wrap():
   drawn = replay_lib.sample(jax.random.key(0), ended, 100, n_step=4, discount=1.0)
   found = dict(zip(np.asarray(drawn.observation[:, 0]), np.asarray(drawn.reward), strict=True))
   assert found == {2.0: 5.0, 3.0: 3.0, 4.0: 4.0}
+
+
+def test_what_is_not_to_be_kept_changes_nothing():
+  add = jax.jit(replay_lib.add)
+  replay = add(replay_lib.init(3, 2, 2), batch([5, 6]), True)
+  assert (int(replay.position), int(replay.size)) == (2, 2)
+  assert np.asarray(replay.transitions.reward).tolist() == [5.0, 6.0, 0.0]
+  same = add(replay, batch([7, 8]), False)
+  for one, other in zip(jax.tree.leaves(same), jax.tree.leaves(replay), strict=True):
+    np.testing.assert_array_equal(one, other)

@@ -118,6 +118,21 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(workdir, uninterrupte
   assert train_policy(config_of(), workdir) == result
 
 
+def test_where_one_process_draws_it_goes_on_as_well(workdir, prepared, tmp_path, monkeypatch):
+  config = config_of(**{"policy.drawing": "one_process"})
+  whole = tmp_path / "whole"
+  whole.mkdir()
+  for name in ("videos", "encoder"):
+    (whole / name).symlink_to(prepared / name)
+  train_policy(config, whole)
+  with monkeypatch.context() as patch:
+    patch.setattr(train_lib, "Progress", stopping(14, interrupt))
+    with pytest.raises(KeyboardInterrupt):
+      train_policy(config, workdir)
+  train_policy(config, workdir)
+  assert_same_run(workdir, whole)
+
+
 def test_sigterm_saves_at_once_and_exits_with_its_status(workdir, uninterrupted, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(train_lib, "Progress", stopping(12, lambda: signal.raise_signal(signal.SIGTERM)))

@@ -61,7 +61,8 @@ def run(
     FrameVectorEnv({}, num_envs, channels, size) as loop_env,
   ):
     first = env.reset(seed=0)[1].frames
-    reward = _reward(first, width, input_size)
+    config = ResNetConfig("resnet18", width=width, embedding_dim=128)
+    reward = make_reward(first, config, Preprocessing(input_size, input_size))
     state = _state(loop_env, sac)
     loop = LoopSettings(updates_per_step=updates, warmup_steps=num_envs)
     loop_steps = train_loop(loop_env, reward, state, sac, loop, seed=0)
@@ -108,12 +109,13 @@ def _rows(seconds: dict[str, list[float]], amount: int) -> list[dict[str, Any]]:
   return rows
 
 
-def _reward(frames: np.ndarray, width: int, input_size: int) -> EmbeddingReward:
-  config = ResNetConfig("resnet18", width=width, embedding_dim=128)
-  value = init_value(jax.random.key(0), config, Preprocessing(input_size, input_size))
-  # Any pictures can be goals here.
+def make_reward(
+  frames: np.ndarray, config: ResNetConfig, preprocessing: Preprocessing
+) -> EmbeddingReward:
+  """The reward of an untrained encoder, for pictures [N, C, H, W, 3] of which any can be goals."""
+  value = init_value(jax.random.key(0), config, preprocessing)
   goals = [frames[0, channel] for channel in range(frames.shape[1])]
-  return EmbeddingReward(value, goals, goals, [1.0, 2.0])
+  return EmbeddingReward(value, goals, goals, [1.0, 2.0][: len(goals)])
 
 
 def _state(env: FrameVectorEnv, sac: SacSettings) -> LoopState:

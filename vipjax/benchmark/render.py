@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,8 @@ ABOUT = (
   "Steps of window-open with random actions and one picture of each environment, counted over all "
   "environments; the learner's process gets the picture as a numpy array. Ours: the fast renderer, "
   "one worker process per core, frames in shared memory. Meta-World, unchanged: its own renderer, "
-  "Gymnasium's AsyncVectorEnv, one process per environment."
+  "Gymnasium's AsyncVectorEnv, one process per environment. On a GPU one process draws for all of "
+  "our environments; a table compares that with workers that draw."
 )
 
 
@@ -32,6 +35,7 @@ def run(
   steps: int = 2,
   single_sizes: Sequence[int] = (64, 112, 224, 480),
   single_robots: Sequence[str] = ("sawyer", "panda", "jaco"),
+  drawn: Sequence[tuple[str, int]] = (("fast", 112), ("full", 112)),
 ) -> SuiteResult:
   """Measures rendered steps.
 
@@ -42,6 +46,7 @@ def run(
     steps: steps of all environments in a run.
     single_sizes: sizes in the table of a single renderer.
     single_robots: arms in that table.
+    drawn: quality and size in the table of who draws.
   """
   cases = []
   for size in sizes:
@@ -59,7 +64,45 @@ def run(
     except UserError as error:  # the files of the other arms need a download
       bench.skipped[robot] = str(error)
   title = f"Pictures per second of one process (MUJOCO_GL={gl.configure()})"
-  return SuiteResult("render", ABOUT, cases, bench.skipped, bench.peak, {title: rows})
+  who = f"Steps per second of {num_envs} environments, by who draws"
+  tables = {title: rows, who: drawing_rows(bench.repeats, drawn, num_envs, steps)}
+  return SuiteResult("render", ABOUT, cases, bench.skipped, bench.peak, tables)
+
+
+def drawing_rows(
+  repeats: int, drawn: Sequence[tuple[str, int]], num_envs: int, steps: int
+) -> list[dict[str, Any]]:
+  """Rates of environments that draw themselves and of those for which one process draws.
+
+  Args:
+    repeats: number of timings of each.
+    drawn: quality and size in pixels of each row.
+    num_envs: number of environments.
+    steps: steps of all environments in a timing.
+
+  Returns:
+    Rows with "quality", "pixels", the steps of all environments per second with "workers" and with
+    "one process", and the ratio of the latter to the former by turn.
+  """
+  found = []
+  for quality, size in drawn:
+    with contextlib.ExitStack() as stack:
+
+      def opened(drawing: str, quality=quality, size=size) -> FrameVectorEnv:
+        options = {"quality": quality}
+        return FrameVectorEnv(options, num_envs, [Channel(View())], size, drawing=drawing)
+
+      # Side by side, for starting takes most of the time.
+      with ThreadPoolExecutor() as pool:
+        envs = [stack.enter_context(env) for env in pool.map(opened, ("workers", "one_process"))]
+      works = dict(zip(("workers", "one process"), (stepping(e, steps) for e in envs), strict=True))
+      seconds = measure.interleave(works, repeats, warmup=1)
+    rates = {who: num_envs * steps / np.array(times) for who, times in seconds.items()}
+    row: dict[str, Any] = {"quality": quality, "pixels": str(size)}
+    row |= {who: float(np.median(rate)) for who, rate in rates.items()}
+    ratio = measure.ratios(rates["one process"], rates["workers"])
+    found.append({**row, "one process / workers": ratio.median})
+  return found
 
 
 def _single_row(bench: Bench, robot: str, size: int) -> dict[str, float | str]:

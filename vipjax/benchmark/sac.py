@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from vipjax.benchmark.results import Case, SuiteResult
 from vipjax.envs import Episodes, Seen, Step
 from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, replay, train_loop
 from vipjax.sac.agent import make_update, make_update_many
+from vipjax.sac.seeds import Agents
 from vipjax.types import Transition
 
 ABOUT = (
@@ -37,6 +39,7 @@ def run(
   loop_steps: int = 8,
   replay_size: int = 20_000,
   replay_sizes: Sequence[int] = (20_000, 200_000, 2_000_000),
+  agents: Sequence[int] = (1, 3),
 ) -> SuiteResult:
   """Measures updates and the loop.
 
@@ -48,6 +51,7 @@ def run(
     loop_steps: steps of all environments in a run of the loop.
     replay_size: transitions in the replay.
     replay_sizes: transitions in the table of larger replays.
+    agents: numbers of agents in the table of those that learn at once.
   """
   settings = SacSettings(hidden=tuple(hidden), batch_size=batch_size)
   sizes = {
@@ -59,7 +63,43 @@ def run(
     _loop_case(bench, settings, loop_steps, sizes),
   ]
   rows = [_replay_row(bench, settings, size, updates) for size in replay_sizes]
-  return SuiteResult("sac", ABOUT, cases, bench.skipped, bench.peak, {"A larger replay": rows})
+  tables = {
+    "A larger replay": rows,
+    "Agents that learn at once": [
+      agents_row(bench.repeats, settings, count, updates, replay_size) for count in agents
+    ],
+  }
+  return SuiteResult("sac", ABOUT, cases, bench.skipped, bench.peak, tables)
+
+
+def agents_row(
+  repeats: int, settings: SacSettings, count: int, updates: int, replay_size: int
+) -> dict[str, Any]:
+  """The rate of the updates of several agents in one program.
+
+  Args:
+    repeats: number of timings.
+    settings: of the agents.
+    count: number of agents.
+    updates: updates of each in a call.
+    replay_size: transitions in the replay of each.
+  """
+  agents = Agents(count)
+  keys = [jax.random.key(seed) for seed in range(count)]
+  state = agents.stack([init_agent(key, OBSERVATION, ACTIONS, settings) for key in keys])
+  memory = agents.stack([_full_replay(replay_size)] * count)
+  step = jax.jit(agents.each_update(make_update_many(ACTIONS, settings, updates)), donate_argnums=0)
+  began = time.perf_counter()
+  step = step.lower(state, memory).compile()
+  compilation = time.perf_counter() - began
+  ours = measure.stateful(step, state, memory)
+  median = measure.spread(measure.interleave({"ours": ours}, repeats, warmup=1)["ours"]).median
+  return {
+    "agents": str(count),
+    "us for one update of each": 1e6 * median / updates,
+    "updates/s of all": count * updates / median,
+    "seconds of compilation": compilation,
+  }
 
 
 def _update_case(bench: Bench, settings: SacSettings, updates: int, sizes: dict[str, Any]) -> Case:

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-from vipjax.envs.worker import advance, make_envs, work
+from vipjax.envs.worker import Drawer, Stepper, work
 from vipjax.runtime.errors import UserError
 
 # After a message has cost this many processes, the message itself is taken to be at fault.
@@ -28,15 +28,23 @@ class WorkerPool:
     processes: those that run now.
   """
 
-  def __init__(self, ranges: Sequence[range], arguments: tuple, seconds: float):
+  def __init__(
+    self,
+    kind: type[Stepper | Drawer],
+    ranges: Sequence[range],
+    arguments: tuple,
+    seconds: float,
+  ):
     """Starts the processes; call `close` even if this raises.
 
     Args:
+      kind: what each worker makes of its rows.
       ranges: the rows of each worker.
-      arguments: the arguments of `worker.work` after the pipe and the rows.
+      arguments: the arguments of `worker.work` after the rows.
       seconds: the time in which all must have started.
     """
-    self._ranges, self._arguments, self._seconds = list(ranges), arguments, seconds
+    self._kind, self._seconds = kind, seconds
+    self._ranges, self._arguments = list(ranges), arguments
     self._pipes: list[Any] = []
     self.processes: list[Any] = []
     # Workers ignore signals, and multiprocessing waits for them at the end of a failed program.
@@ -126,7 +134,7 @@ class WorkerPool:
     rows = self._ranges[index]
     ours, theirs = context.Pipe()
     process = context.Process(
-      target=work, args=(theirs, rows, *self._arguments), daemon=True,
+      target=work, args=(self._kind, theirs, rows, *self._arguments), daemon=True,
       name=f"environments {rows.start} to {rows.stop - 1}",
     )  # fmt: skip
     process.start()
@@ -164,9 +172,8 @@ class WorkerPool:
 class NoWorkers:
   """Has the methods of WorkerPool and does the work in the calling process, while it waits."""
 
-  def __init__(self, arrays, rows: range, env_options, channels, size: int):
-    self._arrays, self._rows, self._channels = arrays, rows, channels
-    self._envs = make_envs(len(rows), env_options, size)
+  def __init__(self, kind: type[Stepper | Drawer], arrays, rows: range, *arguments):
+    self._worker = kind(arrays, rows, *arguments)
 
   def start(self) -> None:
     pass
@@ -175,14 +182,10 @@ class NoWorkers:
     self._message = message
 
   def gather(self, seconds: float, again: Callable[[range], Sequence[tuple]]) -> None:
-    command, seeds = self._message
-    for row, env in zip(self._rows, self._envs, strict=True):
-      advance(self._arrays, row, env, self._channels, seeds, command)
+    self._worker.answer(*self._message)
 
   def close(self) -> None:
-    self._arrays = {}  # the shared memory can go
-    for env in self._envs:
-      env.close()
+    self._worker.close()
 
 
 def _send(pipe, message: tuple) -> None:

@@ -1,7 +1,8 @@
 """Many environments in worker processes, with the frames from which the reward is computed.
 
 Each worker steps and draws its share of the environments into shared memory while the learner
-computes: `step_async` sends actions, `step_wait` returns the results.
+computes: `step_async` sends actions, `step_wait` returns the results. On a GPU the workers step and
+one further process draws for all.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vipjax.envs.pool import NoWorkers, WorkerPool
 from vipjax.envs.robot_env import RobotEnv
-from vipjax.envs.worker import SharedArrays, layout
+from vipjax.envs.worker import Drawer, SharedArrays, Stepper, layout
+from vipjax.runtime import gl
 from vipjax.runtime.cores import usable_cores
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
+from vipjax.scene.tiles import state_size
 
+DRAWING = ("auto", "workers", "one_process")
 _START_SECONDS, _STEP_SECONDS = 180.0, 60.0
 
 
@@ -47,7 +52,7 @@ class Seen(NamedTuple):
 
 
 class Step(NamedTuple):
-  """The result of one step of all N environments. Arrays are copies.
+  """The result of one step of all N environments. Arrays are copies of what the workers wrote.
 
   Attributes:
     observation: float32 [N, O], before any automatic reset.
@@ -55,7 +60,8 @@ class Step(NamedTuple):
     truncated: bool [N], whether the episode ended and the environment was reset afterwards.
     success: bool [N], at this step.
     reset_observation: float32 [N, O], after the automatic reset; equals `observation` without one.
-    reset_frames, reset_distances, reset_task_reward: likewise.
+    reset_frames, reset_distances, reset_task_reward: likewise; where no episode ended
+      `reset_frames` is the array `frames`.
   """
 
   observation: np.ndarray
@@ -106,6 +112,7 @@ class FrameVectorEnv:
     channels: Sequence[Channel] = (),
     size: int = 112,
     num_workers: int | None = None,
+    drawing: str = "auto",
   ):
     """Starts the workers.
 
@@ -116,9 +123,13 @@ class FrameVectorEnv:
       size: height and width of the frames in pixels.
       num_workers: number of processes, at most one per environment; with 0 this process does the
         work itself while it waits for a step. None is one per core, and 0 in a process of a pool.
+      drawing: "workers", each of which draws its own environments; "one_process", which draws for
+        all (with 0 workers this one); "auto" is "one_process" on a GPU and "workers" elsewhere.
+        On the same machine both draw the same but for rounding: a hundredth of a grey level in the
+        mean.
 
     Raises:
-      UserError: bad options, fewer than 1 environment, or fewer than 0 workers.
+      UserError: bad options, fewer than 1 environment, fewer than 0 workers, or another `drawing`.
       RuntimeError: a worker cannot start.
     """
     if num_envs < 1:
@@ -129,14 +140,16 @@ class FrameVectorEnv:
     if num_workers < 0:
       raise UserError(f"expected at least 0 workers, got {num_workers}; raise num_workers.")
     workers = min(num_envs, num_workers)
+    one_drawer = bool(channels) and _in_one_process(drawing)
     probe = RobotEnv(**env_options, size=size)
     self.observation_space, self.action_space = probe.observation_space, probe.action_space
     self.horizon = probe.horizon
+    drawn_state = state_size(probe.model) if one_drawer else 0
     probe.close()
     self.num_envs = num_envs
     shared = layout(
       num_envs, self.horizon, self.action_space.shape, self.observation_space.shape,
-      (len(channels), size, size, 3),
+      (len(channels), size, size, 3), drawn_state,
     )  # fmt: skip
     self._memory = SharedArrays(shared)
     self._message: tuple | None = None  # the message that the workers have not answered yet
@@ -144,12 +157,21 @@ class FrameVectorEnv:
     bounds = np.linspace(0, num_envs, workers + 1).astype(int)
     ranges = [range(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
     options = (dict(env_options), tuple(channels), size)
-    self._pool = None
-    try:
+    self._pool = self._drawer = None
+    # With a drawer a thread passes the answers of the workers on, while the learner computes.
+    self._thread = ThreadPoolExecutor(1) if one_drawer and workers else None
+    self._passed_on: Future | None = None
+
+    def make(kind: type[Stepper | Drawer], ranges: Sequence[range]) -> WorkerPool | NoWorkers:
       if workers:
-        self._pool = WorkerPool(ranges, (self._memory.name, shared, *options), _START_SECONDS)
-      else:
-        self._pool = NoWorkers(self._memory.arrays, range(num_envs), *options)
+        return WorkerPool(kind, ranges, (self._memory.name, shared, *options), _START_SECONDS)
+      return NoWorkers(kind, self._memory.arrays, range(num_envs), *options)
+
+    try:
+      self._pool = make(Stepper, ranges)
+      if one_drawer:
+        self._drawer = make(Drawer, [range(num_envs)])
+        self._drawer.start()
       self._pool.start()
     except BaseException:
       self.close()
@@ -169,8 +191,8 @@ class FrameVectorEnv:
     if min(firsts) < 0:
       raise UserError(f"expected a seed of at least 0, got {min(firsts)}; raise it.")
     each = self.num_envs // len(firsts)
-    self._send(("reset", [first + i for first in firsts for i in range(each)]))
-    self._gather(_STEP_SECONDS)
+    self._send(("reset", [first + i for first in firsts for i in range(each)]), _STEP_SECONDS)
+    self._gather()
     return self._present()
 
   def episodes(self) -> Episodes:
@@ -195,8 +217,8 @@ class FrameVectorEnv:
           "them with the number of environments and the horizon that they had."
         )
       self._memory.arrays[name][:] = values
-    self._send(("restore", None))
-    self._gather(_START_SECONDS)
+    self._send(("restore", None), _START_SECONDS)
+    self._gather()
     return self._present()
 
   def step_async(self, actions: np.ndarray, draw: bool = True) -> Episodes:
@@ -219,16 +241,22 @@ class FrameVectorEnv:
         "expected finite actions, got NaN or infinity; check the policy, which has diverged."
       )
     self._memory.arrays["action"][:] = actions
-    self._send(("step" if draw else "step_blind", None))
+    self._send(("step" if draw else "step_blind", None), _STEP_SECONDS)
     return self._before
 
   def step_wait(self) -> Step:
     """Waits for the workers and returns the result of the last `step_async`."""
     if not self._message:
       raise RuntimeError("expected step_async before step_wait")
-    self._gather(_STEP_SECONDS)
+    self._gather()
     arrays = self._memory.arrays
-    return Step(*(arrays[field].copy() for field in Step._fields))
+    copies = {name: arrays[name].copy() for name in Step._fields if name != "reset_frames"}
+    begun, frames = copies["truncated"], copies["frames"]
+    if begun.any():
+      # The workers write only those that the reset changed.
+      frames = frames.copy() if not begun.all() else np.empty_like(frames)
+      frames[begun] = arrays["reset_frames"][begun]
+    return Step(**copies, reset_frames=frames)
 
   def step(self, actions: np.ndarray, draw: bool = True) -> Step:
     """Calls `step_async` and `step_wait`."""
@@ -238,13 +266,17 @@ class FrameVectorEnv:
   def finish_step(self) -> None:
     """Waits for a step whose result is not needed, if one is running."""
     if self._memory is not None and self._message:
-      self._gather(_STEP_SECONDS)
+      self._gather()
 
   def close(self) -> None:
     """Ends the workers and frees the shared memory; further calls do nothing."""
-    if self._pool is not None:
-      self._pool.close()
-      self._pool = None
+    if self._thread is not None:
+      self._thread.shutdown()
+      self._thread = None
+    for pool in (self._pool, self._drawer):
+      if pool is not None:
+        pool.close()
+    self._pool = self._drawer = None
     if self._memory is not None:
       self._memory.close(unlink=True)
       self._memory = None
@@ -266,14 +298,26 @@ class FrameVectorEnv:
     if self._message:
       raise RuntimeError("the last step was not waited for")
 
-  def _send(self, message: tuple) -> None:
+  def _send(self, message: tuple, seconds: float) -> None:
     self._before = self.episodes()
-    self._message = message
+    self._message, self._seconds = message, seconds
     self._pool.send(message)
+    if self._thread is not None:
+      self._passed_on = self._thread.submit(self._finish, message)
 
-  def _gather(self, seconds: float) -> None:
+  def _gather(self) -> None:
     message, self._message = self._message, None
-    self._pool.gather(seconds, lambda rows: self._again(message, rows))
+    if self._thread is not None:
+      self._passed_on.result()
+    else:
+      self._finish(message)
+
+  def _finish(self, message: tuple) -> None:
+    """Waits until the workers have answered, and then the drawer."""
+    self._pool.gather(self._seconds, lambda rows: self._again(message, rows))
+    if self._drawer is not None and message[0] != "step_blind":
+      self._drawer.send(message)
+      self._drawer.gather(self._seconds, lambda rows: [message])
 
   def _again(self, message: tuple, rows: range) -> list[tuple]:
     """Returns the messages that bring a new worker to the answer of `message`."""
@@ -283,3 +327,15 @@ class FrameVectorEnv:
       self._memory.arrays[name][rows.start : rows.stop] = values[rows.start : rows.stop]
     restored = ("restore", None)
     return [restored] if message == restored else [restored, message]
+
+
+def _in_one_process(drawing: str) -> bool:
+  """Whether one process draws for all environments.
+
+  Cores draw side by side, but a GPU takes turns between the contexts of processes: nine processes
+  draw no more than one, which has only one scene in its memory and can keep the GPU busy
+  (docs/results/gpu.md).
+  """
+  if drawing not in DRAWING:
+    raise UserError(f"expected drawing among {', '.join(DRAWING)}, got {drawing!r}; choose one.")
+  return drawing == "one_process" or (drawing == "auto" and gl.draws_on_gpu())

@@ -1,4 +1,8 @@
-"""The processes of `FrameVectorEnv`: each steps and draws its environments in shared memory."""
+"""The processes of `FrameVectorEnv`: they step and draw its environments in shared memory.
+
+Either each process draws its own environments, or they leave to one drawer what a picture depends
+on.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,23 @@ from gymnasium.utils import seeding
 from vipjax.envs.robot_env import RobotEnv
 from vipjax.runtime import shared
 from vipjax.runtime.errors import UserError
+from vipjax.scene.tiles import TileRenderer, state_vector
 
 _GENERATOR_WORDS = 6
 
 
-def layout(num_envs, horizon, action, observation, frames) -> dict[str, tuple[tuple, str]]:
-  """Returns shapes and dtypes of the arrays that the learner and its workers share."""
+def layout(
+  num_envs, horizon, action, observation, frames, drawn_state: int = 0
+) -> dict[str, tuple[tuple, str]]:
+  """Returns shapes and dtypes of the arrays that the learner and its workers share.
+
+  Args:
+    num_envs, horizon: their numbers.
+    action, observation, frames: shapes of those of one environment.
+    drawn_state: length of what the workers leave to a drawer; 0 where they draw themselves.
+  """
+  states = ((num_envs, drawn_state), "float64")
+  drawn = {"drawn_state": states, "reset_drawn_state": states} if drawn_state else {}
   return {
     "action": ((num_envs, *action), "float32"),
     "observation": ((num_envs, *observation), "float32"),
@@ -34,6 +49,7 @@ def layout(num_envs, horizon, action, observation, frames) -> dict[str, tuple[tu
     "generator": ((num_envs, _GENERATOR_WORDS), "uint64"),
     "actions": ((num_envs, horizon, *action), "float32"),
     "steps": ((num_envs,), "int32"),
+    **drawn,
   }
 
 
@@ -67,22 +83,65 @@ class SharedArrays:
       self._block.unlink()
 
 
-def work(pipe, rows, name, layout, env_options, channels, size) -> None:
-  """Answers messages until it is closed; has one environment per row and one renderer."""
+class Stepper:
+  """Steps the environments of some rows and draws them, or leaves that to a `Drawer`."""
+
+  def __init__(self, arrays, rows: range, env_options, channels, size: int):
+    self._arrays, self._rows, self._channels = arrays, rows, channels
+    self._envs = make_envs(len(rows), env_options, size)
+
+  def answer(self, command: str, seeds) -> None:
+    """Does what a message asks for with every row."""
+    for row, env in zip(self._rows, self._envs, strict=True):
+      advance(self._arrays, row, env, self._channels, seeds, command)
+
+  def close(self) -> None:
+    self._arrays = {}  # the shared memory can go
+    for env in self._envs:
+      env.close()
+
+
+class Drawer:
+  """Draws what a `Stepper` has left in some rows; it comes after the same message."""
+
+  def __init__(self, arrays, rows: range, env_options, channels, size: int):
+    self._arrays, self._rows = arrays, rows
+    self._pictures = [(channel.view, channel.robot_visible) for channel in channels]
+    with RobotEnv(**env_options, size=size) as env:
+      quality = env_options.get("quality", "fast")
+      count = len(rows) * len(channels)
+      self._renderer = TileRenderer(env.task.spec_of_scene, env.robot, size, quality, count)
+
+  def answer(self, command: str, seeds) -> None:
+    """Draws the rows after a message; after a step also those that then began an episode."""
+    wanted = [("reset_", row) for row in self._rows]
+    if command == "step":
+      wanted = [each for each in wanted if self._arrays["truncated"][each[1]]]
+      wanted = [("", row) for row in self._rows] + wanted
+    states = (self._arrays[f"{prefix}drawn_state"][row] for prefix, row in wanted)
+    outs = (self._arrays[f"{prefix}frames"][row] for prefix, row in wanted)
+    self._renderer.render(states, self._pictures, outs)
+
+  def close(self) -> None:
+    self._arrays = {}
+    self._renderer.close()
+
+
+def work(kind, pipe, rows, name, layout, *arguments) -> None:
+  """Makes a `Stepper` or a `Drawer` of the rows, which answers messages until it is closed."""
   # Ctrl-C and schedulers signal the whole group; the learner reacts and ends this process.
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
-  memory, envs = None, []
+  memory = worker = None
   try:
     memory = SharedArrays(layout, name)
-    envs = make_envs(len(rows), env_options, size)
+    worker = kind(memory.arrays, rows, *arguments)
     pipe.send(None)
     while True:
       command, seeds = pipe.recv()
       if command == "close":
         return
-      for row, env in zip(rows, envs, strict=True):
-        advance(memory.arrays, row, env, channels, seeds, command)
+      worker.answer(command, seeds)
       pipe.send(None)
   except EOFError:
     pass  # the learner has ended
@@ -91,8 +150,8 @@ def work(pipe, rows, name, layout, env_options, channels, size) -> None:
   except BaseException:
     pipe.send(("failure", traceback.format_exc()))
   finally:
-    for env in envs:
-      env.close()
+    if worker is not None:
+      worker.close()
     if memory is not None:
       memory.close(unlink=False)
 
@@ -122,11 +181,11 @@ def advance(arrays, row: int, env: RobotEnv, channels, seeds, command: str) -> N
   arrays["actions"][row, arrays["steps"][row]] = arrays["action"][row]
   arrays["steps"][row] += 1
   channels = channels if command == "step" else ()
-  _draw(env, channels, arrays["frames"][row])
+  _show(arrays, "", row, env, channels)
   if truncated:
     _begin(arrays, row, env, channels)
-  else:
-    for name in ("observation", "frames", "distances", "task_reward"):
+  else:  # The frames are the step's, too: the learner sees that without a copy.
+    for name in ("observation", "distances", "task_reward"):
       arrays[f"reset_{name}"][row] = arrays[name][row]
 
 
@@ -136,7 +195,7 @@ def _begin(arrays, row: int, env: RobotEnv, channels) -> None:
   arrays["steps"][row] = 0
   arrays["reset_observation"][row], info = env.reset()
   _measure(arrays, "reset_", row, env, info)
-  _draw(env, channels, arrays["reset_frames"][row])
+  _show(arrays, "reset_", row, env, channels)
 
 
 def _replay(arrays, row: int, env: RobotEnv, channels) -> None:
@@ -149,7 +208,7 @@ def _replay(arrays, row: int, env: RobotEnv, channels) -> None:
       raise RuntimeError("a restored episode ended before the place where it was left")
   arrays["reset_observation"][row] = observation
   _measure(arrays, "reset_", row, env, info)
-  _draw(env, channels, arrays["reset_frames"][row])
+  _show(arrays, "reset_", row, env, channels)
 
 
 def _measure(arrays, prefix: str, row: int, env: RobotEnv, info) -> None:
@@ -157,9 +216,13 @@ def _measure(arrays, prefix: str, row: int, env: RobotEnv, info) -> None:
   arrays[f"{prefix}task_reward"][row] = info["task_reward"]
 
 
-def _draw(env: RobotEnv, channels, out) -> None:
+def _show(arrays, prefix: str, row: int, env: RobotEnv, channels) -> None:
+  """Draws the channels, or leaves to the drawer what they depend on."""
+  if "drawn_state" in arrays:
+    state_vector(env.model, env.data, arrays[f"{prefix}drawn_state"][row])
+    return
   for index, channel in enumerate(channels):
-    env.frame(channel.view, channel.robot_visible, out[index])
+    env.frame(channel.view, channel.robot_visible, arrays[f"{prefix}frames"][row, index])
 
 
 def _generator_words(generator: np.random.Generator) -> np.ndarray:

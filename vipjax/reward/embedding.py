@@ -131,6 +131,10 @@ class RewardSettings:
       change = next_potential - potential
     return (self.scale * change).astype(np.float32)
 
+  def pay_progress(self, progress: np.ndarray) -> np.ndarray:
+    """Returns float32 [N], the rewards of N steps, from the weighted sums of their progress."""
+    return (self.scale * progress).astype(np.float32)
+
 
 class EmbeddingReward:
   """The potential of frames and the reward of steps, for one value function and its goals.
@@ -138,6 +142,9 @@ class EmbeddingReward:
   Attributes:
     num_channels: number of channels, C.
     settings: the reward's settings.
+    common: what `pay` needs of this reward's value and goals, placed on the devices.
+    pay: pure (common, frames uint8 [N, C, H, W, 3], states before [N, *state_shape]) -> rewards
+      [N], states, distances [N, C]: `state` and `reward` as a part of a larger program.
     state_shape, telescopes: as in `interface.Reward`, which this is; it remembers of a state its
       potential, or for the form "progress" the embeddings [C, D] of its frames.
   """
@@ -204,9 +211,10 @@ class EmbeddingReward:
         "and robot_free_weight values above 0, or set potential to 'goal'."
       )
     compute = _make_compute(value, self.settings, self._visible, not self.telescopes)
+    self.pay = _make_pay(compute, self.settings)
     self._compute = parallel.compile_map(compute, devices)
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
-    self._common = self._measured_by(value)
+    self.common = self._measured_by(value)
 
   def __reduce__(self):
     """Copies and pickles the arguments, for JAX's first device; programs cannot be copied."""
@@ -223,7 +231,7 @@ class EmbeddingReward:
       UserError: as the constructor does.
     """
     other = copy.copy(self)
-    other._common = other._measured_by(value)
+    other.common = other._measured_by(value)
     return other
 
   def _measured_by(self, value: ValueFunction):
@@ -294,14 +302,15 @@ class EmbeddingReward:
         f"expected frames [N, {self.num_channels}, H, W, 3], one per channel, got {frames.shape}; "
         "pass a picture of each channel."
       )
-    return [np.asarray(each) for each in self._compute(self._common, frames)]
+    # All copies to the host start before the first is waited for.
+    return list(jax.device_get(self._compute(self.common, frames)))
 
   def reward(self, state: np.ndarray, next_state: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the rewards of N steps, from the states before and after."""
     if self.telescopes:
       return self.settings.pay(state, next_state)
     progress = np.asarray(_signed_progress(self._value.variables[PROGRESS], state, next_state))
-    return (self.settings.scale * (progress @ self._weights)).astype(np.float32)
+    return self.settings.pay_progress(progress @ self._weights)
 
   def observe(self, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Returns `state` of the frames of the first channels."""
@@ -310,6 +319,18 @@ class EmbeddingReward:
   def gain(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the returns of N episodes from their ends; not for "progress"."""
     return self.settings.scale * (last - first)
+
+
+def _make_pay(compute, settings: RewardSettings):
+  def pay(common, frames, state):
+    potential, distances, *embeddings = compute(common, frames)
+    if not embeddings:
+      return settings.pay(state, potential), potential, distances
+    variables, _, weights, *_ = common
+    progress = signed_progress(variables[PROGRESS], state, embeddings[0])
+    return settings.pay_progress(progress @ weights), embeddings[0], distances
+
+  return pay
 
 
 def _measuring(value: ValueFunction, settings: RewardSettings) -> ValueFunction:

@@ -79,6 +79,11 @@ def configure() -> str | None:
   return chosen
 
 
+def draws_on_gpu() -> bool:
+  """Returns whether MuJoCo renders on an NVIDIA GPU; call it after `configure`."""
+  return os.environ.get("MUJOCO_GL", "").strip().lower() == "egl" and has_nvidia_device()
+
+
 def explain() -> str:
   """Returns one line that names the renderer and the reason; call it after `configure`."""
   chosen = os.environ.get("MUJOCO_GL", "").strip().lower()

@@ -41,8 +41,13 @@ def init(capacity: int, observation_size: int, num_actions: int) -> Replay:
   return Replay(transitions, jnp.int32(0), jnp.int32(0))
 
 
-def add(replay: Replay, batch: Transition) -> Replay:
+def add(replay: Replay, batch: Transition, keep: jax.Array | None = None) -> Replay:
   """Puts N transitions (leaves [N, ...]) in, over the oldest where the buffer is full.
+
+  Args:
+    replay: the buffer.
+    batch: the transitions.
+    keep: bool scalar, False leaves the buffer as it is; None is True.
 
   Raises:
     UserError: N exceeds the capacity.
@@ -60,11 +65,15 @@ def add(replay: Replay, batch: Transition) -> Replay:
     chex.assert_shape(new, (count, *kept.shape[1:]))  # others would be broadcast
     return kept.at[rows].set(new.astype(kept.dtype))
 
+  added = count
+  if keep is not None:
+    rows = jnp.where(keep, rows, capacity)  # beyond the end, where nothing is written
+    added = jnp.where(keep, count, 0)
   transitions = jax.tree.map(put, replay.transitions, batch)
   return Replay(
     transitions,
-    (replay.position + count) % capacity,
-    jnp.minimum(replay.size + count, capacity),
+    (replay.position + added) % capacity,
+    jnp.minimum(replay.size + added, capacity),
   )
 
 

@@ -7,12 +7,13 @@ from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vipjax.envs import Episodes, FrameVectorEnv, Step
+from vipjax.envs import Episodes, FrameVectorEnv, Seen, Step
+from vipjax.reward.embedding import EmbeddingReward
 from vipjax.reward.interface import Reward
 from vipjax.runtime import parallel, ranges
+from vipjax.runtime.platform import on_cpu
 from vipjax.sac import exploration
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, compile_acting, make_update_many
@@ -51,7 +52,7 @@ class LoopState(NamedTuple):
   stacked (`Agents.stack`), and all agents' environments are N.
 
   Attributes:
-    env_steps: int32 scalar, steps of all environments of an agent together.
+    env_steps: int32 scalar of the host, steps of all environments of an agent together.
     key: random key of acting.
     agent: the agent.
     replay: its memory.
@@ -63,7 +64,7 @@ class LoopState(NamedTuple):
     succeeded: bool [N], whether each present episode was successful at some step.
   """
 
-  env_steps: jax.Array
+  env_steps: np.ndarray
   key: jax.Array
   agent: SacState
   replay: replay_lib.Replay
@@ -112,7 +113,7 @@ def init_loop(
   n, size, agents = env.num_envs, env.observation_space.shape[0], Agents(key.size)
   memory = replay_lib.init(capacity, size, env.action_space.shape[0])
   return LoopState(
-    env_steps=jnp.int32(0),
+    env_steps=np.asarray(0, np.int32),
     key=key,
     agent=agent,
     replay=agents.stack([memory] * agents.count),
@@ -132,6 +133,7 @@ def train_loop(
   loop: LoopSettings,
   seed: int | Sequence[int],
   devices: Sequence[jax.Device] | None = None,
+  merged: bool | None = None,
 ) -> Generator[LoopStep, tuple[LoopState, Reward] | None, None]:
   """Yields one step after another without end; the caller logs, saves and stops.
 
@@ -154,6 +156,10 @@ def train_loop(
     seed: of the environments' first episodes, where `state` is at its first step; of several agents
       one for each.
     devices: they share each update's batch and each hold the whole replay; None is JAX's first.
+    merged: whether one program embeds the frames, pays and stores, which only an `EmbeddingReward`
+      on one device can. A step is then three dispatches instead of four: act, store, update. None
+      is so on accelerators, for which a dispatch is much of a small program's time; on a CPU it is
+      not, and the compiler would round differently.
   """
   num_actions, agents = env.action_space.shape[0], Agents(state.key.size)
   num_envs = env.num_envs // agents.count
@@ -165,23 +171,22 @@ def train_loop(
   devices = jax.local_devices()[:1] if devices is None else devices
   update_many = make_update_many(num_actions, sac, loop.updates_per_step, num_envs)
   update = parallel.compile_step(agents.each_update(update_many), devices)
-  insert = agents.each(lambda replay, new: (replay_lib.add(replay, new), {}))
-  insert = parallel.compile_step(insert, devices)
+  possible = len(devices) == 1 and isinstance(reward, EmbeddingReward)
+  merged = possible and (not on_cpu() if merged is None else merged)
+  paying = (_PayingAtOnce if merged else _Paying)(reward, agents, devices)
 
   def placed(state):
     agent, replay = parallel.replicate((state.agent, state.replay), devices)
     return state._replace(agent=agent, replay=replay)
-
-  def add(replay, new):
-    return insert(replay, parallel.replicate(agents.by_agent(new), devices))[0]
 
   state, frames = placed(state), None
   if state.env_steps:
     env.restore(state.episodes)
   else:
     observation, seen = env.reset(seed)
-    potential, _ = reward.observe(seen)
-    state, frames = state._replace(observation=observation, potential=potential), seen.frames
+    replay, potential = paying.observe(reward, state._replace(observation=observation), seen)
+    state = state._replace(observation=observation, potential=potential, replay=replay)
+    frames = seen.frames
   metrics, waiting = {}, None
   try:
     while True:
@@ -194,7 +199,7 @@ def train_loop(
       action = np.asarray(action).reshape(env.num_envs, num_actions)
       place = env.step_async(action)
       if waiting:
-        state, ended = _account(reward, add, state, *waiting, place)
+        state, ended = _account(reward, paying, state, *waiting, place)
         sent = yield LoopStep(state, metrics, ended, waiting[1], frames)
         frames = None
         if sent is not None:
@@ -207,23 +212,88 @@ def train_loop(
     env.finish_step()
 
 
+class _Paying:
+  """Pays steps and stores their transitions, in a program of the reward and another that stores."""
+
+  def __init__(self, reward: Reward, agents: Agents, devices: Sequence[jax.Device]):
+    def insert(replay, new):
+      return replay_lib.add(replay, new), {}
+
+    self._agents, self._devices = agents, devices
+    self._insert = parallel.compile_step(agents.each(insert), devices)
+
+  def observe(
+    self, reward: Reward, state: LoopState, seen: Seen
+  ) -> tuple[replay_lib.Replay, np.ndarray]:
+    """Returns the replay as it is, and what the reward remembers of first states."""
+    return state.replay, reward.observe(seen)[0]
+
+  def store(
+    self, reward: Reward, state: LoopState, seen: Seen, new: Transition
+  ) -> tuple[replay_lib.Replay, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the replay with the transitions that led to what is seen, which lack their reward.
+
+    With it come the rewards, what the reward remembers, and distances.
+    """
+    potential, distances = reward.observe(seen)
+    rewards = reward.reward(state.potential, potential)
+    new = self._agents.by_agent(new._replace(reward=rewards))
+    if len(self._devices) > 1:  # One takes them with the call.
+      new = parallel.replicate(new, self._devices)
+    return self._insert(state.replay, new)[0], rewards, potential, distances
+
+
+class _PayingAtOnce(_Paying):
+  """Does it in one program, to which the frames go and from which what is logged comes back."""
+
+  def __init__(self, reward: EmbeddingReward, agents: Agents, devices: Sequence[jax.Device]):
+    insert, pay = agents.each(replay_lib.add, (0, 0, None)), reward.pay
+
+    def embed_and_insert(replay, given):
+      common, frames, potential, new, keep = given
+      rewards, *found = pay(common, frames, potential)
+      new = agents.by_agent(new._replace(reward=rewards))
+      return insert(replay, new, keep), (rewards, *found)
+
+    self._compiled = parallel.compile_step(embed_and_insert, devices)
+
+  def observe(self, reward, state, seen):
+    # The same program, for compiling another one takes longer than it would save.
+    observation, count = state.observation, len(state.observation)
+    action = np.zeros((count, state.replay.transitions.action.shape[-1]), np.float32)
+    nothing = Transition(observation, action, None, np.zeros(count, np.float32), observation)
+    replay, (_, potential, _) = self._call(reward, state, seen, nothing, False)
+    return replay, potential
+
+  def store(self, reward, state, seen, new):
+    replay, found = self._call(reward, state, seen, new, True)
+    return replay, *found
+
+  def _call(self, reward, state, seen, new, keep):
+    frames = seen.frames[:, : reward.num_channels]
+    given = reward.common, frames, state.potential, new, keep
+    replay, found = self._compiled(state.replay, given)
+    return replay, jax.device_get(found)
+
+
 def _account(
-  reward: Reward, add, state: LoopState, action: np.ndarray, step: Step, place: Episodes
+  reward: Reward,
+  paying: _Paying,
+  state: LoopState,
+  action: np.ndarray,
+  step: Step,
+  place: Episodes,
 ) -> tuple[LoopState, list[dict[str, float]]]:
   """Pays a step and stores its transitions; returns the episodes that it ended."""
-  potential, distances = reward.observe(step.seen)
-  rewards = reward.reward(state.potential, potential)
-  replay = add(
-    state.replay,
-    Transition(
-      observation=state.observation,
-      action=action,
-      reward=rewards,
-      # Only termination stops bootstrapping, and these episodes end by their time limit alone.
-      discount=np.ones(len(action), np.float32),
-      next_observation=step.observation,
-    ),
+  transitions = Transition(
+    observation=state.observation,
+    action=action,
+    reward=None,
+    # Only termination stops bootstrapping, and these episodes end by their time limit alone.
+    discount=np.ones(len(action), np.float32),
+    next_observation=step.observation,
   )
+  replay, rewards, potential, distances = paying.store(reward, state, step.seen, transitions)
   returns, succeeded = state.returns + rewards, state.succeeded | step.success
   ended = [
     {
@@ -234,9 +304,11 @@ def _account(
     for i in np.flatnonzero(step.truncated)
   ]
   if step.truncated.any():
-    potential, _ = reward.observe(step.reset_seen)
+    state = state._replace(replay=replay)
+    replay, potential = paying.observe(reward, state, step.reset_seen)
   state = state._replace(
-    env_steps=state.env_steps + len(action) // state.key.size,
+    # On the host: as an array of the device the sum would be a program.
+    env_steps=np.asarray(int(state.env_steps) + len(action) // state.key.size, np.int32),
     replay=replay,
     episodes=place,
     observation=step.reset_observation,

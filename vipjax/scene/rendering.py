@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 
 import mujoco
 import numpy as np
@@ -21,7 +22,7 @@ from vipjax.scene.parts import hidden
 from vipjax.scene.robots import Robot
 
 # Meta-World mounts these cameras upside down: rotated by 180 degrees, not mirrored.
-_ROTATED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
+ROTATED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
 # Meshes whose surfaces have cracks (edges that meet in the middle of another), which decimation
 # widens to holes.
 _KEEP_WHOLE = ("pedestal", "head")
@@ -83,17 +84,17 @@ class HoldsRenderer(contextlib.AbstractContextManager):
     self.close()
 
 
-class SceneRenderer(HoldsRenderer):
-  """Draws the state of a physics model, offscreen.
-
-  Holds an OpenGL context: close it, or use it as a context manager.
+class DrawnScene:
+  """The drawing model of a scene, brought into the state that a picture shows.
 
   Attributes:
     size: height and width of the frames in pixels.
     model: the drawing model; its geoms have the numbers of the physics model's.
   """
 
-  def __init__(self, spec: mujoco.MjSpec, robot: Robot, size: int, quality: str = "fast"):
+  def __init__(
+    self, spec: mujoco.MjSpec, robot: Robot, size: int, quality: str = "fast", tiles: int = 1
+  ):
     """Compiles the drawing model.
 
     Args:
@@ -103,6 +104,7 @@ class SceneRenderer(HoldsRenderer):
       size: height and width of the frames in pixels.
       quality: "fast" (decimated, no shadows) or "full" (as Meta-World draws it, with shadow maps
         of 1024 instead of 4096 pixels).
+      tiles: how many frames the buffer has room for, one above the other.
 
     Raises:
       UserError: a size below 1, another quality, or no GL library to draw with.
@@ -111,13 +113,60 @@ class SceneRenderer(HoldsRenderer):
     gl.require()
     self.size = size
     self._fast = quality == "fast"
-    self.model = _drawing_model(spec, size, self._fast)
+    self.model = _drawing_model(spec, size, tiles * size, self._fast)
     self._data = mujoco.MjData(self.model)
-    base = self.model.body(robot.base_body).id
-    self._robot = np.flatnonzero(self.model.body_rootid[self.model.geom_bodyid] == base)
-    self._geom_labels = _geom_labels(self.model, base)
+    self._base = self.model.body(robot.base_body).id
+    self._robot = np.flatnonzero(self.model.body_rootid[self.model.geom_bodyid] == self._base)
     self._option = mujoco.MjvOption()
     self._option.sitegroup[:] = 0  # marker dots show where the goal is
+
+  def _synchronise(self, given: Iterable[np.ndarray]) -> None:
+    """Takes over the arrays that `drawn_state` gives."""
+    for own, array in zip(drawn_state(self.model, self._data), given, strict=True):
+      own[:] = array
+    mujoco.mj_kinematics(self.model, self._data)
+    mujoco.mj_camlight(self.model, self._data)
+
+  def _show(self, scene: mujoco.MjvScene, view: View, robot_visible: bool) -> None:
+    """Fills the scene that MuJoCo draws."""
+    with hidden(self.model, None if robot_visible else self._robot):
+      mujoco.mjv_updateScene(
+        self.model, self._data, self._option, None, self._camera(view),
+        mujoco.mjtCatBit.mjCAT_ALL.value, scene,
+      )  # fmt: skip
+    if self._fast:
+      for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION,
+                   mujoco.mjtRndFlag.mjRND_HAZE, mujoco.mjtRndFlag.mjRND_FOG):  # fmt: skip
+        scene.flags[flag] = 0
+
+  def _camera(self, view: View) -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    if view.camera:
+      camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+      camera.fixedcamid = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, view.camera)
+      if camera.fixedcamid < 0:
+        names = ", ".join(self.model.camera(i).name for i in range(self.model.ncam))
+        raise UserError(
+          f"expected a camera of the scene ({names}), got {view.camera!r}; choose one of these or "
+          "leave it empty for a free camera."
+        )
+      return camera
+    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+    camera.lookat[:] = view.lookat
+    camera.azimuth, camera.elevation, camera.distance = view.azimuth, view.elevation, view.distance
+    return camera
+
+
+class SceneRenderer(DrawnScene, HoldsRenderer):
+  """Draws the state of a physics model, offscreen.
+
+  Holds an OpenGL context: close it, or use it as a context manager. Attributes, arguments and
+  errors are those of `DrawnScene`.
+  """
+
+  def __init__(self, spec: mujoco.MjSpec, robot: Robot, size: int, quality: str = "fast"):
+    super().__init__(spec, robot, size, quality)
+    self._geom_labels = _geom_labels(self.model, self._base)
     self._renderer = mujoco.Renderer(self.model, size, size)
 
   def render(
@@ -184,39 +233,18 @@ class SceneRenderer(HoldsRenderer):
 
   def _draw(self, model, data, view: View, robot_visible: bool) -> np.ndarray:
     """Returns an upright frame, or (id, type) per pixel while segmentation is on."""
-    self._synchronise(model, data)
-    with hidden(self.model, None if robot_visible else self._robot):
-      self._renderer.update_scene(self._data, self._camera(view), self._option)
-    if self._fast:
-      for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION,
-                   mujoco.mjtRndFlag.mjRND_HAZE, mujoco.mjtRndFlag.mjRND_FOG):  # fmt: skip
-        self._renderer.scene.flags[flag] = 0
+    self._synchronise(drawn_state(model, data))
+    self._show(self._renderer.scene, view, robot_visible)
     frame = self._renderer.render()
-    return frame[::-1, ::-1] if view.camera in _ROTATED_CAMERAS else frame
+    return frame[::-1, ::-1] if view.camera in ROTATED_CAMERAS else frame
 
-  def _synchronise(self, model, data) -> None:
-    self._data.qpos[:] = data.qpos
-    self._data.mocap_pos[:] = data.mocap_pos
-    self._data.mocap_quat[:] = data.mocap_quat
-    self.model.body_pos[:] = model.body_pos
-    self.model.body_quat[:] = model.body_quat
-    mujoco.mj_kinematics(self.model, self._data)
-    mujoco.mj_camlight(self.model, self._data)
 
-  def _camera(self, view: View):
-    if view.camera:
-      if mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, view.camera) < 0:
-        names = ", ".join(self.model.camera(i).name for i in range(self.model.ncam))
-        raise UserError(
-          f"expected a camera of the scene ({names}), got {view.camera!r}; choose one of these or "
-          "leave it empty for a free camera."
-        )
-      return view.camera
-    camera = mujoco.MjvCamera()
-    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
-    camera.lookat[:] = view.lookat
-    camera.azimuth, camera.elevation, camera.distance = view.azimuth, view.elevation, view.distance
-    return camera
+def drawn_state(model: mujoco.MjModel, data: mujoco.MjData) -> tuple[np.ndarray, ...]:
+  """The arrays of a model and its state on which a picture depends.
+
+  Positions of bodies are the model's, because resets move bodies; velocities are not seen.
+  """
+  return data.qpos, data.mocap_pos, data.mocap_quat, model.body_pos, model.body_quat
 
 
 def geom_numbers(drawn: np.ndarray) -> np.ndarray:
@@ -231,15 +259,15 @@ def _geom_labels(model: mujoco.MjModel, base: int) -> np.ndarray:
   return np.where(root == base, ROBOT, np.where(np.isin(root, movable), OBJECT, BACKGROUND))
 
 
-def _drawing_model(spec: mujoco.MjSpec, size: int, fast: bool) -> mujoco.MjModel:
+def _drawing_model(spec: mujoco.MjSpec, width: int, height: int, fast: bool) -> mujoco.MjModel:
   spec = spec.copy()
   if fast:
     for mesh in spec.meshes:
       if mesh.name not in _KEEP_WHOLE:
         decimate(mesh, pathlib.Path(spec.modelfiledir) / spec.meshdir)
   model = spec.compile()
-  model.vis.global_.offwidth = max(model.vis.global_.offwidth, size)
-  model.vis.global_.offheight = max(model.vis.global_.offheight, size)
+  model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
+  model.vis.global_.offheight = max(model.vis.global_.offheight, height)
   if fast:
     model.vis.quality.offsamples = 0
     model.vis.quality.numslices, model.vis.quality.numstacks = 12, 6

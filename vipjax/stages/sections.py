@@ -103,6 +103,7 @@ class PolicySection:
   steps: int
   seeds: int
   num_envs: int
+  drawing: str
   action_repeat: int
   replay_capacity: int
   views: tuple[str, ...]

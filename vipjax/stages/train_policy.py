@@ -91,11 +91,10 @@ def _train_policy(
   options = agent_options(config)
   seen = filmed(channels) if policy.online.every else channels
   shape = (len(seen), size, size, 3)
+  open_envs = functools.partial(FrameVectorEnv, size=size, drawing=policy.drawing)
   with (
-    FrameVectorEnv(options, policy.seeds * policy.num_envs, seen, size) as env,
-    FrameVectorEnv(
-      options, policy.seeds * min(policy.eval_episodes, 10), channels, size
-    ) as eval_env,
+    open_envs(options, policy.seeds * policy.num_envs, seen) as env,
+    open_envs(options, policy.seeds * min(policy.eval_episodes, 10), channels) as eval_env,
     Checkpointer(workdir / "checkpoints" / STAGE, keep=2) as checkpoints,
     make_online(config, _frames_file(workdir), value, videos, env, seen, shape)
     or contextlib.nullcontext() as online,
@@ -106,7 +105,7 @@ def _train_policy(
     final = training.evaluate_kept(eval_env)
     peak_memory_mb()  # It remembers the most seen: when it is asked, the workers are gone.
   moved_options = {**options, "placement": None}
-  with FrameVectorEnv(moved_options, policy.seeds * 10, channels, size) as moved_env:
+  with open_envs(moved_options, policy.seeds * 10, channels) as moved_env:
     moved = training.evaluate_kept(moved_env)
   training.write_kept()
   if online:
