@@ -3,12 +3,16 @@
     python -m launch.pipeline --config=configs/paper.py --workdir=runs/paper
 
 Hardware: one GPU with 16 GB or more. The run starts from VIP's released weights (CC BY-NC 4.0),
-which `vipjax.load("vip-resnet50")` downloads or takes from VIPJAX_VIP_CHECKPOINT. Run time: half an
-hour of fine-tuning (16.4 ms a step on an H200) and an hour and more of policy, nearly all of it
-drawing (645 pictures/s on an H100, one by one; in tiles, as they are drawn now, not measured);
-`launch/gpu_check.sh` measures both in minutes (docs/results/gpu.md). Memory: 938 MiB for a step of
-fine-tuning, 450 MB for the replay. Weeks on a CPU. Expected result: a monotone distance curve and a
-policy that opens the window, if the published claims hold; nobody has completed this run yet.
+which `vipjax.load("vip-resnet50")` downloads or takes from VIPJAX_VIP_CHECKPOINT. Expected result:
+a monotone distance curve and a policy that opens the window, if the published claims hold; nobody
+has completed this run yet.
+
+Run time on one H100 or H200, extrapolated from parts that were measured there (the arithmetic is in
+docs/results/gpu.md): record 11 s, fine-tuning 28 min (100,000 steps of 16.4 ms, compilation 42 s),
+evaluation 20 s, policy between 52 min (drawing 2 million frames of 480 pixels) and 92 min (if
+embedding and updates, 40 min, do not overlap with that on the one GPU); pictures drawn in tiles, as
+they are now, are not measured. launch/gpu_check.sh measures both. Weeks on a CPU. Memory of the GPU: about 5 GiB, of which fine-tuning's temporaries are 938 MiB, the four videos of 480 pixels
+264 MiB, and the replay of a million transitions 427 MiB.
 
 This file declares every key with its meaning, and for keys whose other values change the published
 method the reason to change them, which reports show. Other configs change values

@@ -10,10 +10,11 @@ import pytest
 from tests.encoder.seeded import assert_one_sentence
 from vipjax.encoder import (
   Preprocessing,
+  preprocess,
   random_resized_crop,
   resize_center_crop,
 )
-from vipjax.encoder.preprocess import device_resize, random_crop_box
+from vipjax.encoder.preprocess import center_crop, device_resize, random_crop_box
 from vipjax.runtime.errors import UserError
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata"
@@ -127,3 +128,16 @@ def test_wrong_input_is_refused(call, words):
   with pytest.raises(UserError, match=words) as error:
     call()
   assert_one_sentence(error)
+
+
+@pytest.mark.parametrize("shape", [(30, 41), (41, 30), (20, 27)])
+def test_a_crop_is_the_middle_of_the_whole(shape, monkeypatch):
+  frames = np.random.default_rng(2).integers(0, 256, (2, *shape, 3), np.uint8)
+  whole, part = (device_resize(frames, 20, rounding=True, crop=crop) for crop in (None, 15))
+  wanted = center_crop(np.asarray(whole), 15)
+  assert part.shape == wanted.shape
+  # Sums in another order round a tie otherwise.
+  assert np.abs(part - wanted).max() <= 1 and np.mean(part != wanted) < 0.01
+  np.testing.assert_array_equal(Preprocessing(20, 15).levels(frames), wanted)
+  monkeypatch.setattr(preprocess, "on_cpu", lambda: False)
+  np.testing.assert_array_equal(Preprocessing(20, 15).levels(frames), part)

@@ -1,5 +1,8 @@
 """Embedding, distance and value."""
 
+import copy
+import pickle
+
 import chex
 import jax
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 
 from tests.encoder.seeded import SMALL, assert_one_sentence
 from vipjax.encoder import Preprocessing, init_value
+from vipjax.encoder import value as value_lib
 from vipjax.encoder.progress import init_head
 from vipjax.runtime.errors import UserError
 
@@ -116,3 +120,58 @@ def test_progress_is_refused_without_a_head_or_a_next_frame_for_each(value):
   with pytest.raises(UserError, match=r"next frames of shape \[11, 32, 32, 3\]") as error:
     other.progress(FRAMES, FRAMES[:4])
   assert_one_sentence(error)
+
+
+@pytest.mark.parametrize(
+  ("count", "frame_bytes", "chunk", "wanted"),
+  [
+    (1, 3 * 128**2, None, [(0, 32)]),
+    (127, 3 * 128**2, None, [(0, 32), (32, 32), (64, 32), (96, 32)]),
+    (128, 3 * 128**2, None, [(0, 256)]),
+    (300, 3 * 480**2, None, [(0, 256), (256, 32), (288, 32)]),
+    # Frames of a film of 1080 lines: 43 take as much as may be on the way at once.
+    (70, 3 * 1080 * 1920, None, [(0, 32), (32, 32), (64, 32)]),
+    (3, 2**29, None, [(0, 1), (1, 1), (2, 1)]),
+    (5, 3 * 128**2, 2, [(0, 2), (2, 2), (4, 2)]),
+  ],
+)
+def test_chunks_of_an_accelerator_by_hand(count, frame_bytes, chunk, wanted):
+  assert value_lib.chunks(count, frame_bytes, chunk) == wanted
+
+
+def test_an_accelerator_gets_its_frames_ahead_of_their_embedding_and_few_of_them():
+  sent, ahead = [], []
+  frames = np.arange(22, dtype=np.uint8).reshape(22, 1, 1, 1)
+  parts = value_lib.chunks(22, 1, 2)
+  with pytest.MonkeyPatch.context() as patch:
+    filled = value_lib._filled
+    patch.setattr(value_lib, "_filled", lambda *of: (sent.append(of[1]), filled(*of))[1])
+
+    def embed(part):
+      ahead.append(len(sent) - len(ahead))
+      assert isinstance(part, jax.Array) and part.shape == (2, 1, 1, 1)
+      return part[:, 0, 0, 0] * 2.0
+
+    found = value_lib._stream(embed, frames, parts)
+  np.testing.assert_array_equal(found, 2.0 * np.arange(22))
+  assert sorted(sent) == list(range(0, 22, 2))
+  assert 1 <= min(ahead) and max(ahead) <= value_lib._AHEAD
+
+
+def test_an_accelerators_way_gives_the_embeddings_of_a_cpus(value, monkeypatch):
+  wanted = value.embed(FRAMES)
+  monkeypatch.setattr(value_lib, "on_cpu", lambda: False)
+  other = value.replace(dtype=jax.numpy.float32)
+  np.testing.assert_allclose(other.embed(FRAMES, chunk=4), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_variables_are_placed_once_and_not_pickled(value):
+  other = value.replace(metadata={})
+  assert "_placed" not in vars(other)
+  other.embed(FRAMES[:1])
+  placed = vars(other)["_placed"]
+  other.embed(FRAMES[:1])
+  assert vars(other)["_placed"] is placed
+  for again in (pickle.loads(pickle.dumps(other)), copy.copy(other)):
+    assert "_placed" not in vars(again)
+    np.testing.assert_array_equal(again.embed(FRAMES[:1]), other.embed(FRAMES[:1]))

@@ -6,10 +6,11 @@ V(o, g) = -||phi(o) - phi(g)||_2, with phi a ResNet. Distance is -V. A head of a
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -26,9 +27,13 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.frames import check_frames
 from vipjax.runtime.platform import on_cpu
 
-# Frames per compiled call. A CPU gains nothing from more than a few; an accelerator does.
+# Frames per compiled call. A CPU gains nothing from more than a few; an accelerator does: of a call
+# of 256 frames an H200 embedded 5 times as many in a second as of one of 9 (docs/results/gpu.md). A
+# second, smaller program serves few frames and the rest of many.
 CPU_CHUNK = 8
-ACCELERATOR_CHUNK = 64
+ACCELERATOR_CHUNK, _FEW = 256, 32
+_CHUNK_BYTES = 2**28  # larger frames go in smaller chunks
+_AHEAD, _RUNNING = 3, 2  # chunks on their way to an accelerator, and those that it embeds
 
 
 def compute_dtype() -> Any:
@@ -65,6 +70,59 @@ def embed_function(
 def _compiled(config: ResNetConfig, preprocessing: Preprocessing, dtype: Any):
   """One jitted function per architecture, so that values that share it share compilations."""
   return jax.jit(embed_function(config, preprocessing, dtype))
+
+
+def chunks(count: int, frame_bytes: int, chunk: int | None = None) -> list[tuple[int, int]]:
+  """How an accelerator takes `count` frames: starts and sizes of chunks, of two sizes at most.
+
+  Args:
+    count: how many frames.
+    frame_bytes: of one.
+    chunk: the only size; None is the large one as long as it would be half full, then the small.
+  """
+  if chunk is None:
+    fits = 1 << (max(_CHUNK_BYTES // frame_bytes, 1).bit_length() - 1)
+    large, small = min(ACCELERATOR_CHUNK, fits), min(_FEW, fits)
+  else:
+    large = small = chunk
+  made, start = [], 0
+  while start < count:
+    size = large if 2 * (count - start) >= large else small
+    made.append((start, size))
+    start += size
+  return made
+
+
+def _filled(frames: np.ndarray, start: int, size: int) -> np.ndarray:
+  """`size` frames from `start` on, filled up with zeros where there are not as many."""
+  part = frames[start : start + size]
+  if len(part) == size:
+    return part
+  filled = np.zeros((size, *frames.shape[1:]), np.uint8)
+  filled[: len(part)] = part
+  return filled
+
+
+def _stream(embed: Callable, frames: np.ndarray, parts: list[tuple[int, int]]) -> np.ndarray:
+  """Embeds chunks of frames; some are on their way to the accelerator while it embeds others.
+
+  Threads send them, because most of that is a copy by a core into memory that the device can read.
+  The device holds at most `_AHEAD` chunks that wait and `_RUNNING` that it works on.
+  """
+  found: list[jax.Array] = []
+  with ThreadPoolExecutor(min(_AHEAD, usable_cores())) as pool:
+
+    def send(part: tuple[int, int]) -> Future:
+      return pool.submit(lambda: jax.device_put(_filled(frames, *part)))
+
+    sent = collections.deque(send(part) for part in parts[:_AHEAD])
+    for index in range(len(parts)):
+      found.append(embed(sent.popleft().result()))
+      found[-1].copy_to_host_async()
+      if index >= _RUNNING:
+        found[index - _RUNNING].block_until_ready()
+      sent.extend(map(send, parts[index + _AHEAD : index + _AHEAD + 1]))
+  return np.concatenate([np.asarray(out) for out in found])[: len(frames)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,25 +176,29 @@ class ValueFunction:
       UserError: frames of another dtype or shape, or none at all.
     """
     frames = np.asarray(check_frames(frames))
-    chunk = chunk or (CPU_CHUNK if on_cpu() else ACCELERATOR_CHUNK)
     dtype = compute_dtype() if self.dtype is None else self.dtype
-    embed = _compiled(self.config, self.preprocessing, jnp.dtype(dtype))
-    variables = jax.device_put(self.variables)
-    starts = range(0, len(frames), chunk)
-
-    def embed_from(start: int) -> jax.Array:
-      part = frames[start : start + chunk]
-      return embed(variables, np.pad(part, [(0, chunk - len(part))] + [(0, 0)] * 3))
-
-    first = embed_from(0)  # returns once it is compiled, and computes meanwhile
+    embed = functools.partial(
+      _compiled(self.config, self.preprocessing, jnp.dtype(dtype)), self._placed
+    )
     if not on_cpu():
-      found = [first, *map(embed_from, starts[1:])]
-    else:
-      # XLA splits a convolution among the cores at a loss; calls of several threads run side by
-      # side instead. Two cores embed 1.4 times as many frames with ResNet-18, 1.1 with ResNet-50.
-      with ThreadPoolExecutor(usable_cores()) as pool:
-        found = [first, *pool.map(lambda start: embed_from(start).block_until_ready(), starts[1:])]
+      return _stream(embed, frames, chunks(len(frames), frames[0].nbytes, chunk))
+    chunk = chunk or CPU_CHUNK
+    parts = [_filled(frames, start, chunk) for start in range(0, len(frames), chunk)]
+    first = embed(parts[0])  # returns once it is compiled, and computes meanwhile
+    # XLA splits a convolution among the cores at a loss; calls of several threads run side by side
+    # instead. Two cores embed 1.4 times as many frames with ResNet-18, 1.1 with ResNet-50.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+      found = [first, *pool.map(lambda part: embed(part).block_until_ready(), parts[1:])]
     return np.concatenate([np.asarray(out) for out in found])[: len(frames)]
+
+  @functools.cached_property
+  def _placed(self) -> Any:
+    """The variables on the device, sent there once."""
+    return jax.device_put(self.variables)
+
+  def __getstate__(self) -> dict[str, Any]:
+    """What copies and pickles hold: the fields alone."""
+    return {name: value for name, value in vars(self).items() if name != "_placed"}
 
   def distance(
     self, frames: np.ndarray, goal: np.ndarray, goal_reduction: str = "mean"

@@ -11,6 +11,9 @@ figures):
 - A convolution gains little from a second core, so a call embeds few frames, several threads embed
   side by side, and a policy's updates use one device.
 - bfloat16 is emulated.
+- Launching a kernel costs nothing, so SAC's updates keep their many small arrays
+  (`sac/packed.py`); and all cores train, so nothing is compiled ahead (`stages/ahead.py`).
+- A resize computes all before its central crop, as it did when results were measured.
 
 Three forms chosen for CPUs serve all platforms: `layers.max_pool` as shifted maxima (deterministic,
 unlike the gradient of XLA's pooling, which adds in any order; not compared on a GPU), resizing as

@@ -18,11 +18,16 @@ import jax.numpy as jnp
 import optax
 
 from vipjax.runtime import parallel, ranges, skips
+from vipjax.runtime.platform import on_cpu
 from vipjax.sac import exploration
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.critic import Critics, CriticSettings
 from vipjax.sac.networks import Actor
+from vipjax.sac.packed import has_packed, pack, unpack
 from vipjax.types import Transition
+
+# Above it arithmetic counts on an accelerator, and joined critics have more of it.
+_JOINED_BATCH = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,12 +208,14 @@ def compile_policy(num_actions: int, settings: SacSettings, deterministic: bool)
 
 
 def make_update(
-  num_actions: int, settings: SacSettings
+  num_actions: int, settings: SacSettings, joined: bool = False
 ) -> Callable[[SacState, Transition], tuple[SacState, dict[str, jax.Array]]]:
   """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature.
 
   An update whose losses or gradients are not finite counts in `skipped` and changes nothing else
-  but the step, so that the next one draws another batch.
+  but the step, so that the next one draws another batch. The networks of the state may be packed
+  (`sac.packed`). A third argument is what `draw_noise` draws, where that was done before. With
+  `joined` the critics and their targets are computed as one (`Critics.loss`).
   """
   actor = Actor(num_actions, settings.hidden)
   critics = Critics(settings.critic, settings.hidden)
@@ -229,6 +236,7 @@ def make_update(
       {**state.critic, **params},
       None if settings.target_rate == 1 else state.target_critic,
       (batch.observation, batch.action), (batch.next_observation, next_action), target_of,
+      joined,
     )  # fmt: skip
     metrics = {"critic_loss": loss, "q": jnp.mean(q), "q_max": parallel.pmax(jnp.max(q))}
     return loss, (metrics, changed)
@@ -247,26 +255,36 @@ def make_update(
     updates, opt_state = adam.update(grads, opt_state)
     return optax.apply_updates(params, updates), opt_state
 
-  def update(state: SacState, batch: Transition):
+  def update(state: SacState, batch: Transition, noise: tuple[jax.Array, jax.Array] | None = None):
+    packed = pack if has_packed(state.actor) else lambda tree: tree
+
+    def gradients(loss, name, noise):
+      trees = state._replace(
+        actor=unpack(state.actor), critic=unpack(state.critic),
+        target_critic=unpack(state.target_critic),
+      )  # fmt: skip
+      learnt = _learnt(getattr(trees, name))
+      grads, found = parallel.grad(loss)(learnt, (batch, noise), trees, temperature)
+      return packed(grads), found
+
     if settings.reset_every:
       due = (state.step > 0) & (state.step % settings.reset_every == 0)
-      restarted = functools.partial(_restarted, settings=settings)
+      restarted = lambda state, batch: packed(_restarted(unpack(state), batch, settings))  # noqa: E731
       state = jax.lax.cond(due, restarted, lambda state, batch: state, state, batch)
     before = state
     state, batch = _normalize(state, batch, settings)
-    keys = jax.random.split(jax.random.fold_in(state.key, state.step))
-    critic_noise, actor_noise = (jax.random.normal(key, batch.action.shape) for key in keys)
+    if noise is None:
+      noise = draw_noise(state.key, state.step, batch.action.shape)
+    critic_noise, actor_noise = noise
     temperature = jnp.exp(state.log_temperature)
-    critic_grads, (metrics, changed) = parallel.grad(critic_loss)(
-      _learnt(state.critic), (batch, critic_noise), state, temperature
-    )
+    critic_grads, (metrics, changed) = gradients(critic_loss, "critic", critic_noise)
     critic, critic_opt = descended(critic_grads, state.critic_opt, _learnt(state.critic))
-    critic = critics.projected({**state.critic, **critic, **changed})
+    critic = {**state.critic, **critic, **changed}
+    if settings.critic.unit_norm:
+      critic = packed(critics.projected(unpack(critic)))
     state = state._replace(critic=critic, critic_opt=critic_opt)
 
-    actor_grads, actor_metrics = parallel.grad(actor_loss)(
-      _learnt(state.actor), (batch, actor_noise), state, temperature
-    )
+    actor_grads, actor_metrics = gradients(actor_loss, "actor", actor_noise)
     new_actor, actor_opt = descended(actor_grads, state.actor_opt, _learnt(state.actor))
 
     grad = jax.grad(temperature_loss)(state.log_temperature, actor_metrics["entropy"])
@@ -286,6 +304,15 @@ def make_update(
     return skips.keep_finite(finite, state, before), metrics
 
   return update
+
+
+def draw_noise(
+  key: jax.Array, step: jax.Array, shape: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array]:
+  """Standard normal noise of the actions of an update's critic and actor losses, [B, A] each."""
+  keys = jax.random.split(jax.random.fold_in(key, step))
+  critic_noise, actor_noise = (jax.random.normal(each, shape) for each in keys)
+  return critic_noise, actor_noise
 
 
 def _restarted(state: SacState, batch: Transition, settings: SacSettings) -> SacState:
@@ -330,26 +357,52 @@ def _normalize(
 
 
 def make_update_many(
-  num_actions: int, settings: SacSettings, count: int, num_envs: int = 1
+  num_actions: int,
+  settings: SacSettings,
+  count: int,
+  num_envs: int = 1,
+  few_kernels: bool | None = None,
 ) -> Callable:
   """(state, replay) -> (state, mean metrics): `count` updates in one dispatch.
 
-  Each draws its own batch from the replay inside the scan; nothing goes through the host. The
-  replay's next state of a row is `num_envs` rows further.
-  `runtime.parallel.compile_step` compiles it for one device, or for many that share each batch.
-  """
-  update = make_update(num_actions, settings)
+  Each has its own batch from the replay; nothing goes through the host. The replay's next state of
+  a row is `num_envs` rows further. `runtime.parallel.compile_step` compiles it for one device, or
+  for many that share each batch.
 
-  def one(state, _, replay):
+  Args:
+    num_actions, settings: as for `make_update`.
+    count: how many updates.
+    num_envs: transitions of a step.
+    few_kernels: whether the scan carries packed networks (`sac.packed`), all batches and noise are
+      drawn before it, and small batches go through critics and targets at once. The numbers are
+      the same but for how sums are rounded. None is no on a CPU, where the launching of kernels
+      costs nothing, and yes elsewhere.
+  """
+  few_kernels = not on_cpu() if few_kernels is None else few_kernels
+  update = make_update(
+    num_actions, settings, joined=few_kernels and settings.batch_size <= _JOINED_BATCH
+  )
+
+  def drawn(key, step, replay):
     # The update's own keys are numbers 0 and 1 of the same parent.
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2)
-    batch = replay_lib.sample(
+    key = jax.random.fold_in(jax.random.fold_in(key, step), 2)
+    return replay_lib.sample(
       key, replay, settings.batch_size, settings.n_step, settings.discount, num_envs
     )
-    return update(state, batch)
 
   def update_many(state: SacState, replay: replay_lib.Replay):
-    state, metrics = jax.lax.scan(lambda carry, x: one(carry, x, replay), state, length=count)
+    if few_kernels:
+      steps, shape = state.step + jnp.arange(count), (settings.batch_size, num_actions)
+      batches = jax.vmap(lambda step: drawn(state.key, step, replay))(steps)
+      noise = jax.vmap(lambda step: draw_noise(state.key, step, shape))(steps)
+      state, metrics = jax.lax.scan(
+        lambda state, items: update(state, *items), pack(state), (batches, noise)
+      )
+      state = unpack(state)
+    else:
+      state, metrics = jax.lax.scan(
+        lambda state, _: update(state, drawn(state.key, state.step, replay)), state, length=count
+      )
     return state, jax.tree.map(jnp.mean, metrics)
 
   return update_many

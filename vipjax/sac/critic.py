@@ -95,7 +95,13 @@ class Critics:
     return jax.vmap(apply)(variables)
 
   def loss(
-    self, variables: Any, targets: Any, pair: Any, next_pair: Any, target_of: Any
+    self,
+    variables: Any,
+    targets: Any,
+    pair: Any,
+    next_pair: Any,
+    target_of: Any,
+    joined: bool = False,
   ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
     """The critics' loss on the target that their own next values give.
 
@@ -104,6 +110,9 @@ class Critics:
       targets: variables of the target critics, or None where the critics are their own targets.
       pair, next_pair: observations [B, O] and actions [B, A], now and next.
       target_of: function from the next Q-values [2, B] to the targets [B].
+      joined: whether critics and targets are four networks side by side, without batch
+        normalization: half of the kernels forward, twice the arithmetic backward, where what
+        reaches the targets is 0.
 
     Returns:
       The loss, the mean over B of the sum over the two; Q-values [2, B] now, and what else of the
@@ -115,6 +124,11 @@ class Critics:
       outputs, changed = self.train(variables, *joint)
       following = outputs if targets is None else self.train(targets, *joint)[0]
       outputs, following = outputs[:, :count], following[:, count:]
+    elif joined and targets is not None:
+      four = jax.tree.map(lambda *both: jnp.concatenate(both), variables, targets)
+      inputs = [jnp.stack(both).repeat(2, axis=0) for both in zip(pair, next_pair, strict=True)]
+      found, changed = jax.vmap(self._critic.apply)(four, *inputs), {}
+      outputs, following = found[:2], found[2:]
     else:
       outputs, changed = self.train(variables, *pair)
       following, _ = self.train(variables if targets is None else targets, *next_pair)

@@ -11,6 +11,7 @@ import ml_collections
 
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.progress import peak_memory_mb
+from vipjax.stages import ahead
 from vipjax.stages.agent import refuse_online_seeds, require_shared_memory
 from vipjax.stages.evaluate import evaluate
 from vipjax.stages.finetune import finetune
@@ -57,6 +58,10 @@ def run_stages(
       continue  # The videos are the user's own.
     done = run_folder.stage_done(workdir, name)
     print(f"[{number}/{len(stages)}] {name}{': finished before' if done else ''}", flush=True)
+    if name == "finetune" and policy:
+      wait_for_programs = ahead.start(config, workdir)
+    elif name == "policy":
+      wait_for_programs()
     stage(config, workdir)
   return collect_results(config, workdir, additions, command)
 

@@ -50,6 +50,11 @@ _GLANCE = 160  # pixels; of the films for TensorBoard
 _AGENT_STREAM, _ACTING_STREAM = 2, 3
 
 
+def replay_capacity(policy: ml_collections.ConfigDict, env: FrameVectorEnv) -> int:
+  """Transitions that each agent's replay holds: no more than those of the run's own steps."""
+  return max(min(policy.replay_capacity, policy.steps), env.num_envs // policy.seeds)
+
+
 def first_state(
   seeds: Sequence[int],
   env: FrameVectorEnv,
@@ -221,8 +226,7 @@ class Training:
   def _start(self, checkpoints: Checkpointer) -> tuple[LoopState, list[list[dict]], int | None]:
     """The state to go on from, each agent's last episodes, and the checkpoint's step, if any."""
     policy, env, agents = self.config.policy, self.env, self.agents
-    # A run never fills more than its own steps: what is not needed is not allocated.
-    capacity = max(min(policy.replay_capacity, policy.steps), env.num_envs // agents.count)
+    capacity = replay_capacity(policy, env)
     if self.online:
       capacity = self.online.frames.steps * env.num_envs
     state = first_state(self.seeds, env, self.sac, capacity, self.reward.state_shape)

@@ -1,0 +1,143 @@
+"""Compiles the programs of later stages while fine-tuning compiles and runs, on accelerators.
+
+There most of a short run is compilation, which uses a core or two beside the device: on an H100 42
+seconds of the demo's 46 of fine-tuning, and about as much in its later stages. So a thread runs
+these stages' own code for a step, on environments that stand still. It leaves its programs in JAX's
+cache (`runtime.cache`), where the stages find them; nothing else of it is kept.
+
+On a CPU fine-tuning needs all cores, so that nothing would be gained.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import threading
+from collections.abc import Callable, Sequence
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from vipjax.encoder import ValueFunction
+from vipjax.encoder.progress import PROGRESS, init_head
+from vipjax.encoder.value import ACCELERATOR_CHUNK
+from vipjax.envs import Episodes, RobotEnv, Seen, Step
+from vipjax.reward.channels import channel_goals, make_reward
+from vipjax.runtime import run_folder
+from vipjax.runtime.platform import on_cpu
+from vipjax.sac import LoopSettings, train_loop
+from vipjax.sac.evaluation import evaluate_policies
+from vipjax.stages.agent import loop_settings, reward_channels, reward_settings, sac_settings
+from vipjax.stages.filming import agent_options
+from vipjax.stages.inputs import load_videos, make_encoder, with_config_head
+from vipjax.stages.train_policy import policy_devices
+from vipjax.stages.training import first_state, replay_capacity
+
+
+def start(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Callable[[], None]:
+  """Starts compiling what evaluation and policy will need, where that helps.
+
+  Args:
+    config: keys as declared in configs/paper.py, those of the task filled.
+    workdir: the run folder, with its videos.
+
+  Returns:
+    A function that waits until all is compiled, for the policy stage to call first: two compilers
+    of one program would take longer. What goes wrong is logged and is no error of the run.
+  """
+  if on_cpu() or run_folder.stage_done(workdir, "policy"):
+    return lambda: None
+
+  def work():
+    try:
+      compile_programs(config, workdir)
+    except Exception as error:  # noqa: BLE001 (the stages raise it, if it is theirs)
+      logging.warning("The programs of later stages are not compiled ahead: %s", error)
+
+  thread = threading.Thread(target=work, name="compile ahead", daemon=True)
+  thread.start()
+  return thread.join
+
+
+def compile_programs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Compiles the embedding of the run's videos, and what the policy's loop and evaluations run.
+
+  Args:
+    config, workdir: as for `start`.
+  """
+  policy, sac = config.policy, sac_settings(config.policy)
+  value = _like_fine_tuned(config)
+  goals = channel_goals(reward_channels(config), load_videos(config, workdir))
+  size = goals[0].frames.shape[1]
+  value.embed(np.zeros((1, size, size, 3), np.uint8))
+  value.embed(np.zeros((ACCELERATOR_CHUNK, size, size, 3), np.uint8))
+  devices = policy_devices(policy.batch_size)
+  reward = make_reward(goals, value, reward_settings(config), devices)
+  probe = RobotEnv(**agent_options(config), size=size)
+  still = lambda count: StillEnvs(probe, count, (len(goals), size, size, 3))  # noqa: E731
+  seeds = range(policy.seeds)
+  env = still(policy.seeds * policy.num_envs)
+  state = first_state(seeds, env, sac, replay_capacity(policy, env), reward.state_shape)
+  loop = LoopSettings(policy.updates_per_step, 1, loop_settings(policy).exploration)
+  steps = train_loop(env, reward, state, sac, loop, list(seeds), devices)
+  for _ in range(3):  # random actions, the first of the policy, updates
+    actors = next(steps).state.agent.actor
+  steps.close()
+  for count in sorted({min(policy.eval_episodes, 10), 10}):
+    evaluate_policies(still(policy.seeds * count), reward, actors, sac, count, list(seeds))
+  probe.close()
+
+
+def _like_fine_tuned(config: ml_collections.ConfigDict) -> ValueFunction:
+  """An encoder whose programs are those of the run's, with weights of before its fine-tuning."""
+  key = jax.random.key(config.seed)
+  value = with_config_head(make_encoder(config.encoder, key), config, key)
+  if config.finetune.progress.weight and PROGRESS not in value.variables:
+    head = init_head(value.config.embedding_dim)
+    value = value.replace(variables={**value.variables, PROGRESS: head})
+  return value
+
+
+class StillEnvs:
+  """Stands for a FrameVectorEnv: as many environments of the same sizes, in which nothing happens.
+
+  Args:
+    probe: one of the environments.
+    count: N.
+    pictures: [C, H, W, 3], shape of the frames of one.
+  """
+
+  horizon = 1
+
+  def __init__(self, probe: RobotEnv, count: int, pictures: Sequence[int]):
+    self.num_envs, self._horizon = count, probe.horizon
+    self.observation_space, self.action_space = probe.observation_space, probe.action_space
+    self._observation = np.zeros((count, *self.observation_space.shape), np.float32)
+    distances, task_reward = np.zeros((count, 2), np.float32), np.zeros(count, np.float32)
+    self._seen = Seen(np.zeros((count, *pictures), np.uint8), distances, task_reward)
+
+  def reset(self, seed: Sequence[int]) -> tuple[np.ndarray, Seen]:
+    del seed
+    return self._observation, self._seen
+
+  def episodes(self) -> Episodes:
+    """Returns episodes without any action."""
+    n = self.num_envs
+    actions = np.zeros((n, self._horizon, *self.action_space.shape), np.float32)
+    return Episodes(np.zeros((n, 6), np.uint64), actions, np.zeros(n, np.int32))
+
+  def step_async(self, actions: np.ndarray) -> Episodes:
+    del actions
+    return self.episodes()
+
+  def step_wait(self) -> Step:
+    never, after = np.zeros(self.num_envs, bool), (self._observation, *self._seen)
+    return Step(*after, never, never, *after)
+
+  def step(self, actions: np.ndarray, draw: bool = True) -> Step:
+    del actions, draw
+    return self.step_wait()
+
+  def finish_step(self) -> None:
+    pass
