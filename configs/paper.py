@@ -10,8 +10,9 @@ has completed this run yet.
 Run time on one H100 or H200, extrapolated from parts that were measured there (the arithmetic is in
 docs/results/gpu.md): record 11 s, fine-tuning 28 min (100,000 steps of 16.4 ms, compilation 42 s),
 evaluation 20 s, policy between 52 min (drawing 2 million frames of 480 pixels) and 92 min (if
-embedding and updates, 40 min, do not overlap with that on the one GPU); pictures drawn in tiles, as
-they are now, are not measured. launch/gpu_check.sh measures both. Weeks on a CPU. Memory of the GPU: about 5 GiB, of which fine-tuning's temporaries are 938 MiB, the four videos of 480 pixels
+embedding and updates, 40 min, do not overlap with that on the one GPU). Pictures drawn in tiles, as
+they are now, are not measured; launch/gpu_check.sh measures both stages. Weeks on a CPU. Memory of
+the GPU: about 5 GiB, of which fine-tuning's temporaries are 938 MiB, the four videos of 480 pixels
 264 MiB, and the replay of a million transitions 427 MiB.
 
 This file declares every key with its meaning, and for keys whose other values change the published
