@@ -21,7 +21,7 @@ from vipjax.scene.parts import hidden
 from vipjax.scene.robots import Robot
 
 # Meta-World mounts these cameras upside down: rotated by 180 degrees, not mirrored.
-_ROTATED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
+ROTATED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
 # Meshes whose surfaces have cracks (edges that meet in the middle of another), which decimation
 # widens to holes.
 _KEEP_WHOLE = ("pedestal", "head")
@@ -192,7 +192,7 @@ class SceneRenderer(HoldsRenderer):
                    mujoco.mjtRndFlag.mjRND_HAZE, mujoco.mjtRndFlag.mjRND_FOG):  # fmt: skip
         self._renderer.scene.flags[flag] = 0
     frame = self._renderer.render()
-    return frame[::-1, ::-1] if view.camera in _ROTATED_CAMERAS else frame
+    return frame[::-1, ::-1] if view.camera in ROTATED_CAMERAS else frame
 
   def _synchronise(self, model, data) -> None:
     self._data.qpos[:] = data.qpos
