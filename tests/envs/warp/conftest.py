@@ -44,9 +44,7 @@ class OneByOne:
 
   def poses(self, qpos, moved):
     bodies = self.model.nbody
-    shapes = [
-      jax.ShapeDtypeStruct((self.num_worlds, bodies, size), jnp.float32) for size in (3, 4)
-    ]
+    shapes = [jax.ShapeDtypeStruct((self.num_worlds, bodies, size), jnp.float32) for size in (3, 4)]
     return Poses(*jax.pure_callback(self._posed, shapes, qpos, moved))
 
   def look(self, qpos, moved):

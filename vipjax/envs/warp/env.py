@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import mujoco
 
 from vipjax.envs.robot_env import LIMIT
-from vipjax.envs.warp.rules import measure
+from vipjax.envs.warp.rules import Measured, measure
 from vipjax.envs.warp.scene import Scene
 from vipjax.envs.warp.simulation import Physics, Poses
 from vipjax.runtime.errors import UserError
@@ -140,7 +140,7 @@ class WarpEnv:
     """
     physics = Physics(qpos, qvel, jnp.zeros_like(qvel))
     poses, frames = self._simulation.look(qpos, moved)
-    present, _ = self._present(qpos, poses, goal)
+    present, _ = self.numbers(qpos, poses, goal)
     steps = jnp.zeros(self.num_envs, jnp.int32)
     state = WarpState(key, physics, moved, goal, present, steps)
     return state, _observation(present, present, goal), frames
@@ -159,7 +159,7 @@ class WarpEnv:
     physics, diverged = self._simulation.step(state.physics, state.moved, action)
     physics = _where(diverged, state.physics, physics)
     poses, frames = self._seen(physics.qpos, state.moved, draw)
-    present, measured = self._present(physics.qpos, poses, state.goal)
+    present, measured = self.numbers(physics.qpos, poses, state.goal)
     observation = _observation(present, state.previous, state.goal)
     steps = state.steps + 1
     truncated = diverged | (steps >= self.horizon)
@@ -173,7 +173,7 @@ class WarpEnv:
         (gone_on.physics.qpos, gone_on.physics.qvel, gone_on.moved, gone_on.goal),
       )
       poses, reset_frames = self._seen(qpos, moved, draw)
-      first, _ = self._present(qpos, poses, goal)
+      first, _ = self.numbers(qpos, poses, goal)
       warmstart = jnp.where(truncated[:, None], 0.0, gone_on.physics.warmstart)
       new = WarpState(
         key, Physics(qpos, qvel, warmstart), moved, goal, first, jnp.where(truncated, 0, steps)
@@ -211,7 +211,7 @@ class WarpEnv:
     shape = jax.eval_shape(self._simulation.look, qpos, moved)[1]
     return self._simulation.poses(qpos, moved), jnp.zeros(shape.shape, shape.dtype)
 
-  def _present(self, qpos: jax.Array, poses: Poses, goal: jax.Array):
+  def numbers(self, qpos: jax.Array, poses: Poses, goal: jax.Array) -> tuple[jax.Array, Measured]:
     """Returns float32 [N, 24], an observation's part of one state, and what the rules measure."""
     measured = measure(self._facts.rules, *poses, goal)
     parts = qpos[:, self._joints], measured.opening[:, None], measured.features
