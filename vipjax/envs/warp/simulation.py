@@ -135,12 +135,12 @@ class Simulation:
   def look(self, qpos: jax.Array, moved: jax.Array) -> tuple[Poses, jax.Array]:
     """Where the bodies are and what the channels show, uint8 [N, C, H, W, 3]; jittable."""
     xpos, xquat, *pixels = self._look(qpos, self._placed(moved))
-    shape = self.num_worlds, -1, self.size, self.size
+    shape = self.num_worlds, -1, self.size, self.size, 3
     pictures = [None] * self.num_channels
     for own, packed in zip(self._channels, pixels, strict=True):
       # 0xAARRGGBB.
-      bytes_of = packed.reshape(shape)[..., None] >> jnp.array([16, 8, 0], jnp.uint32)
-      rgb = (bytes_of & 255).astype(jnp.uint8)
+      rgb = jnp.stack([packed >> bits for bits in (16, 8, 0)], axis=-1).astype(jnp.uint8)
+      rgb = rgb.reshape(shape)
       for place, channel in enumerate(own):
         picture = rgb[:, place]
         pictures[channel] = picture[:, ::-1, ::-1] if self._rotated[channel] else picture
