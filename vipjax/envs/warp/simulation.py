@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import mujoco
 
 from vipjax.envs.vector import Channel
+from vipjax.envs.warp.looks import like_opengl
 from vipjax.envs.warp.scene import ROBOT, SCENE, Scene, is_rotated
 from vipjax.runtime.errors import UserError
 
@@ -84,6 +85,7 @@ class Simulation:
       raise UserError(f"expected at least 1 world, got {num_worlds}; raise it.")
     self.num_worlds, self.num_channels, self.size = num_worlds, len(channels), size
     self.model, cameras = scene.compile(channels)
+    like_opengl(self.model, cameras, size)
     self._scene, self._rotated = scene, [is_rotated(camera) for camera in cameras]
     self._on_gpu = jax.devices()[0].platform == "gpu"
     with wp.ScopedDevice(wp.device_from_jax(jax.devices()[0])):
