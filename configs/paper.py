@@ -274,6 +274,14 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   # environments and replay of one alone, and with its numbers. Not with policy.online.
   config.policy.seeds = 1
   config.policy.num_envs = 9
+  # "mujoco": environments in processes, drawn by OpenGL; "warp": all of them on one GPU by MuJoCo
+  # Warp, from the folder `scene` that launch.export_scene wrote (docs/warp.md).
+  config.policy.backend = "mujoco"
+  reasons["policy.backend"] = (
+    "The same environment by the thousand on one GPU, in single precision and drawn by another "
+    "renderer."
+  )
+  config.policy.scene = ""
   config.policy.action_repeat = 1  # control steps per action
   reasons["policy.action_repeat"] = (
     "At 80 Hz random torques cancel out; held, they explore. It saves frames, too."

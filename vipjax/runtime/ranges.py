@@ -148,6 +148,7 @@ RANGES = {
   "policy.steps": _or_none(_whole(1)),
   "policy.seeds": _whole(1),
   "policy.num_envs": _whole(1),
+  "policy.backend": _words("mujoco", "warp"),
   "policy.action_repeat": _whole(1),
   "policy.hidden": _items("of one or more whole numbers of at least 1", _whole(1)),
   "policy.batch_size": _whole(1),

@@ -103,6 +103,8 @@ class PolicySection:
   steps: int
   seeds: int
   num_envs: int
+  backend: str
+  scene: str
   action_repeat: int
   replay_capacity: int
   views: tuple[str, ...]

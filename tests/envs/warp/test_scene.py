@@ -20,6 +20,13 @@ def test_what_window_open_is(scene):
   assert facts.rules.radius == pytest.approx(0.05, abs=1e-6)
 
 
+def test_it_is_read_as_it_was_written(scene):
+  again = read_scene(scene.folder)
+  assert again.facts == scene.facts
+  for name in ("qpos", "qvel", "moved", "goal"):
+    np.testing.assert_array_equal(getattr(again, name), getattr(scene, name))
+
+
 def test_placements_are_those_of_seeds(pinned, scene):
   env = RobotEnv(render_mode=None, joint_noise=0.0)
   for seed in (0, 5):

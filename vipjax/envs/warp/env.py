@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 
 from vipjax.envs.robot_env import LIMIT
 from vipjax.envs.warp.rules import Measured, measure
@@ -86,12 +88,12 @@ class WarpEnv:
 
   Attributes:
     num_envs: N.
-    num_actions: 8.
-    observation_size: 51.
+    observation_space, action_space: of one of them, 51 and 8 numbers.
     horizon: control steps in an episode.
   """
 
-  num_actions, observation_size = 8, 51
+  observation_space = gymnasium.spaces.Box(-LIMIT, LIMIT, (51,), np.float32)
+  action_space = gymnasium.spaces.Box(-1.0, 1.0, (8,), np.float32)
 
   def __init__(self, scene: Scene, simulation: Simulator, horizon: int | None = None):
     """Takes a scene and what steps and draws it.

@@ -1,0 +1,119 @@
+"""The policy stage on one device: with a simulator of MuJoCo in C, and with Warp where it is."""
+
+import importlib.util
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import demo
+from tests.envs.warp.one_by_one import OneByOne
+from vipjax import encoder
+from vipjax.runtime.errors import UserError
+from vipjax.stages import training as train_lib
+from vipjax.stages import warp_policy
+from vipjax.stages.task import filled
+from vipjax.stages.train_policy import train_policy
+from vipjax.types import Video
+from vipjax.videos.formats.folders import write_videos
+
+SIZE = 16
+
+
+def config_of(scene, **overrides):
+  config = filled(demo.get_config())
+  config.update_from_flattened_dict({
+    "policy.backend": "warp", "policy.scene": str(scene), "env.placement": -1, "env.horizon": 6,
+    "policy.steps": 16, "policy.num_envs": 2, "policy.warmup_steps": 4, "policy.hidden": (8,),
+    "policy.batch_size": 4, "policy.updates_per_step": 1, "policy.eval_every": 8,
+    "policy.eval_episodes": 2, "policy.final_episodes": 2, "policy.checkpoint_every": 4,
+    "policy.action_repeat": 1, **overrides,
+  })  # fmt: skip
+  return config
+
+
+@pytest.fixture(scope="module")
+def prepared(one_block, tmp_path_factory):
+  """A run folder with two videos that get darker, and a fresh encoder."""
+  workdir = tmp_path_factory.mktemp("run")
+  config = encoder.ResNetConfig("resnet18", width=8, embedding_dim=8)
+  value = encoder.init_value(jax.random.key(0), config, encoder.Preprocessing(SIZE, SIZE))
+  encoder.save(workdir / "encoder", value)
+  grey = np.linspace(200, 20, 6).astype(np.uint8)[:, None, None, None]
+  frames = np.broadcast_to(grey, (6, SIZE, SIZE, 3))
+  videos = [
+    Video(frames, task="window-open", view="front", robot_visible=visible, success=True, episode=0)
+    for visible in (True, False)
+  ]
+  write_videos(workdir / "videos", videos)
+  return workdir
+
+
+@pytest.fixture(params=["c", "warp"])
+def simulator(request, monkeypatch):
+  if request.param == "c":
+    monkeypatch.setattr(warp_policy, "Simulation", OneByOne)
+  elif importlib.util.find_spec("warp") is None:
+    pytest.skip("it needs the extra warp, in its own Python")
+  # A film at full size would take most of the time.
+  monkeypatch.setattr(train_lib, "_FINAL_SIZE", SIZE)
+  monkeypatch.setattr(train_lib, "_GLANCE", SIZE)
+
+
+def linked(prepared, folder):
+  folder.mkdir()
+  for name in ("videos", "encoder"):
+    (folder / name).symlink_to(prepared / name)
+  return folder
+
+
+def test_it_learns_and_goes_on_where_it_stopped(simulator, scene, prepared, tmp_path, monkeypatch):
+  whole, stopped = linked(prepared, tmp_path / "whole"), linked(prepared, tmp_path / "stopped")
+  config = config_of(scene.folder)
+  result = train_policy(config, whole)
+  assert result["env_steps"] == 16 and 0 <= result["policy_success"] <= 1
+  assert (whole / "policy" / "final.mp4").is_file()
+  rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+  assert [row["step"] for row in rows] == [8, 16]
+  assert np.isfinite(rows[-1]["critic_loss"]) and "train_return" in rows[-1]
+  # Its first half in one process, the rest in another.
+  save = train_lib.Checkpointer.save
+
+  def save_and_stop(self, step, *arguments):
+    save(self, step, *arguments)
+    if step == 8:
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(train_lib.Checkpointer, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+      train_policy(config, stopped)
+  again = train_policy(config, stopped)
+  for name in ("policy_return", "policy_success", "best_step", "env_steps"):
+    assert again[name] == pytest.approx(result[name], rel=1e-5)
+  rows_again = [json.loads(line) for line in (stopped / "metrics.jsonl").read_text().splitlines()]
+  assert rows_again[-1]["critic_loss"] == pytest.approx(rows[-1]["critic_loss"], rel=1e-5)
+
+
+def test_an_action_is_held_and_the_horizon_is_in_actions(scene):
+  facts = warp_policy.open_scene(
+    config_of(scene.folder, **{"policy.action_repeat": 3, "env.joint_noise": 0.1})
+  ).facts
+  assert (facts.frame_skip, facts.horizon, facts.joint_noise) == (15, 2, 0.1)
+
+
+@pytest.mark.parametrize(
+  ("overrides", "sentence"),
+  [
+    ({"policy.seeds": 2}, "config.policy.seeds of 1 with config.policy.backend 'warp', got 2"),
+    ({"policy.online.every": 8}, "config.policy.online.every of 0 .* got 8"),
+    ({"env.control": "end_effector"}, "config.env.control of 'torque' .* got 'end_effector'"),
+    ({"env.task": "drawer-open"}, "'drawer-open'.* got one of .*'window-open'.*export_scene"),
+    ({"env.placement": 3}, "'placement': 3.* got one of .*'placement': None.*--placement=3"),
+    ({"policy.scene": "/no/such/folder"}, "without scene.json"),
+  ],
+)
+def test_what_warp_cannot_do_is_one_sentence(scene, overrides, sentence):
+  with pytest.raises(UserError, match=sentence):
+    warp_policy.open_scene(config_of(scene.folder, **overrides))
