@@ -10,12 +10,14 @@ import pytest
 from configs import demo
 from tests.envs.warp.one_by_one import OneByOne
 from vipjax import encoder
+from vipjax.envs.warp.reference import read_reference, record_reference
 from vipjax.runtime.errors import UserError
 from vipjax.stages import training as train_lib
 from vipjax.stages import warp_policy
 from vipjax.stages.task import filled
 from vipjax.stages.train_policy import train_policy
 from vipjax.types import Video
+from vipjax.videos import read_videos
 from vipjax.videos.formats.folders import write_videos
 
 SIZE = 16
@@ -94,6 +96,24 @@ def test_it_learns_and_goes_on_where_it_stopped(simulator, scene, prepared, tmp_
     assert again[name] == pytest.approx(result[name], rel=1e-5)
   rows_again = [json.loads(line) for line in (stopped / "metrics.jsonl").read_text().splitlines()]
   assert rows_again[-1]["critic_loss"] == pytest.approx(rows[-1]["critic_loss"], rel=1e-5)
+
+
+def test_the_expert_is_filmed_by_the_same_renderer(simulator, scene, tmp_path):
+  if not (scene.folder / "expert.npz").is_file():
+    record_reference(scene, 1, size=SIZE)
+  lengths = read_reference(scene).lengths
+  config = config_of(scene.folder, **{"record.size": SIZE, "record.frame_stride": 4})
+  told = warp_policy.film_expert(config, tmp_path)
+  videos = read_videos(tmp_path / "videos")
+  assert told["videos"] == len(videos) == 4
+  assert {(video.view, video.robot_visible) for video in videos} == {
+    (view, visible) for view in ("front", "side") for visible in (True, False)
+  }
+  frames = 1 + -(-int(lengths[0]) // 4)
+  assert all(video.frames.shape == (frames, SIZE, SIZE, 3) for video in videos)
+  assert videos[0].fps == pytest.approx(20.0) and videos[0].task == "window-open"
+  with pytest.raises(UserError, match="expected 99 episodes beside the scene"):
+    warp_policy.film_expert(config_of(scene.folder, **{"record.episodes": 99}), tmp_path)
 
 
 def test_an_action_is_held_and_the_horizon_is_in_actions(scene):

@@ -9,11 +9,13 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from vipjax.envs import Channel, Stream, episode_seed
 from vipjax.envs.warp import Scene, Simulation, WarpEnv, read_scene
+from vipjax.envs.warp.reference import Reference, read_reference
 from vipjax.reward.embedding import EmbeddingReward
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
@@ -27,9 +29,12 @@ from vipjax.sac.device_loop import (
 from vipjax.sac.rollout import LoopStep
 from vipjax.stages.agent import loop_settings, policy_views
 from vipjax.stages.filming import agent_options
+from vipjax.stages.inputs import views_from_config
 from vipjax.stages.stage import Resumed
+from vipjax.stages.task import filled
 from vipjax.stages.training import ACTING_STREAM, AGENT_STREAM, STAGE, Training
 from vipjax.types import Video
+from vipjax.videos.formats.folders import write_videos
 
 _HOLD = 20  # steps filmed after success
 
@@ -68,6 +73,69 @@ def open_scene(config: ml_collections.ConfigDict) -> Scene:
   # A scene's frame_skip is RobotEnv's; actions may be held for longer.
   own["frame_skip"] = scene.facts.frame_skip * policy.action_repeat
   return dataclasses.replace(scene, facts=dataclasses.replace(scene.facts, **own))
+
+
+def film_expert(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """Films the expert's episodes that stand beside the scene, as Warp draws them, into `videos/`.
+
+  Args:
+    config: keys as declared in configs/paper.py.
+    workdir: the run folder.
+
+  Returns:
+    JSON-able facts as `stages.record.record`'s: "videos" and "frames".
+
+  Raises:
+    UserError: as `open_scene`; or fewer episodes beside the scene than config.record.episodes.
+  """
+  config = filled(config)
+  scene, record = read_scene(config.policy.scene), config.record
+  recorded, views = read_reference(scene), views_from_config(config.views)
+  if len(recorded.lengths) < record.episodes:
+    raise UserError(
+      f"expected {record.episodes} episodes beside the scene {config.policy.scene}, got "
+      f"{len(recorded.lengths)}; export it again with --episodes={record.episodes}."
+    )
+  recorded = Reference(*(each[: record.episodes] for each in recorded))
+  named = [
+    (name, Channel(view, visible))
+    for name, view in views.items()
+    for visible in ((True, False) if record.robot_free else (True,))
+  ]
+  simulation = Simulation(scene, record.episodes, [each for _, each in named], record.size)
+  steps = int(recorded.lengths.max())
+  env = WarpEnv(scene, simulation, horizon=steps + 1)
+  step, starts = jax.jit(env.step), map(jnp.asarray, recorded[:4])
+  state, _, frames = env.start(*starts, key=jax.random.key(0))
+  films, success = [np.asarray(frames)], []
+  for number in range(steps):
+    state, told = step(state, jnp.asarray(recorded.actions[:, number]))
+    films.append(np.asarray(told.frames))
+    success.append(np.asarray(told.success))
+  videos = []
+  for episode, length in enumerate(recorded.lengths):
+    times = np.unique([*range(0, length, record.frame_stride), length])
+    for channel, (name, seen) in enumerate(named):
+      videos.append(
+        Video(
+          frames=np.stack([films[time][episode, channel] for time in times]),
+          fps=_rate(scene) / record.frame_stride,
+          task=scene.facts.task,
+          embodiment=scene.facts.robot,
+          view=name,
+          robot_visible=seen.robot_visible,
+          success=bool(np.any([each[episode] for each in success[:length]])),
+          source=f"{scene.facts.task}, {scene.facts.robot}, by MuJoCo Warp, episode {episode}",
+          episode=episode,
+        )
+      )
+  write_videos(workdir / "videos", videos, overwrite=True)
+  return {"videos": len(videos), "frames": sum(len(video.frames) for video in videos)}
+
+
+def _rate(scene: Scene) -> float:
+  """Control steps in a second."""
+  return 1.0 / (0.0025 * scene.facts.frame_skip)
 
 
 def train_on_warp(
@@ -172,7 +240,7 @@ def _film(
       break
   return Video(
     frames=np.stack(film),
-    fps=1.0 / (0.0025 * scene.facts.frame_skip),
+    fps=_rate(scene),
     task=scene.facts.task,
     embodiment=scene.facts.robot,
     view=name,
