@@ -18,6 +18,7 @@ import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
+from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
@@ -266,14 +267,19 @@ def _write_model(spec: mujoco.MjSpec, folder: pathlib.Path) -> None:
         element.file = f"{element.name}{source.suffix.lower()}"
         shutil.copyfile(source, assets / element.file)
   spec.meshdir = spec.texturedir = str(assets)
-  spec.copy().compile()  # to_xml writes what a compilation has checked
-  spec.compile()
+  model = spec.compile()
   low, high = map(int, spec.compiler.inertiagrouprange)
-  xml = spec.to_xml().replace(str(assets), "assets")
-  if "inertiagrouprange" not in xml:
-    # MuJoCo 3.3.0 forgets it, and masses then come out wrong without a word.
-    xml = xml.replace("<compiler ", f'<compiler inertiagrouprange="{low} {high}" ', 1)
-  files.write_text(folder / "scene.xml", xml)
+  tree = ElementTree.fromstring(spec.to_xml().replace(str(assets), "assets"))
+  # What MuJoCo 3.3.0 forgets to write. Without the first, masses come out wrong without a word.
+  tree.find("compiler").set("inertiagrouprange", f"{low} {high}")
+  geoms = list(tree.find("worldbody").iter("geom"))
+  # A default of MuJoCo's is left out even where the default of the geom's class is another.
+  for number, geom in enumerate(geoms):
+    if model.geom_type[number] == mujoco.mjtGeom.mjGEOM_SPHERE:
+      geom.set("type", "sphere")
+    for name in ("contype", "conaffinity", "condim", "group", "priority"):
+      geom.set(name, str(getattr(model, f"geom_{name}")[number]))
+  files.write_text(folder / "scene.xml", ElementTree.tostring(tree, encoding="unicode"))
 
 
 def _require_equal(wanted: mujoco.MjModel, model: mujoco.MjModel) -> None:
@@ -284,8 +290,21 @@ def _require_equal(wanted: mujoco.MjModel, model: mujoco.MjModel) -> None:
     values = None if strings else getattr(wanted, name)
     if isinstance(values, np.ndarray) and np.issubdtype(values.dtype, np.number):
       found = getattr(model, name)
-      if found.shape != values.shape or not np.allclose(found, values, rtol=1e-6, atol=1e-6):
+      if name in ("geom_size", "site_size"):
+        kinds = getattr(wanted, name.replace("size", "type"))
+        values, found = _used(values, kinds), _used(found, kinds)
+      if found.shape != values.shape or not np.allclose(
+        found, values, rtol=1e-6, atol=1e-6, equal_nan=True
+      ):
         raise RuntimeError(f"the written scene differs from the task's in {name}")
+
+
+def _used(sizes: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+  """Sizes [N, 3], of which those that a geom or site of its kind does not have are 0."""
+  kinds, geom = kinds[:, None], mujoco.mjtGeom
+  round_ones = (kinds == geom.mjGEOM_CYLINDER) | (kinds == geom.mjGEOM_CAPSULE)
+  count = np.where(kinds == geom.mjGEOM_SPHERE, 1, np.where(round_ones, 2, 3))
+  return np.where(np.arange(3) < count, sizes, 0.0)
 
 
 def _most_contacts(scene: Scene, episodes: int = 4) -> tuple[int, int]:

@@ -8,7 +8,6 @@ arrays, and Warp's own are memory to work in.
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -243,8 +242,6 @@ def _require_warp():
       f"expected MuJoCo 3.17 for MuJoCo Warp, got {mujoco.__version__}; run this in an environment "
       "of its own that has the extra, pip install '.[warp]'."
     )
-  # Warp takes its memory beside JAX, which would take most of a GPU's.
-  os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
   try:
     import warp as wp
     from mujoco.mjx.third_party import mujoco_warp as mjw
