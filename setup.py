@@ -23,9 +23,10 @@ REQUIREMENTS = [
   "jax>=0.8.2",
   # Older ones use what pyparsing deprecates.
   "matplotlib>=3.10.8",
-  # It pins mujoco 3.3.0 and needs Python below 3.14. Others have a scene, experts and a success of
-  # their own: the environments' ids and all results are of this one.
-  "metaworld==3.1.1",
+  # pip takes 3.1.1, which pins mujoco 3.3.0 and needs Python below 3.14: the environments' ids and
+  # all results are of it, and the environments run with no other. The one before is there for the
+  # extra "warp" alone, whose newer mujoco 3.1.1 refuses; vipjax runs from exported scenes there.
+  "metaworld>=3.0,<=3.1.1",
   # The one before has escape sequences that Python warns of.
   "ml-collections>=1.1",
   # metaworld chooses it. MjSpec is another from 3.17 on: deletion, joints' damping, equalities.
@@ -73,6 +74,9 @@ EXTRAS = {
   ],
   # An episode for Rerun's viewer (launch.curves --rerun).
   "rerun": ["rerun-sdk>=0.23"],
+  # The same environments by the thousand on a GPU (vipjax.envs.warp), in a Python environment of
+  # its own: docs/warp.md. mjx[warp] pins warp-lang; later ones have no JAX side.
+  "warp": ["mujoco==3.17.0", "mujoco-mjx[warp]==3.17.0"],
   # Weights & Biases, for --wandb.
   "wandb": ["wandb>=0.19"],
   # Other people's implementations, for second opinions and for timing against; vipjax itself

@@ -284,6 +284,14 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   # Who draws their pictures: "workers", each its own environments'; "one_process" those of all;
   # "auto": the latter on a GPU (vipjax/envs/vector.py says why).
   config.policy.drawing = "auto"
+  # "mujoco": environments in processes, drawn by OpenGL; "warp": all of them on one GPU by MuJoCo
+  # Warp, from the folder `scene` that launch.export_scene wrote (docs/warp.md).
+  config.policy.backend = "mujoco"
+  reasons["policy.backend"] = (
+    "The same environment by the thousand on one GPU, in single precision and drawn by another "
+    "renderer."
+  )
+  config.policy.scene = ""
   config.policy.action_repeat = 1  # control steps per action
   reasons["policy.action_repeat"] = (
     "At 80 Hz random torques cancel out; held, they explore. It saves frames, too."

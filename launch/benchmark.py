@@ -2,9 +2,10 @@
 
     python -m launch.benchmark embed --out=docs/results/benchmark
 
-Suites: embed, finetune, sac, render, env, pipeline. Each takes less than four minutes on two
+Suites: embed, finetune, sac, render, env, pipeline, warp. Each takes less than four minutes on two
 cores; run it on a machine that does nothing else. It writes SUITE.md and SUITE.json.
 
+Of them warp needs the extra of that name and --scene=FOLDER, which launch.export_scene wrote.
 One more, agent, takes hours: how soon our agent and others solve the tasks of --config, by actions
 and by the clock. It writes agent.png, too, and all of them after each run; by the same command it
 goes on.
@@ -34,6 +35,7 @@ _AGENTS = flags.DEFINE_multi_enum(
 _OWN_RATIO = flags.DEFINE_bool(
   "own_ratio", True, "of the suite agent: each peer also with its own one update an action"
 )
+_SCENE = flags.DEFINE_string("scene", "scenes/window-open", "of the suite warp: the exported scene")
 
 
 def main(argv):
@@ -49,6 +51,8 @@ def main(argv):
 
     sizes = {"contests": find_contests(_FLAGS.config), "agents": _AGENTS.value}
     sizes |= {"own_ratio": _OWN_RATIO.value, "earlier": pathlib.Path(_OUT.value) / "agent.json"}
+  if suite == "warp":
+    sizes = {"scene": _SCENE.value}
   path = run_suite(suite, _OUT.value, command, _REPEATS.value, _PEER_PYTHON.value, **sizes)
   print(path.read_text(encoding="utf-8"))
 

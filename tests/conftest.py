@@ -1,6 +1,7 @@
 """What holds for all tests; it is loaded before any of them imports JAX or MuJoCo."""
 
 import atexit
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -39,6 +40,18 @@ def arms_files():
     return robosuite_assets()
   except UserError as error:
     pytest.skip(f"the arms' files are neither cached nor reachable: {error}")
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory):
+  """window-open with eight placements; where other packages are, one that was exported before."""
+  from vipjax.envs.warp import export_scene, read_scene
+
+  if importlib.metadata.version("metaworld") == "3.1.1":
+    return export_scene(tmp_path_factory.mktemp("scene"), "window-open", placements=8, horizon=20)
+  if "VIPJAX_WARP_SCENE" not in os.environ:
+    pytest.skip("metaworld 3.1.1 is not here to export a scene, and VIPJAX_WARP_SCENE names none")
+  return read_scene(os.environ["VIPJAX_WARP_SCENE"])
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 # Keys that hold one of some words.
 WORDS = {
   "record.format", "encoder.head", "finetune.loss", "finetune.artefact",
-  "finetune.tcc.temperature_unit", "policy.critic.norm", "policy.drawing",
+  "finetune.tcc.temperature_unit", "policy.backend", "policy.critic.norm", "policy.drawing",
 }  # fmt: skip
 MAY_BE_EMPTY = {
   "policy.critic.hidden",

@@ -38,7 +38,7 @@ def run(config, one_block, tmp_path, monkeypatch):
   write_videos(tmp_path / "videos", videos)
   encoder.save(tmp_path / "encoder", ahead._like_fine_tuned(config))
 
-  def still(options, count, channels, size):
+  def still(options, count, channels, size, **_):
     return contextlib.nullcontext(
       ahead.StillEnvs(RobotEnv(**options, size=size), count, (len(channels), size, size, 3))
     )

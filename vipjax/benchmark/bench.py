@@ -18,7 +18,7 @@ from vipjax.encoder import compute_dtype
 from vipjax.runtime import places
 from vipjax.runtime.errors import UserError
 
-SUITES = ("embed", "finetune", "sac", "render", "env", "pipeline", "agent")
+SUITES = ("embed", "finetune", "sac", "render", "env", "pipeline", "agent", "warp")
 
 
 class Bench:

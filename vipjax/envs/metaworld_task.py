@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import importlib.metadata
 import warnings
 
 import mujoco
@@ -26,6 +27,22 @@ _SAWYER_JOINTS = 9
 _UNMEASURED = {"assembly", "box-close", "disassemble", "door-open", "hammer", "lever-pull"}
 # Fields of the model that tasks write at resets.
 MOVED_BY_TASKS = ("body_pos", "body_quat", "site_pos", "geom_pos")
+
+
+# The one whose scenes, experts and success all of this is.
+_METAWORLD = "3.1.1"
+
+
+def require_pinned() -> str:
+  """Returns the version of Meta-World; raises UserError unless it is the base install's."""
+  found = importlib.metadata.version("metaworld")
+  if found != _METAWORLD:
+    raise UserError(
+      f"expected metaworld {_METAWORLD}, whose scenes and success the environments have, got "
+      f"{found}; run this in an environment of the base install, without the extra warp, where "
+      "python -m launch.export_scene writes scenes for vipjax.envs.warp."
+    )
+  return found
 
 
 def task_names() -> list[str]:
@@ -59,6 +76,7 @@ def make_task(task: str, robot: Robot, control: str) -> SawyerXYZEnv:
       f"expected a Meta-World task such as window-open, got {task!r}; choose among "
       f"{', '.join(task_names())}."
     )
+  require_pinned()
   num_actions(control)  # It says what is wrong.
   base = ENV_CLS_MAP[f"{task}-v3"]
   with warnings.catch_warnings(), _quiet_hooks():

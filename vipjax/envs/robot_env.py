@@ -22,7 +22,7 @@ from vipjax.scene.rendering import check_drawing
 _OBJECT_FEATURES = 14
 _FRAME = 9 + 1 + _OBJECT_FEATURES
 # Radians and metres. The scene spans a few metres, so no number comes near and clipping is a guard.
-_LIMIT = 10.0
+LIMIT = 10.0
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 # Attributes of Meta-World's environment that hold the compiled scene.
 _HOLD_THE_SCENE = ("spec_of_scene", "model", "data", "mujoco_renderer", "_pristine")
@@ -132,7 +132,7 @@ class RobotEnv(gymnasium.Env):
     self.view = view or View()
     self._renderer, self._lender = None, None
     self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (num_actions(control),), np.float32)
-    self.observation_space = gymnasium.spaces.Box(-_LIMIT, _LIMIT, (2 * _FRAME + 3,), np.float32)
+    self.observation_space = gymnasium.spaces.Box(-LIMIT, LIMIT, (2 * _FRAME + 3,), np.float32)
     joints = self.robot.arm_joints + self.robot.finger_joints
     self._joint_addresses = np.array([self.model.joint(name).qposadr[0] for name in joints])
     self._steps = 0
@@ -324,7 +324,7 @@ class RobotEnv(gymnasium.Env):
     present = self._frame()
     goal = np.asarray(self.task._get_pos_goal(), np.float32)
     observation = np.hstack((present, self._previous, goal)).astype(np.float32)
-    observation = np.clip(observation, -_LIMIT, _LIMIT)
+    observation = np.clip(observation, -LIMIT, LIMIT)
     self._previous = present
     return observation
 

@@ -31,7 +31,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -315,6 +316,28 @@ class EmbeddingReward:
   def observe(self, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Returns `state` of the frames of the first channels."""
     return self.state(seen.frames[:, : self.num_channels])
+
+  def in_program(self) -> tuple[Callable, Callable, Any]:
+    """Returns `state` and `reward` as functions of arrays for a compiled program on one device.
+
+    Returns:
+      (common, frames) -> (states, distances); (common, states, next states) -> rewards; and common,
+      a pytree of all that they know.
+    """
+
+    def state(common, frames):
+      potential, distances, *embeddings = self._compute(common, frames)
+      return (potential if self.telescopes else embeddings[0]), distances
+
+    def reward(common, state, next_state):
+      if self.telescopes:
+        return self.settings.pay(state, next_state)
+      variables, _, weights, *_ = common
+      return self.settings.scale * (
+        signed_progress(variables[PROGRESS], state, next_state) @ weights
+      )
+
+    return state, reward, self._common
 
   def gain(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the returns of N episodes from their ends; not for "progress"."""

@@ -118,10 +118,10 @@ def _play(
     rows.append([part.reshape(len(seeds), each) for part in found])
   # [agents, episodes] each.
   parts = [np.concatenate(part, axis=1)[:, :episodes] for part in zip(*rows, strict=True)]
-  return [_summary(*of_agent) for of_agent in zip(*parts, strict=True)]
+  return [summary(*of_agent) for of_agent in zip(*parts, strict=True)]
 
 
-def _summary(
+def summary(
   final: np.ndarray, gain: np.ndarray, distance: np.ndarray, when: np.ndarray
 ) -> dict[str, float]:
   """The means over episodes that `evaluate` returns."""

@@ -104,6 +104,8 @@ class PolicySection:
   seeds: int
   num_envs: int
   drawing: str
+  backend: str
+  scene: str
   action_repeat: int
   replay_capacity: int
   views: tuple[str, ...]

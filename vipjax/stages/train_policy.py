@@ -34,6 +34,7 @@ from vipjax.stages.inputs import load_videos, require_encoder
 from vipjax.stages.stage import Resumed, stage
 from vipjax.stages.task import fit_to_task
 from vipjax.stages.training import STAGE, Training
+from vipjax.stages.warp_policy import open_scene, train_on_warp
 from vipjax.types import Video
 
 
@@ -78,16 +79,19 @@ def _train_policy(
   config = fit_to_task(config, source)
   policy = config.policy
   refuse_online_seeds(config)
-  require_shared_memory(config)
+  on_warp = policy.backend == "warp"
+  scene = open_scene(config) if on_warp else require_shared_memory(config)
   require_encoder(source)
   value = encoder.load(source)
-  devices = policy_devices(policy.batch_size)
+  devices = jax.local_devices()[:1] if on_warp else policy_devices(policy.batch_size)
   videos = load_videos(config, source)
   goals = channel_goals(reward_channels(config), videos)
   reward = make_reward(goals, value, reward_settings(config), devices)
   channels, size = [each.channel for each in goals], goals[0].frames.shape[1]
   record_goals(workdir / "policy", value, goals, config.reward.goal_reduction)
   sac = sac_settings(policy)
+  if on_warp:
+    return train_on_warp(config, workdir, scene, channels, size, reward, sac)
   options = agent_options(config)
   seen = filmed(channels) if policy.online.every else channels
   shape = (len(seen), size, size, 3)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import jax
@@ -47,7 +47,7 @@ from vipjax.videos import resize_frames, write_video
 STAGE = "policy"
 _FINAL_SIZE = 480
 _GLANCE = 160  # pixels; of the films for TensorBoard
-_AGENT_STREAM, _ACTING_STREAM = 2, 3
+AGENT_STREAM, ACTING_STREAM = 2, 3
 
 
 def replay_capacity(policy: ml_collections.ConfigDict, env: FrameVectorEnv) -> int:
@@ -71,7 +71,7 @@ def first_state(
   """
   keys, agents = [jax.random.key(seed) for seed in seeds], Agents(len(seeds))
   acting, own = (
-    [jax.random.fold_in(key, stream) for key in keys] for stream in (_ACTING_STREAM, _AGENT_STREAM)
+    [jax.random.fold_in(key, stream) for key in keys] for stream in (ACTING_STREAM, AGENT_STREAM)
   )
   sizes = env.observation_space.shape[0], env.action_space.shape[0]
   made = agents.stack([init_agent(key, *sizes, sac) for key in own])
@@ -130,8 +130,7 @@ class Training:
     """Trains to the end, from the first step or from the last checkpoint."""
     policy, online = self.config.policy, self.online
     state, episodes, resume_step = self._start(checkpoints)
-    loop, seeds = loop_settings(policy), self._episode_seeds(Stream.TRAINING)
-    loop_steps = train_loop(self.env, self.reward, state, self.sac, loop, seeds, self.devices)
+    loop_steps = self._steps(state)
     check_replicas = parallel.compile_check(self.devices)
     done, changed = int(state.env_steps), None
     started = time.monotonic() - self.earlier_seconds
@@ -180,8 +179,7 @@ class Training:
   def evaluate_kept(self, env: FrameVectorEnv) -> list[dict[str, float]]:
     """What `evaluate_policy` finds of each kept policy, in the same new episodes at every call."""
     actors = self.agents.stack([kept["actor"] for kept in self.kept])
-    seeds, episodes = self._episode_seeds(Stream.FINAL), self.config.policy.final_episodes
-    return evaluate_policies(env, self.reward, actors, self.sac, episodes, seeds)
+    return self._found(env, actors, Stream.FINAL, self.config.policy.final_episodes)
 
   def write_kept(self) -> None:
     """Writes the kept actor and, where there is `film`, its film to `policy/`.
@@ -229,7 +227,7 @@ class Training:
     capacity = replay_capacity(policy, env)
     if self.online:
       capacity = self.online.frames.steps * env.num_envs
-    state = first_state(self.seeds, env, self.sac, capacity, self.reward.state_shape)
+    state = self._first(capacity)
     self.kept = [
       {
         "actor": jax.tree.map(jnp.array, actor),
@@ -263,9 +261,25 @@ class Training:
   def _episode_seeds(self, stream: Stream) -> list[int]:
     return [episode_seed(stream, seed) for seed in self.seeds]
 
+  def _first(self, capacity: int) -> LoopState:
+    """The loop's state before its first step; `capacity` is the replay's."""
+    return first_state(self.seeds, self.env, self.sac, capacity, self.reward.state_shape)
+
+  def _steps(self, state: LoopState) -> Generator[LoopStep, Any, None]:
+    """The loop from a state on."""
+    loop, seeds = loop_settings(self.config.policy), self._episode_seeds(Stream.TRAINING)
+    return train_loop(self.env, self.reward, state, self.sac, loop, seeds, self.devices)
+
+  def _found(
+    self, env: FrameVectorEnv, actors: Any, stream: Stream, episodes: int
+  ) -> list[dict[str, float]]:
+    """What `evaluate_policies` finds of stacked actors in episodes of a stream."""
+    seeds = self._episode_seeds(stream)
+    return evaluate_policies(env, self.reward, actors, self.sac, episodes, seeds)
+
   def _evaluate(self, actors: Any) -> list[dict[str, float]]:
-    seeds, episodes = self._episode_seeds(Stream.EVALUATION), self.config.policy.eval_episodes
-    return evaluate_policies(self.eval_env, self.reward, actors, self.sac, episodes, seeds)
+    episodes = self.config.policy.eval_episodes
+    return self._found(self.eval_env, actors, Stream.EVALUATION, episodes)
 
   def _keep_better(self, actors: Any, step: int) -> list[dict[str, float]]:
     """Evaluates the actors and keeps those of a return higher than before; their finite metrics."""
