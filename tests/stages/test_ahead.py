@@ -11,6 +11,8 @@ import pytest
 from tests.stages.test_train_policy import config_of
 from vipjax import encoder
 from vipjax.envs import RobotEnv
+from vipjax.sac import agent as agent_lib
+from vipjax.sac import rollout
 from vipjax.stages import ahead
 from vipjax.stages import train_policy as policy_lib
 from vipjax.types import Video
@@ -63,12 +65,16 @@ def missed(work, caplog):
 
 
 # Embedding; acting, updates and replay; the reward; the policy of evaluations.
-PROGRAMS = {"embed", "act", "update", "update_many", "function", "_lambda", "compute", "policy"}
+PROGRAMS = {"embed", "act", "update", "insert", "embed_and_insert", "compute", "policy"}
 
 
-def test_the_policy_stage_finds_all_programs(config, run, caplog):
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_the_policy_stage_finds_all_programs(config, run, caplog, monkeypatch, on_cpu):
+  for module in (agent_lib, rollout):
+    monkeypatch.setattr(module, "on_cpu", lambda: on_cpu)
   made = missed(lambda: ahead.compile_programs(config, run), caplog)
-  assert {"jit_act", "jit_update", "jit_compute", "jit_policy"} <= made
+  stores = "jit_insert" if on_cpu else "jit_embed_and_insert"
+  assert {"jit_update", stores} <= made
   assert missed(lambda: policy_lib.train_policy(config, run), caplog) == set()
 
 
