@@ -1,5 +1,6 @@
 """MuJoCo Warp itself, at tiny size on its CPU device; its kernels take minutes the first time."""
 
+import dataclasses
 import importlib.util
 
 import jax
@@ -111,6 +112,17 @@ def test_a_world_that_diverges_leaves_the_other_alone(scene, programs):
   again, diverged = programs[0](physics, moved, action)
   assert not diverged.any()
   np.testing.assert_array_equal(again.qpos, sane.qpos)
+
+
+@needs_warp
+def test_a_world_without_room_for_its_constraints_counts_as_diverged(scene):
+  facts = dataclasses.replace(scene.facts, constraints=3)
+  cramped = Simulation(dataclasses.replace(scene, facts=facts), 2)
+  physics, moved = started(scene)
+  # Seven joints beyond their limits are seven constraints.
+  beyond = physics._replace(qpos=physics.qpos.at[1, :7].add(20.0))
+  _, diverged = jax.jit(cramped.step)(beyond, moved, jnp.zeros((2, 8)))
+  assert diverged.tolist() == [False, True]
 
 
 @needs_warp

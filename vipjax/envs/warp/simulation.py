@@ -86,6 +86,11 @@ class Simulation:
     self.model, cameras = scene.compile(channels)
     like_opengl(self.model, cameras, size)
     self._scene, self._rotated = scene, [is_rotated(camera) for camera in cameras]
+    kinds = mjw.OverflowType
+    # Physics goes on without the contacts and constraints that found no room.
+    self._lost = int(
+      kinds.NEFC | kinds.NJMAX_NNZ | kinds.BROADPHASE | kinds.NARROWPHASE | kinds.CCD
+    )
     self._on_gpu = jax.devices()[0].platform == "gpu"
     with wp.ScopedDevice(wp.device_from_jax(jax.devices()[0])):
       start = mujoco.MjData(self.model)
@@ -123,11 +128,12 @@ class Simulation:
       action: float32 [N, A] in [-1, 1].
 
     Returns:
-      The next state, and bool [N], whether it has diverged: then its numbers mean nothing.
+      The next state, and bool [N], whether it has diverged, or had more contacts or constraints
+      than there is room for: then its numbers mean nothing.
     """
-    new = Physics(*self._step(action, *physics, self._placed(moved)))
-    good = [(jnp.isfinite(each) & (jnp.abs(each) < _MAX_VALUE)).all(axis=-1) for each in new]
-    return new, ~(good[0] & good[1] & good[2])
+    *numbers, overflow = self._step(action, *physics, self._placed(moved))
+    good = [(jnp.isfinite(each) & (jnp.abs(each) < _MAX_VALUE)).all(axis=-1) for each in numbers]
+    return Physics(*numbers), (overflow & self._lost != 0) | ~(good[0] & good[1] & good[2])
 
   def poses(self, qpos: jax.Array, moved: jax.Array) -> Poses:
     """Where the bodies are; jittable."""
@@ -182,24 +188,27 @@ class Simulation:
     n, skip, placed = self.num_worlds, self._scene.facts.frame_skip, self.model.nmocap > 0
 
     def step(*arrays):
-      action, qpos, qvel, warmstart, moved, qpos_out, qvel_out, warmstart_out = arrays
+      action, qpos, qvel, warmstart, moved, qpos_out, qvel_out, warmstart_out, overflow = arrays
       wp.copy(data.ctrl, action)
       wp.copy(data.qpos, qpos)
       wp.copy(data.qvel, qvel)
       wp.copy(data.qacc_warmstart, warmstart)
       if placed:
         wp.copy(data.mocap_pos, moved)
+      data.overflow.zero_()
       for _ in range(skip):
         mjw.step(model, data)
       wp.copy(qpos_out, data.qpos)
       wp.copy(qvel_out, data.qvel)
       wp.copy(warmstart_out, data.qacc_warmstart)
+      wp.copy(overflow, data.overflow)
 
     numbers, points = wp.array2d(dtype=wp.float32), wp.array2d(dtype=wp.vec3)
     names = "action", "qpos", "qvel", "warmstart"
     sizes = {"qpos_out": self.model.nq, "qvel_out": self.model.nv, "warmstart_out": self.model.nv}
     inputs = {**dict.fromkeys(names, numbers), "moved": points}
     outputs = {name: (numbers, (n, size)) for name, size in sizes.items()}
+    outputs["overflow"] = wp.array(dtype=wp.int32), (n,)
     return self._callable(wp, step, inputs, outputs)
 
   def _context(self, mjw, groups: list[int], cameras: list[str]):
