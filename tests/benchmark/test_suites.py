@@ -105,7 +105,7 @@ def test_pytorch_computes_the_same_embeddings(tmp_path):
 
 
 def test_wrong_suite_and_python_are_one_sentence(tmp_path):
-  with pytest.raises(UserError, match="embed, finetune, .*, pipeline, agent, got 'fly'"):
+  with pytest.raises(UserError, match="embed, finetune, .*, pipeline, agent, warp, got 'fly'"):
     run_suite("fly", tmp_path, "command")
   with pytest.raises(UserError, match="got /no/such/python"):
     run_suite("sac", tmp_path, "command", peer_pythons=["/no/such/python"])
