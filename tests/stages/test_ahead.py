@@ -25,7 +25,7 @@ def config():
   return config_of(**{
     "encoder.init": "scratch", "encoder.arch": "resnet18", "encoder.width": 8, "encoder.size": 18,
     "encoder.embedding_dim": 9, "encoder.resize": 18, "policy.hidden": (11,), "policy.seeds": 2,
-    "policy.steps": 16,
+    "policy.steps": 19,
   })  # fmt: skip
 
 

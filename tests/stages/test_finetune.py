@@ -17,6 +17,7 @@ from vipjax.stages import finetune as run_lib
 from vipjax.stages import finetune as stage
 from vipjax.stages import inputs
 from vipjax.stages.finetune import finetune
+from vipjax.stages.task import filled
 from vipjax.types import Video
 from vipjax.videos import write_videos
 
@@ -319,7 +320,8 @@ def test_steps_per_dispatch_follow_the_platform(monkeypatch):
 
 
 def test_composites_join_the_videos_of_the_vip_loss_alone(workdir):
-  config = config_of(**{"finetune.composites.fixed_arms": 2, "finetune.composites.detours": 1})
+  options = {"finetune.composites.fixed_arms": 2, "finetune.composites.detours": 1}
+  config = filled(config_of(**options))
   result = finetune(config, workdir)
   assert (result["videos"], result["composites"]) == (4, 6)
   assert len(inputs.load_videos(config, workdir)) == 4

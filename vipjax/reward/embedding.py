@@ -333,11 +333,10 @@ class EmbeddingReward:
       if self.telescopes:
         return self.settings.pay(state, next_state)
       variables, _, weights, *_ = common
-      return self.settings.scale * (
-        signed_progress(variables[PROGRESS], state, next_state) @ weights
-      )
+      progress = signed_progress(variables[PROGRESS], state, next_state)
+      return self.settings.pay_progress(progress @ weights)
 
-    return state, reward, self._common
+    return state, reward, self.common
 
   def gain(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the returns of N episodes from their ends; not for "progress"."""
