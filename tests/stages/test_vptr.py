@@ -36,7 +36,8 @@ def config_of(**overrides):
   config = config_lib.get_config()
   config.update_from_flattened_dict({
     "env.horizon": 4, "corpus.size": 16, "policy.final_episodes": 2, "policy.hidden": (8,),
-    "policy.batch_size": 20, "vptr.robot_updates": 50, "vptr.target_updates": 50, **overrides,
+    "policy.batch_size": 20, "vptr.robot_updates": 50, "vptr.target_updates": 50,
+    "vptr.tasks": ("window-open",), **overrides,
   })  # fmt: skip
   return config
 

@@ -212,7 +212,7 @@ RANGES = {
   "robot_data.joint_noise": _FROM_0,
   "robot_data.placement": _whole(-1),
   "vptr.seeds": _SEEDS,
-  "vptr.target_episodes": _whole(1),
+  "vptr.target_episodes": _items("of one or more whole numbers of at least 1", _whole(1)),
   "vptr.target_share": _PART,
   "vptr.robot_updates": _whole(0),
   "vptr.target_updates": _whole(1),

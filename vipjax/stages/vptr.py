@@ -57,11 +57,14 @@ class Sources(NamedTuple):
     robot: of many tasks: the folder of a `record_robot_data`, or any data set with actions.
     target: of the target task, likewise.
     cache: gets the embedded data; runs of one encoder share it.
+    robot_run: the run folder of `train_robot`, where `train_target` goes on; runs that differ in
+      the target's data alone share it. None is the run's own.
   """
 
   robot: pathlib.Path
   target: pathlib.Path
   cache: pathlib.Path
+  robot_run: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +153,10 @@ def train_target(
     UserError: the first phase has not finished here, or as `train_robot`.
   """
   phases = from_section(PhaseSettings, config.vptr, "vptr")
-  if phases.robot_updates and not run_folder.stage_done(workdir, ROBOT):
+  before = sources.robot_run or workdir
+  if phases.robot_updates and not run_folder.stage_done(before, ROBOT):
     raise UserError(
-      f"expected the stage '{ROBOT}' to be finished in {workdir} before '{TARGET}', got no result; "
+      f"expected the stage '{ROBOT}' to be finished in {before} before '{TARGET}', got no result; "
       "add it to config.vptr.stages, or set config.vptr.robot_updates to 0."
     )
   robot = load_data(config, value, sources.robot, sources.cache) if phases.robot_updates else []
@@ -166,7 +170,7 @@ def train_target(
   learner = _learner(config, robot, target)
   state = learner.state
   if phases.robot_updates:
-    with Checkpointer(workdir / "checkpoints" / ROBOT) as checkpoints:
+    with Checkpointer(before / "checkpoints" / ROBOT) as checkpoints:
       _, state, _ = checkpoints.restore_latest(state)
   until = phases.robot_updates + phases.target_updates
   facts, earlier, state = _learn(config, workdir, TARGET, learner, state, until)
@@ -246,7 +250,8 @@ def _learner(
   """Makes what learns; the agent sees each observation with the one-hot vector of its task."""
   sac = sac_settings(config.policy)
   offline = from_section(OfflineSettings, config.vptr, "vptr", discount=sac.discount)
-  tasks = tuple(sorted({str(each.task) for each in robot} | {config.env.task}))
+  # Of all target tasks, so that they can share the first phase.
+  tasks = tuple(sorted({str(each.task) for each in robot} | {*config.vptr.tasks}))
 
   def made(trajectories: list[Trajectory] | None) -> OfflineData | None:
     return (
