@@ -109,6 +109,10 @@ def get_config() -> ConfigDict:
   rewards.icvf = (
     'encoder.init=""', 'encoder.head="icvf"', 'finetune.loss="icvf"', 'reward.potential="goal"',
   )  # fmt: skip
+  # The best route with the input of V-PTR's agent, which has to look where the object is.
+  rewards.best_route_same_input = (
+    'policy.input="frame"', "policy.normalize_observations=true",
+  )  # fmt: skip
   # What only a simulator knows, paid as the others are: launch.ceiling's.
   rewards.ideal_potential = ('ceiling.reward="ideal"',)
   return config

@@ -18,7 +18,7 @@ HEALTH = {
   "q_above_return": 1.0, "q_return_correlation": 0.9,
 }  # fmt: skip
 ROWS = ("full", "behaviour_cloning", "vip_encoder", "without_robot_data", "without_video")
-REWARDS = ("best_route", "hilp", "icvf", "vip_route")
+REWARDS = ("best_route", "best_route_same_input", "hilp", "icvf", "vip_route")
 
 
 @pytest.fixture
@@ -152,6 +152,7 @@ def test_rewards_are_runs_of_the_pipeline_at_every_target(config, tmp_path, phas
     assert ("ceiling" in each) == (name == "ideal_potential")
     assert target.endswith("_0") or target.endswith(f"_{each.record.episodes}")
   assert made["window-open_5", "vip_route"].reward.robot_free_weight == 0
+  assert made["window-open_5", "best_route_same_input"].policy.input == "frame"
   assert made["window-open_5", "hilp"].finetune.loss == "expectile"
   assert made["window-open_5", "best_route"].encoder.init == "mini"
   assert made["window-open_5", "icvf"].encoder.init == str(tmp_path / "video" / "full" / "encoder")

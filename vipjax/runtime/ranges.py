@@ -150,6 +150,7 @@ RANGES = {
   "policy.num_envs": _whole(1),
   "policy.drawing": _words("auto", "workers", "one_process"),
   "policy.backend": _words("mujoco", "warp"),
+  "policy.input": _words("state", "frame"),
   "policy.action_repeat": _whole(1),
   "policy.hidden": _items("of one or more whole numbers of at least 1", _whole(1)),
   "policy.batch_size": _whole(1),
