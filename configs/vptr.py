@@ -83,10 +83,18 @@ def get_config() -> ConfigDict:
 
   # The rows to run, (): all but those that run only if named.
   vptr.only = ()
-  vptr.asked_for = ()
+  vptr.asked_for = ("full_online",)
+  # Then, for rows that ask for it, own episodes of so many, in rounds, with updates after each:
+  # 360 of 200 steps are as many as the rows of rewards have. They join the target's data.
+  vptr.online_episodes = 0
+  vptr.online_round = 4
+  vptr.online_updates = 200
+  vptr.online_share = 0.5  # of the target's data and own episodes in these updates' batches
+
   # Changes of each row to this config, as key=JSON.
   rows = vptr.rows = ConfigDict()
   rows.full = ()
+  rows.full_online = ("vptr.online_episodes=360",)
   rows.without_video = ('vptr.encoder="scratch"',)
   rows.without_robot_data = ("vptr.robot_updates=0",)
   rows.behaviour_cloning = ("vptr.clone_updates=1000000000",)

@@ -17,6 +17,7 @@ HEALTH = {
   "q_data": -20.0, "q_pi": -25.0, "q_random": -50.0, "bounded": 0.5, "return": -21.0,
   "q_above_return": 1.0, "q_return_correlation": 0.9,
 }  # fmt: skip
+# Without the one that runs only if named.
 ROWS = ("full", "behaviour_cloning", "vip_encoder", "without_robot_data", "without_video")
 REWARDS = ("best_route", "best_route_same_input", "hilp", "icvf", "vip_route")
 
@@ -58,6 +59,7 @@ def phases(monkeypatch):
 
   counts = {"trajectories": 400, "steps": 30_000, "successes": 300, "updates": 5}
   target = {"trajectories": 20, "steps": 1700, "successes": 20, "episodes": 20}
+  own = {"trajectories": 360, "steps": 50_000, "successes": 90, "episodes": 20}
   ideal = {"success": 0.75, "final_success": 0.25, "env_steps": 24_000, "episodes": 20}
   for module, function, name, result in (
     (vptr, "record_corpus", "corpus", {}),
@@ -65,6 +67,7 @@ def phases(monkeypatch):
     (vptr, "record_robot_data", "robot_data", {}),
     (vptr, "train_robot", "robot", {**counts, **HEALTH}),
     (vptr, "train_target", "target", {**target, **HEALTH, "success": 0.5, "final_success": 0.25}),
+    (vptr, "train_online", "online", {**own, **HEALTH, "success": 0.75, "final_success": 0.5}),
     (vptr_rewards.ceiling, "train", "policy", ideal),
   ):
     monkeypatch.setattr(module, function, stand_in(name, result))
@@ -114,7 +117,7 @@ def test_rows_share_phases_and_data_and_the_page_says_what_each_was_given(config
   key = ("window-open", "20")
   assert cells[*key, "full"] == [
     "2", "50% [50%, 50%]", "25% [25%, 25%]", "1,234", "31,700", "420 (320 succeed)", "0",
-    "3 min 00 s",
+    "6 min 00 s",
   ]  # fmt: skip
   assert cells[*key, "without robot data"][4:6] == ["1,700", "20 (20 succeed)"]
   assert cells[*key, "without video"][3:5] == ["0", "31,700"]
@@ -163,9 +166,21 @@ def test_rewards_are_runs_of_the_pipeline_at_every_target(config, tmp_path, phas
     "1", "100%", "50%", "20 + mini", "0", "0", "72,000", "1 min 00 s",
   ]  # fmt: skip
   assert cells["window-open", "1", "icvf"][3] == "4 + 1,234"
-  assert cells["window-open", "1", "icvf"][-1] == "2 min 00 s"
+  assert cells["window-open", "1", "icvf"][-1] == "3 min 00 s"
   ideal = cells["drawer-close", "0", "ideal potential"]
   assert ideal[1:4] == ["75%", "25%", "0"] and ideal[6] == "72,000"
+
+
+def test_a_row_goes_on_online_from_phases_that_it_shares(config, tmp_path, phases):
+  config.vptr.only, config.vptr.seeds = ("full_online",), (0,)
+  page = run(config, tmp_path)
+  assert folders_of(phases, tmp_path, "robot") == ["robot/full/seed0"]
+  wanted = ["window-open_20/full_online/seed0"]
+  assert folders_of(phases, tmp_path, "target") == folders_of(phases, tmp_path, "online") == wanted
+  cells = cells_of(tmp_path)["window-open", "20", "full online"]
+  assert cells[1:3] == ["75%", "50%"]
+  assert cells[4:7] == ["81,700", "780 (410 succeed)", "50,000"]
+  assert "window-open, 20 episodes, then own" in page.read_text()
 
 
 def test_a_stage_alone(config, tmp_path, phases):

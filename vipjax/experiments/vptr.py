@@ -33,9 +33,11 @@ from vipjax.stages.corpus import record_corpus
 from vipjax.stages.filming import require_tasks
 from vipjax.stages.finetune import finetune
 from vipjax.stages.inputs import make_encoder
+from vipjax.stages.offline import ROBOT, TARGET
 from vipjax.stages.pipeline import Additions
 from vipjax.stages.robot_data import record_robot_data
-from vipjax.stages.vptr import ROBOT, TARGET, Sources, train_robot, train_target
+from vipjax.stages.vptr import Sources, train_robot, train_target
+from vipjax.stages.vptr_online import train_online
 
 REWARD = "reward"
 STAGES = (VIDEO, ROBOT, TARGET, REWARD)
@@ -188,7 +190,10 @@ def _run(additions: Additions, config: ml_collections.ConfigDict, folder: pathli
       target=_given(config.vptr.target_data, root / _target_name(config)),
       robot_run=root / ROBOT / config.vptr.robot_run / folder.name,
     )
-    result = train_target(config, folder, _row_encoder(config, root), sources)
+    value = _row_encoder(config, root)
+    result = train_target(config, folder, value, sources)
+    if config.vptr.online_episodes:
+      result = train_online(config, folder, value, sources)
     said = f"{result['success']:.0%} of {result['episodes']}"
   else:
     said = run_reward(additions, config, folder)

@@ -15,8 +15,8 @@ from vipjax.report.tables import duration_text
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.markdown import markdown_table
 from vipjax.runtime.metrics import read_metrics
+from vipjax.stages.offline import ONLINE, ROBOT, TARGET
 from vipjax.stages.training import STAGE as POLICY
-from vipjax.stages.vptr import ROBOT, TARGET
 
 VIDEO, ROW = "video", "row"  # the folder of all phases 1; the stage that ends a row's run
 FROZEN = (
@@ -86,7 +86,7 @@ def write_page(
     for target in workdir.glob("*_*")
     if (episodes := target.name.rpartition("_")[2]).isdigit()
     for name in order
-    if (folders := _finished(target / name, TARGET) or _finished(target / name, POLICY))
+    if (folders := _finished(target / name, ROW))
   ]
   # Tasks in the alphabet's order, fewer episodes first.
   learned.sort(key=lambda each: (each[0][0].rpartition("_")[0], each[0][1], order.index(each[1])))
@@ -97,10 +97,12 @@ def write_page(
   files.write_text(workdir / "table.md", markdown_table(_HEADER, rows) + f"\n\n{FROZEN}\n")
   health = [[f"{_words(name)}: robot data", *_health(found, ROBOT)] for name, found in before]
   health += [
-    [f"{_words(name)}: {target}, {episodes} episodes", *_health(folders, TARGET)]
+    [f"{_words(name)}: {target[: target.rindex('_')]}, {episodes} episodes{', then own' * own}",
+     *_health(folders, ONLINE if own else TARGET)]
     for (target, episodes), name, folders in learned
+    for own in [run_folder.stage_done(folders[0], ONLINE)]
     if run_folder.stage_done(folders[0], TARGET)
-  ]
+  ]  # fmt: skip
   films = [
     video(film, f"{_words(name)}, {target}, {folders[0].name}", workdir)
     for (target, _), name, folders in learned
@@ -151,32 +153,33 @@ def _first_or_mean(values: Sequence[Any]) -> Any:
 
 
 def _of_data(workdir: pathlib.Path, folder: pathlib.Path) -> _Given:
-  """Of a run that learned from robot data."""
-  options = run_folder.stored_config(folder)["vptr"]
+  """Of a run that learned from robot data, and then perhaps from own episodes."""
+  config = run_folder.stored_config(folder)
+  options, stages = config["vptr"], [(folder, TARGET)]
   videos = {"": "-", "scratch": "0"}.get(options["encoder"], options["encoder"])
-  result, seconds = (
-    run_folder.stage_result(folder, TARGET),
-    run_folder.stage_seconds(folder, TARGET),
-  )
-  parts = [result]
+  seconds = _seconds(workdir / "target" / folder.parents[1].name, "robot_data")
   if not options["encoder"]:
     films, before = _phase_1(workdir, options["video_run"])
     videos, seconds = films or videos, seconds + before
   if options["robot_updates"]:
-    robot = workdir / ROBOT / options["robot_run"] / folder.name
-    parts.append(run_folder.stage_result(robot, ROBOT))
-    seconds += run_folder.stage_seconds(robot, ROBOT)
-  counts = [sum(part[key] for part in parts) for key in ("steps", "trajectories", "successes")]
-  return _Given(result["success"], result["final_success"], videos, *counts, 0, seconds)
+    stages.append((workdir / ROBOT / options["robot_run"] / folder.name, ROBOT))
+    seconds += _seconds(workdir / "data", "robot_data")
+  if online := run_folder.stage_done(folder, ONLINE):
+    stages.insert(0, (folder, ONLINE))
+  results = [run_folder.stage_result(*each) for each in stages]
+  seconds += sum(_seconds(*each) for each in stages)
+  counts = [sum(each[key] for each in results) for key in ("steps", "trajectories", "successes")]
+  last = results[0]
+  steps = last["steps"] if online else 0
+  return _Given(last["success"], last["final_success"], videos, *counts, steps, seconds)
 
 
 def _of_reward(workdir: pathlib.Path, folder: pathlib.Path) -> _Given:
   """Of a run that learned on a reward; that of the ideal potential has no videos."""
   config, result = run_folder.stored_config(folder), run_folder.stage_result(folder, POLICY)
-  seconds, videos = run_folder.stage_seconds(folder, POLICY), "0"
+  seconds, videos = _seconds(folder, "record", "finetune", POLICY), "0"
   if run_folder.stage_done(folder, "finetune"):
     init, films = config["encoder"]["init"], run_folder.stage_result(folder, "record")["videos"]
-    seconds += sum(run_folder.stage_seconds(folder, each) for each in ("record", "finetune"))
     if (phase := pathlib.Path(init).parent).parent == workdir / VIDEO:
       init, before = _phase_1(workdir, phase.name)
       seconds += before
@@ -194,7 +197,13 @@ def _phase_1(workdir: pathlib.Path, name: str) -> tuple[str, float]:
   if not run_folder.stage_done(folder, "finetune"):
     return "", 0.0
   films = run_folder.stage_result(folder, "finetune")["videos"]
-  return f"{films:,}", run_folder.stage_seconds(folder, "finetune")
+  return f"{films:,}", _seconds(folder, "corpus", "finetune")
+
+
+def _seconds(folder: pathlib.Path, *stages: str) -> float:
+  """What those of the stages that have finished took."""
+  done = [stage for stage in stages if run_folder.stage_done(folder, stage)]
+  return sum(run_folder.stage_seconds(folder, stage) for stage in done)
 
 
 def _share(values: Iterable[float]) -> str:
