@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 
 import ml_collections
 
@@ -79,9 +80,13 @@ def run_reward(
   additions: Additions, config: ml_collections.ConfigDict, folder: pathlib.Path
 ) -> str:
   """Runs one row at one target with one seed, in a process of `run_all`, and its report."""
-  if not needs_videos(config):
+  if needs_videos(config):
+    result = run_stages(config, folder, additions)
+    write_report(folder)
+    success = result["policy_success"]
+  else:
     result = ceiling.train(config, folder)
-    return f"{result['success']:.0%} of {result['episodes']}"
-  results = run_stages(config, folder, additions)
-  write_report(folder)
-  return f"{results['policy_success']:.0%} of {results['episodes']}"
+    success = result["success"]
+  # A replay takes more room than all the rest.
+  shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+  return f"{success:.0%} of {result['episodes']}"

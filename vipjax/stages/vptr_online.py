@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import ml_collections
 import numpy as np
 
 from vipjax.encoder import ValueFunction
-from vipjax.envs import Stream, episode_seed, num_actions, record_trajectories
+from vipjax.envs import RobotEnv, Stream, episode_seed, num_actions, record_trajectories
 from vipjax.runtime import run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
@@ -82,10 +83,12 @@ def train_online(
   begun, own, earlier = int(state.step), [], None
   room = sum(map(len, target)) + settings.online_episodes * config.env.horizon
   rounds = range(0, settings.online_episodes, settings.online_round)
-  with Progress(len(rounds), "own episodes", unit="round") as progress:
+  with target_env(config) as env, Progress(len(rounds), "own episodes", unit="round") as progress:
+    look = eyes(config, env, value, learner.tasks)
     for number, first in enumerate(rounds):
       numbers = range(first, min(first + settings.online_round, settings.online_episodes))
-      own += _own(config, workdir / "own" / f"{number}.npz", value, learner, state, numbers)
+      act = _acting(config, learner, state, env, look)
+      own += _round(config, workdir / "own" / f"{number}.npz", value, env, act, numbers)
       grown = _filled(offline_data(config, learner.tasks, [*target, *own]), room, number)
       until = begun + (number + 1) * settings.online_updates
       facts, before, state = learn(
@@ -98,32 +101,47 @@ def train_online(
   return Resumed({**counts(own), **facts, "updates": until - begun, **played}, earlier)
 
 
-def _own(
+def _acting(
+  config: ml_collections.ConfigDict,
+  learner: Learner,
+  state: SacState,
+  env: RobotEnv,
+  look: Callable[[np.ndarray], np.ndarray],
+) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:
+  """Makes what acts in an episode, given its number, by draws from the agent's policy."""
+  policy = compile_policy(num_actions(config.env.control), learner.sac, deterministic=False)
+  key = jax.random.fold_in(jax.random.key(config.seed), _ACTING_STREAM)
+
+  def in_episode(number: int) -> Callable[[np.ndarray], np.ndarray]:
+    of_episode, steps = jax.random.fold_in(key, number), itertools.count()
+
+    def act(_: np.ndarray) -> np.ndarray:
+      of_step = jax.random.fold_in(of_episode, next(steps))
+      return np.asarray(policy(state.actor, look(env.frame(env.view)), of_step))
+
+    return act
+
+  return in_episode
+
+
+def _round(
   config: ml_collections.ConfigDict,
   file: pathlib.Path,
   value: ValueFunction,
-  learner: Learner,
-  state: SacState,
+  env: RobotEnv,
+  act: Callable[[int], Callable[[np.ndarray], np.ndarray]],
   numbers: Sequence[int],
 ) -> list[Trajectory]:
-  """A round of own episodes, embedded; read from the file if they were played before."""
+  """Own episodes of these numbers, embedded; read from the file if they were played before."""
   if file.exists():
     return unpacked(file)
-  policy = compile_policy(num_actions(config.env.control), learner.sac, deterministic=False)
-  key = jax.random.fold_in(jax.random.key(config.seed), _ACTING_STREAM)
   made = []
-  with target_env(config) as env:
-    look = eyes(config, env, value, learner.tasks)
-    for number in numbers:
-      of_episode, steps = jax.random.fold_in(key, number), iter(range(env.horizon))
-
-      def act(_, of_episode=of_episode, steps=steps):
-        of_step = jax.random.fold_in(of_episode, next(steps))
-        return np.asarray(policy(state.actor, look(env.frame(env.view)), of_step))
-
-      seed = episode_seed(Stream.TRAINING, config.seed, number)
-      (found,) = record_trajectories(env, {"own": env.view}, seed, act, hold=HOLD, episode=number)
-      made.append(embedded(value, found, config.vptr.state_entries))
+  for number in numbers:
+    seed = episode_seed(Stream.TRAINING, config.seed, number)
+    (found,) = record_trajectories(
+      env, {"own": env.view}, seed, act(number), hold=HOLD, episode=number
+    )
+    made.append(embedded(value, found, config.vptr.state_entries))
   pack(file, made)
   return made
 
