@@ -292,6 +292,12 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "renderer."
   )
   config.policy.scene = ""
+  # "frame": the policy sees the embedding of the first view's plain frame, the hand's position and
+  # the gripper, in place of the environment's 51 numbers, which tell where the object is.
+  config.policy.input = "state"
+  reasons["policy.input"] = (
+    "No robot is told where the object is: the policy looks itself, by the reward's encoder."
+  )
   config.policy.action_repeat = 1  # control steps per action
   reasons["policy.action_repeat"] = (
     "At 80 Hz random torques cancel out; held, they explore. It saves frames, too."

@@ -1,16 +1,24 @@
-"""V-PTR (arXiv:2309.13041): a baseline with robot data, beside four videos and no actions.
+"""V-PTR (arXiv:2309.13041), a baseline with robot data, and rewards of videos beside it.
 
     python -m launch.vptr --config=configs/vptr.py --workdir=runs/vptr
 
-Three phases: ICVF on the corpus's videos; conservative Q-learning (CQL) on robot data of 25 tasks;
-the same with the target's data mixed in. Each row and seed is a run folder,
-runs/vptr/<row>/seed<n>; runs/vptr/vptr.html and table.md compare all that are there. Finished
-stages are not repeated, and each can be had alone: --config.vptr.stages="('video',)". What it is
-and what has been measured: docs/results/vptr.md.
+V-PTR has three phases: ICVF on the corpus's videos; conservative Q-learning (CQL) on robot data of
+25 tasks; the same with the target's data mixed in. Beside it and its ablations stand rows that
+learn a reward of the target's films, without actions, and act on it: configs/demo.py with changes.
+All are given 1, 5 and 20 episodes of three tasks that are held out of phases 1 and 2. Each row and
+seed is a run folder, runs/vptr/<task>_<episodes>/<row>/seed<n>; runs/vptr/vptr.html and table.md
+compare all that are there and say what each was given. Finished runs are not repeated, and each
+part can be had alone:
 
-The encoder is frozen. In the publication frozen rows fail (VIP's frozen encoder: 0 of 48 trials)
-and V-PTR fine-tunes its encoder with actor and critic, which is for a GPU and is not built here: a
-row that fails here says little about V-PTR. Hardware: CPU, all cores, or a GPU.
+    --config.vptr.stages="('video',)" --config.vptr.only="('full','best_route')"
+    --config.vptr.tasks="('window-open',)" --config.vptr.target_episodes="(20,)"
+
+Only the one-hot vector of the tasks ties phase 2 to config.vptr.tasks: choose these before it. What
+the rows are and what has been measured: docs/results/vptr.md.
+
+V-PTR's encoder is frozen. In the publication frozen rows fail (VIP's frozen encoder: 0 of 48
+trials) and V-PTR fine-tunes its encoder with actor and critic, which is for a GPU and is not built
+here: a row that fails here says little about V-PTR. Hardware: CPU, all cores, or a GPU.
 """
 
 from ml_collections import ConfigDict
@@ -38,8 +46,13 @@ def get_config() -> ConfigDict:
   config.policy.final_episodes = 20
 
   vptr = config.vptr = ConfigDict()
-  vptr.stages = ("video", "robot", "target")
+  vptr.stages = ("video", "robot", "target", "reward")
   vptr.seeds = (0, 1, 2)
+  # The targets, in place of config.env.task; what is chosen must be held out (config.corpus).
+  vptr.tasks = ("window-open", "drawer-close", "faucet-close")
+  # Of the expert at config.env.placement: with actions and success for V-PTR's rows, films alone
+  # for the others.
+  vptr.target_episodes = (1, 5, 20)
   # Phase 1's changes to this config.
   vptr.video = ('finetune.loss="icvf"', 'encoder.head="icvf"')
   # "": of phase 1; "scratch": fresh weights of config.encoder; or any argument of vipjax.load.
@@ -48,7 +61,6 @@ def get_config() -> ConfigDict:
   vptr.data = ""
   vptr.target_data = ""
   vptr.view = ""  # the data's camera, where there are several
-  vptr.target_episodes = 20  # of the expert, recorded at config.env.task and its placement
   # First entries of the recorded state that the agent sees, beside the frame's embedding and the
   # task's one-hot vector: the hand's position and the gripper. With the object's, which follow, it
   # would not need the frame.
@@ -69,12 +81,46 @@ def get_config() -> ConfigDict:
   vptr.actor_learning_rate = 1e-4
   vptr.clone_updates = 0  # first updates in which the actor clones the data instead
 
-  # Changes of each row to this config, as key=JSON; and the rows to run, (): all.
+  # The rows to run, (): all but those that run only if named.
   vptr.only = ()
+  vptr.asked_for = ("full_online",)
+  # Then, for rows that ask for it, own episodes of so many, in rounds, with updates after each:
+  # 360 of 200 steps are as many as the rows of rewards have. They join the target's data.
+  vptr.online_episodes = 0
+  vptr.online_round = 4
+  vptr.online_updates = 200
+  vptr.online_share = 0.5  # of the target's data and own episodes in these updates' batches
+
+  # Changes of each row to this config, as key=JSON.
   rows = vptr.rows = ConfigDict()
   rows.full = ()
+  rows.full_online = ("vptr.online_episodes=360",)
   rows.without_video = ('vptr.encoder="scratch"',)
   rows.without_robot_data = ("vptr.robot_updates=0",)
   rows.behaviour_cloning = ("vptr.clone_updates=1000000000",)
   rows.vip_encoder = ('vptr.encoder="mini"',)
+
+  # Rows of a reward: changes to configs/demo.py, of all of them and of each. The environment is
+  # this config's.
+  vptr.route = ()
+  rewards = vptr.rewards = ConfigDict()
+  rewards.best_route = ()
+  # As published, at the demo's size: the plain frame's distance to the goal, VIP with TCC, Exp(5).
+  rewards.vip_route = (
+    "reward.robot_free_weight=0.0", 'reward.potential="goal"', "reward.saturation=0.0",
+    'finetune.sampler.name="exponential"', "finetune.sampler.rate=5.0",
+  )  # fmt: skip
+  # HILP's form (arXiv:2402.15567): minus the distance of embeddings, by the expectile loss.
+  rewards.hilp = ('finetune.loss="expectile"',)
+  # ICVF as reward, from phase 1's encoder: what ViVa (arXiv:2503.18210) does. Only the goal's
+  # distance is its value; the potential "subgoal" would compare embeddings.
+  rewards.icvf = (
+    'encoder.init=""', 'encoder.head="icvf"', 'finetune.loss="icvf"', 'reward.potential="goal"',
+  )  # fmt: skip
+  # The best route with the input of V-PTR's agent, which has to look where the object is.
+  rewards.best_route_same_input = (
+    'policy.input="frame"', "policy.normalize_observations=true",
+  )  # fmt: skip
+  # What only a simulator knows, paid as the others are: launch.ceiling's.
+  rewards.ideal_potential = ('ceiling.reward="ideal"',)
   return config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vipjax.envs import RobotEnv
+from vipjax.envs import RobotEnv, robot_state
 from vipjax.envs.expert import Expert
 from vipjax.envs.metaworld_task import _UNMEASURED
 from vipjax.runtime.errors import UserError
@@ -97,6 +97,17 @@ def test_the_goal(env):
   observation, _, _, _, info = env.step(np.zeros(8))
   assert abs(observation[10] - observation[48]) < 0.05
   assert info["success"] is True
+
+
+def test_the_hand_alone_is_what_trajectories_have_of_it():
+  with RobotEnv(horizon=3, observes="hand") as env:
+    observation, _ = env.reset(seed=0)
+    for _ in range(2):
+      assert observation.shape == env.observation_space.shape == (4,)
+      np.testing.assert_array_equal(observation, robot_state(env)[:4])
+      observation = env.step(np.ones(8, np.float32))[0]
+  with pytest.raises(UserError, match="expected observes 'state' or 'hand', got 'object'"):
+    RobotEnv(observes="object")
 
 
 def test_other_tasks_have_51_numbers_too():

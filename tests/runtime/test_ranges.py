@@ -29,6 +29,7 @@ CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 WORDS = {
   "record.format", "encoder.head", "finetune.loss", "finetune.artefact",
   "finetune.tcc.temperature_unit", "policy.backend", "policy.critic.norm", "policy.drawing",
+  "policy.input",
 }  # fmt: skip
 MAY_BE_EMPTY = {
   "policy.critic.hidden",

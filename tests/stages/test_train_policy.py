@@ -17,10 +17,11 @@ from vipjax.envs import Seen, Step
 from vipjax.report.run import read_run
 from vipjax.reward import EmbeddingReward
 from vipjax.runtime.errors import UserError
-from vipjax.sac import SacSettings, evaluate_policy, init_agent
+from vipjax.sac import SacSettings, evaluate_policy, init_agent, load_actor
 from vipjax.sac import agent as agent_lib
 from vipjax.stages import training as train_lib
 from vipjax.stages.record import record
+from vipjax.stages.rollouts import roll_out
 from vipjax.stages.task import filled
 from vipjax.stages.train_policy import train_policy
 from vipjax.videos import read_videos
@@ -144,6 +145,29 @@ def test_sigterm_saves_at_once_and_exits_with_its_status(workdir, uninterrupted,
   assert_same_run(workdir, uninterrupted[0])
 
 
+def test_a_policy_that_looks_where_the_object_is_goes_on_as_well(
+  workdir, prepared, tmp_path, monkeypatch
+):
+  config = config_of(**{"policy.input": "frame", "policy.steps": 16})
+  whole = tmp_path / "whole"
+  whole.mkdir()
+  for name in ("videos", "encoder"):
+    (whole / name).symlink_to(prepared / name)
+  train_policy(config, whole)
+  with monkeypatch.context() as patch:
+    patch.setattr(train_lib, "Progress", stopping(14, interrupt))
+    with pytest.raises(KeyboardInterrupt):
+      train_policy(config, workdir)
+  train_policy(config, workdir)
+  assert_same_run(workdir, whole)
+  # Eight numbers of the embedding, the hand's position and the gripper.
+  assert load_actor(workdir)(np.zeros(12, np.float32)).shape == (8,)
+  config.evaluate.off_path_episodes = 1
+  videos = read_videos(workdir / "videos")
+  kinds = [each.kind for each in roll_out(config, workdir, videos)]
+  assert kinds == ["perturbed", "abandoned", "random", "policy"]
+
+
 def test_too_many_updates_that_are_not_finite_end_the_run(workdir, monkeypatch):
   train_loop = train_lib.train_loop
 
@@ -225,6 +249,7 @@ def test_goals_are_the_last_frames_of_the_policys_view(prepared):
     ({"policy.steps": 0}, "policy.steps of at least 1 .*got 0"),
     ({"policy.seeds": 0}, "policy.seeds of at least 1 .*got 0"),
     ({"policy.seeds": 3, "policy.online.every": 8}, r"seeds=1 with .*got 3 with every=8; run the"),
+    ({"policy.input": "frame", "policy.online.every": 8}, "with config.policy.input 'fr.*got 8"),
     ({"policy.final_episodes": 0}, "policy.final_episodes of at least 1 .*got 0"),
     ({"policy.checkpoint_every": 0}, "policy.checkpoint_every of at least 1 .*got 0"),
     ({"policy.warmup_steps": 0}, "config.policy.warmup_steps of at least 1 .*got 0"),

@@ -1,6 +1,7 @@
 """V-PTR's phases on recorded data: what is learned from, resuming, evaluation, errors."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.sac import load_actor
-from vipjax.stages import vptr
+from vipjax.stages import offline, vptr, vptr_online
 from vipjax.stages.embedded_data import load_data
 from vipjax.types import Trajectory, Video
 from vipjax.videos import write_videos
@@ -36,7 +37,8 @@ def config_of(**overrides):
   config = config_lib.get_config()
   config.update_from_flattened_dict({
     "env.horizon": 4, "corpus.size": 16, "policy.final_episodes": 2, "policy.hidden": (8,),
-    "policy.batch_size": 20, "vptr.robot_updates": 50, "vptr.target_updates": 50, **overrides,
+    "policy.batch_size": 20, "vptr.robot_updates": 50, "vptr.target_updates": 50,
+    "vptr.tasks": ("window-open",), **overrides,
   })  # fmt: skip
   return config
 
@@ -87,7 +89,7 @@ def drift(num_actions, sac, settings):
 
 
 def test_two_phases_and_a_run_that_goes_on(tmp_path, data, monkeypatch):
-  monkeypatch.setattr(vptr, "make_conservative_update", drift)
+  monkeypatch.setattr(offline, "make_conservative_update", drift)
   value, sources = Encoder(), sources_of(data, tmp_path / "cache")
   folder = tmp_path / "run"
   folder.mkdir()
@@ -105,7 +107,7 @@ def test_two_phases_and_a_run_that_goes_on(tmp_path, data, monkeypatch):
   assert vptr.train_robot(longer, folder, value, sources) == wanted and value.seen == 14
   assert [row["step"] for row in read_metrics(folder, "robot")] == [50, 100]
   monkeypatch.undo()
-  vptr._compiled.cache_clear()
+  offline._compiled.cache_clear()
   result = vptr.train_target(longer, folder, value, sources)
   # It began where the first phase ended, by which the temperature of 1 had fallen.
   assert result["temperature"] < np.exp(wanted["q_data"]) < 0.1
@@ -127,14 +129,14 @@ def test_the_observation_has_the_embedding_the_hand_and_the_task(tmp_path, data)
   for name in ("observations", "actions", "rewards", "discounts"):
     np.testing.assert_array_equal(getattr(again, name), getattr(trajectory, name))
   assert (again.task, again.success, again.frames) == ("window-open", True, None)
-  learner = vptr._learner(config, [], [trajectory])
+  learner = offline.make_learner(config, [], [trajectory])
   seen = learner.target.transitions.observation
   np.testing.assert_array_equal(seen[:, 7:], np.ones((6, 1)))
   # In the second phase a tenth of each batch is the target's.
   both = dataclasses.replace(trajectory, task="drawer-open")
-  learner = vptr._learner(config, [both], [trajectory])
-  assert vptr._mixture(learner, "target")[1] == (18, 2)
-  assert vptr._mixture(learner, "robot")[1] == (20,)
+  learner = offline.make_learner(config, [both], [trajectory])
+  assert offline._mixture(learner, "target")[1] == (18, 2)
+  assert offline._mixture(learner, "robot")[1] == (20,)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +156,48 @@ def test_data_that_do_not_fit_are_one_sentence(tmp_path, data, target, words):
   with pytest.raises(UserError) as error:
     vptr.train_target(config, tmp_path, Encoder(), sources_of(data, tmp_path, target=target))
   assert_one_sentence(error, *words)
+
+
+def test_own_episodes_join_the_data_and_a_run_goes_on(tmp_path, data, monkeypatch):
+  monkeypatch.setattr(offline, "make_conservative_update", drift)
+  offline._compiled.cache_clear()
+  config = config_of(**{
+    "vptr.robot_updates": 0, "vptr.online_episodes": 3, "vptr.online_round": 2,
+    "vptr.online_updates": 50,
+  })  # fmt: skip
+  value, sources, folder = Encoder(), sources_of(data, tmp_path / "cache"), tmp_path / "run"
+  folder.mkdir()
+  with pytest.raises(UserError) as error:
+    vptr_online.train_online(config, folder, value, sources)
+  assert_one_sentence(error, "the stage 'target' to be finished", "before 'online'")
+  before = vptr.train_target(config, folder, value, sources)
+  whole = tmp_path / "whole"
+  shutil.copytree(folder, whole)
+  seen = []
+
+  def interrupted(config, workdir, name, learner, *arguments):
+    seen.append(learner.target)
+    if len(seen) == 2:
+      raise KeyboardInterrupt
+    return offline.learn(config, workdir, name, learner, *arguments)
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(vptr_online, "learn", interrupted)
+    vptr_online.train_online(config, folder, value, sources)
+  # One demonstration of six steps and two episodes of four, as often as there is room for.
+  size = 6 + 3 * 4
+  observations = seen[0].transitions.observation
+  assert len(observations) == size and len(np.unique(observations, axis=0)) == 6 + 2 * 4
+  played = value.seen
+  result = vptr_online.train_online(config, folder, value, sources)
+  # The episodes of the first round were read; that of the second had been played, too.
+  assert value.seen - played == 2 * 4
+  assert result == vptr_online.train_online(config, whole, value, sources)
+  assert (result["trajectories"], result["steps"], result["updates"]) == (3, 12, 100)
+  assert result["successes"] == 0 and result["episodes"] == 2
+  assert result["q_data"] != before["q_data"]
+  assert [row["step"] for row in read_metrics(folder, "online")] == [100, 150]
+  offline._compiled.cache_clear()
 
 
 def test_the_second_phase_waits_for_the_first(tmp_path, data):

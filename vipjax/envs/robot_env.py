@@ -21,6 +21,7 @@ from vipjax.scene.rendering import check_drawing
 
 _OBJECT_FEATURES = 14
 _FRAME = 9 + 1 + _OBJECT_FEATURES
+_HAND = 4  # numbers of `observes="hand"`
 # Radians and metres. The scene spans a few metres, so no number comes near and clipping is a guard.
 LIMIT = 10.0
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -50,6 +51,9 @@ class RobotEnv(gymnasium.Env):
             padded by zeros; for window-open 10..12 is the handle, the rest 0
     24..47  the same 24 numbers one control step earlier (at reset: the present ones)
     48..50  the task's goal position, metres
+  Or, with `observes="hand"`, float32 [4], for a policy that looks where the object is:
+    0..2    the hand's position, metres
+    3       gripper opening, 0 (shut) to 1
 
   Reward is 0: vipjax computes it from pictures. `info` holds "success" (bool, Meta-World's own
   criterion), "task_reward" (float, Meta-World's shaped reward) and "object_to_target" (metres, as
@@ -79,6 +83,7 @@ class RobotEnv(gymnasium.Env):
     size: int = 112,
     view: View | None = None,
     quality: str = "fast",
+    observes: str = "state",
   ):
     """Builds the scene.
 
@@ -96,6 +101,7 @@ class RobotEnv(gymnasium.Env):
       size: height and width of frames in pixels.
       view: the viewpoint of `render`; None is `View()`.
       quality: "fast" or "full" rendering.
+      observes: "state" or "hand".
 
     Raises:
       UserError: an argument is unknown or out of range, or the arm's files cannot be fetched.
@@ -104,6 +110,8 @@ class RobotEnv(gymnasium.Env):
       raise UserError(
         f"expected render_mode None or 'rgb_array', got {render_mode!r}; choose one of the two."
       )
+    if observes not in ("state", "hand"):
+      raise UserError(f"expected observes 'state' or 'hand', got {observes!r}; choose one.")
     if horizon < 1:
       raise UserError(f"expected a horizon of at least 1 step, got {horizon}; raise it.")
     if frame_skip < 1:
@@ -119,9 +127,10 @@ class RobotEnv(gymnasium.Env):
       "task": task, "robot": robot, "control": control, "horizon": horizon,
       "frame_skip": frame_skip, "placement": placement, "joint_noise": joint_noise,
       "render_mode": render_mode, "size": size, "view": view, "quality": quality,
+      "observes": observes,
     }  # fmt: skip
     self.robot = get_robot(robot)
-    self.task_name, self.control = task, control
+    self.task_name, self.control, self.observes = task, control, observes
     self.horizon, self.placement, self.joint_noise = horizon, placement, joint_noise
     self.task = make_task(task, self.robot, control)
     self.task.frame_skip = frame_skip
@@ -132,7 +141,8 @@ class RobotEnv(gymnasium.Env):
     self.view = view or View()
     self._renderer, self._lender = None, None
     self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (num_actions(control),), np.float32)
-    self.observation_space = gymnasium.spaces.Box(-LIMIT, LIMIT, (2 * _FRAME + 3,), np.float32)
+    numbers = 2 * _FRAME + 3 if observes == "state" else _HAND
+    self.observation_space = gymnasium.spaces.Box(-LIMIT, LIMIT, (numbers,), np.float32)
     joints = self.robot.arm_joints + self.robot.finger_joints
     self._joint_addresses = np.array([self.model.joint(name).qposadr[0] for name in joints])
     self._steps = 0
@@ -324,6 +334,8 @@ class RobotEnv(gymnasium.Env):
     present = self._frame()
     goal = np.asarray(self.task._get_pos_goal(), np.float32)
     observation = np.hstack((present, self._previous, goal)).astype(np.float32)
+    if self.observes == "hand":
+      observation = self.scripted_observation()[:_HAND].astype(np.float32)
     observation = np.clip(observation, -LIMIT, LIMIT)
     self._previous = present
     return observation

@@ -213,6 +213,10 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
     agents (config.policy.seeds) means, with each one's in "agents".
   """
   policy, reward = config.policy, make_reward(config)
+  if policy.input == "frame":
+    raise UserError(
+      "expected config.policy.input 'state' where nothing is drawn, got 'frame'; set it back."
+    )
   sac, options = sac_settings(policy), agent_options(config)
   with (
     FrameVectorEnv(options, policy.seeds * policy.num_envs, num_workers=0) as env,

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from vipjax.encoder import ValueFunction
-from vipjax.envs import Channel, FrameVectorEnv
+from vipjax.envs import Channel, FrameVectorEnv, RobotEnv
 from vipjax.envs.worker import layout, shared_bytes
 from vipjax.reward import RewardSettings
 from vipjax.reward.channels import Channels
@@ -26,7 +26,9 @@ from vipjax.sac.frame_replay import FrameReplay
 from vipjax.sac.online import OnlineTraining
 from vipjax.sac.online_settings import OnlineSettings, plan_frame_budget
 from vipjax.sac.own_films import rows_showing
+from vipjax.sac.seen import EmbeddedEnv, with_embedding
 from vipjax.scene import View
+from vipjax.stages.filming import Act
 from vipjax.stages.inputs import make_settings, views_from_config
 from vipjax.types import Video
 
@@ -67,6 +69,37 @@ def loop_settings(policy: ml_collections.ConfigDict) -> LoopSettings:
   """How it acts and learns, of the section `policy`; raises UserError for bad values."""
   exploration = from_section(ExplorationSettings, policy.exploration, "policy.exploration")
   return from_section(LoopSettings, policy, "policy", exploration=exploration)
+
+
+def policy_env(
+  config: ml_collections.ConfigDict, value: ValueFunction, env: FrameVectorEnv
+) -> FrameVectorEnv | EmbeddedEnv:
+  """The environments as the policy sees them, by config.policy.input."""
+  return EmbeddedEnv(env, value) if config.policy.input == "frame" else env
+
+
+def policy_act(
+  config: ml_collections.ConfigDict, value: ValueFunction, env: RobotEnv, act: Act
+) -> Act:
+  """What acts in one environment by its observation, of a policy that acts by what it sees."""
+  if config.policy.input != "frame":
+    return act
+  view = next(iter(policy_views(config).values()))
+  return lambda observation: act(with_embedding(value, env.frame(view)[None], observation[None])[0])
+
+
+def require_input(config: ml_collections.ConfigDict) -> None:
+  """Raises UserError where config.policy.input = "frame" does not go with other keys."""
+  policy = config.policy
+  if policy.input == "frame" and (
+    policy.online.every or policy.backend == "warp" or not config.reward.plain_weight
+  ):
+    raise UserError(
+      "expected config.policy.online.every = 0, backend 'mujoco' and config.reward.plain_weight "
+      "above 0 with config.policy.input 'frame', which the encoder sees as it is, got "
+      f"{policy.online.every}, {policy.backend!r} and {config.reward.plain_weight}; change these, "
+      "or set input to 'state'."
+    )
 
 
 def make_online(

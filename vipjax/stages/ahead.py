@@ -28,7 +28,13 @@ from vipjax.runtime import run_folder
 from vipjax.runtime.platform import on_cpu
 from vipjax.sac import LoopSettings, train_loop
 from vipjax.sac.evaluation import evaluate_policies
-from vipjax.stages.agent import loop_settings, reward_channels, reward_settings, sac_settings
+from vipjax.stages.agent import (
+  loop_settings,
+  policy_env,
+  reward_channels,
+  reward_settings,
+  sac_settings,
+)
 from vipjax.stages.filming import agent_options
 from vipjax.stages.inputs import load_videos, make_encoder, with_config_head
 from vipjax.stages.train_policy import policy_devices
@@ -75,7 +81,10 @@ def compile_programs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   devices = policy_devices(policy.batch_size)
   reward = make_reward(goals, value, reward_settings(config), devices)
   probe = RobotEnv(**agent_options(config), size=size)
-  still = lambda count: StillEnvs(probe, count, (len(goals), size, size, 3))  # noqa: E731
+
+  def still(count):
+    return policy_env(config, value, StillEnvs(probe, count, (len(goals), size, size, 3)))
+
   seeds = range(policy.seeds)
   env = still(policy.seeds * policy.num_envs)
   state = first_state(seeds, env, sac, replay_capacity(policy, env), reward.state_shape)

@@ -53,10 +53,10 @@ def load_data(
       place = zlib.crc32(f"{part.absolute()} {part.stat().st_mtime_ns}".encode())
       file = cache / name / f"{place:08x}-{entries}.npz"
       if file.exists():
-        made = _unpacked(file)
+        made = unpacked(file)
       else:
-        made = [_embedded(value, each, entries) for each in read_trajectories(part, view)]
-        _pack(file, made)
+        made = [embedded(value, each, entries) for each in read_trajectories(part, view)]
+        pack(file, made)
       found += made
       progress.update()
   wanted = num_actions(config.env.control)
@@ -78,7 +78,7 @@ def data_parts(path: pathlib.Path) -> list[pathlib.Path]:
   ]
 
 
-def _embedded(value: ValueFunction, trajectory: Trajectory, entries: int) -> Trajectory:
+def embedded(value: ValueFunction, trajectory: Trajectory, entries: int) -> Trajectory:
   """The trajectory whose observations are embedding and state, without its frames."""
   state = trajectory.observations[:, :entries]
   if state.shape[1] < entries:
@@ -90,7 +90,7 @@ def _embedded(value: ValueFunction, trajectory: Trajectory, entries: int) -> Tra
   return dataclasses.replace(trajectory, observations=observations, frames=None)
 
 
-def _pack(file: pathlib.Path, trajectories: Sequence[Trajectory]) -> None:
+def pack(file: pathlib.Path, trajectories: Sequence[Trajectory]) -> None:
   """Writes trajectories without frames as one npz file."""
   content = io.BytesIO()
   joined = {
@@ -106,8 +106,8 @@ def _pack(file: pathlib.Path, trajectories: Sequence[Trajectory]) -> None:
   files.write_bytes(file, content.getvalue())
 
 
-def _unpacked(file: pathlib.Path) -> list[Trajectory]:
-  """The trajectories that `_pack` wrote."""
+def unpacked(file: pathlib.Path) -> list[Trajectory]:
+  """The trajectories that `pack` wrote."""
   with np.load(file) as stored:
     ends = np.cumsum(stored["steps"])[:-1]
     # One observation more than steps in each.

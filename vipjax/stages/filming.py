@@ -51,7 +51,8 @@ def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
     )
   control_step = inspect.signature(RobotEnv).parameters["frame_skip"].default
   held = {"frame_skip": control_step * repeat, "horizon": horizon // repeat}
-  return {**env_options(config.env), "quality": config.record.quality, **held}
+  sees = {"observes": "hand"} if config.policy.input == "frame" else {}
+  return {**env_options(config.env), "quality": config.record.quality, **held, **sees}
 
 
 def require_tasks(key: str, names: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ import ml_collections
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.progress import peak_memory_mb
 from vipjax.stages import ahead
-from vipjax.stages.agent import refuse_online_seeds, require_shared_memory
+from vipjax.stages.agent import refuse_online_seeds, require_input, require_shared_memory
 from vipjax.stages.evaluate import evaluate
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
@@ -46,6 +46,7 @@ def run_stages(
     config = fit_to_task(config, workdir)
   if policy and not run_folder.stage_done(workdir, "policy"):
     refuse_online_seeds(config)
+    require_input(config)
     require_shared_memory(config)
   stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}
   if not policy:

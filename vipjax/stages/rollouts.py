@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import ml_collections
 import numpy as np
 
+from vipjax import encoder
 from vipjax.envs import (
   RobotEnv,
   Stream,
@@ -20,7 +21,7 @@ from vipjax.evaluation import off_path
 from vipjax.reward.channels import channel_goals
 from vipjax.runtime.progress import Progress
 from vipjax.sac import load_actor
-from vipjax.stages.agent import policy_views, reward_channels
+from vipjax.stages.agent import policy_act, policy_views, reward_channels
 from vipjax.stages.filming import Act, agent_options, give_up, open_env, unseen_seeds
 from vipjax.stages.inputs import views_from_config
 from vipjax.types import Video
@@ -60,6 +61,8 @@ def roll_out(
       stride = 1 if of_policy else config.record.frame_stride
       actor = load_actor(workdir) if of_policy else None
       with open_env(config, **options, size=size) as env:
+        if of_policy and config.policy.input == "frame":
+          actor = policy_act(config, encoder.load(workdir), env, actor)
         for episode in range(count):
           seed = episode_seed(Stream.OFF_PATH, _ROLLOUTS_RUN, number * 1000 + episode)
           noted: list[tuple[float, float]] = []

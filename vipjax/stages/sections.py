@@ -106,6 +106,7 @@ class PolicySection:
   drawing: str
   backend: str
   scene: str
+  input: str
   action_repeat: int
   replay_capacity: int
   views: tuple[str, ...]

@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 
 from vipjax import encoder
+from vipjax.encoder import ValueFunction
 from vipjax.envs import FrameVectorEnv, RobotEnv, Stream, episode_seed, record_episode
 from vipjax.reward.channels import channel_goals, make_reward, record_goals
 from vipjax.runtime import parallel
@@ -22,8 +23,11 @@ from vipjax.sac.agent import SacSettings, compile_policy
 from vipjax.sac.own_films import filmed
 from vipjax.stages.agent import (
   make_online,
+  policy_act,
+  policy_env,
   policy_views,
   refuse_online_seeds,
+  require_input,
   require_shared_memory,
   reward_channels,
   reward_settings,
@@ -79,6 +83,7 @@ def _train_policy(
   config = fit_to_task(config, source)
   policy = config.policy
   refuse_online_seeds(config)
+  require_input(config)
   on_warp = policy.backend == "warp"
   scene = open_scene(config) if on_warp else require_shared_memory(config)
   require_encoder(source)
@@ -95,7 +100,11 @@ def _train_policy(
   options = agent_options(config)
   seen = filmed(channels) if policy.online.every else channels
   shape = (len(seen), size, size, 3)
-  open_envs = functools.partial(FrameVectorEnv, size=size, drawing=policy.drawing)
+
+  def open_envs(*arguments):
+    env = FrameVectorEnv(*arguments, size=size, drawing=policy.drawing)
+    return policy_env(config, value, env)
+
   with (
     open_envs(options, policy.seeds * policy.num_envs, seen) as env,
     open_envs(options, policy.seeds * min(policy.eval_episodes, 10), channels) as eval_env,
@@ -103,7 +112,7 @@ def _train_policy(
     make_online(config, _frames_file(workdir), value, videos, env, seen, shape)
     or contextlib.nullcontext() as online,
   ):
-    film = functools.partial(_film, config, sac)
+    film = functools.partial(_film, config, sac, value)
     training = Training(config, workdir, env, eval_env, reward, sac, devices, online, film)
     training.run(checkpoints)
     final = training.evaluate_kept(eval_env)
@@ -151,15 +160,21 @@ def policy_devices(batch_size: int) -> list[jax.Device]:
 
 
 def _film(
-  config: ml_collections.ConfigDict, sac: SacSettings, actor: Any, size: int, seed: int
+  config: ml_collections.ConfigDict,
+  sac: SacSettings,
+  value: ValueFunction,
+  actor: Any,
+  size: int,
+  seed: int,
 ) -> Video:
   """Films an episode of an actor, with the robot, from the same start at every call of a seed."""
   name, view = next(iter(policy_views(config).items()))
   with RobotEnv(**agent_options(config), size=size) as env:
     policy = compile_policy(env.action_space.shape[0], sac, deterministic=True)
     key = jax.random.key(0)
+    act = lambda observation: np.asarray(policy(actor, observation, key))  # noqa: E731
     (video,) = record_episode(
       env, {name: view}, episode_seed(Stream.FINAL, seed), robot_free=False, hold=20,
-      act=lambda observation: np.asarray(policy(actor, observation, key)),
+      act=policy_act(config, value, env, act),
     )  # fmt: skip
   return video

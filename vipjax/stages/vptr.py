@@ -5,10 +5,7 @@ The encoder is frozen. It sees the frames of the data once; what the agent learn
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import pathlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,36 +15,21 @@ import numpy as np
 
 from vipjax.encoder import ValueFunction
 from vipjax.envs import RobotEnv, Stream, episode_seed, num_actions, robot_state
-from vipjax.runtime import files, run_folder
+from vipjax.runtime import run_folder
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.metrics import MetricsWriter
-from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
-from vipjax.sac.agent import SacSettings, SacState, compile_policy, init_agent
-from vipjax.sac.conservative import (
-  ConservativeSettings,
-  OfflineData,
-  OfflineSettings,
-  make_conservative_update,
-  make_offline,
-  make_offline_updates,
-  with_statistics,
-)
+from vipjax.sac.agent import compile_policy
 from vipjax.scene import View
 from vipjax.stages.agent import sac_settings
 from vipjax.stages.embedded_data import load_data
 from vipjax.stages.inputs import env_options, views_from_config
-from vipjax.stages.stage import Resumed, not_finite, stage
+from vipjax.stages.offline import ROBOT, TARGET, PhaseSettings, learn, make_learner, one_hot
+from vipjax.stages.stage import Resumed, stage
 from vipjax.types import Trajectory
 from vipjax.videos import write_video
-
-ROBOT, TARGET = "robot", "target"
-_AGENT_STREAM = 5
-_PER_DISPATCH = 50  # updates
-_METRICS_EVERY = 500  # updates
 
 
 class Sources(NamedTuple):
@@ -57,50 +39,14 @@ class Sources(NamedTuple):
     robot: of many tasks: the folder of a `record_robot_data`, or any data set with actions.
     target: of the target task, likewise.
     cache: gets the embedded data; runs of one encoder share it.
+    robot_run: the run folder of `train_robot`, where `train_target` goes on; runs that differ in
+      the target's data alone share it. None is the run's own.
   """
 
   robot: pathlib.Path
   target: pathlib.Path
   cache: pathlib.Path
-
-
-@dataclasses.dataclass(frozen=True)
-class PhaseSettings:
-  """Keys of the section `vptr` that the two phases read.
-
-  Attributes:
-    robot_updates, target_updates: of each phase; without the first the second has the target's data
-      alone.
-    target_share: of the target's data in each batch of the second phase.
-    state_entries: first entries of the recorded state that the agent sees.
-  """
-
-  robot_updates: int
-  target_updates: int
-  target_share: float
-  state_entries: int
-
-
-class _Learner(NamedTuple):
-  """What learns in a run, and from what.
-
-  Attributes:
-    phases, sac, settings: see there.
-    tasks: the names of the one-hot vector.
-    robot: the data of many tasks; None for a run without that phase.
-    target: the data of the target task; None in the first phase.
-    state: the agent before its first update.
-    num_actions: of the environment.
-  """
-
-  phases: PhaseSettings
-  sac: SacSettings
-  settings: ConservativeSettings
-  tasks: tuple[str, ...]
-  robot: OfflineData | None
-  target: OfflineData | None
-  state: SacState
-  num_actions: int
+  robot_run: pathlib.Path | None = None
 
 
 @stage(ROBOT)
@@ -123,11 +69,11 @@ def train_robot(
     UserError: no data with actions, or such as do not fit; see `load_data`.
   """
   robot = load_data(config, value, sources.robot, sources.cache)
-  learner = _learner(config, robot, None)
-  facts, earlier, _ = _learn(
+  learner = make_learner(config, robot, None)
+  facts, earlier, _ = learn(
     config, workdir, ROBOT, learner, learner.state, learner.phases.robot_updates
   )
-  return Resumed({**_counts(robot), "tasks": list(learner.tasks), **facts}, earlier)
+  return Resumed({**counts(robot), "tasks": list(learner.tasks), **facts}, earlier)
 
 
 @stage(TARGET)
@@ -150,9 +96,10 @@ def train_target(
     UserError: the first phase has not finished here, or as `train_robot`.
   """
   phases = from_section(PhaseSettings, config.vptr, "vptr")
-  if phases.robot_updates and not run_folder.stage_done(workdir, ROBOT):
+  before = sources.robot_run or workdir
+  if phases.robot_updates and not run_folder.stage_done(before, ROBOT):
     raise UserError(
-      f"expected the stage '{ROBOT}' to be finished in {workdir} before '{TARGET}', got no result; "
+      f"expected the stage '{ROBOT}' to be finished in {before} before '{TARGET}', got no result; "
       "add it to config.vptr.stages, or set config.vptr.robot_updates to 0."
     )
   robot = load_data(config, value, sources.robot, sources.cache) if phases.robot_updates else []
@@ -163,16 +110,16 @@ def train_target(
       f"expected episodes of config.env.task = '{config.env.task}' in {sources.target}, got some "
       f"of {', '.join(others)}; choose the task, or give its data as config.vptr.target_data."
     )
-  learner = _learner(config, robot, target)
+  learner = make_learner(config, robot, target)
   state = learner.state
   if phases.robot_updates:
-    with Checkpointer(workdir / "checkpoints" / ROBOT) as checkpoints:
+    with Checkpointer(before / "checkpoints" / ROBOT) as checkpoints:
       _, state, _ = checkpoints.restore_latest(state)
   until = phases.robot_updates + phases.target_updates
-  facts, earlier, state = _learn(config, workdir, TARGET, learner, state, until)
+  facts, earlier, state = learn(config, workdir, TARGET, learner, state, until)
   save_actor(workdir / "policy", state.actor, learner.sac, learner.num_actions)
   played = evaluate_actor(config, workdir / "policy", value, state.actor, learner.tasks)
-  return Resumed({**_counts(target), **facts, **played}, earlier)
+  return Resumed({**counts(target), **facts, **played}, earlier)
 
 
 def evaluate_actor(
@@ -197,19 +144,18 @@ def evaluate_actor(
   """
   actions, sac = num_actions(config.env.control), sac_settings(config.policy)
   policy = compile_policy(actions, sac, deterministic=True)
-  key, task = jax.random.key(0), _one_hot(tasks, config.env.task)
+  key = jax.random.key(0)
   episodes = config.policy.final_episodes
   first, when, final = episode_seed(Stream.FINAL, config.seed), [], []
   with target_env(config) as env, Progress(episodes, "play", unit="episode") as progress:
     for number in range(episodes):
       env.reset(seed=first + number)
       film, solved, truncated = [], None, False
+      look = eyes(config, env, value, tasks)
       while not truncated:
         film.append(env.frame(env.view))
-        seen = value.embed(film[-1][None], chunk=1)[0]
-        state = robot_state(env)[: config.vptr.state_entries]
-        observation = np.concatenate([seen, state, task])
-        _, _, _, truncated, info = env.step(np.asarray(policy(actor, observation, key)))
+        action = policy(actor, look(film[-1]), key)
+        _, _, _, truncated, info = env.step(np.asarray(action))
         solved = len(film) if solved is None and info["success"] else solved
       if not number:
         rate = env.metadata["render_fps"]
@@ -226,6 +172,19 @@ def evaluate_actor(
   }
 
 
+def eyes(
+  config: ml_collections.ConfigDict, env: RobotEnv, value: ValueFunction, tasks: Sequence[str]
+) -> Callable[[np.ndarray], np.ndarray]:
+  """What the agent sees of the present state, from the frame of it; arguments as there."""
+  task, entries = one_hot(tasks, config.env.task), config.vptr.state_entries
+
+  def look(frame: np.ndarray) -> np.ndarray:
+    seen = value.embed(frame[None], chunk=1)[0]
+    return np.concatenate([seen, robot_state(env)[:entries], task])
+
+  return look
+
+
 def target_env(config: ml_collections.ConfigDict) -> RobotEnv:
   """The environment of the target task, which draws as the data were drawn."""
   return RobotEnv(**env_options(config.env), size=config.corpus.size, view=_view(config))
@@ -240,121 +199,10 @@ def _view(config: ml_collections.ConfigDict) -> View:
   return next(iter(views.values()))
 
 
-def _learner(
-  config: ml_collections.ConfigDict, robot: list[Trajectory], target: list[Trajectory] | None
-) -> _Learner:
-  """Makes what learns; the agent sees each observation with the one-hot vector of its task."""
-  sac = sac_settings(config.policy)
-  offline = from_section(OfflineSettings, config.vptr, "vptr", discount=sac.discount)
-  tasks = tuple(sorted({str(each.task) for each in robot} | {config.env.task}))
-
-  def made(trajectories: list[Trajectory] | None) -> OfflineData | None:
-    return (
-      make_offline([_told(each, tasks) for each in trajectories], offline) if trajectories else None
-    )
-
-  of_robot, of_target = made(robot), made(target)
-  first = of_target if of_robot is None else of_robot
-  actions, size = num_actions(config.env.control), first.transitions.observation.shape[1]
-  key = jax.random.fold_in(jax.random.key(config.seed), _AGENT_STREAM)
-  state = with_statistics(init_agent(key, size, actions, sac), first, len(tasks))
-  return _Learner(
-    from_section(PhaseSettings, config.vptr, "vptr"), sac,
-    from_section(ConservativeSettings, config.vptr, "vptr"), tasks, of_robot, of_target, state,
-    actions,
-  )  # fmt: skip
-
-
-def _learn(
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  name: str,
-  learner: _Learner,
-  state: SacState,
-  until: int,
-) -> tuple[dict[str, Any], float, SacState]:
-  """Updates the agent until its step, from the last checkpoint of this phase if there is one.
-
-  Returns:
-    "updates" and the last metrics; the seconds of earlier legs; and the agent.
-  """
-  datasets, counts = _mixture(learner, name)
-  datasets = jax.device_put(datasets)
-  options = learner.num_actions, learner.sac, learner.settings, counts
-  begun = int(state.step)
-  with Checkpointer(workdir / "checkpoints" / name, keep=2) as checkpoints:
-    restored = checkpoints.restore_latest(state)
-    facts = restored[2] if restored else {"seconds": 0.0, "metrics": {}}
-    state = restored[1] if restored else state
-    first = done = int(state.step)
-    earlier, metrics = facts["seconds"], facts["metrics"]
-    started = time.monotonic() - earlier
-    with (
-      MetricsWriter(workdir, name, first if restored else None) as writer,
-      Progress(until - begun, name, initial=first - begun, unit="update") as progress,
-      Preemption() as preemption,
-    ):
-      while done < until:
-        count = min(_PER_DISPATCH, until - done)
-        state, found = _compiled(*options, count)(state, datasets)
-        before, done = done, done + count
-        last, stop = done == until, preemption.requested()
-        if last or stop or done // _METRICS_EVERY > before // _METRICS_EVERY:
-          metrics = {key: float(number) for key, number in jax.device_get(found).items()}
-          writer.write(done, metrics)
-          progress.update(0, q_data=metrics["q_data"], q_pi=metrics["q_pi"])
-          skipped = int(state.skipped[1])
-          if skipped >= config.policy.max_skipped:
-            advice = "lower config.policy.learning_rate or raise config.vptr.conservative_weight"
-            raise not_finite(metrics, skipped, done, advice)
-        progress.update(count)
-        every = config.policy.checkpoint_every
-        if last or stop or done // every > before // every:
-          facts = {"seconds": time.monotonic() - started, "metrics": files.jsonable(metrics)}
-          checkpoints.save(done, state, facts)
-        if stop:
-          preemption.exit(name, done)
-  return {"updates": until - begun, **metrics}, earlier, state
-
-
-@functools.cache
-def _compiled(
-  num_actions: int,
-  sac: SacSettings,
-  settings: ConservativeSettings,
-  counts: tuple[int, ...],
-  updates: int,
-) -> Callable:
-  update = make_conservative_update(num_actions, sac, settings)
-  return jax.jit(make_offline_updates(update, counts, updates))
-
-
-def _mixture(learner: _Learner, name: str) -> tuple[tuple[OfflineData, ...], tuple[int, ...]]:
-  """The data sets of a phase, and how many rows of a batch come from each."""
-  size = learner.sac.batch_size
-  if name == ROBOT:
-    return (learner.robot,), (size,)
-  if learner.robot is None:
-    return (learner.target,), (size,)
-  of_target = min(max(round(learner.phases.target_share * size), 1), size)
-  return (learner.robot, learner.target), (size - of_target, of_target)
-
-
-def _counts(trajectories: Sequence[Trajectory]) -> dict[str, int]:
-  """What the data gave."""
+def counts(trajectories: Sequence[Trajectory]) -> dict[str, int]:
+  """How many "trajectories" and "steps" the data have, and how many of the former succeed."""
   return {
     "trajectories": len(trajectories),
     "steps": sum(map(len, trajectories)),
     "successes": sum(bool(each.success) for each in trajectories),
   }
-
-
-def _told(trajectory: Trajectory, tasks: Sequence[str]) -> Trajectory:
-  """The trajectory with its task in each observation."""
-  task = np.broadcast_to(_one_hot(tasks, str(trajectory.task)), (len(trajectory) + 1, len(tasks)))
-  observations = np.concatenate([trajectory.observations, task], axis=1)
-  return dataclasses.replace(trajectory, observations=observations)
-
-
-def _one_hot(tasks: Sequence[str], task: str) -> np.ndarray:
-  return np.array([each == task for each in tasks], np.float32)

@@ -1,0 +1,200 @@
+"""What learns by conservative Q-learning in V-PTR's phases, from which data, and how long."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from vipjax.envs import num_actions
+from vipjax.runtime import files
+from vipjax.runtime.checkpoint import Checkpointer
+from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.preemption import Preemption
+from vipjax.runtime.progress import Progress
+from vipjax.runtime.settings import from_section
+from vipjax.sac.agent import SacSettings, SacState, init_agent
+from vipjax.sac.conservative import (
+  ConservativeSettings,
+  OfflineData,
+  OfflineSettings,
+  make_conservative_update,
+  make_offline,
+  make_offline_updates,
+  with_statistics,
+)
+from vipjax.stages.agent import sac_settings
+from vipjax.stages.stage import not_finite
+from vipjax.types import Trajectory
+
+ROBOT, TARGET, ONLINE = "robot", "target", "online"
+_AGENT_STREAM = 5
+_PER_DISPATCH = 50  # updates
+_METRICS_EVERY = 500  # updates
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseSettings:
+  """Keys of the section `vptr` that the phases read.
+
+  Attributes:
+    robot_updates, target_updates: of each phase; without the first the second has the target's data
+      alone.
+    target_share: of the target's data in each batch of the second phase.
+    online_share: of these and of own episodes in each batch of the third.
+    state_entries: first entries of the recorded state that the agent sees.
+  """
+
+  robot_updates: int
+  target_updates: int
+  target_share: float
+  online_share: float
+  state_entries: int
+
+
+class Learner(NamedTuple):
+  """What learns in a run, and from what.
+
+  Attributes:
+    phases, sac, settings: see there.
+    tasks: the names of the one-hot vector.
+    robot: the data of many tasks; None for a run without that phase.
+    target: the data of the target task; None in the first phase.
+    state: the agent before its first update.
+    num_actions: of the environment.
+  """
+
+  phases: PhaseSettings
+  sac: SacSettings
+  settings: ConservativeSettings
+  tasks: tuple[str, ...]
+  robot: OfflineData | None
+  target: OfflineData | None
+  state: SacState
+  num_actions: int
+
+
+def make_learner(
+  config: ml_collections.ConfigDict, robot: list[Trajectory], target: list[Trajectory] | None
+) -> Learner:
+  """Makes what learns; the agent sees each observation with the one-hot vector of its task."""
+  sac = sac_settings(config.policy)
+  # Of all target tasks, so that they can share the first phase.
+  tasks = tuple(sorted({str(each.task) for each in robot} | {*config.vptr.tasks}))
+
+  of_robot, of_target = (
+    offline_data(config, tasks, each) if each else None for each in (robot, target)
+  )
+  first = of_target if of_robot is None else of_robot
+  actions, size = num_actions(config.env.control), first.transitions.observation.shape[1]
+  key = jax.random.fold_in(jax.random.key(config.seed), _AGENT_STREAM)
+  state = with_statistics(init_agent(key, size, actions, sac), first, len(tasks))
+  return Learner(
+    from_section(PhaseSettings, config.vptr, "vptr"), sac,
+    from_section(ConservativeSettings, config.vptr, "vptr"), tasks, of_robot, of_target, state,
+    actions,
+  )  # fmt: skip
+
+
+def offline_data(
+  config: ml_collections.ConfigDict, tasks: Sequence[str], trajectories: Sequence[Trajectory]
+) -> OfflineData:
+  """Transitions of trajectories, told their task in each observation; raises as `make_offline`."""
+  discount = sac_settings(config.policy).discount
+  settings = from_section(OfflineSettings, config.vptr, "vptr", discount=discount)
+  return make_offline([_told(each, tasks) for each in trajectories], settings)
+
+
+def learn(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  name: str,
+  learner: Learner,
+  state: SacState,
+  until: int,
+) -> tuple[dict[str, Any], float, SacState]:
+  """Updates the agent until its step, from the last checkpoint of this phase if there is one.
+
+  Returns:
+    "updates" and the last metrics; the seconds of earlier legs; and the agent.
+  """
+  datasets, counts = _mixture(learner, name)
+  datasets = jax.device_put(datasets)
+  options = learner.num_actions, learner.sac, learner.settings, counts
+  begun = int(state.step)
+  with Checkpointer(workdir / "checkpoints" / name, keep=2) as checkpoints:
+    restored = checkpoints.restore_latest(state)
+    facts = restored[2] if restored else {"seconds": 0.0, "metrics": {}}
+    state = restored[1] if restored else state
+    first = done = int(state.step)
+    earlier, metrics = facts["seconds"], facts["metrics"]
+    started = time.monotonic() - earlier
+    with (
+      MetricsWriter(workdir, name, first if restored else None) as writer,
+      Progress(until - begun, name, initial=first - begun, unit="update") as progress,
+      Preemption() as preemption,
+    ):
+      while done < until:
+        count = min(_PER_DISPATCH, until - done)
+        state, found = _compiled(*options, count)(state, datasets)
+        before, done = done, done + count
+        last, stop = done == until, preemption.requested()
+        if last or stop or done // _METRICS_EVERY > before // _METRICS_EVERY:
+          metrics = {key: float(number) for key, number in jax.device_get(found).items()}
+          writer.write(done, metrics)
+          progress.update(0, q_data=metrics["q_data"], q_pi=metrics["q_pi"])
+          skipped = int(state.skipped[1])
+          if skipped >= config.policy.max_skipped:
+            advice = "lower config.policy.learning_rate or raise config.vptr.conservative_weight"
+            raise not_finite(metrics, skipped, done, advice)
+        progress.update(count)
+        every = config.policy.checkpoint_every
+        if last or stop or done // every > before // every:
+          facts = {"seconds": time.monotonic() - started, "metrics": files.jsonable(metrics)}
+          checkpoints.save(done, state, facts)
+        if stop:
+          preemption.exit(name, done)
+  return {"updates": until - begun, **metrics}, earlier, state
+
+
+@functools.cache
+def _compiled(
+  num_actions: int,
+  sac: SacSettings,
+  settings: ConservativeSettings,
+  counts: tuple[int, ...],
+  updates: int,
+) -> Callable:
+  update = make_conservative_update(num_actions, sac, settings)
+  return jax.jit(make_offline_updates(update, counts, updates))
+
+
+def _mixture(learner: Learner, name: str) -> tuple[tuple[OfflineData, ...], tuple[int, ...]]:
+  """The data sets of a phase, and how many rows of a batch come from each."""
+  size = learner.sac.batch_size
+  if name == ROBOT:
+    return (learner.robot,), (size,)
+  if learner.robot is None:
+    return (learner.target,), (size,)
+  phases = learner.phases
+  share = phases.online_share if name == ONLINE else phases.target_share
+  of_target = min(max(round(share * size), 1), size)
+  return (learner.robot, learner.target), (size - of_target, of_target)
+
+
+def _told(trajectory: Trajectory, tasks: Sequence[str]) -> Trajectory:
+  """The trajectory with its task in each observation."""
+  task = np.broadcast_to(one_hot(tasks, str(trajectory.task)), (len(trajectory) + 1, len(tasks)))
+  observations = np.concatenate([trajectory.observations, task], axis=1)
+  return dataclasses.replace(trajectory, observations=observations)
+
+
+def one_hot(tasks: Sequence[str], task: str) -> np.ndarray:
+  return np.array([each == task for each in tasks], np.float32)
