@@ -32,7 +32,6 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -143,9 +142,8 @@ class EmbeddingReward:
   Attributes:
     num_channels: number of channels, C.
     settings: the reward's settings.
-    common: what `pay` needs of this reward's value and goals, placed on the devices.
-    pay: pure (common, frames uint8 [N, C, H, W, 3], states before [N, *state_shape]) -> rewards
-      [N], states, distances [N, C]: `state` and `reward` as a part of a larger program.
+    common: all that `in_program`'s functions know of this reward's value and goals, a pytree placed
+      on the devices.
     state_shape, telescopes: as in `interface.Reward`, which this is; it remembers of a state its
       potential, or for the form "progress" the embeddings [C, D] of its frames.
   """
@@ -211,9 +209,8 @@ class EmbeddingReward:
         f"'subgoal', got robot_visible {self._visible.tolist()}; give config.reward.plain_weight "
         "and robot_free_weight values above 0, or set potential to 'goal'."
       )
-    compute = _make_compute(value, self.settings, self._visible, not self.telescopes)
-    self.pay = _make_pay(compute, self.settings)
-    self._compute = parallel.compile_map(compute, devices)
+    self._function = _make_compute(value, self.settings, self._visible, not self.telescopes)
+    self._compute = parallel.compile_map(self._function, devices)
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
     self.common = self._measured_by(value)
 
@@ -317,42 +314,31 @@ class EmbeddingReward:
     """Returns `state` of the frames of the first channels."""
     return self.state(seen.frames[:, : self.num_channels])
 
-  def in_program(self) -> tuple[Callable, Callable, Any]:
-    """Returns `state` and `reward` as functions of arrays for a compiled program on one device.
+  def in_program(self) -> tuple[Callable, Callable]:
+    """Returns `state` and `reward` as functions of arrays, parts of a program on one device.
 
     Returns:
-      (common, frames) -> (states, distances); (common, states, next states) -> rewards; and common,
-      a pytree of all that they know.
+      (common, frames) -> (states, distances); (common, states, next states) -> rewards; both pure,
+      and the same for every reward that comes of this one by `with_value`.
     """
+    compute, settings, telescopes = self._function, self.settings, self.telescopes
 
     def state(common, frames):
-      potential, distances, *embeddings = self._compute(common, frames)
-      return (potential if self.telescopes else embeddings[0]), distances
+      potential, distances, *embeddings = compute(common, frames)
+      return (potential if telescopes else embeddings[0]), distances
 
     def reward(common, state, next_state):
-      if self.telescopes:
-        return self.settings.pay(state, next_state)
+      if telescopes:
+        return settings.pay(state, next_state)
       variables, _, weights, *_ = common
       progress = signed_progress(variables[PROGRESS], state, next_state)
-      return self.settings.pay_progress(progress @ weights)
+      return settings.pay_progress(progress @ weights)
 
-    return state, reward, self.common
+    return state, reward
 
   def gain(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the returns of N episodes from their ends; not for "progress"."""
     return self.settings.scale * (last - first)
-
-
-def _make_pay(compute, settings: RewardSettings):
-  def pay(common, frames, state):
-    potential, distances, *embeddings = compute(common, frames)
-    if not embeddings:
-      return settings.pay(state, potential), potential, distances
-    variables, _, weights, *_ = common
-    progress = signed_progress(variables[PROGRESS], state, embeddings[0])
-    return settings.pay_progress(progress @ weights), embeddings[0], distances
-
-  return pay
 
 
 def _measuring(value: ValueFunction, settings: RewardSettings) -> ValueFunction:

@@ -247,13 +247,14 @@ class _PayingAtOnce(_Paying):
   """Does it in one program, to which the frames go and from which what is logged comes back."""
 
   def __init__(self, reward: EmbeddingReward, agents: Agents, devices: Sequence[jax.Device]):
-    insert, pay = agents.each(replay_lib.add, (0, 0, None)), reward.pay
+    insert, (observe, pay) = agents.each(replay_lib.add, (0, 0, None)), reward.in_program()
 
     def embed_and_insert(replay, given):
-      common, frames, potential, new, keep = given
-      rewards, *found = pay(common, frames, potential)
+      common, frames, before, new, keep = given
+      potential, distances = observe(common, frames)
+      rewards = pay(common, before, potential)
       new = agents.by_agent(new._replace(reward=rewards))
-      return insert(replay, new, keep), (rewards, *found)
+      return insert(replay, new, keep), (rewards, potential, distances)
 
     self._compiled = parallel.compile_step(embed_and_insert, devices)
 
