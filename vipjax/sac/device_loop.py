@@ -21,7 +21,7 @@ from vipjax.sac import exploration
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, compile_acting, make_policy, make_update_many
 from vipjax.sac.evaluation import summary
-from vipjax.sac.rollout import LoopSettings, LoopStep
+from vipjax.sac.rollout import LoopSettings, LoopStep, ended_episodes
 from vipjax.types import Transition
 
 # Steps of all environments in one call. A CPU is slow at convolutions inside a loop.
@@ -139,15 +139,7 @@ def train_device_loop(
     learns = int(state.env_steps) + (steps - 1) * env.num_envs >= loop.warmup_steps
     state, metrics, told = run(reward.common, state)
     told = jax.tree.map(np.asarray, told)
-    episodes = [
-      {
-        "return": float(told.returns[row]),
-        "distance": float(told.distance[row]),
-        "success": float(told.success[row]),
-      }
-      for row in zip(*np.nonzero(told.truncated), strict=True)
-    ]
-    yield LoopStep(state, metrics if learns else {}, episodes, None, None)
+    yield LoopStep(state, metrics if learns else {}, ended_episodes(*told), None, None)
 
 
 def _make_step(
