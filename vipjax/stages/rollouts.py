@@ -8,14 +8,7 @@ from collections.abc import Iterator, Sequence
 import ml_collections
 import numpy as np
 
-from vipjax.envs import (
-  RobotEnv,
-  Stream,
-  episode_seed,
-  noisy_expert,
-  random_motion,
-  record_episode,
-)
+from vipjax.envs import RobotEnv, Stream, episode_seed, noisy_expert, random_motion, record_episode
 from vipjax.evaluation import off_path
 from vipjax.reward.channels import channel_goals
 from vipjax.runtime.progress import Progress
