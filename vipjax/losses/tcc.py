@@ -5,14 +5,14 @@ turn, and back into the first. The loss asks it to come back to where it started
 frame is a soft one (an average weighted by a softmax), so that gradients flow all the way round.
 
 Cycles run together, and no array has both a cycle axis, a frame axis and an embedding axis. Scores
-against *all* B N frames are one dense product; a mask keeps those of a cycle's own next video: O(K
-B N) memory instead of O(K N D) for gathered videos (B is far below D here), and a gradient free of
-scattered sums. As a soft frame is a weighted mean of frames, the scores of K queries are `weights @
-frames @ frames.T`, multiplied from either end: through the queries [K, D], or through the Gram
-matrix [B N, B N], which is without D and which all pairs and many cycles share. `_cycle_logits`
-takes the cheaper way. Against gathering (two busy CPU cores, with gradients, D = 1024): 2 to 12
-times as fast in a quarter to a sixtieth of the memory for 4 to 8 videos; for 20 cycles over 32
-videos, 4 times slower in as much memory.
+against *all* B N frames are one dense product; a mask keeps those of a cycle's own next video:
+O(K B N) memory instead of O(K N D) for gathered videos (B is far below D here), and a gradient free
+of scattered sums. As a soft frame is a weighted mean of frames, the scores of K queries are
+`weights @ frames @ frames.T`, multiplied from either end: through the queries [K, D], or through
+the Gram matrix [B N, B N], which is without D and which all pairs and many cycles share.
+`_cycle_logits` takes the cheaper way. Against gathering (two busy CPU cores, with gradients,
+D = 1024): 2 to 12 times as fast in a quarter to a sixtieth of the memory for 4 to 8 videos; for 20
+cycles over 32 videos, 4 times slower in as much memory.
 """
 
 from __future__ import annotations

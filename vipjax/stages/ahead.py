@@ -62,7 +62,7 @@ def start(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Callable[
 
 
 def compile_programs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Compiles the programs that embed the run's videos, and those of the policy's loop.
+  """Compiles the programs that embed the run's videos, and those of the policy stage.
 
   Args:
     config, workdir: as for `start`.
