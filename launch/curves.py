@@ -37,9 +37,7 @@ _ENCODER = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string("out", None, "the folder to write (default: runs/curves_NAME)")
 _GOAL = flags.DEFINE_string(
-  "goal",
-  "last",
-  "last, frame=N, all-last, or image or video files with commas between them",
+  "goal", "last", "last, frame=N, all-last, or image or video files with commas between them"
 )
 _GOALS = flags.DEFINE_enum(
   "goals", "mean", ["mean", "nearest"], "of several goal frames, which one to measure to"

@@ -38,7 +38,7 @@ _NUMBERS = {
 
 def main(_):
   from configs import paper
-  from vipjax.report.tables import flatten, value_text
+  from vipjax.report.tables import value_text
   from vipjax.stages.evaluate import evaluate
 
   if flags.FLAGS.config is None:
@@ -55,7 +55,8 @@ def main(_):
   collected = workdir / "results.json"
   if collected.exists():  # of a pipeline that has finished
     files.write_json(collected, {**files.read_json(collected), **result})
-  print("\n".join(f"{name}: {value_text(number)}" for name, number in flatten(result).items()))
+  for name, number in files.flatten(result).items():
+    print(f"{name}: {value_text(number)}")
 
 
 if __name__ == "__main__":

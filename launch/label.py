@@ -21,9 +21,7 @@ _DATA = flags.DEFINE_string("data", None, "anything that vipjax.read_videos take
 _OUT = flags.DEFINE_string("out", None, "a file that ends in .csv, or the copy's folder")
 _ENCODER = flags.DEFINE_string("encoder", "mini", "anything that vipjax.load takes")
 _GOAL = flags.DEFINE_string(
-  "goal",
-  "last",
-  "last, frame=N, all-last, or image or video files with commas between them",
+  "goal", "last", "last, frame=N, all-last, or image or video files with commas between them"
 )
 _GOALS = flags.DEFINE_enum(
   "goals", "mean", ["mean", "nearest"], "of several goal frames, which one to measure to"

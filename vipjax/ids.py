@@ -92,7 +92,5 @@ def register() -> None:
   for name, (task, robot, control) in IDS.items():
     if name not in gymnasium.registry:
       gymnasium.register(
-        name,
-        entry_point=ENTRY_POINT,
-        kwargs={"task": task, "robot": robot, "control": control},
+        name, entry_point=ENTRY_POINT, kwargs={"task": task, "robot": robot, "control": control}
       )

@@ -253,9 +253,9 @@ def test_no_array_of_gathered_videos():
 @pytest.mark.parametrize(
   ("changes", "sentence"),
   [
-    ({"loss": "mse"}, "one of regression_mse, .*classification, got 'mse'"),
-    ({"similarity": "l1"}, "one of l2, cosine, got 'l1'"),
-    ({"temperature_unit": "metres"}, "one of absolute, mean_squared_distance, got 'metres'"),
+    ({"loss": "mse"}, "among regression_mse, .*classification, got 'mse'"),
+    ({"similarity": "l1"}, "among l2, cosine, got 'l1'"),
+    ({"temperature_unit": "metres"}, "among absolute, mean_squared_distance, got 'metres'"),
     (
       {"temperature_unit": "mean_squared_distance", "similarity": "cosine"},
       "'absolute' with the similarity 'cosine', got 'mean_squared_distance'",

@@ -57,6 +57,7 @@ class Places:
   """The potential is what the picture shows, in tenths; it pays the change."""
 
   state_shape = ()
+  common = jnp.float32(1.0)
 
   def __init__(self, telescopes=True):
     self.telescopes = telescopes
@@ -66,7 +67,7 @@ class Places:
       grey = common * frames[:, 0, 0, 0, 0].astype(jnp.float32)
       return grey, jnp.stack([100 - grey], axis=-1)
 
-    return state, lambda common, before, after: after - before, jnp.float32(1.0)
+    return state, lambda common, before, after: after - before
 
   def gain(self, first, last):
     return last - first

@@ -25,8 +25,8 @@ class PictureVectorEnv(EmptyVectorEnv):
   """Another picture and observation at each step, in two channels."""
 
   def __init__(self, num_envs=ENVS):
-    self.num_envs, self._steps = num_envs, 0
-    self._rng = np.random.default_rng(0)
+    super().__init__()
+    self.num_envs, self._rng = num_envs, np.random.default_rng(0)
 
   def _after(self):
     observation = self._rng.normal(size=(self.num_envs, 51)).astype(np.float32)
@@ -36,10 +36,6 @@ class PictureVectorEnv(EmptyVectorEnv):
 
   def reset(self, seed):
     return self._after()
-
-  def episodes(self):
-    nothing = np.zeros(self.num_envs, np.int32)
-    return type(super().episodes())(nothing, nothing, nothing)
 
   def step_wait(self):
     ended = np.full(self.num_envs, self._steps % 8 == 0)

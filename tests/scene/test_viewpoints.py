@@ -56,9 +56,3 @@ def test_a_given_lookat_stays_and_all_points_are_within_the_share():
   view = fitting_view(points, 140.0, -35.0, 0.65, lookat=(0.1, 0.6, 0.2))
   assert view.lookat == (0.1, 0.6, 0.2)
   assert 0.62 < np.abs(projected(points, view)).max() <= 0.65
-
-
-def test_a_narrow_field_of_view_is_farther_away():
-  points = np.array([(-0.3, 0.0, 0.0), (0.3, 0.0, 0.0)])
-  view = fitting_view(points, 90.0, 0.0, 1.0, fovy=90.0)
-  assert view.distance == 0.3

@@ -11,6 +11,7 @@ import pytest
 from tests.stages.test_train_policy import config_of
 from vipjax import encoder
 from vipjax.envs import RobotEnv
+from vipjax.envs.still import StillEnvs
 from vipjax.sac import agent as agent_lib
 from vipjax.sac import rollout
 from vipjax.stages import ahead
@@ -41,9 +42,9 @@ def run(config, one_block, tmp_path, monkeypatch):
   encoder.save(tmp_path / "encoder", ahead._like_fine_tuned(config))
 
   def still(options, count, channels, size, **_):
-    return contextlib.nullcontext(
-      ahead.StillEnvs(RobotEnv(**options, size=size), count, (len(channels), size, size, 3))
-    )
+    probe = RobotEnv(**options, size=size)
+    spaces, pictures = (probe.observation_space, probe.action_space), (len(channels), size, size, 3)
+    return contextlib.nullcontext(StillEnvs(count, *spaces, pictures, probe.horizon))
 
   monkeypatch.setattr(policy_lib, "FrameVectorEnv", still)
   monkeypatch.setattr(policy_lib, "_film", lambda *_: videos[0])

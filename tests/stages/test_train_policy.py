@@ -17,7 +17,7 @@ from vipjax.envs import Seen, Step
 from vipjax.report.run import read_run
 from vipjax.reward import EmbeddingReward
 from vipjax.runtime.errors import UserError
-from vipjax.sac import SacSettings, evaluate_policy, init_agent, load_actor
+from vipjax.sac import SacSettings, evaluate_policies, init_agent, load_actor
 from vipjax.sac import agent as agent_lib
 from vipjax.stages import training as train_lib
 from vipjax.stages.record import record
@@ -311,7 +311,7 @@ class SteadyReward:
 def test_an_episode_that_diverged_ends_there():
   sac = SacSettings(hidden=(4,))
   actor = init_agent(jax.random.key(0), 5, 2, sac).actor
-  result = evaluate_policy(DivergingEnv(), SteadyReward(), actor, sac, 3, seed=0)
+  (result,) = evaluate_policies(DivergingEnv(), SteadyReward(), actor, sac, 3, [0])
   assert result["success"] == pytest.approx(1 / 3)
   assert result["final_success"] == pytest.approx(1 / 3)
   assert result["steps_to_success"] == 3
@@ -328,9 +328,9 @@ def test_evaluations_trace_the_policy_once(monkeypatch):
   monkeypatch.setattr(agent_lib, "make_policy", counted)
   sac = SacSettings(hidden=(4, 3))  # no other test's
   results = [
-    evaluate_policy(
+    evaluate_policies(
       DivergingEnv(), SteadyReward(), init_agent(jax.random.key(i), 5, 2, sac).actor,
-      dataclasses.replace(sac), 3, seed=0,
+      dataclasses.replace(sac), 3, [0],
     )
     for i in range(2)
   ]  # fmt: skip

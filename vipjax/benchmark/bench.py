@@ -16,7 +16,7 @@ from vipjax.benchmark.results import OURS, Case
 from vipjax.benchmark.workers.worker import memory_mb
 from vipjax.encoder import compute_dtype
 from vipjax.runtime import places
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 
 SUITES = ("embed", "finetune", "sac", "render", "env", "pipeline", "agent", "warp")
 
@@ -117,8 +117,7 @@ def run_suite(
   Raises:
     UserError: another suite, a missing Python, or a folder without write access.
   """
-  if suite not in SUITES:
-    raise UserError(f"expected a suite among {', '.join(SUITES)}, got {suite!r}; choose one.")
+  require_among("a suite", suite, SUITES)
   for python in peer_pythons:
     if not os.access(python, os.X_OK):
       raise UserError(

@@ -49,7 +49,7 @@ def run(
     row: dict[str, float | str] = {"pixels": str(pixels)}
     for batch in sweep_batches:
       seconds = _sweep(bench, ResNetConfig(archs[0], width), pixels, batch)
-      row[f"{batch} frames at a time"] = batch / measure.spread(seconds).median
+      row[f"{batch} frames at a time"] = batch / seconds
     rows.append(row)
   tables = {f"Frames per second of {archs[0]} (one program for the whole batch)": rows}
   return SuiteResult("embed", ABOUT, cases, bench.skipped, bench.peak, tables)
@@ -80,11 +80,11 @@ def _case(bench: Bench, config: ResNetConfig, size: int, count: int) -> Case:
   return case
 
 
-def _sweep(bench: Bench, config: ResNetConfig, size: int, batch: int) -> list[float]:
+def _sweep(bench: Bench, config: ResNetConfig, size: int, batch: int) -> float:
   value = _value(config, size)
   frames, variables = jax.device_put((_frames(batch, size), value.variables))
   run_once = measure.timed(jax.jit(value.embed_fn), variables, frames)
-  return measure.interleave({"ours": run_once}, bench.repeats)["ours"]
+  return measure.median_seconds(run_once, bench.repeats)
 
 
 def _value(config: ResNetConfig, size: int) -> ValueFunction:

@@ -21,10 +21,7 @@ ABOUT = (
 
 
 def run(
-  bench: Bench,
-  num_envs: int = 9,
-  steps: int = 50,
-  sweep_envs: Sequence[int] = (1, 3, 9, 27, 64),
+  bench: Bench, num_envs: int = 9, steps: int = 50, sweep_envs: Sequence[int] = (1, 3, 9, 27, 64)
 ) -> SuiteResult:
   """Measures environment steps.
 
@@ -48,8 +45,8 @@ def run(
   rows = []
   for count in sweep_envs:
     with FrameVectorEnv({}, count) as env:
-      seconds = measure.interleave({"ours": stepping(env, steps)}, bench.repeats)["ours"]
-    rows.append({"environments": str(count), "steps/s": steps * count / np.median(seconds)})
+      seconds = measure.median_seconds(stepping(env, steps), bench.repeats)
+    rows.append({"environments": str(count), "steps/s": steps * count / seconds})
   return SuiteResult("env", ABOUT, [case], bench.skipped, bench.peak, {"More environments": rows})
 
 

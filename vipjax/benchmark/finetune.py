@@ -131,10 +131,10 @@ def _tcc_row(bench: Bench, B: int, K: int | str, T: int, N: int, D: int) -> dict
 
   program = jax.jit(jax.value_and_grad(loss))
   cost = floor.count(program, embeddings)
-  seconds = measure.interleave({"ours": measure.timed(program, embeddings)}, bench.repeats)["ours"]
+  seconds = measure.median_seconds(measure.timed(program, embeddings), bench.repeats)
   return {
     "B": B, "K": K, "T": T, "N": N, "D": D,
-    "ms": 1e3 * measure.spread(seconds).median,
+    "ms": 1e3 * seconds,
     "G operations": "not counted" if cost.operations is None else cost.operations / 1e9,
     "MiB": floor.held_bytes(program, embeddings) / 2**20,
     "[K, N, N, D] would be, MiB": (B * (B - 1) * N if cycles is None else K) * N * N * D / 2**18,
@@ -164,8 +164,8 @@ def _videos_row(bench: Bench, count: int, resident: float) -> dict[str, Any]:
   ours = measure.stateful(
     lambda state: step(state, next(batches)), parallel.replicate(state, devices)
   )
-  seconds = measure.interleave({"ours": ours}, bench.repeats)["ours"]
+  seconds = measure.median_seconds(ours, bench.repeats)
   return {
     "videos": str(count), "MiB": megabytes, "kept": "host" if fed else "device",
-    "frames/s": 64 / float(np.median(seconds)),
+    "frames/s": 64 / seconds,
   }  # fmt: skip

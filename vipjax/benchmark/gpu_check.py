@@ -270,5 +270,4 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def _median(sizes: Sizes, work: Callable[[], float]) -> float:
-  seconds = measure.interleave({"ours": work}, sizes.repeats, warmup=1)["ours"]
-  return measure.spread(seconds).median
+  return measure.median_seconds(work, sizes.repeats, warmup=1)

@@ -68,6 +68,11 @@ def interleave(
   return seconds
 
 
+def median_seconds(work: Callable[[], float], repeats: int, warmup: int = 2) -> float:
+  """Returns the median of a single contender's seconds; arguments as of `interleave`."""
+  return spread(interleave({"": work}, repeats, warmup)[""]).median
+
+
 def timed(function: Callable[..., Any], *arguments: Any, times: int = 1) -> Callable[[], float]:
   """Returns a contender that calls a function `times` times and waits for the last results."""
 

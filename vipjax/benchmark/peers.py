@@ -157,9 +157,7 @@ def absence(needs: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def start(
-  specs: Sequence[PeerSpec],
-  candidates: Sequence[str],
-  answer: Callable[[Any], Any] | None = None,
+  specs: Sequence[PeerSpec], candidates: Sequence[str], answer: Callable[[Any], Any] | None = None
 ) -> Iterator[tuple[dict[str, Peer], dict[str, str]]]:
   """Runs the peers that can run.
 

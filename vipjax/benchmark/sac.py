@@ -16,6 +16,7 @@ from vipjax.benchmark.bench import Bench
 from vipjax.benchmark.peers import PeerSpec
 from vipjax.benchmark.results import Case, SuiteResult
 from vipjax.envs import Episodes, Seen, Step
+from vipjax.envs.still import StillEnvs
 from vipjax.sac import LoopSettings, SacSettings, init_agent, init_loop, replay, train_loop
 from vipjax.sac.agent import make_update, make_update_many
 from vipjax.sac.seeds import Agents
@@ -93,7 +94,7 @@ def agents_row(
   step = step.lower(state, memory).compile()
   compilation = time.perf_counter() - began
   ours = measure.stateful(step, state, memory)
-  median = measure.spread(measure.interleave({"ours": ours}, repeats, warmup=1)["ours"]).median
+  median = measure.median_seconds(ours, repeats, warmup=1)
   return {
     "agents": str(count),
     "us for one update of each": 1e6 * median / updates,
@@ -140,13 +141,9 @@ def _replay_row(bench: Bench, settings: SacSettings, size: int, updates: int) ->
   memory = _full_replay(size)
   step = jax.jit(make_update_many(ACTIONS, settings, updates), donate_argnums=0)
   ours = measure.stateful(step, agent, memory)
-  seconds = measure.interleave({"ours": ours}, bench.repeats, warmup=1)["ours"]
+  median = measure.median_seconds(ours, bench.repeats, warmup=1)
   held = sum(leaf.nbytes for leaf in jax.tree.leaves(memory))
-  return {
-    "transitions": f"{size:,}",
-    "MiB": held / 2**20,
-    "updates/s": updates / measure.spread(seconds).median,
-  }
+  return {"transitions": f"{size:,}", "MiB": held / 2**20, "updates/s": updates / median}
 
 
 def _full_replay(size: int) -> replay.Replay:
@@ -155,39 +152,23 @@ def _full_replay(size: int) -> replay.Replay:
   return replay.Replay(Transition(*filled), memory.position, jnp.int32(size))
 
 
-class EmptyVectorEnv:
-  """Replaces FrameVectorEnv: random observations, no frames, episodes of 200 steps."""
-
-  num_envs = ENVS
-  observation_space = gymnasium.spaces.Box(-10, 10, (OBSERVATION,), np.float32)
-  action_space = gymnasium.spaces.Box(-1, 1, (ACTIONS,), np.float32)
+class EmptyVectorEnv(StillEnvs):
+  """Random observations, no frames, episodes of 200 steps."""
 
   def __init__(self):
+    observation_space = gymnasium.spaces.Box(-10, 10, (OBSERVATION,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (ACTIONS,), np.float32)
+    super().__init__(ENVS, observation_space, action_space, (1, 1, 1, 3))
     rng = np.random.default_rng(0)
     self._observation = rng.normal(size=(ENVS, OBSERVATION)).astype(np.float32)
-    frames = np.zeros((ENVS, 1, 1, 1, 3), np.uint8)
-    self._seen = Seen(frames, np.zeros((ENVS, 2), np.float32), np.zeros(ENVS, np.float32))
     self._steps = 0
-
-  def reset(self, seed: int) -> tuple[np.ndarray, Seen]:
-    return self._observation, self._seen
-
-  def episodes(self) -> Episodes:
-    none = np.zeros(ENVS, np.int32)
-    return Episodes(np.zeros((ENVS, 6), np.uint64), np.zeros((ENVS, 1, ACTIONS), np.float32), none)
 
   def step_async(self, actions: np.ndarray) -> Episodes:
     self._steps += 1
-    return self.episodes()
+    return super().step_async(actions)
 
   def step_wait(self) -> Step:
-    truncated = np.full(ENVS, self._steps % 200 == 0)
-    never = np.zeros(ENVS, bool)
-    after = (self._observation, *self._seen)
-    return Step(*after, truncated, never, *after)
-
-  def finish_step(self) -> None:
-    pass
+    return super().step_wait()._replace(truncated=np.full(ENVS, self._steps % 200 == 0))
 
 
 class NoReward:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder.heads import L2, Head
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import require_among
 
 REDUCTIONS = ("mean", "nearest")
 # Programs of heads are compiled for multiples of so many rows.
@@ -25,10 +25,7 @@ def reduce_goals(embeddings: np.ndarray, goal_reduction: str = "mean") -> np.nda
   Raises:
     UserError: another reduction.
   """
-  if goal_reduction not in REDUCTIONS:
-    raise UserError(
-      f"expected a goal_reduction among mean, nearest, got {goal_reduction!r}; choose one of these."
-    )
+  require_among("a goal_reduction", goal_reduction, REDUCTIONS)
   return embeddings.mean(axis=0, keepdims=True) if goal_reduction == "mean" else embeddings
 
 

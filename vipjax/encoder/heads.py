@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from vipjax.encoder.multilinear import Multilinear, init_multilinear, multilinear_values
 from vipjax.losses.vip import l2_distance, norm
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 
 HEAD = "head"  # the collection
 HEADS = ("l2", "icvf", "mrn")
@@ -46,11 +46,7 @@ class Head:
   hidden: tuple[int, ...] = ()
 
   def __post_init__(self):
-    if self.name not in HEADS:
-      raise UserError(
-        f"expected an encoder's head among {', '.join(HEADS)}, got {self.name!r}; choose one of "
-        "these."
-      )
+    require_among("an encoder's head", self.name, HEADS)
     widths = isinstance(self.hidden, tuple) and all(type(n) is int and n > 0 for n in self.hidden)
     learns = widths and bool(self.hidden) and isinstance(self.discount, float)
     if self.name == "icvf":
@@ -135,9 +131,9 @@ def _fresh(key: jax.Array, hidden: tuple[int, ...], embedding_dim: int) -> Any:
 
 
 def value_to_steps(values: jax.Array, discount: float) -> jax.Array:
-  """Returns d of V = -(1 - discount^d) / (1 - discount): how many steps -1 each are worth V.
+  """Returns d of V = -(1 - discount^d) / (1 - discount): how many steps of -1 each are worth V.
 
-  V cannot be below -1 / (1 - discount), a goal that is never reached, but what a network says can.
+  V of a goal that is never reached is -1 / (1 - discount), but a network's output can be below it.
   So from log(.1) / log(discount) steps on (114 at .98) it goes on along the tangent, where a change
   of V counts ten times: finite, and in the order of V. Above 0 it is 0.
 

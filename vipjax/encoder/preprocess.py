@@ -172,31 +172,23 @@ def device_resize(
 
 
 def random_crop_box(
-  key: jax.Array,
-  height: int,
-  width: int,
-  scale: tuple[float, float] = (0.2, 1.0),
-  ratio: tuple[float, float] = (3 / 4, 4 / 3),
-  attempts: int = 10,
+  key: jax.Array, height: int, width: int, scale: tuple[float, float] = (0.2, 1.0)
 ) -> jax.Array:
   """A crop box int32 [4]: top, left, height, width, distributed as torchvision's.
 
-  Ten boxes are drawn (area uniform in `scale`, aspect ratio log-uniform in `ratio`), the first
+  Ten boxes are drawn (area uniform in `scale`, aspect ratio log-uniform from 3/4 to 4/3), the first
   that fits is taken; if none fits, the largest central box whose aspect ratio is allowed.
   """
   area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
-  area = (
-    height * width * jax.random.uniform(area_key, (attempts,), minval=scale[0], maxval=scale[1])
-  )
-  aspect = jnp.exp(
-    jax.random.uniform(ratio_key, (attempts,), minval=np.log(ratio[0]), maxval=np.log(ratio[1]))
-  )
+  area = height * width * jax.random.uniform(area_key, (10,), minval=scale[0], maxval=scale[1])
+  least, most = 3 / 4, 4 / 3
+  aspect = jnp.exp(jax.random.uniform(ratio_key, (10,), minval=np.log(least), maxval=np.log(most)))
   widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
   heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
   fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
   first = jnp.argmax(fits)
-  box_height = jnp.where(fits[first], heights[first], min(height, round(width / ratio[0])))
-  box_width = jnp.where(fits[first], widths[first], min(width, round(height * ratio[1])))
+  box_height = jnp.where(fits[first], heights[first], min(height, round(width / least)))
+  box_width = jnp.where(fits[first], widths[first], min(width, round(height * most)))
   top = jax.random.randint(top_key, (), 0, height - box_height + 1)
   left = jax.random.randint(left_key, (), 0, width - box_width + 1)
   top = jnp.where(fits[first], top, (height - box_height) // 2)
@@ -209,7 +201,6 @@ def random_resized_crop(
   frames: jax.Array,
   size: int,
   scale: tuple[float, float] = (0.2, 1.0),
-  ratio: tuple[float, float] = (3 / 4, 4 / 3),
   then_resize: int | None = None,
 ) -> jax.Array:
   """One random box per clip, shared by its frames, resized to size x size; jittable.
@@ -222,7 +213,6 @@ def random_resized_crop(
     frames: uint8 [B, T, H, W, 3].
     size: side of the output in pixels.
     scale: least and greatest area of the box as a fraction of the frame's.
-    ratio: least and greatest width / height of the box.
     then_resize: None, or the side to which the crop is resized before its central size x size
       is cut, at least `size`.
 
@@ -241,7 +231,7 @@ def random_resized_crop(
   height, width = frames.shape[2:4]
 
   def crop(clip_key, clip):
-    top, left, box_height, box_width = random_crop_box(clip_key, height, width, scale, ratio)
+    top, left, box_height, box_width = random_crop_box(clip_key, height, width, scale)
     rows = resize_weights(size, height, top, box_height)
     columns = resize_weights(size, width, left, box_width)
     if then_resize is not None:  # two linear maps in a row are one

@@ -17,13 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.encoder.layers import BatchNorm, Conv, GroupNorm, max_pool
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 
-STAGE_SIZES = {
-  "resnet18": (2, 2, 2, 2),
-  "resnet34": (3, 4, 6, 3),
-  "resnet50": (3, 4, 6, 3),
-}
+STAGE_SIZES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +45,9 @@ class ResNetConfig:
   stem: str = "imagenet"
 
   def __post_init__(self):
-    for name, allowed in (
-      ("arch", tuple(STAGE_SIZES)),
-      ("norm", ("batch", "group")),
-      ("stem", ("imagenet", "small")),
-    ):
-      if getattr(self, name) not in allowed:
-        raise UserError(
-          f"expected a ResNet {name} out of {', '.join(allowed)}, got {getattr(self, name)!r}; "
-          "choose one of these."
-        )
+    require_among("a ResNet arch", self.arch, STAGE_SIZES)
+    require_among("a ResNet norm", self.norm, ("batch", "group"))
+    require_among("a ResNet stem", self.stem, ("imagenet", "small"))
     if type(self.width) is not int or self.width < 8 or self.width % 8:
       raise UserError(
         f"expected a positive multiple of 8 as the ResNet's width, got {self.width!r}; use 64 for "
@@ -151,8 +140,7 @@ class ResNet(nn.Module):
     self.block_names = tuple(names)
     # PyTorch's nn.Linear starts uniform in +-1 / sqrt(inputs), which is this variance.
     self.fc = nn.Dense(
-      config.embedding_dim,
-      kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+      config.embedding_dim, kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
     )
 
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:

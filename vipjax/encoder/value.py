@@ -166,8 +166,8 @@ class ValueFunction:
 
     Args:
       frames: uint8 [T, H, W, 3], RGB, upright, T >= 1.
-      chunk: how many at a time, to which the last ones are filled up; None is fast for many frames,
-        1 for a single one.
+      chunk: how many at a time, the last ones filled up to it; None is fast for many frames, 1 for
+        a single one.
 
     Returns:
       float32 [T, D].
@@ -288,7 +288,7 @@ class ValueFunction:
     return self.replace(head=head, variables=variables)
 
   def require_l2(self, what: str) -> None:
-    """Raises UserError where the head is not "l2", for what knows no other."""
+    """Raises UserError where the head is not "l2"; `what` needs it, for the message."""
     if self.head != L2:
       raise UserError(
         f"expected an encoder with the head 'l2' for {what}, got {self.head.name!r}; take an "
@@ -309,7 +309,6 @@ def init_value(
   config: ResNetConfig,
   preprocessing: Preprocessing | None = None,
   metadata: dict[str, Any] | None = None,
-  dtype: Any = None,
 ) -> ValueFunction:
   """An encoder with fresh weights, initialised as torchvision's.
 
@@ -318,8 +317,7 @@ def init_value(
     config: the architecture.
     preprocessing: sizes; None means VIP's 256 and 224.
     metadata: JSON-able facts to carry along.
-    dtype: dtype of the convolutions; None means `compute_dtype()`.
   """
   preprocessing = preprocessing or Preprocessing()
   variables = init_variables(key, config)
-  return ValueFunction(config, preprocessing, variables, dict(metadata or {}), dtype)
+  return ValueFunction(config, preprocessing, variables, dict(metadata or {}))

@@ -13,7 +13,7 @@ import numpy as np
 from metaworld.env_dict import ENV_CLS_MAP
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 from vipjax.scene import Robot, bound_workspace, home_at, replace_arm, use_joint_torques
 
 # How many numbers the actions of each control have.
@@ -52,10 +52,7 @@ def task_names() -> list[str]:
 
 def num_actions(control: str) -> int:
   """Returns how many numbers an action has; raises UserError for an unknown control."""
-  if control not in _NUM_ACTIONS:
-    raise UserError(
-      f"expected control among {', '.join(CONTROLS)}, got {control!r}; choose one of these."
-    )
+  require_among("control", control, CONTROLS)
   return _NUM_ACTIONS[control]
 
 

@@ -29,11 +29,7 @@ class WorkerPool:
   """
 
   def __init__(
-    self,
-    kind: type[Stepper | Drawer],
-    ranges: Sequence[range],
-    arguments: tuple,
-    seconds: float,
+    self, kind: type[Stepper | Drawer], ranges: Sequence[range], arguments: tuple, seconds: float
   ):
     """Starts the processes; call `close` even if this raises.
 

@@ -9,12 +9,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from vipjax.envs.metaworld_task import (
-  MOVED_BY_TASKS,
-  make_task,
-  num_actions,
-  object_to_target,
-)
+from vipjax.envs.metaworld_task import MOVED_BY_TASKS, make_task, num_actions, object_to_target
 from vipjax.runtime.errors import UserError
 from vipjax.scene import SceneRenderer, View, get_robot
 from vipjax.scene.rendering import check_drawing

@@ -20,7 +20,7 @@ from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.worker import Drawer, SharedArrays, Stepper, layout
 from vipjax.runtime import gl
 from vipjax.runtime.cores import usable_cores
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 from vipjax.scene import View
 from vipjax.scene.tiles import state_size
 
@@ -336,6 +336,5 @@ def _in_one_process(drawing: str) -> bool:
   draw no more than one, which has only one scene in its memory and can keep the GPU busy
   (docs/results/gpu.md).
   """
-  if drawing not in DRAWING:
-    raise UserError(f"expected drawing among {', '.join(DRAWING)}, got {drawing!r}; choose one.")
+  require_among("drawing", drawing, DRAWING)
   return drawing == "one_process" or (drawing == "auto" and gl.draws_on_gpu())

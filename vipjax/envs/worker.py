@@ -30,7 +30,7 @@ def layout(
   Args:
     num_envs, horizon: their numbers.
     action, observation, frames: shapes of those of one environment.
-    drawn_state: length of what the workers leave to a drawer; 0 where they draw themselves.
+    drawn_state: length of the state that a drawer draws; 0 where workers draw themselves.
   """
   states = ((num_envs, drawn_state), "float64")
   drawn = {"drawn_state": states, "reset_drawn_state": states} if drawn_state else {}
@@ -91,7 +91,7 @@ class Stepper:
     self._envs = make_envs(len(rows), env_options, size)
 
   def answer(self, command: str, seeds) -> None:
-    """Does what a message asks for with every row."""
+    """Carries out a message for every row."""
     for row, env in zip(self._rows, self._envs, strict=True):
       advance(self._arrays, row, env, self._channels, seeds, command)
 
@@ -102,7 +102,7 @@ class Stepper:
 
 
 class Drawer:
-  """Draws what a `Stepper` has left in some rows; it comes after the same message."""
+  """Draws the states that a `Stepper` has left in some rows; it comes after the same message."""
 
   def __init__(self, arrays, rows: range, env_options, channels, size: int):
     self._arrays, self._rows = arrays, rows
@@ -165,7 +165,7 @@ def make_envs(count: int, env_options, size: int) -> list[RobotEnv]:
 
 
 def advance(arrays, row: int, env: RobotEnv, channels, seeds, command: str) -> None:
-  """Does what a message asks for with the environment of a row; a reset has a seed for each row."""
+  """Carries out a message for the environment of a row; a reset has a seed for each row."""
   if command == "reset":
     env.np_random, _ = seeding.np_random(seeds[row])
     _begin(arrays, row, env, channels)
@@ -217,7 +217,7 @@ def _measure(arrays, prefix: str, row: int, env: RobotEnv, info) -> None:
 
 
 def _show(arrays, prefix: str, row: int, env: RobotEnv, channels) -> None:
-  """Draws the channels, or leaves to the drawer what they depend on."""
+  """Draws the channels, or leaves the state to the drawer."""
   if "drawn_state" in arrays:
     state_vector(env.model, env.data, arrays[f"{prefix}drawn_state"][row])
     return

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation import statistics
 from vipjax.types import Video
+from vipjax.videos import evenly
 
 
 def direction(distances: npt.ArrayLike, times: npt.ArrayLike) -> dict[str, float]:
@@ -56,7 +57,7 @@ def measure_direction(
   for video in videos:
     if (count := len(video.frames)) < 3:
       continue
-    times = np.unique(np.linspace(0, count - 1, min(count, max_frames)).round().astype(int))
+    times = evenly(count, max_frames)
     embeddings = value.embed(video.frames[times])
     columns = [value.distances(embeddings, goal[None]) for goal in embeddings]
     found.append(direction(np.stack(columns, axis=1), times))

@@ -17,8 +17,8 @@ from vipjax.envs import PutBack
 from vipjax.envs.put_back import FIRST, LAST, PUT_BACK
 from vipjax.reward import RewardSettings
 from vipjax.reward.channels import Channels
-from vipjax.reward.embedding import FORMS
-from vipjax.runtime.errors import UserError
+from vipjax.reward.settings import FORMS
+from vipjax.runtime.errors import UserError, require_among
 
 _TINY = 1e-9
 
@@ -26,14 +26,13 @@ _TINY = 1e-9
 class HackPrice(NamedTuple):
   """The result of `measure_hack_price`; prices are shares of the first distance.
 
-  A price is the distance to the goal that is left in the expert's last pose with the objects put
-  back, divided by the distance of the first frame: 1 where the pose is worth nothing, 0 where it is
-  worth as much as the goal.
+  A price is the distance from the expert's last pose, with the objects put back, to the goal, as a
+  share of the first frame's: 1 where the pose is worth nothing, 0 where it is worth the goal.
 
   Attributes:
-    means: over the episodes; of the plain frame over all views "hack_price", of the frame without
-      the robot "hack_price_robot_free" (1 up to noise: a control), and of what the reward's
-      channels pay together "hack_price_reward".
+    means: over the episodes: "hack_price" (plain frames, all views), "hack_price_robot_free"
+      (frames without the robot, a control: 1 up to noise) and "hack_price_reward" (the reward's
+      channels together).
     record: JSON-able: the means; "views": by view and picture the mean price; "episodes": each
       episode's prices by view and picture.
   """
@@ -104,8 +103,8 @@ def discounted_worth(
 ) -> float:
   """Discounted return of a policy whose distance falls evenly and then stays as it is.
 
-  Under a discount a change of the potential is worth the less the later it comes: the early pose,
-  of which `left` is the hack price, may be worth more than the later success, of which it is 0.
+  A discount makes a late change of the potential worth less: the early pose (`left` is the hack
+  price) may be worth more than the later success (`left` is 0).
 
   Args:
     left: the distance that is left in the end, as a share of the first.
@@ -126,8 +125,7 @@ def discounted_worth(
       f"expected at least 1 action and a horizon of at least 1, got {actions} and {horizon}; raise "
       "the one below it."
     )
-  if form not in FORMS:
-    raise UserError(f"expected a reward form among {', '.join(FORMS)}, got {form!r}; choose one.")
+  require_among("a reward form", form, FORMS)
   times = np.arange(horizon + 1)
   potential = -1.0 + (1.0 - left) * np.minimum(times / actions, 1.0)
   now, then = potential[:-1], potential[1:]

@@ -12,6 +12,7 @@ from vipjax.encoder import ValueFunction
 from vipjax.evaluation.attention import Attention, agreement, attention, occlusion, see_labels
 from vipjax.evaluation.curves import video_names
 from vipjax.evaluation.grad_cam import STAGES, fine_stage, grad_cam, network_view, overlay
+from vipjax.evaluation.statistics import mean_of_known
 from vipjax.runtime import files
 from vipjax.types import Video
 from vipjax.videos import write_video
@@ -112,21 +113,17 @@ def _means(records: Sequence[dict]) -> dict[str, Any]:
   for suffix, group in (("", after), ("_before", before)):
     for stage in group[0]["stages"]:
       means = [each["stages"][stage]["mean"] for each in group]
-      result[f"{stage}{suffix}"] = {key: _mean([m[key] for m in means]) for key in means[0]}
+      result[f"{stage}{suffix}"] = {key: mean_of_known(m[key] for m in means) for key in means[0]}
   result["occlusion"] = {
-    name: _mean([_relative(each["occlusion"][name], each["distance"][0]) for each in after])
+    name: mean_of_known(_relative(each["occlusion"][name], each["distance"][0]) for each in after)
     for name in after[0]["occlusion"]
   }
   result["agreement"] = {
-    stage: _mean([each["agreement"][stage] for each in after]) for stage in after[0]["agreement"]
+    stage: mean_of_known(each["agreement"][stage] for each in after)
+    for stage in after[0]["agreement"]
   }
   return result
 
 
 def _relative(change: Sequence[float], distance: float) -> float | None:
   return float(np.mean(np.abs(change)) / distance) if distance > 0 else None
-
-
-def _mean(numbers: Sequence[float | None]) -> float | None:
-  known = [number for number in numbers if number is not None]
-  return float(np.mean(known)) if known else None

@@ -49,9 +49,9 @@ def measure_off_path(
 ) -> OffPath:
   """Returns correlations of the value with true progress over rollouts off the expert's path.
 
-  A reward of the form "progress" has no potential: what stands for it is the sum of what it has
-  paid in the rollout up to each state, 0 in the first. For an encoder with a progress head such
-  sums are also measured for each channel, as "<channel>, progress".
+  A reward of the form "progress" has no potential: the sum that it has paid up to each state, 0 in
+  the first, stands for it. With a progress head such sums are also measured for each channel, as
+  "<channel>, progress".
 
   Args:
     value: the value function.
@@ -124,7 +124,7 @@ def _hacked(states: off_path.States, gap: np.ndarray) -> dict[str, float]:
 
 
 def _paid(reward: EmbeddingReward, frames: np.ndarray) -> np.ndarray:
-  """Returns float32 [T], the potential of states, or without one what was paid up to each."""
+  """Returns float32 [T], the potential of states, or for "progress" the sum paid up to each."""
   if reward.telescopes:
     return _in_chunks(reward.potential, frames)[0]
   states, _ = _in_chunks(reward.state, frames)

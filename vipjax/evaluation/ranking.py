@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vipjax.evaluation.statistics import rank_correlation
+from vipjax.evaluation.statistics import mean_of_known, rank_correlation
 
 MEASURES = ("voc", "voc_failed", "kendall_tau", "pairs_ordered", "success_difference")
 # Fewer episodes give an interval that says more than is known.
@@ -81,7 +81,7 @@ def kendall_tau_a(
 def pairs_ordered(
   scores: npt.ArrayLike, quality: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float | None:
-  """Returns the share of pairs of different quality of which the better has the higher score.
+  """Returns the share of pairs of different quality whose better episode has the higher score.
 
   Arguments as `kendall_tau_a`; equal scores count half, so that 0.5 is chance; None without a pair.
   """
@@ -107,18 +107,18 @@ def success_difference(
   return float(means[0] - means[1])
 
 
-def judge_values(episodes: Sequence[JudgedEpisode], seed: int = 0) -> dict[str, Estimate]:
+def judge_values(episodes: Sequence[JudgedEpisode]) -> dict[str, Estimate]:
   """Returns the `MEASURES` of a reward, each the mean over the tasks that have it.
 
-  "voc" is the mean over successful episodes, or over all of a task of which no outcome is known;
+  "voc" is the mean over successful episodes, or over all of a task without known outcomes;
   "voc_failed" that over failures. For "success_difference" the values of a task are scaled so that
   the least of all its frames is 0 and the greatest 1, as rewards of progress are. Intervals are
   percentiles of 1,000 draws of each task's episodes with replacement, as many as there are; draws
   in which a measure is not defined are left out, and with fewer than five episodes there is none.
+  The draws are the same for every reward.
 
   Args:
     episodes: at least one.
-    seed: of the draws; the same for every reward, so that their draws are the same.
   """
   tasks = [
     _Task([each for each in episodes if each.task == task])
@@ -127,7 +127,7 @@ def judge_values(episodes: Sequence[JudgedEpisode], seed: int = 0) -> dict[str, 
   found = _means([task.measure(np.ones(task.count)) for task in tasks])
   if len(episodes) < FEWEST_FOR_INTERVAL:
     return {name: Estimate(found[name]) for name in MEASURES}
-  rng = np.random.default_rng(seed)
+  rng = np.random.default_rng(0)
   draws = [
     _means([
       task.measure(rng.multinomial(task.count, np.full(task.count, 1 / task.count)))
@@ -183,8 +183,7 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> float | None:
 
 def _means(tasks: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
   """The mean of each measure over the tasks that have it."""
-  known = {name: [task[name] for task in tasks if task[name] is not None] for name in MEASURES}
-  return {name: float(np.mean(each)) if each else None for name, each in known.items()}
+  return {name: mean_of_known(task[name] for task in tasks) for name in MEASURES}
 
 
 def _pairs(

@@ -7,7 +7,7 @@ measure them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -144,9 +144,13 @@ def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
   return float(round(tau * scale) / scale)
 
 
-def bootstrap_interval(
-  values: Sequence[float], confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+  """Returns the mean of the values that are there; None without any."""
+  known = [value for value in values if value is not None]
+  return float(np.mean(known)) if known else None
+
+
+def bootstrap_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
   """Returns the percentile bootstrap interval of the mean of independent runs.
 
   It draws runs with replacement 10,000 times (Agarwal et al., arXiv:2108.13264). With three seeds
@@ -156,7 +160,6 @@ def bootstrap_interval(
   Args:
     values: float [S], S >= 2, one number per run.
     confidence: in (0, 1).
-    seed: seed of the draws.
 
   Returns:
     The lower and the upper end.
@@ -167,7 +170,7 @@ def bootstrap_interval(
   values = check_curve("values", values)
   if not 0 < confidence < 1:
     raise UserError(f"expected a confidence between 0 and 1, got {confidence}; try 0.95.")
-  picks = np.random.default_rng(seed).integers(0, len(values), (_BOOTSTRAP_SAMPLES, len(values)))
+  picks = np.random.default_rng(0).integers(0, len(values), (_BOOTSTRAP_SAMPLES, len(values)))
   ends = np.quantile(values[picks].mean(-1), [(1 - confidence) / 2, (1 + confidence) / 2])
   return float(ends[0]), float(ends[1])
 

@@ -13,7 +13,6 @@ from vipjax.evaluation import bootstrap_interval
 from vipjax.evaluation.measure_attention import finest_stage
 from vipjax.report.charts import Chart, chart_document, grid
 from vipjax.report.html import Safe, element, join, note, section, small, table
-from vipjax.report.tables import flatten
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
@@ -47,7 +46,7 @@ _DRAWN = (
 def collect(workdir: pathlib.Path) -> dict[str, dict[int, dict[str, float]]]:
   """Numbers of every run that has been evaluated, by variant and seed, with the keys of METRICS.
 
-  "attention.fine" is the finest stage of which the run has maps.
+  "attention.fine" is the finest stage that the run has maps of.
   """
   found: dict[str, dict[int, dict[str, float]]] = {}
   for path in sorted(workdir.glob("*/seed*/results.json")):
@@ -55,7 +54,7 @@ def collect(workdir: pathlib.Path) -> dict[str, dict[int, dict[str, float]]]:
     attention = dict(results.get("attention") or {})
     if attention:
       attention["fine"] = attention[finest_stage(attention)]
-    flat = flatten({**results, "attention": attention})
+    flat = files.flatten({**results, "attention": attention})
     numbers = {
       key: float(flat[key]) for key in METRICS if isinstance(flat.get(key), int | float)
     }  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.evaluation.curves import distance_curves
+from vipjax.evaluation.statistics import mean_of_known
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
@@ -122,12 +123,7 @@ def _means(
   plain = [numbers[name] for name in numbers if name in views]
   free = [numbers[name] for name in numbers if name.endswith(", robot-free")]
   return {
-    **{aim: _mean(plain, aim) for aim in _PLAIN},
-    **{f"{aim}_robot_free": _mean(free, aim) for aim in _ROBOT_FREE},
-    "success": _mean(plain, "success"),
+    **{aim: mean_of_known(row[aim] for row in plain) for aim in _PLAIN},
+    **{f"{aim}_robot_free": mean_of_known(row[aim] for row in free) for aim in _ROBOT_FREE},
+    "success": mean_of_known(row["success"] for row in plain),
   }
-
-
-def _mean(rows: list[Mapping[str, float | None]], aim: str) -> float | None:
-  known = [row[aim] for row in rows if row[aim] is not None]
-  return float(np.mean(known)) if known else None

@@ -11,7 +11,6 @@ from typing import Any
 import ml_collections
 
 from vipjax.report.page import write_report
-from vipjax.report.tables import flatten
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.stages import task
@@ -62,7 +61,9 @@ def reproduce(
   now = files.jsonable(run_stages(config, out, additions, policy))
   write_report(out)
   before, after = (files.read_json(folder / "versions.json") for folder in (workdir, out))
-  versions = [flatten({key: each.get(key) for key in _VERSION_KEYS}) for each in (before, after)]
+  versions = [
+    files.flatten({key: each.get(key) for key in _VERSION_KEYS}) for each in (before, after)
+  ]
   return {"versions": _differing(*versions), "results": _differing(_results(then), _results(now))}
 
 
@@ -72,7 +73,7 @@ def _results(results: dict[str, Any]) -> dict[str, Any]:
     for name, value in results.items()
     if name not in _NOT_COMPARED and not name.endswith("_per_second")
   }
-  return flatten(kept)
+  return files.flatten(kept)
 
 
 def _differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -32,8 +32,8 @@ def run_all(
 ) -> list[str]:
   """Does every run that has not finished, and prints a line for each.
 
-  A run that was stopped goes on. What it would show goes to its log.txt. A run that fails of what
-  a user can mend is left out and named; the others go on.
+  A run that was stopped goes on. Its output goes to its log.txt. A run that ends in a UserError is
+  left out and named; the others go on.
 
   Args:
     name: of the experiment, for the progress bar.
@@ -85,7 +85,7 @@ def require_seeds_apart(key: str, seeds: Sequence[int], at_once: int) -> None:
 def _logged(
   run: Run, job: tuple[pathlib.Path, ml_collections.ConfigDict]
 ) -> tuple[pathlib.Path, str, bool]:
-  """The run's folder, what it returns, and whether that says why it failed."""
+  """The run's folder, its result or the reason why it failed, and whether it failed."""
   folder, config = job
   try:
     run_folder.open_run(folder, config)

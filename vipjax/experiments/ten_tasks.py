@@ -18,7 +18,7 @@ from vipjax.experiments.runs import require_seeds_apart, run_all
 from vipjax.report.html import Safe, element, section, small, video
 from vipjax.report.learning import COLUMNS, Column, Group, PolicyRun, read_policies, write_learning
 from vipjax.report.page import write_report
-from vipjax.report.tables import duration_text, flatten
+from vipjax.report.tables import duration_text
 from vipjax.runtime import files, ranges, run_folder
 from vipjax.runtime.platform import on_cpu
 from vipjax.stages.filming import require_tasks
@@ -133,7 +133,7 @@ def _columns(best: Mapping[str, float]) -> tuple[Column, ...]:
 
 
 def _results(run: PolicyRun) -> dict[str, Any]:
-  return flatten(files.read_json(run.folder / "results.json", {}))
+  return files.flatten(files.read_json(run.folder / "results.json", {}))
 
 
 def _result(key: str, run: PolicyRun) -> float | None:

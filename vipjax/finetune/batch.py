@@ -136,9 +136,7 @@ def _pairs(key, lengths, count: int, max_length: int):
   video = sampling.sample_videos(video_key, lengths.shape[0], count)
   indices = sampling.progress_pairs(index_key, lengths[video], max_length)
   frames = Frames(
-    jnp.repeat(video, 2),
-    indices.reshape(-1),
-    jnp.repeat(jax.random.split(crop_key, count), 2),
+    jnp.repeat(video, 2), indices.reshape(-1), jnp.repeat(jax.random.split(crop_key, count), 2)
   )
   return frames, (indices[:, 1] - indices[:, 0]) / (lengths[video] - 1)
 

@@ -28,6 +28,6 @@ def step_devices(frames: int) -> list[jax.Device]:
 
 
 def placed(batch: HostBatch, devices: list[jax.Device]) -> HostBatch:
-  """The batch on the devices, of which each gets its share of the frames."""
+  """The batch on the devices; each gets its share of the frames."""
   rest = parallel.replicate(batch._replace(pixels=None), devices)
   return rest._replace(pixels=parallel.shard(batch.pixels, devices))

@@ -63,7 +63,7 @@ def host_loader(
 def describe_batches(
   key: jax.Array, videos: Sequence[Video], settings: Settings, num_task: int
 ) -> Callable[[int], str]:
-  """A function that names the videos of a step's batch; arguments as those of `host_loader`."""
+  """A function that names the videos of a step's batch; arguments as of `host_loader`."""
   if settings.sampler.name == "prioritised":
     return lambda step: "drawn by priorities, which are not kept"
   draw, _ = _draw_on_host(key, videos, settings, num_task)

@@ -70,12 +70,10 @@ class IntentSettings:
 
   Attributes:
     current: share of goals that are the frame itself.
-    future: share of those that are later frames of its video; what is left to 1 are frames of any
-      video.
+    future: share of goals that are later frames of its video; the rest are frames of any video.
     same: share of outcomes that are the intent.
-    in_video: whether intents are never of any video, but later frames of their own; its authors'
-      choice for films of all kinds. Then no distance to a frame of another video, or back to an
-      earlier one, is taught: False teaches them.
+    in_video: whether intents are always later frames of their own video; its authors' choice for
+      films of all kinds. False also teaches distances to other videos, and back to earlier frames.
 
   Raises:
     UserError: one of them, or the sum of the first two, is out of its range.

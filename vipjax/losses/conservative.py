@@ -116,8 +116,8 @@ def td_target(
     masks: numbers [B], 0 where the episode has ended in a terminal state, else 1.
     next_q: floats [H, B] or [H, B, K], of K >= 1 actions.
     discount: gamma, in [0, 1].
-    next_log_probs: numbers [B] or [B, K], log pi(a'_k | s'), of which `temperature` times that of
-      the chosen action is subtracted; None: no entropy.
+    next_log_probs: numbers [B] or [B, K], log pi(a'_k | s'); `temperature` times that of the chosen
+      action is subtracted. None: no entropy.
     temperature: of the entropy, >= 0.
 
   Returns:
@@ -149,9 +149,8 @@ def monte_carlo_returns(
 ) -> jax.Array:
   """Discounted returns of an episode's steps, the floor of Cal-QL and V-PTR.
 
-  G_t = r_t + discount m_t G_t+1. A return is what the policy of the data got; it bounds the value
-  of the best one from below, but only where the episode is whole: one that was cut off
-  would seem to end well.
+  G_t = r_t + discount m_t G_t+1. The return of the data's policy bounds the value of the best one
+  from below, but only where the episode is whole: one that was cut off would seem to end well.
 
   Args:
     rewards: numbers [T], of an episode's steps.

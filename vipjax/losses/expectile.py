@@ -31,8 +31,8 @@ def expectile_loss(
 
   - own: each clip's goal. Its steps are the one from o_t to o_t+1, and those from o_0 to o_t+1 as
     one, whose return reaches farther back than the target would in a short run;
-  - others, when M > 0: the same steps of a permuted clip for the goal of a row, M B pairs. Nothing
-    tells how far the goals of other videos are but what the target knows.
+  - others, when M > 0: the same steps of a permuted clip for the goal of a row, M B pairs. Only the
+    target tells how far the goals of other videos are.
 
   Args:
     embeddings: floats [B, 4, D], of the frames o_0, g, o_t, o_t+1 of each clip.

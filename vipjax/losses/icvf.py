@@ -41,8 +41,7 @@ def icvf_loss(
     is_intent: bool [B], whether s is z.
     discount: gamma, in [0, 1].
     expectile: between 0 and 1; .5 is the mean, and the nearer to 1, the more the best steps count.
-    steps: numbers [B] >= 1, how many steps s' comes after s, each of which costs 1: the returns of
-      several steps. None: one.
+    steps: numbers [B] >= 1, how many steps s' comes after s, each at a cost of 1. None: one.
 
   Returns:
     The loss, a float scalar, and scalars by name: `icvf_loss`, `icvf_td_error` (mean absolute),

@@ -5,14 +5,14 @@ turn, and back into the first. The loss asks it to come back to where it started
 frame is a soft one (an average weighted by a softmax), so that gradients flow all the way round.
 
 Cycles run together, and no array has both a cycle axis, a frame axis and an embedding axis. Scores
-against *all* B N frames are one dense product, of which a mask keeps those of a cycle's own next
-video: O(K B N) memory instead of O(K N D) for gathered videos (B is far below D here), and a
-gradient free of scattered sums. As a soft frame is a weighted mean of frames, the scores of K
-queries are `weights @ frames @ frames.T`, which may be multiplied from either end: by way of the
-queries [K, D], or of the Gram matrix [B N, B N], after which D is gone and which all pairs and many
-cycles share. `_cycle_logits` takes the cheaper way. Against gathering (two busy CPU
-cores, with gradients, D = 1024): 2 to 12 times as fast in a quarter to a sixtieth of the memory for
-4 to 8 videos; for 20 cycles over 32 videos, 4 times slower in as much memory.
+against *all* B N frames are one dense product; a mask keeps those of a cycle's own next video:
+O(K B N) memory instead of O(K N D) for gathered videos (B is far below D here), and a gradient free
+of scattered sums. As a soft frame is a weighted mean of frames, the scores of K queries are
+`weights @ frames @ frames.T`, multiplied from either end: through the queries [K, D], or through
+the Gram matrix [B N, B N], which is without D and which all pairs and many cycles share.
+`_cycle_logits` takes the cheaper way. Against gathering (two busy CPU cores, with gradients,
+D = 1024): 2 to 12 times as fast in a quarter to a sixtieth of the memory for 4 to 8 videos; for 20
+cycles over 32 videos, 4 times slower in as much memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.losses import checks
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 
 TCC_LOSSES = ("regression_mse", "regression_mse_var", "regression_huber", "classification")
 TCC_SIMILARITIES = ("l2", "cosine")
@@ -91,9 +91,9 @@ def tcc_loss(
   Raises:
     UserError: an unknown name, a wrong rank, shape, dtype or index, or fewer than two videos.
   """
-  _check_choice("loss", loss, TCC_LOSSES)
-  _check_choice("similarity", similarity, TCC_SIMILARITIES)
-  _check_choice("temperature_unit", temperature_unit, TCC_TEMPERATURE_UNITS)
+  require_among("the TCC loss", loss, TCC_LOSSES)
+  require_among("the TCC similarity", similarity, TCC_SIMILARITIES)
+  require_among("the TCC temperature_unit", temperature_unit, TCC_TEMPERATURE_UNITS)
   if temperature_unit != "absolute" and similarity != "l2":
     raise UserError(
       f"expected the TCC temperature_unit 'absolute' with the similarity {similarity!r}, got "
@@ -267,13 +267,6 @@ def _losses(loss, logits, positions, starts, variance_weight, huber_delta, label
   squares = jnp.square(positions - predicted[:, None])
   variance = jnp.maximum(jnp.sum(probabilities * squares, axis=-1), _VARIANCE_FLOOR)
   return jnp.square(error) / variance + variance_weight * jnp.log(variance), error
-
-
-def _check_choice(name, value, options):
-  if value not in options:
-    raise UserError(
-      f"expected the TCC {name} to be one of {', '.join(options)}, got {value!r}; choose one."
-    )
 
 
 def _check_cycles(embeddings, cycles, starts):

@@ -10,19 +10,19 @@ import numpy as np
 
 from vipjax.evaluation import video_names
 from vipjax.report import html
-from vipjax.report.html import Safe, element, gallery, note, section, small, table, tile
+from vipjax.report.html import Safe, element, gallery, section, small, table, tile
 from vipjax.report.tables import duration_text, value_text
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.types import Video
-from vipjax.videos import resize_frames, write_video
+from vipjax.videos import evenly, shrunk, write_video
 from vipjax.videos.twins import STATIC, Twin
 
 PAGE = "erase.html"
 _HEIGHT = 192  # pixels of a film on the page
 _MOST_FRAMES, _MOST_FILMS, _MOMENTS = 120, 12, 5
 _MASKED = np.array([220, 30, 90], np.uint8)
-_MUCH = 0.3  # of what was erased, filled flat
+_MUCH = 0.3  # filled flat, as a share of the erased pixels
 
 MOTION_LIMITS = (
   "The masks are of what moves, and know no robot: objects that it moves are erased with it while "
@@ -65,27 +65,19 @@ def shown(twin: Twin) -> Shown:
   """The film of a twin for the page."""
   video, erased = twin.video, twin.erased
   length = len(video.frames)
-  picks = np.linspace(0, length - 1, min(length, _MOST_FRAMES)).round().astype(int)
+  picks = evenly(length, _MOST_FRAMES)
   weights = erased.weights[picks, ..., None]
   before = video.frames[picks]
   grey = before.mean(axis=-1, keepdims=True) * 0.6
   masks = (grey + weights * (_MASKED - grey)).astype(np.uint8)
-  film = np.concatenate([_shrunk(each) for each in (before, masks, erased.frames[picks])], axis=2)
+  three = before, masks, erased.frames[picks]
+  film = np.concatenate([shrunk(each, _HEIGHT) for each in three], axis=2)
   times = video.seconds[picks]
   kept = dataclasses.replace(
     video, frames=np.empty(0), fps=video.fps * (len(picks) - 1) / max(1, length - 1) or video.fps,
     times=times,
   )  # fmt: skip
-  return Shown(
-    kept, film, length, erased.erased_share, erased.flat_share, twin.camera_shift
-  )  # fmt: skip
-
-
-def _shrunk(frames: np.ndarray) -> np.ndarray:
-  height, width = frames.shape[1:3]
-  if height <= _HEIGHT:
-    return frames
-  return resize_frames(frames, (_HEIGHT, max(1, _HEIGHT * width // height)))
+  return Shown(kept, film, length, erased.erased_share, erased.flat_share, twin.camera_shift)
 
 
 def write_page(
@@ -147,17 +139,11 @@ def _header(films: Sequence[Shown], notes: Sequence[str], seconds: float) -> Saf
     tile("Filled flat", f"{shares[1]:.1%}", "of what was erased: no frame shows it"),
     tile("Time", duration_text(seconds), "decoding, masks, filling, writing"),
   ]
-  return element(
-    "header",
-    element("h1", "The robot, erased"),
-    element(
-      "p",
-      "Where the robot is, each pixel takes the frame nearest in time that shows it. What happens "
-      "behind the robot is not known: an object there jumps from its state before to that after.",
-    ),
-    *map(note, notes),
-    element("div", *tiles, class_="tiles"),
+  words = (
+    "Where the robot is, each pixel takes the frame nearest in time that shows it. What happens "
+    "behind the robot is not known: an object there jumps from its state before to that after."
   )
+  return html.header("The robot, erased", words, tiles, notes)
 
 
 def _players(folder: pathlib.Path, films: Sequence[Shown], names: Sequence[str]) -> Safe:
@@ -173,7 +159,7 @@ def _players(folder: pathlib.Path, films: Sequence[Shown], names: Sequence[str])
 
 
 def _moments(first: Shown) -> Safe:
-  picks = np.linspace(0, len(first.film) - 1, min(len(first.film), _MOMENTS)).round().astype(int)
+  picks = evenly(len(first.film), _MOMENTS)
   return gallery([(first.film[pick], f"{first.video.times[pick]:.2f} s") for pick in picks])
 
 

@@ -87,6 +87,16 @@ def _style() -> str:
   return importlib.resources.files("vipjax.report").joinpath("style.css").read_text("utf8")
 
 
+def header(
+  title: str, words: str, tiles: Iterable[Safe], notes: Iterable[str] = (), facts: str | None = None
+) -> Safe:
+  """The head of a page: what it is, in a sentence, its notes, and the numbers that matter most."""
+  return element(
+    "header", element("h1", title), element("p", words), small(facts) if facts else None,
+    *map(note, notes), element("div", *tiles, class_="tiles"),
+  )  # fmt: skip
+
+
 def tile(name: str, number: str, explanation: str) -> Safe:
   """A headline number with its name and an explanation."""
   return element(

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from vipjax.evaluation.judge_episodes import Judged, record
 from vipjax.evaluation.ranking import FEWEST_FOR_INTERVAL, MEASURES, Estimate, JudgedEpisode, scaled
+from vipjax.report import html
 from vipjax.report.charts import Chart, chart_document, grid
-from vipjax.report.html import Safe, element, gallery, note, section, small, table, tile
+from vipjax.report.html import Safe, element, gallery, section, small, table, tile
 from vipjax.report.tables import duration_text, value_text
 from vipjax.runtime import files
+from vipjax.videos import evenly
 
 PAGE = "judge.html"
 _FEW = 20  # episodes
 _MOST_ENDS, _MOST_ROWS = 12, 60
-# Of each measure its name on the page, its value by chance, and what it is.
+# Each measure's name on the page, its value by chance, and its explanation.
 _WORDS = {
   "voc": (
     "VOC", 0.0,
@@ -65,7 +65,8 @@ def write_judged(
     The page's path.
   """
   files.write_json(folder / "judge.json", {"facts": dict(facts), **record(judged)})
-  files.write_text(folder / "values.csv", _csv(judged))
+  header = ("episode", "source", "time_s", *judged.values)
+  files.write_csv(folder / "values.csv", header, _rows(judged))
   several = len(judged.by_task) > 1
   page = chart_document(
     "Rewards judged",
@@ -109,17 +110,11 @@ def _header(judged: Judged, seconds: float) -> Safe:
     tile("Rewards", value_text(len(judged.estimates)), "on the same frames"),
     tile("Time", duration_text(seconds), "decoding, values, intervals"),
   ]
-  return element(
-    "header",
-    element("h1", "Which reward knows a good episode?"),
-    element(
-      "p",
-      "Each reward gave a value to every frame. A useful one rises along a success, and ends "
-      "higher the better the episode.",
-    ),
-    *map(note, notes),
-    element("div", *tiles, class_="tiles"),
+  words = (
+    "Each reward gave a value to every frame. A useful one rises along a success, and ends higher "
+    "the better the episode."
   )
+  return html.header("Which reward knows a good episode?", words, tiles, notes)
 
 
 def _graded(judged: Judged) -> set[str]:
@@ -213,7 +208,7 @@ def _curves(judged: Judged) -> Safe:
 
 def _ends(judged: Judged) -> Safe:
   order = np.argsort([-each.quality for each in judged.episodes], kind="stable")
-  picks = np.linspace(0, len(order) - 1, min(len(order), _MOST_ENDS)).round().astype(int)
+  picks = evenly(len(order), _MOST_ENDS)
   pairs = []
   for index in order[picks]:
     each = judged.episodes[index]
@@ -242,14 +237,9 @@ def _episodes(judged: Judged) -> Safe:
   return element("div", table(header, rows, numbers=range(3, len(header))), small(words))
 
 
-def _csv(judged: Judged) -> str:
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator="\n")
-  writer.writerow(("episode", "source", "time_s", *judged.values))
+def _rows(judged: Judged) -> Iterator[tuple]:
   for index, each in enumerate(judged.episodes):
     columns = [values[index] for values in judged.values.values()]
     for seconds, *numbers in zip(judged.times[index], *columns, strict=True):
       source = each.video.metadata["source"]
-      row = (each.name, source, f"{seconds:.4f}", *(f"{number:.6g}" for number in numbers))
-      writer.writerow(row)
-  return text.getvalue()
+      yield (each.name, source, f"{seconds:.4f}", *(f"{number:.6g}" for number in numbers))

@@ -49,13 +49,13 @@ class Group(NamedTuple):
 
 
 class PolicyRun(NamedTuple):
-  """What a run folder holds of its policy, or of one of those that learned there at once.
+  """The policy of a run folder, or one of several that learned there at once.
 
   Attributes:
     folder: the run folder.
     evaluations: those rows of its metrics that have a success, in order.
     result: of the stage "policy"; {} while it is not finished.
-    seconds: that the stage took; None likewise.
+    seconds: of the stage; None while it is not finished.
     agent: the name, such as "seed1", of one of several that learned at once; else "".
   """
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import pathlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,14 +14,14 @@ from vipjax.encoder import ValueFunction
 from vipjax.evaluation import DistanceCurve, make_curve, video_names
 from vipjax.report import html, pictures, plots
 from vipjax.report.charts import chart_document
-from vipjax.report.html import Safe, element, gallery, note, section, small, table, tile
+from vipjax.report.html import Safe, element, gallery, section, small, table, tile
 from vipjax.report.tables import duration_text, value_text
 from vipjax.reward.goals import Goal, embed_goal, find_goals, misfits
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.types import Video
-from vipjax.videos import LazyVideo, resize_frames, write_video
+from vipjax.videos import LazyVideo, shrunk, write_video
 
 _PICTURE_HEIGHT = 256  # pixels; no more is shown
 _DECODED_AT_ONCE = 32
@@ -101,18 +99,11 @@ def _look(
   for start in range(0, len(indices), _DECODED_AT_ONCE):
     frames = video[indices[start : start + _DECODED_AT_ONCE]]
     embedded.append(value.embed(frames))
-    small.append(_shrunk(frames))
+    small.append(shrunk(frames, _PICTURE_HEIGHT))
   fps, times = video.fps * (len(indices) - 1) / (len(video) - 1), video.times[indices]
   size = frames.shape[1:3]
   shown = Video(frames=np.concatenate(small), fps=fps, times=times, **video.metadata)
   return shown, np.concatenate(embedded), size
-
-
-def _shrunk(frames: np.ndarray) -> np.ndarray:
-  height, width = frames.shape[1:3]
-  if height <= _PICTURE_HEIGHT:
-    return frames
-  return resize_frames(frames, (_PICTURE_HEIGHT, max(1, _PICTURE_HEIGHT * width // height)))
 
 
 def write_curves(
@@ -132,7 +123,7 @@ def write_curves(
     The page's path.
   """
   started = time.monotonic()
-  files.write_text(folder / "curves.csv", _csv(measured))
+  files.write_csv(folder / "curves.csv", ("video", "source", "time_s", "distance"), _rows(measured))
   films = []
   for name, each in list(zip(film_names(measured), measured, strict=True))[:_MOST_FILMS]:
     film = pictures.curve_film(
@@ -183,18 +174,12 @@ def _header(measured: Sequence[Measured], facts: dict[str, str], seconds: float)
     ),
     tile("Time", duration_text(seconds), "decoding, embedding, drawing"),
   ]
-  return element(
-    "header",
-    element("h1", "How far from the goal?"),
-    element(
-      "p",
-      "The distance between the embedding of each frame and that of the goal. In a video that goes "
-      "straight to its goal a useful one falls all the way.",
-    ),
-    small(f"{facts['videos']} · encoder {facts['encoder']}"),
-    *map(note, warnings),
-    element("div", *tiles, class_="tiles"),
+  words = (
+    "The distance between the embedding of each frame and that of the goal. In a video that goes "
+    "straight to its goal a useful one falls all the way."
   )
+  source = f"{facts['videos']} · encoder {facts['encoder']}"
+  return html.header("How far from the goal?", words, tiles, warnings, source)
 
 
 def _player(folder: pathlib.Path, measured: Sequence[Measured]) -> Safe:
@@ -246,11 +231,7 @@ def _numbers(measured: Sequence[Measured]) -> Safe:
   return element("div", table(header, rows, numbers=range(2, 9)), small(words))
 
 
-def _csv(measured: Sequence[Measured]) -> str:
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator="\n")
-  writer.writerow(("video", "source", "time_s", "distance"))
+def _rows(measured: Sequence[Measured]) -> Iterator[tuple]:
   for each in measured:
     for seconds, distance in zip(each.curve.times, each.curve.distances, strict=True):
-      writer.writerow((each.curve.name, each.video.source, f"{seconds:.4f}", f"{distance:.6g}"))
-  return text.getvalue()
+      yield each.curve.name, each.video.source, f"{seconds:.4f}", f"{distance:.6g}"

@@ -226,10 +226,7 @@ def _draw_strips(strips: Sequence[_Strip]) -> bytes:
 
 
 def curve_film(
-  frames: np.ndarray,
-  distances: np.ndarray,
-  times: np.ndarray,
-  goals: Sequence[np.ndarray] = (),
+  frames: np.ndarray, distances: np.ndarray, times: np.ndarray, goals: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
   """A film of one video beside its distance curve, bright up to the frame that is shown.
 

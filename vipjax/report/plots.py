@@ -13,6 +13,7 @@ from vipjax.report.html import Safe, element, small, small_video_url, table, vid
 from vipjax.report.run import Run
 from vipjax.report.tables import value_text
 from vipjax.runtime.metrics import split_parts
+from vipjax.videos import evenly
 
 # Labels of the metrics that are drawn.
 LEARNING = {
@@ -137,7 +138,7 @@ def metric_charts(
 def metric_table(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], xlabel: str) -> Safe:
   """The numbers of `metric_charts` at up to twelve steps."""
   known = [row for row in rows if any(row.get(key) is not None for key in labels)]
-  picks = np.linspace(0, len(known) - 1, min(len(known), _ROWS_WITHOUT_SCRIPTS)).round().astype(int)
+  picks = evenly(len(known), _ROWS_WITHOUT_SCRIPTS)
   keys = [key for key in labels if any(row.get(key) is not None for row in known)]
   lines = [
     [str(known[pick]["step"])]

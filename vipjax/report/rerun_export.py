@@ -35,7 +35,7 @@ def rerun_package() -> Any:
 def write_rerun(path: pathlib.Path, value: ValueFunction, measured: Measured) -> None:
   """Writes one video as a recording of Rerun; a file that is there is replaced.
 
-  Its entities are `frame`, `grad_cam` (where the value is raised, over what the network sees of the
+  Its entities are `frame`, `grad_cam` (where the value is raised, over the network's view of the
   frame; of several goals, towards the mean), `distance`, `reward` of the step that led to each
   frame (none for the first) and `goal/<n>`; its timelines are `time`, in seconds, and `frame_nr`.
 
@@ -83,6 +83,5 @@ def _blueprint() -> Any:
   ]
   curves = [layout.TimeSeriesView(origin=name, name=name) for name in ("distance", "reward")]
   return layout.Blueprint(
-    layout.Vertical(layout.Horizontal(*pictures), layout.Horizontal(*curves)),
-    collapse_panels=True,
+    layout.Vertical(layout.Horizontal(*pictures), layout.Horizontal(*curves)), collapse_panels=True
   )

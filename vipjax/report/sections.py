@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vipjax.report import plots
+from vipjax.report import html, plots
 from vipjax.report.charts import grid
 from vipjax.report.html import (
   Safe,
@@ -16,7 +16,6 @@ from vipjax.report.html import (
   gallery,
   join,
   not_run,
-  note,
   picture,
   section,
   small,
@@ -27,7 +26,6 @@ from vipjax.report.html import (
 from vipjax.report.run import Run
 from vipjax.report.tables import (
   duration_text,
-  flatten,
   memory_text,
   notes,
   of_seeds,
@@ -37,6 +35,7 @@ from vipjax.report.tables import (
   total_seconds,
   value_text,
 )  # fmt: skip
+from vipjax.runtime import files
 
 _CURVES = (
   "Distance to the goal (each video's last frame), divided by that of the first frame: dashed grey "
@@ -77,7 +76,7 @@ _MOST_FILMS = 8
 def title(run: Run) -> str:
   """The title of the page."""
   # data.task is empty unless videos were chosen by it.
-  named = (name for key, name in flatten(run.config).items() if key.split(".")[-1] == "task")
+  named = (name for key, name in files.flatten(run.config).items() if key.split(".")[-1] == "task")
   task = next((str(name) for name in named if name), run.workdir.name)
   count = len(run.videos)
   return f"{task}: from {count} videos to a policy" if count > 1 else task
@@ -106,18 +105,11 @@ def header(run: Run) -> Safe:
     tile("Time", duration_text(total_seconds(results["seconds"])), "all stages together"),
     tile("Peak memory", memory, "worker processes included"),
   ]
-  return element(
-    "header",
-    element("h1", title(run)),
-    element(
-      "p",
-      "A value function is fine-tuned on a few videos. The distance to the goal that it measures "
-      "is all that the policy is rewarded by.",
-    ),
-    small(" · ".join(facts)),
-    *map(note, notes(results)),
-    element("div", *tiles, class_="tiles"),
+  words = (
+    "A value function is fine-tuned on a few videos. The distance to the goal that it measures is "
+    "all that the policy is rewarded by."
   )
+  return html.header(title(run), words, tiles, notes(results), " · ".join(facts))
 
 
 def results(run: Run) -> Safe:
@@ -141,7 +133,7 @@ def what_was_run(run: Run) -> Safe:
     parts.append(not_run("the run has not come to say which were on."))
   else:
     parts.append(element("p", "None: the method as published."))
-  settings = flatten(run.config)
+  settings = files.flatten(run.config)
   parts.append(element("h3", "Settings"))
   if not settings:
     parts.append(not_run("there is no config.json in the run folder."))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from vipjax.runtime import files
+
 # In the order of a run.
 STAGES = ("record", "finetune", "evaluate", "policy", "report")
 NOT_RUN = "not run"
@@ -90,7 +92,7 @@ def format_results(results: dict[str, Any]) -> str:
 
 
 def result_rows(results: dict[str, Any]) -> list[tuple[str, str]]:
-  """(name, text) of each result, known ones first, each with what it was before fine-tuning."""
+  """(name, text) of each result, known ones first, each with its value before fine-tuning."""
   rows, done = [], {*_ELSEWHERE}
   for key, words in _WORDS.items():
     earlier = [name for name in _BEFORE.get(key, (f"{key}_before",)) if name in results]
@@ -100,7 +102,7 @@ def result_rows(results: dict[str, Any]) -> list[tuple[str, str]]:
       if earlier:
         text += f" ({value_text(results[earlier[0]], key)} before fine-tuning)"
       rows.append((words, text))
-  others = flatten({key: value for key, value in results.items() if key not in done})
+  others = files.flatten({key: value for key, value in results.items() if key not in done})
   return rows + [
     (key.replace("_", " ").replace(".", ", "), value_text(value, key))
     for key, value in others.items()
@@ -140,17 +142,6 @@ def notes(results: dict[str, Any]) -> list[str]:
   """The run's remarks, `results["notes"]`: a text or a list of texts."""
   found = results.get("notes") or []
   return [found] if isinstance(found, str) else [str(note) for note in found]
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Nested dicts to {"a.b": value}; an empty dict is a value."""
-  flat = {}
-  for key, value in values.items():
-    if isinstance(value, dict) and value:
-      flat |= flatten(value, f"{prefix}{key}.")
-    else:
-      flat[f"{prefix}{key}"] = value
-  return flat
 
 
 def value_text(value: Any, key: str = "") -> str:

@@ -5,12 +5,9 @@
 `vipjax.reward.stable_baselines` adds it to vector environments of stable-baselines3 and sbx.
 """
 
-from vipjax.reward.embedding import EmbeddingReward, RewardSettings
-from vipjax.reward.wrappers import (
-  EmbeddingRewardVectorWrapper,
-  EmbeddingRewardWrapper,
-  FrameInInfo,
-)
+from vipjax.reward.embedding import EmbeddingReward
+from vipjax.reward.settings import RewardSettings
+from vipjax.reward.wrappers import EmbeddingRewardVectorWrapper, EmbeddingRewardWrapper, FrameInInfo
 
 __all__ = [
   "EmbeddingReward",

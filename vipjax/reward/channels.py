@@ -12,15 +12,9 @@ from absl import logging
 
 from vipjax.encoder import ValueFunction
 from vipjax.envs import Channel
-from vipjax.reward.embedding import EmbeddingReward, RewardSettings
-from vipjax.reward.goals import (
-  LAST,
-  Goal,
-  embed_goal,
-  find_goals,
-  misfits,
-  names_files,
-)
+from vipjax.reward.embedding import EmbeddingReward
+from vipjax.reward.goals import LAST, Goal, embed_goal, find_goals, misfits, names_files
+from vipjax.reward.settings import RewardSettings
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
@@ -165,10 +159,7 @@ def _goal_videos(videos: Sequence[Video], view: str, visible: bool) -> list[Vide
 
 
 def record_goals(
-  folder: pathlib.Path,
-  value: ValueFunction,
-  goals: Sequence[ChannelGoal],
-  goal_reduction: str,
+  folder: pathlib.Path, value: ValueFunction, goals: Sequence[ChannelGoal], goal_reduction: str
 ) -> None:
   """Writes the goal frames with their origins for the report; warns of those that do not fit.
 

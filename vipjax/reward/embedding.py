@@ -7,20 +7,7 @@ not bounded: a state unlike any that the encoder knows may cost many times what 
 goal earns. With a saturation s the distance x counts as x (1 + s) / (x + s): 0 at the goal, 1 at 1,
 less than 1 + s anywhere.
 
-The potential "path" asks the whole films, not only their ends: how far along the expert's path a
-state is, by its soft nearest neighbours among the films' frames (the alignment that the TCC loss
-trains, arXiv:1904.07846), less how far it is from that path. The neighbour is that of all channels
-at once, so a pose of the arm that fits one moment beside an object that fits another is far from
-every frame. Off the path it follows true progress far better than the distance to the goal
-(docs/results/ten_tasks.md). Along films the distances are always those of the embeddings, whatever
-the head: this potential's and the next one's.
-
-The potential "subgoal" lets the frames without the robot say which moment of the films the object
-is in, and so how much of its way is left, in time; and it asks of the frames with the robot how far
-the arm is from where the films have it when the object is about to move on. Before anything moved
-that is the moment of contact, so that the pose of the end beside an unmoved object is worth no more
-than any other that is away from the handle; the nearer the object is to its goal, the less the arm
-counts.
+The potentials "path" and "subgoal" ask the whole films, not only their ends (`reward.films`).
 
 An encoder with a progress head may pay a step for its own progress instead, F(o, o')
 (arXiv:2509.26627): no goal is in it, and it is the difference of no potential.
@@ -29,112 +16,22 @@ An encoder with a progress head may pay a step for its own progress instead, F(o
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.encoder import HEAD, L2, REDUCTIONS, ValueFunction, goal_distances, reduce_goals
+from vipjax.encoder import HEAD, L2, ValueFunction, goal_distances, reduce_goals
 from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.envs import Seen
 from vipjax.reward.films import along_path, by_subgoals, checked_films, subgoals
-from vipjax.runtime import parallel, ranges
+from vipjax.reward.settings import RewardSettings
+from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 
-FORMS = ("difference", "discounted", "value", "progress")
-NORMALIZATIONS = ("none", "first_frame")
-POTENTIALS = ("goal", "path", "subgoal")
 _signed_progress = jax.jit(signed_progress)
-
-
-@dataclasses.dataclass(frozen=True)
-class RewardSettings:
-  """Settings of the reward; the defaults are those of configs/paper.py.
-
-  Attributes:
-    form: "difference" V' - V (published); "discounted" gamma V' - V, which leaves the optimal
-      policy of any other reward unchanged (Ng et al. 1999); "value" V'; "progress" the weighted
-      sum over the channels of F(o, o'), the signed progress that the encoder's head sees from one
-      frame to the next (`encoder.progress.signed_progress`). From the first frame of a video to its
-      last it pays each channel about 1, as "difference" does with `normalize="first_frame"`;
-      standing still pays 0.
-    discount: gamma of "discounted".
-    scale: fixed factor of the reward; its effect depends on the entropy temperature.
-    normalize: "first_frame" divides each channel's distance by that of the first frame of its
-      goal's video, which gives channels equal weight whatever the range of their distances;
-      "none" is published.
-    goal_reduction: with several goal frames, distance to their "mean" embedding or the "nearest".
-    potential: "goal", minus the distances to the goal (published), "path", along the films, or
-      "subgoal", the channels with the robot by the films' next move of the object; for the latter
-      two `normalize` is "first_frame". From a film's first frame to its last each rises by the sum
-      of the channels' weights.
-    path_distance_weight: how much the distance from the path counts beside the way along it, in
-      units of the first frame's distance to the goal, at least 0.
-    path_temperature: of the soft nearest neighbour, in the same units, above 0.
-    subgoal_move: how far the frame without the robot has to go for the object to have moved on, in
-      the same units, above 0.
-    subgoal_temperature: of the soft nearest neighbour among the frames without the robot, in the
-      same units, above 0.
-    saturation: s > 0, in units of the distance as `normalize` leaves it: half of the greatest
-      potential is reached at s; 0 is published, without bound.
-  """
-
-  form: str = "difference"
-  discount: float = 0.99
-  scale: float = 1.0
-  normalize: str = "none"
-  goal_reduction: str = "mean"
-  saturation: float = 0.0
-  potential: str = "goal"
-  path_distance_weight: float = 1.5
-  path_temperature: float = 0.1
-  subgoal_move: float = 0.05
-  subgoal_temperature: float = 0.01
-
-  def __post_init__(self):
-    for name, allowed in (
-      ("form", FORMS), ("normalize", NORMALIZATIONS), ("goal_reduction", REDUCTIONS),
-      ("potential", POTENTIALS),
-    ):  # fmt: skip
-      if getattr(self, name) not in allowed:
-        raise UserError(
-          f"expected reward {name} among {', '.join(allowed)}, got {getattr(self, name)!r}; choose "
-          "one of these."
-        )
-    if not (np.isfinite(self.scale) and self.scale > 0):
-      raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
-    ranges.check("policy", {"discount": self.discount})
-    names = (
-      "saturation", "path_distance_weight", "path_temperature", "subgoal_move",
-      "subgoal_temperature",
-    )  # fmt: skip
-    ranges.check("reward", {name: getattr(self, name) for name in names})
-    if self.potential != "goal" and self.normalize != "first_frame":
-      raise UserError(
-        f"expected reward normalize 'first_frame' with the potential {self.potential!r}, whose "
-        f"distances are in units of the first frame's, got {self.normalize!r}; set it."
-      )
-
-  def pay(self, potential: np.ndarray, next_potential: np.ndarray) -> np.ndarray:
-    """Returns float32 [N], the rewards of N steps, from the potentials before and after.
-
-    Where there are only potentials, "progress" is their difference.
-    """
-    if self.form == "value":
-      change = next_potential
-    elif self.form == "discounted":
-      change = self.discount * next_potential - potential
-    else:
-      change = next_potential - potential
-    return (self.scale * change).astype(np.float32)
-
-  def pay_progress(self, progress: np.ndarray) -> np.ndarray:
-    """Returns float32 [N], the rewards of N steps, from the weighted sums of their progress."""
-    return (self.scale * progress).astype(np.float32)
 
 
 class EmbeddingReward:
@@ -143,9 +40,8 @@ class EmbeddingReward:
   Attributes:
     num_channels: number of channels, C.
     settings: the reward's settings.
-    common: what `pay` needs of this reward's value and goals, placed on the devices.
-    pay: pure (common, frames uint8 [N, C, H, W, 3], states before [N, *state_shape]) -> rewards
-      [N], states, distances [N, C]: `state` and `reward` as a part of a larger program.
+    common: all that `in_program`'s functions know of this reward's value and goals, a pytree placed
+      on the devices.
     state_shape, telescopes: as in `interface.Reward`, which this is; it remembers of a state its
       potential, or for the form "progress" the embeddings [C, D] of its frames.
   """
@@ -211,9 +107,8 @@ class EmbeddingReward:
         f"'subgoal', got robot_visible {self._visible.tolist()}; give config.reward.plain_weight "
         "and robot_free_weight values above 0, or set potential to 'goal'."
       )
-    compute = _make_compute(value, self.settings, self._visible, not self.telescopes)
-    self.pay = _make_pay(compute, self.settings)
-    self._compute = parallel.compile_map(compute, devices)
+    self._function = _make_compute(value, self.settings, self._visible, not self.telescopes)
+    self._compute = parallel.compile_map(self._function, devices)
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
     self.common = self._measured_by(value)
 
@@ -317,42 +212,31 @@ class EmbeddingReward:
     """Returns `state` of the frames of the first channels."""
     return self.state(seen.frames[:, : self.num_channels])
 
-  def in_program(self) -> tuple[Callable, Callable, Any]:
-    """Returns `state` and `reward` as functions of arrays for a compiled program on one device.
+  def in_program(self) -> tuple[Callable, Callable]:
+    """Returns `state` and `reward` as functions of arrays, parts of a program on one device.
 
     Returns:
-      (common, frames) -> (states, distances); (common, states, next states) -> rewards; and common,
-      a pytree of all that they know.
+      (common, frames) -> (states, distances); (common, states, next states) -> rewards; both pure,
+      and the same for every reward that comes of this one by `with_value`.
     """
+    compute, settings, telescopes = self._function, self.settings, self.telescopes
 
     def state(common, frames):
-      potential, distances, *embeddings = self._compute(common, frames)
-      return (potential if self.telescopes else embeddings[0]), distances
+      potential, distances, *embeddings = compute(common, frames)
+      return (potential if telescopes else embeddings[0]), distances
 
     def reward(common, state, next_state):
-      if self.telescopes:
-        return self.settings.pay(state, next_state)
+      if telescopes:
+        return settings.pay(state, next_state)
       variables, _, weights, *_ = common
       progress = signed_progress(variables[PROGRESS], state, next_state)
-      return self.settings.pay_progress(progress @ weights)
+      return settings.pay_progress(progress @ weights)
 
-    return state, reward, self.common
+    return state, reward
 
   def gain(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the returns of N episodes from their ends; not for "progress"."""
     return self.settings.scale * (last - first)
-
-
-def _make_pay(compute, settings: RewardSettings):
-  def pay(common, frames, state):
-    potential, distances, *embeddings = compute(common, frames)
-    if not embeddings:
-      return settings.pay(state, potential), potential, distances
-    variables, _, weights, *_ = common
-    progress = signed_progress(variables[PROGRESS], state, embeddings[0])
-    return settings.pay_progress(progress @ weights), embeddings[0], distances
-
-  return pay
 
 
 def _measuring(value: ValueFunction, settings: RewardSettings) -> ValueFunction:
@@ -379,26 +263,25 @@ def _make_compute(
       ],
       axis=1,
     )
-    if path and settings.potential == "subgoal":
+
+    def along_films(joined, frames, units):
       # One film frame at a time: [N, F, C, D] of a large batch does not fit.
+      def to_frame(frame):
+        return joined(counted(jnp.linalg.norm(embeddings - frame[None], axis=-1), units))
+
+      return jax.lax.map(to_frame, frames)
+
+    if path and settings.potential == "subgoal":
       found, to_go, own_units = path
       shown, hidden = jnp.where(visible, weights, 0), jnp.where(visible, 0, weights)
-
-      def to_frame(frame):
-        away = counted(jnp.linalg.norm(embeddings - frame[None], axis=-1), own_units)
-        return away @ hidden / jnp.sum(hidden), away @ shown
-
-      object_away, arm_away = jax.lax.map(to_frame, found)
+      object_away, arm_away = along_films(
+        lambda away: (away @ hidden / jnp.sum(hidden), away @ shown), found, own_units
+      )
       potential = by_subgoals(
         object_away, arm_away, to_go, jnp.sum(hidden), settings.subgoal_temperature
       )
     elif path:
-      # One film frame at a time: [N, F, C, D] of a large batch does not fit.
-      def from_frame(frame):
-        away = counted(jnp.linalg.norm(embeddings - frame[None], axis=-1), units)
-        return away @ (weights / jnp.sum(weights))
-
-      away = jax.lax.map(from_frame, path[0]).T
+      away = along_films(lambda away: away @ (weights / jnp.sum(weights)), path[0], units).T
       potential = jnp.sum(weights) * along_path(
         away, path[1], settings.path_distance_weight, settings.path_temperature
       )

@@ -1,4 +1,19 @@
-"""What the reward's potentials along films are made of: "path" and "subgoal"."""
+"""The reward's potentials along films: "path" and "subgoal".
+
+"path" is how far along the expert's path a state is, by its soft nearest neighbours among the
+films' frames (the alignment that the TCC loss trains, arXiv:1904.07846), less how far it is from
+that path. The neighbour is that of all channels at once, so a pose of the arm that fits one moment
+beside an object that fits another is far from every frame. Off the path it follows true progress
+far better than the distance to the goal (docs/results/ten_tasks.md).
+
+"subgoal" lets the frames without the robot say which moment of the films the object is in, and so
+how much of its way is left, in time; and it asks of the frames with the robot how far the arm is
+from where the films have it when the object is about to move on. Before anything moved that is the
+moment of contact: the pose of the end beside an unmoved object is worth no more than any other away
+from the handle. The nearer the object is to its goal, the less the arm counts.
+
+Along films the distances are always those of the embeddings, whatever the head.
+"""
 
 from __future__ import annotations
 

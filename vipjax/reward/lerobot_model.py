@@ -13,7 +13,7 @@ from vipjax.encoder import ValueFunction, reduce_goals
 from vipjax.encoder.weights import torch_layout
 from vipjax.encoder.weights.artefact import CONFIG, TENSORS, is_artefact
 from vipjax.runtime import files
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 from vipjax.videos.export import whole_folder
 
 # What the plug-in calls the kinds of reward, as `VipjaxConfig.form` explains them.
@@ -48,10 +48,7 @@ def export_lerobot(
       cannot be written.
   """
   folder = pathlib.Path(folder)
-  if form not in FORMS:
-    raise UserError(
-      f"expected a form of the reward among {', '.join(FORMS)}, got {form!r}; choose one of these."
-    )
+  require_among("a form of the reward", form, FORMS)
   if folder.exists() and not (overwrite and is_artefact(folder)):
     advice = "pass --overwrite or another --out" if is_artefact(folder) else "give another --out"
     raise UserError(f"expected nothing at {folder} that would be lost, got something; {advice}.")

@@ -1,7 +1,7 @@
-"""Rewards from what a simulator knows, to measure how far an embedding's reward is from them.
+"""Rewards from a simulator's own numbers, to measure how far an embedding's reward is from them.
 
-Nobody has them for a real robot: they are a yardstick, the ceiling of what a task and a budget
-allow, and train no policy of the method.
+A real robot has no such numbers: these rewards show what a task and a budget allow, and train no
+policy of the method.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from vipjax.envs import Seen
-from vipjax.reward.embedding import RewardSettings
+from vipjax.reward.settings import RewardSettings
 from vipjax.runtime import ranges
 
 

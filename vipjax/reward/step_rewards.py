@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from vipjax.encoder import ValueFunction
-from vipjax.reward.embedding import EmbeddingReward, RewardSettings
+from vipjax.reward.embedding import EmbeddingReward
+from vipjax.reward.settings import RewardSettings
 from vipjax.runtime.errors import UserError
 
 # Of the channels of a reward with a goal without the robot.

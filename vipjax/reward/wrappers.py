@@ -166,7 +166,7 @@ class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
       )
     self._mode = mode
     self._rewards = StepRewards(value, goal, **_with_goal(keywords, goal, robot))
-    # Other processes' environments are not to be had here.
+    # Environments of other processes cannot be reached from here.
     inner = getattr(env.unwrapped, "envs", ())
     self._views = [] if robot is None else [RobotFreeView(each, robot) for each in inner]
     self._plain = robot is None
@@ -240,8 +240,8 @@ def _with_goal(
   """Returns the keywords with a goal of the pictures without the robot, where there is one."""
   if robot is None or keywords.get("robot_free_goal") is not None:
     return keywords
-  # Along an expert's film mini's distance falls by .14 (faucet-close), .30 (window-open) and .48
-  # (drawer-open) of what it falls by to a goal without the robot.
+  # Along an expert's film mini's distance to such a goal falls by .14 (faucet-close), .30
+  # (window-open) and .48 (drawer-open) times as much as to a goal without the robot.
   logging.warning(
     "The frames without the robot are measured to the goal with it, to which they come little "
     "nearer: give robot_free_goal, which vipjax.envs.RobotFreeView draws."

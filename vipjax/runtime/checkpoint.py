@@ -156,7 +156,7 @@ class Checkpointer(contextlib.AbstractContextManager):
           f"expected to read the checkpoint of step {step} in {self._folder}, got 'Permission "
           "denied'; allow reading it, then run the same command."
         ) from error
-      except Exception as error:  # noqa: BLE001 (Orbax raises almost any exception for damage)
+      except Exception as error:  # Orbax raises almost any exception for damage
         self._unreadable.append(step)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         print(

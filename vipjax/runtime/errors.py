@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -11,6 +13,14 @@ class UserError(ValueError):
 
   Launchers print it without a traceback and exit with status 1.
   """
+
+
+def require_among(name: str, value: Any, allowed: Iterable[str]) -> None:
+  """Raises UserError unless the value is one of those allowed; `name` is for the message."""
+  if value not in allowed:
+    raise UserError(
+      f"expected {name} among {', '.join(allowed)}, got {value!r}; choose one of these."
+    )
 
 
 def full_disk(error: BaseException) -> UserError | None:

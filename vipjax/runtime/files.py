@@ -1,12 +1,15 @@
-"""Atomic writing of files, and JSON with null for NaN."""
+"""Atomic writing of files, and nested dicts as JSON, with null for NaN."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import pathlib
 import secrets
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -42,6 +45,17 @@ def jsonable(value: Any) -> Any:
   raise TypeError(f"expected a value that JSON can hold, got {type(value).__name__}; convert it.")
 
 
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Nested dicts to {"a.b": value}; an empty dict is a value."""
+  flat = {}
+  for key, value in values.items():
+    if isinstance(value, dict) and value:
+      flat |= flatten(value, f"{prefix}{key}.")
+    else:
+      flat[f"{prefix}{key}"] = value
+  return flat
+
+
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
   """Replaces the file atomically: a reader finds the old content or the new, never a part."""
   path = pathlib.Path(path)
@@ -67,6 +81,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
   """Writes `jsonable(value)` to the file atomically; makes missing folders."""
   write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(
+  path: str | os.PathLike, header: Sequence[Any], rows: Iterable[Sequence[Any]]
+) -> None:
+  """Writes a table as `write_text`; it has lines as Unix ends them."""
+  text = io.StringIO()
+  csv.writer(text, lineterminator="\n").writerows([header, *rows])
+  write_text(path, text.getvalue())
 
 
 def read_json(path: str | os.PathLike, default: Any = None) -> Any:

@@ -101,7 +101,7 @@ def connect(
   # Connects the CPU devices while all processes are here: they have 30 seconds to find each other.
   gather(np.int32(0))
   if not is_first():
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+    sys.stdout = open(os.devnull, "w")  # for as long as the process lives
 
 
 def is_first() -> bool:

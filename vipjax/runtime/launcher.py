@@ -187,7 +187,7 @@ def run(main: Callable[[Sequence[str]], Any], renders: bool = False, words: int 
     except KeyboardInterrupt:
       print("\ninterrupted; run the same command again to go on", file=sys.stderr, flush=True)
       _exit(130)
-    except Exception as error:  # noqa: BLE001 (XLA's errors have no class of their own)
+    except Exception as error:  # XLA's errors have no class of their own
       known = _as_user_error(error)
       if known is None:
         raise

@@ -5,9 +5,9 @@ each device its share and averages what they find. A loss that couples its batch
 exp, its negatives, TCC) is not the mean of the losses of shares: each device embeds its share, then
 all `gather` the embeddings and compute the same loss. With N devices the numbers are those of one.
 
-With several processes (`runtime.hosts`) `devices` are those of all of them, as many of each, in the
-order of `jax.devices()`, and every process calls the same functions. Arrays that go in and come out
-lie on the process's own devices.
+With several processes (`runtime.hosts`) `devices` are those of all, the same number each, in the
+order of `jax.devices()`, and every process calls the same functions. Arguments and results lie on
+the process's own devices.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _AXIS = "devices"
 
 
 def grad(loss: Callable) -> Callable:
-  """`jax.grad(loss, has_aux=True)` over a batch, of which each device has its share.
+  """`jax.grad(loss, has_aux=True)` over a batch that the devices share.
 
   Args:
-    loss: (parameters, items [n, ...], *others) -> (loss, pytree of further numbers); all of them
-      either means over its items, or computed from what it got by `gather`.
+    loss: (parameters, items [n, ...], *others) -> (loss, pytree of further numbers); each number is
+      a mean over its items, or computed from the result of `gather`.
 
   Returns:
     (parameters, items [N, ...], *others) -> (gradient, the further numbers), of all N items. It
@@ -93,7 +93,7 @@ def compile_map(function: Callable, devices: Sequence[jax.Device]) -> Callable:
     devices: one or more, of this process; where they cannot share N, some items are computed twice.
 
   Returns:
-    The compiled function of what comes from `replicate` and of NumPy arrays.
+    The compiled function; it takes a result of `replicate` and NumPy arrays.
   """
   if len(devices) == 1:
     return jax.jit(function)
@@ -114,8 +114,8 @@ def compile_step(step: Callable, devices: Sequence[jax.Device], data_axes: Any =
   Args:
     step: uses `grad` for what depends on the batch; its results must be the same on all devices.
     devices: one or more.
-    data_axes: a prefix of the data's tree: 0 for what comes from `shard`, of which the step sees
-      its device's share; None for what comes from `replicate`.
+    data_axes: a prefix of the data's tree: 0 for results of `shard` (the step sees its device's
+      share), None for those of `replicate`.
 
   Returns:
     The compiled step; the state must come from `replicate`, the results are replicated.

@@ -53,7 +53,7 @@ class Progress(contextlib.AbstractContextManager):
     self.count = initial
     self._total, self._label, self._initial, self._unit = total, label, initial, unit
     if file is None:
-      file = sys.stderr if hosts.is_first() else open(os.devnull, "w")  # noqa: SIM115
+      file = sys.stderr if hosts.is_first() else open(os.devnull, "w")
     self._file = file
     self._clock = clock
     self._metrics: dict[str, Any] = {}

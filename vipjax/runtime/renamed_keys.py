@@ -12,10 +12,7 @@ from typing import Any
 from vipjax.runtime.errors import UserError
 
 # Old name -> new name, sections included.
-RENAMED = {
-  "reward.goals": "reward.goal_reduction",
-  "reward.normalise": "reward.normalize",
-}
+RENAMED = {"reward.goals": "reward.goal_reduction", "reward.normalise": "reward.normalize"}
 
 
 def check_key(key: str) -> None:

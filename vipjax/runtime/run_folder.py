@@ -15,7 +15,6 @@ import pathlib
 import shutil
 from typing import Any
 
-import jax
 import ml_collections
 
 from vipjax.runtime import files, hosts, places
@@ -210,7 +209,7 @@ def _completed(stored: dict[str, Any], declared: dict[str, Any]) -> dict[str, An
 
 def _check_same(workdir: pathlib.Path, stored: dict[str, Any], config: dict[str, Any]) -> None:
   """Raises UserError, which names the differing keys, if a run's stored config is another one."""
-  then, now = _flatten(stored), _flatten(config)
+  then, now = files.flatten(stored), files.flatten(config)
   differing = [key for key in {**then, **now} if then.get(key, _MISSING) != now.get(key, _MISSING)]
   if not differing:
     return
@@ -228,9 +227,3 @@ def _check_same(workdir: pathlib.Path, stored: dict[str, Any], config: dict[str,
     f"{f' and {more} more' if more > 0 else ''}; start over with --overwrite or give another "
     "--workdir."
   )
-
-
-def _flatten(config: dict[str, Any]) -> dict[str, Any]:
-  """Returns {"a.b": value} for nested dicts; an empty dict is a value."""
-  leaves = jax.tree.leaves_with_path(config, lambda node: not (isinstance(node, dict) and node))
-  return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

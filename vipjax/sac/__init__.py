@@ -2,7 +2,7 @@
 
 from vipjax.sac.actor_file import load_actor
 from vipjax.sac.agent import SacSettings, SacState, init_agent, make_policy, make_update
-from vipjax.sac.evaluation import evaluate, evaluate_policy
+from vipjax.sac.evaluation import evaluate, evaluate_policies
 from vipjax.sac.rollout import LoopSettings, LoopState, init_loop, train_loop
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
   "SacSettings",
   "SacState",
   "evaluate",
-  "evaluate_policy",
+  "evaluate_policies",
   "init_agent",
   "init_loop",
   "load_actor",

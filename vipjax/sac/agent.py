@@ -214,8 +214,8 @@ def make_update(
 
   An update whose losses or gradients are not finite counts in `skipped` and changes nothing else
   but the step, so that the next one draws another batch. The networks of the state may be packed
-  (`sac.packed`). A third argument is what `draw_noise` draws, where that was done before. With
-  `joined` the critics and their targets are computed as one (`Critics.loss`).
+  (`sac.packed`). A third argument is the result of `draw_noise`, if drawn before. With `joined` the
+  critics and their targets are computed as one (`Critics.loss`).
   """
   actor = Actor(num_actions, settings.hidden)
   critics = Critics(settings.critic, settings.hidden)

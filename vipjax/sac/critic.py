@@ -59,7 +59,7 @@ class Critics:
   """Two critics side by side.
 
   Args:
-    settings: what they are.
+    settings: their settings.
     hidden: widths of the hidden layers where the settings do not say.
   """
 

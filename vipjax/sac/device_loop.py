@@ -21,7 +21,7 @@ from vipjax.sac import exploration
 from vipjax.sac import replay as replay_lib
 from vipjax.sac.agent import SacSettings, SacState, compile_acting, make_policy, make_update_many
 from vipjax.sac.evaluation import summary
-from vipjax.sac.rollout import LoopSettings, LoopStep
+from vipjax.sac.rollout import LoopSettings, LoopStep, ended_episodes
 from vipjax.types import Transition
 
 # Steps of all environments in one call. A CPU is slow at convolutions inside a loop.
@@ -81,14 +81,14 @@ def init_device_loop(
     reward: what looks at them.
     env_key: random key of their resets.
   """
-  observe, _, common = reward.in_program()
+  observe, _ = reward.in_program()
 
   @jax.jit
   def start(common, env_key):
     env_state, observation, frames = env.reset(env_key)
     return env_state, observation, observe(common, frames)[0]
 
-  env_state, observation, potential = start(common, env_key)
+  env_state, observation, potential = start(reward.common, env_key)
   sizes = env.observation_space.shape[0], env.action_space.shape[0]
   return DeviceLoopState(
     env_steps=jnp.int32(0),
@@ -125,8 +125,7 @@ def train_device_loop(
     LoopSteps without `step`; `episodes` are those that ended in the call.
   """
   steps = (1 if on_cpu() else _SCANNED) if steps is None else steps
-  *functions, common = reward.in_program()
-  one = _make_step(env, *functions, sac, loop)
+  one = _make_step(env, *reward.in_program(), sac, loop)
 
   def several(common, state):
     if steps == 1:
@@ -138,17 +137,9 @@ def train_device_loop(
   run = jax.jit(several, donate_argnums=1)
   while True:
     learns = int(state.env_steps) + (steps - 1) * env.num_envs >= loop.warmup_steps
-    state, metrics, told = run(common, state)
+    state, metrics, told = run(reward.common, state)
     told = jax.tree.map(np.asarray, told)
-    episodes = [
-      {
-        "return": float(told.returns[row]),
-        "distance": float(told.distance[row]),
-        "success": float(told.success[row]),
-      }
-      for row in zip(*np.nonzero(told.truncated), strict=True)
-    ]
-    yield LoopStep(state, metrics if learns else {}, episodes, None, None)
+    yield LoopStep(state, metrics if learns else {}, ended_episodes(*told), None, None)
 
 
 def _make_step(
@@ -217,7 +208,7 @@ def compile_evaluation(env: WarpEnv, reward: EmbeddingReward, sac: SacSettings) 
     reward: the reward.
     sac: hyperparameters of the agent.
   """
-  observe, pay, common = reward.in_program()
+  observe, pay = reward.in_program()
   policy = make_policy(env.action_space.shape[0], sac, deterministic=True)
 
   def play(common, actor, key):
@@ -251,7 +242,8 @@ def compile_evaluation(env: WarpEnv, reward: EmbeddingReward, sac: SacSettings) 
 
   def evaluate(actor: Any, key: jax.Array, episodes: int) -> dict[str, float]:
     rounds = -(-episodes // env.num_envs)
-    rows = [compiled(common, actor, jax.random.fold_in(key, each)) for each in range(rounds)]
+    keys = [jax.random.fold_in(key, each) for each in range(rounds)]
+    rows = [compiled(reward.common, actor, each) for each in keys]
     parts = [np.concatenate(part)[:episodes] for part in zip(*rows, strict=True)]
     return summary(*parts)
 

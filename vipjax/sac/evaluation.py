@@ -14,24 +14,6 @@ from vipjax.sac.agent import SacSettings
 from vipjax.sac.seeds import Agents
 
 
-def evaluate_policy(
-  env: FrameVectorEnv,
-  reward: Reward,
-  actor: Any,
-  sac: SacSettings,
-  episodes: int,
-  seed: int,
-) -> dict[str, float]:
-  """Success and return of the deterministic policy, as `evaluate` finds them.
-
-  Args:
-    actor: the actor's parameters.
-    sac: hyperparameters of the agent.
-    env, reward, episodes, seed: as for `evaluate`.
-  """
-  return evaluate_policies(env, reward, actor, sac, episodes, [seed])[0]
-
-
 def evaluate_policies(
   env: FrameVectorEnv,
   reward: Reward,
@@ -40,12 +22,16 @@ def evaluate_policies(
   episodes: int,
   seeds: Sequence[int],
 ) -> list[dict[str, float]]:
-  """What `evaluate_policy` finds of each of several agents, which play at once.
+  """Success and return of one or several agents, which play at once without exploration.
 
   Args:
-    env, reward, sac, episodes: as there; the agents share the environments out.
-    actors: their parameters, stacked.
+    env, reward, episodes: as for `evaluate`; the agents share the environments out.
+    actors: the actor's parameters, of several agents stacked.
+    sac: hyperparameters of the agents.
     seeds: of each agent's episodes.
+
+  Returns:
+    What `evaluate` returns of each.
   """
   agents = Agents(len(seeds))
   policy = agents.compile_policy(env.action_space.shape[0], sac, deterministic=True)

@@ -134,7 +134,7 @@ class FrameReplay:
     return self._read(row, 0, self.shape)
 
   def episodes(self) -> list[Episode]:
-    """All finished episodes of which every frame is there, in the order in which they ended."""
+    """All finished episodes whose every frame is there, in the order in which they ended."""
     known = self.known_steps()
     # An episode that began before the known steps is not whole, except at the run's beginning.
     began = [known.start if known.start == 0 else None] * self.shape[0]

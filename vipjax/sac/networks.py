@@ -13,7 +13,6 @@ from vipjax.runtime import parallel
 
 # Bounds of the log standard deviation before the tanh, as in the SAC authors' implementation.
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
-NORMS = ("layer", "batch", "none")
 
 
 class Mlp(nn.Module):

@@ -1,8 +1,8 @@
 """Which of a policy's own episodes reached the goal, and which only look like it, without labels.
 
 An encoder that values the arm's last pose alone cannot tell by its value a robot that opened the
-window from one that mimes it, and a success signal is not to be had. What can be had is the film
-without the robot, which no pose can please, and the order of the expert's film:
+window from one that mimes it, and there is no success signal. There are the film without the robot,
+which no pose can please, and the order of the expert's film:
 
 - `reached`: at one moment the episode gained at least half of what the expert gains, with the robot
   and without, and up to there it passed the moments of the expert's film in their order;
@@ -10,9 +10,9 @@ without the robot, which no pose can please, and the order of the expert's film:
   object moves, at least half of it, in an episode whose robot-free gain stays below a quarter in
   all of them.
 
-An episode in between is neither: nobody knows. All of it is as good as the encoder's robot-free
-distance, on which the policy has no influence but through the object. Where that film is missing or
-the expert gains nothing in it, no episode is called either.
+An episode in between is neither. All of it is as good as the encoder's robot-free distance, which
+the policy changes through the object alone. Where that film is missing or the expert gains nothing
+in it, no episode is called either.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from vipjax.videos import evenly
 
 # Shares of the expert's own gain. A contrast with a margin of half the first distance (the default
 # of `losses.contrast_loss`) takes from a failure what is above the first.
@@ -94,7 +96,7 @@ def in_order(film: np.ndarray, episode: np.ndarray) -> float:
     share of pairs in order less that of pairs the other way round. It is 0 where the episode is
     nearest to all of them at one and the same moment.
   """
-  moments = film[np.unique(np.linspace(0, len(film) - 1, _MOMENTS).round().astype(int))]
+  moments = film[evenly(len(film), _MOMENTS)]
   nearest = np.linalg.norm(moments[:, None] - episode[None], axis=-1).argmin(axis=1)
   earlier, later = np.triu_indices(len(moments), 1)
   return float(np.sign(nearest[later] - nearest[earlier]).mean())

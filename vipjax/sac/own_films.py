@@ -70,7 +70,7 @@ class OwnFilms:
     channels: Sequence[Channel],
     shown: Sequence[tuple[int, ...]],
   ):
-    """Lays out the videos; arguments and errors as those of `OnlineTraining`."""
+    """Lays out the videos; arguments and errors as of `OnlineTraining`."""
     require_frames(videos)
     num_channels, size = frames.shape[1:3]
     self._online, self._frames, self._horizon = online, frames, horizon
@@ -89,7 +89,7 @@ class OwnFilms:
   def write(
     self, reward: EmbeddingReward, embed: Callable[[np.ndarray], np.ndarray]
   ) -> dict[str, float]:
-    """Writes what is learnt from own episodes behind the task's videos.
+    """Writes the frames of own episodes that are learnt from behind the task's videos.
 
     Args:
       reward: chooses the episodes to look through.

@@ -71,9 +71,7 @@ def add(replay: Replay, batch: Transition, keep: jax.Array | None = None) -> Rep
     added = jnp.where(keep, count, 0)
   transitions = jax.tree.map(put, replay.transitions, batch)
   return Replay(
-    transitions,
-    (replay.position + added) % capacity,
-    jnp.minimum(replay.size + added, capacity),
+    transitions, (replay.position + added) % capacity, jnp.minimum(replay.size + added, capacity)
   )
 
 

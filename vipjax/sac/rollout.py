@@ -231,9 +231,9 @@ class _Paying:
   def store(
     self, reward: Reward, state: LoopState, seen: Seen, new: Transition
   ) -> tuple[replay_lib.Replay, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the replay with the transitions that led to what is seen, which lack their reward.
+    """Adds their rewards to the transitions that led to the seen states, and stores them.
 
-    With it come the rewards, what the reward remembers, and distances.
+    Returns the replay, the rewards, what the reward remembers, and distances.
     """
     potential, distances = reward.observe(seen)
     rewards = reward.reward(state.potential, potential)
@@ -244,16 +244,17 @@ class _Paying:
 
 
 class _PayingAtOnce(_Paying):
-  """Does it in one program, to which the frames go and from which what is logged comes back."""
+  """Does both in one program, which takes the frames and returns the numbers to log."""
 
   def __init__(self, reward: EmbeddingReward, agents: Agents, devices: Sequence[jax.Device]):
-    insert, pay = agents.each(replay_lib.add, (0, 0, None)), reward.pay
+    insert, (observe, pay) = agents.each(replay_lib.add, (0, 0, None)), reward.in_program()
 
     def embed_and_insert(replay, given):
-      common, frames, potential, new, keep = given
-      rewards, *found = pay(common, frames, potential)
+      common, frames, before, new, keep = given
+      potential, distances = observe(common, frames)
+      rewards = pay(common, before, potential)
       new = agents.by_agent(new._replace(reward=rewards))
-      return insert(replay, new, keep), (rewards, *found)
+      return insert(replay, new, keep), (rewards, potential, distances)
 
     self._compiled = parallel.compile_step(embed_and_insert, devices)
 
@@ -276,13 +277,19 @@ class _PayingAtOnce(_Paying):
     return replay, jax.device_get(found)
 
 
+def ended_episodes(
+  ended: np.ndarray, returns: np.ndarray, distances: np.ndarray, succeeded: np.ndarray
+) -> list[dict[str, float]]:
+  """`LoopStep.episodes` from arrays of one shape: which episodes ended, and the numbers of all."""
+  found = zip(returns[ended], distances[ended], succeeded[ended], strict=True)
+  return [
+    {"return": float(total), "distance": float(distance), "success": float(success)}
+    for total, distance, success in found
+  ]
+
+
 def _account(
-  reward: Reward,
-  paying: _Paying,
-  state: LoopState,
-  action: np.ndarray,
-  step: Step,
-  place: Episodes,
+  reward: Reward, paying: _Paying, state: LoopState, action: np.ndarray, step: Step, place: Episodes
 ) -> tuple[LoopState, list[dict[str, float]]]:
   """Pays a step and stores its transitions; returns the episodes that it ended."""
   transitions = Transition(
@@ -295,14 +302,7 @@ def _account(
   )
   replay, rewards, potential, distances = paying.store(reward, state, step.seen, transitions)
   returns, succeeded = state.returns + rewards, state.succeeded | step.success
-  ended = [
-    {
-      "return": float(returns[i]),
-      "distance": float(distances[i].mean()),
-      "success": float(succeeded[i]),
-    }
-    for i in np.flatnonzero(step.truncated)
-  ]
+  ended = ended_episodes(step.truncated, returns, distances.mean(axis=1), succeeded)
   if step.truncated.any():
     state = state._replace(replay=replay)
     replay, potential = paying.observe(reward, state, step.reset_seen)

@@ -1,4 +1,4 @@
-"""Several agents that learn at once: what is written for one, mapped over all in one program.
+"""Several agents that learn at once: functions of one agent, mapped over all in one program.
 
 They differ in their seeds and share the reward. Arrays of N agents have a further first axis [N];
 rows of all their environments, [N * n, ...], are those of the first agent, then of the next. A

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vipjax.runtime import ranges
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 
 SAMPLERS = ("uniform", "exponential", "beta", "prioritised")
 
@@ -61,10 +61,7 @@ class Sampler:
   momentum: float = 0.9
 
   def __post_init__(self):
-    if self.name not in SAMPLERS:
-      raise UserError(
-        f"expected a sampler out of {', '.join(SAMPLERS)}, got {self.name!r}; choose one of them."
-      )
+    require_among("a sampler", self.name, SAMPLERS)
     ranges.check("finetune.sampler", vars(self))
 
 

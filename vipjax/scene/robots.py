@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import require_among
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +128,5 @@ ROBOTS = {robot.name: robot for robot in (SAWYER, PANDA, JACO)}
 
 def get_robot(name: str) -> Robot:
   """Returns the arm of that name; raises UserError for an unknown name."""
-  if name not in ROBOTS:
-    raise UserError(
-      f"expected a robot among {', '.join(sorted(ROBOTS))}, got {name!r}; choose one of these."
-    )
+  require_among("a robot", name, ROBOTS)
   return ROBOTS[name]

@@ -193,7 +193,7 @@ def _spec(model: str | os.PathLike[str] | mujoco.MjSpec) -> mujoco.MjSpec:
 
 
 def _with_visuals(root: ElementTree.Element, folder: pathlib.Path) -> str:
-  """A URDF of which MuJoCo keeps the shapes that are seen, and the names of fixed bodies."""
+  """The URDF, changed so that MuJoCo keeps visible shapes and the names of fixed bodies."""
   compiler = root.find("mujoco/compiler")
   if compiler is None:
     compiler = ElementTree.SubElement(ElementTree.SubElement(root, "mujoco"), "compiler")

@@ -29,7 +29,7 @@ def state_size(model: mujoco.MjModel) -> int:
 
 
 def state_vector(model: mujoco.MjModel, data: mujoco.MjData, out: np.ndarray) -> None:
-  """Writes what a picture depends on into float64 [state_size]: of a physics model, its state."""
+  """Writes the part of a physics model's state that a picture shows into float64 [state_size]."""
   np.concatenate([array.ravel() for array in drawn_state(model, data)], out=out)
 
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from vipjax.scene.rendering import View
 
+# Of the field of view of free cameras, 45 degrees from the picture's lower to its upper edge.
+_HALF = math.tan(math.radians(45.0) / 2)
+
 
 def axes(azimuth: float, elevation: float) -> np.ndarray:
   """Returns float64 [3, 3]: a free camera's unit vectors right, up and forward, one a row.
@@ -22,20 +25,19 @@ def axes(azimuth: float, elevation: float) -> np.ndarray:
   return np.stack([right, np.cross(right, forward), forward])
 
 
-def projected(points: np.ndarray, view: View, fovy: float = 45.0) -> np.ndarray:
+def projected(points: np.ndarray, view: View) -> np.ndarray:
   """Returns where points appear in the square picture of a free camera.
 
   Args:
     points: [N, 3], metres, world frame, in front of the camera.
     view: the viewpoint, without a named camera.
-    fovy: degrees from the picture's lower to its upper edge.
 
   Returns:
     float64 [N, 2], right and up: 0 is the picture's middle, -1 and 1 its edges.
   """
   offset = np.asarray(points, float) - view.lookat
   right, up, forward = axes(view.azimuth, view.elevation) @ offset.T
-  half = math.tan(math.radians(fovy) / 2) * (view.distance + forward)
+  half = _HALF * (view.distance + forward)
   return np.stack([right / half, up / half], -1)
 
 
@@ -44,7 +46,6 @@ def fitting_view(
   azimuth: float,
   elevation: float,
   share: float,
-  fovy: float = 45.0,
   lookat: tuple[float, float, float] | None = None,
 ) -> View:
   """Returns the nearest viewpoint of a direction that has all points in the picture's middle.
@@ -53,7 +54,6 @@ def fitting_view(
     points: [N, 3], metres, world frame.
     azimuth, elevation: the direction, degrees, as in `View`.
     share: of the picture's side, the middle in which the points lie, above 0, at most 1.
-    fovy: degrees from the picture's lower to its upper edge.
     lookat: the point in the middle of the picture, metres; None is the one that allows the least
       distance, at the depth of the middle of the points.
 
@@ -62,7 +62,7 @@ def fitting_view(
   """
   frame = axes(azimuth, elevation)
   along = np.asarray(points, float) @ frame.T
-  slope = share * math.tan(math.radians(fovy) / 2)
+  slope = share * _HALF
   if lookat is None:
     middle = (along.min(0) + along.max(0)) / 2
     left, right = _asked(along - middle, slope)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pathlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import ml_collections
@@ -22,7 +22,8 @@ from absl import logging
 from vipjax.encoder import ValueFunction
 from vipjax.encoder.progress import PROGRESS, init_head
 from vipjax.encoder.value import ACCELERATOR_CHUNK
-from vipjax.envs import Episodes, RobotEnv, Seen, Step
+from vipjax.envs import RobotEnv
+from vipjax.envs.still import StillEnvs
 from vipjax.reward.channels import channel_goals, make_reward
 from vipjax.runtime import run_folder
 from vipjax.runtime.platform import on_cpu
@@ -58,7 +59,7 @@ def start(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Callable[
   def work():
     try:
       compile_programs(config, workdir)
-    except Exception as error:  # noqa: BLE001 (the stages raise it, if it is theirs)
+    except Exception as error:  # the stages raise it, if it is theirs
       logging.warning("The programs of later stages are not compiled ahead: %s", error)
 
   thread = threading.Thread(target=work, name="compile ahead", daemon=True)
@@ -67,7 +68,7 @@ def start(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Callable[
 
 
 def compile_programs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Compiles the embedding of the run's videos, and what the policy's loop and evaluations run.
+  """Compiles the programs that embed the run's videos, and those of the policy stage.
 
   Args:
     config, workdir: as for `start`.
@@ -81,9 +82,10 @@ def compile_programs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   devices = policy_devices(policy.batch_size)
   reward = make_reward(goals, value, reward_settings(config), devices)
   probe = RobotEnv(**agent_options(config), size=size)
+  spaces, pictures = (probe.observation_space, probe.action_space), (len(goals), size, size, 3)
 
   def still(count):
-    return policy_env(config, value, StillEnvs(probe, count, (len(goals), size, size, 3)))
+    return policy_env(config, value, StillEnvs(count, *spaces, pictures, probe.horizon))
 
   seeds = range(policy.seeds)
   env = still(policy.seeds * policy.num_envs)
@@ -106,47 +108,3 @@ def _like_fine_tuned(config: ml_collections.ConfigDict) -> ValueFunction:
     head = init_head(value.config.embedding_dim)
     value = value.replace(variables={**value.variables, PROGRESS: head})
   return value
-
-
-class StillEnvs:
-  """Stands for a FrameVectorEnv: as many environments of the same sizes, in which nothing happens.
-
-  Args:
-    probe: one of the environments.
-    count: N.
-    pictures: [C, H, W, 3], shape of the frames of one.
-  """
-
-  horizon = 1
-
-  def __init__(self, probe: RobotEnv, count: int, pictures: Sequence[int]):
-    self.num_envs, self._horizon = count, probe.horizon
-    self.observation_space, self.action_space = probe.observation_space, probe.action_space
-    self._observation = np.zeros((count, *self.observation_space.shape), np.float32)
-    distances, task_reward = np.zeros((count, 2), np.float32), np.zeros(count, np.float32)
-    self._seen = Seen(np.zeros((count, *pictures), np.uint8), distances, task_reward)
-
-  def reset(self, seed: Sequence[int]) -> tuple[np.ndarray, Seen]:
-    del seed
-    return self._observation, self._seen
-
-  def episodes(self) -> Episodes:
-    """Returns episodes without any action."""
-    n = self.num_envs
-    actions = np.zeros((n, self._horizon, *self.action_space.shape), np.float32)
-    return Episodes(np.zeros((n, 6), np.uint64), actions, np.zeros(n, np.int32))
-
-  def step_async(self, actions: np.ndarray) -> Episodes:
-    del actions
-    return self.episodes()
-
-  def step_wait(self) -> Step:
-    never, after = np.zeros(self.num_envs, bool), (self._observation, *self._seen)
-    return Step(*after, never, never, *after)
-
-  def step(self, actions: np.ndarray, draw: bool = True) -> Step:
-    del actions, draw
-    return self.step_wait()
-
-  def finish_step(self) -> None:
-    pass

@@ -130,7 +130,7 @@ def _films(config: ml_collections.ConfigDict) -> bool:
 
 
 def _progress_correlation(value: ValueFunction, videos: Sequence[Video]) -> float:
-  """Mean rank correlation of what a reward of progress has paid with time."""
+  """Mean rank correlation with time of the sum that a reward of progress has paid."""
   return float(np.mean([
     statistics.spearman(progress_sums(value, video.frames), video.seconds) for video in videos
   ]))  # fmt: skip
@@ -240,9 +240,7 @@ def _film_elsewhere(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
 
 
 def _film_unseen(
-  config: ml_collections.ConfigDict,
-  folder: pathlib.Path,
-  views: Mapping[str, Mapping[str, View]],
+  config: ml_collections.ConfigDict, folder: pathlib.Path, views: Mapping[str, Mapping[str, View]]
 ) -> None:
   """Films the unseen episodes by several arms, each from views of its own."""
   videos, seeds = [], unseen_seeds(config.evaluate.unseen_episodes)

@@ -9,14 +9,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from vipjax.envs import (
-  RobotEnv,
-  Stream,
-  abandoned_expert,
-  episode_seed,
-  record_episode,
-  task_names,
-)
+from vipjax.envs import RobotEnv, Stream, abandoned_expert, episode_seed, record_episode, task_names
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.scene import View

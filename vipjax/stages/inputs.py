@@ -13,12 +13,7 @@ from absl import logging
 
 from vipjax import encoder, sampling
 from vipjax.encoder import Head, Multilinear, Preprocessing, ResNetConfig, ValueFunction
-from vipjax.finetune.settings import (
-  IntentSettings,
-  ProgressSettings,
-  Settings,
-  TccSettings,
-)
+from vipjax.finetune.settings import IntentSettings, ProgressSettings, Settings, TccSettings
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import whole_numbers
 from vipjax.runtime.settings import from_section

@@ -1,6 +1,6 @@
-"""What several agents that learn at once write: one row, one result and one folder for all of them.
+"""Rows, results and folders of several agents that learn at once.
 
-Each has a name, "seed<n>"; one that is alone has none, and writes as if nobody knew of others.
+Each has a name, "seed<n>"; a single agent has none, and writes as an agent alone always did.
 """
 
 from __future__ import annotations

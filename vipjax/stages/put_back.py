@@ -24,7 +24,7 @@ PICTURES = ("first", "last", "put_back")
 
 
 def films_put_back(config: ml_collections.ConfigDict) -> bool:
-  """Whether a run has such films: not of videos of one's own, which come without a simulator."""
+  """Whether a run has such films; a user's own videos come without a simulator."""
   return not config.data.path and config.evaluate.unseen_episodes > 0
 
 

@@ -18,13 +18,7 @@ from vipjax.runtime.processes import share_out
 from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.scene import View
-from vipjax.stages.corpus import (
-  HOLD,
-  SHORTEST,
-  CorpusSettings,
-  episode_kinds,
-  plan_episode,
-)
+from vipjax.stages.corpus import HOLD, SHORTEST, CorpusSettings, episode_kinds, plan_episode
 from vipjax.stages.filming import require_tasks
 from vipjax.stages.inputs import views_from_config
 from vipjax.stages.stage import stage

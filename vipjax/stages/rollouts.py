@@ -9,14 +9,7 @@ import ml_collections
 import numpy as np
 
 from vipjax import encoder
-from vipjax.envs import (
-  RobotEnv,
-  Stream,
-  episode_seed,
-  noisy_expert,
-  random_motion,
-  record_episode,
-)
+from vipjax.envs import RobotEnv, Stream, episode_seed, noisy_expert, random_motion, record_episode
 from vipjax.evaluation import off_path
 from vipjax.reward.channels import channel_goals
 from vipjax.runtime.progress import Progress

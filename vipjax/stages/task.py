@@ -36,10 +36,9 @@ def fit_to_task(
 ) -> ml_collections.ConfigDict:
   """Returns a copy of the config with a value for each key that fits the task and is None.
 
-  It is that of config.for_task, or else chosen: viewpoints from what the expert moves
+  The value is that of config.for_task, or chosen: viewpoints that show the expert's motion
   (`choose_views`); a horizon of 200 control steps, or of 1.5 times the expert's steps (a multiple
-  of 10) where that is more. What was chosen is printed, written to `task.json`, and taken from
-  there when the run goes on.
+  of 10) where that is more. The choice is printed and kept in `task.json` for when the run goes on.
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -60,10 +59,10 @@ def fit_to_task(
 
 
 def filled(config: Config, chosen: Mapping[str, Any] | None = None) -> Config:
-  """Returns a copy of the config with what is known already for keys that are None.
+  """Returns a copy of the config with the values that are known already for keys that are None.
 
   Args:
-    config: a config, or the dict of a `config.json`, of which every part may be missing.
+    config: a config, or the dict of a `config.json`; any part of it may be missing.
     chosen: the contents of a `task.json`; they count where config.for_task has no value.
   """
   if isinstance(config, ml_collections.ConfigDict):

@@ -25,21 +25,10 @@ from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacSettings, init_agent
 from vipjax.sac.evaluation import evaluate_policies
 from vipjax.sac.online import OnlineTraining
-from vipjax.sac.rollout import (
-  LoopState,
-  LoopStep,
-  init_loop,
-  train_loop,
-)
+from vipjax.sac.rollout import LoopState, LoopStep, init_loop, train_loop
 from vipjax.sac.seeds import Agents
 from vipjax.stages.agent import loop_settings
-from vipjax.stages.of_seeds import (
-  agent_names,
-  alone_or_all,
-  joined_metrics,
-  joined_results,
-  named,
-)
+from vipjax.stages.of_seeds import agent_names, alone_or_all, joined_metrics, joined_results, named
 from vipjax.stages.stage import not_finite
 from vipjax.types import Video
 from vipjax.videos import resize_frames, write_video
@@ -177,7 +166,7 @@ class Training:
     self.env_steps, self.seconds = done, time.monotonic() - started
 
   def evaluate_kept(self, env: FrameVectorEnv) -> list[dict[str, float]]:
-    """What `evaluate_policy` finds of each kept policy, in the same new episodes at every call."""
+    """What `evaluate` finds of each kept policy, in the same new episodes at every call."""
     actors = self.agents.stack([kept["actor"] for kept in self.kept])
     return self._found(env, actors, Stream.FINAL, self.config.policy.final_episodes)
 
@@ -203,7 +192,7 @@ class Training:
         writer.film(self.env_steps, named(name, "final"), small, video.fps)
 
   def results(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """JSON-able: what was found of each agent and what came of its training, `joined_results`."""
+    """JSON-able: `joined_results` of each agent's evaluation and training."""
     rows = [
       {
         **each,

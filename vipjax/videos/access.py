@@ -22,14 +22,7 @@ VIDEO_SUFFIXES = CONTAINER_SUFFIXES + ARRAY_SUFFIXES
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 # What a decoder raises on damaged bytes. Pillow raises SyntaxError on a broken PNG chunk.
-_DECODING_ERRORS = (
-  av.FFmpegError,
-  OSError,
-  EOFError,
-  ValueError,
-  SyntaxError,
-  zipfile.BadZipFile,
-)
+_DECODING_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, SyntaxError, zipfile.BadZipFile)
 
 
 def found_in(find: Callable[[pathlib.Path], Any], path: pathlib.Path) -> Any:

@@ -24,7 +24,7 @@ import numpy as np
 from vipjax.runtime.errors import UserError
 from vipjax.videos.lazy import LazyVideo
 
-# Levels by which a pixel of a compressed film differs where something else is shown. With it the
+# Pixels of a compressed film that differ by more levels show something else. With it the
 # composites of films at the crf of `write_video` are off by 1.5 to 1.8 levels in the mean, as those
 # films themselves are (1.6 to 1.8); with 0, by up to 4.5. Without loss 0 is off by less than .1.
 THRESHOLD = 12
@@ -174,7 +174,7 @@ def composite_videos(
 
 
 def _twin(video: LazyVideo, videos: Sequence[LazyVideo]) -> LazyVideo:
-  """The robot-free film of what a film shows; raises UserError unless there is exactly one."""
+  """The robot-free film of the same episode; raises UserError unless there is exactly one."""
 
   def shown(each: LazyVideo) -> tuple:
     return tuple(each.metadata.get(name) for name in ("task", "episode", "view"))

@@ -18,8 +18,9 @@ from scipy import ndimage
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.frames import check_frames
 from vipjax.videos.composite import differing
+from vipjax.videos.lazy import evenly
 
-# Levels by which a pixel differs from the median picture where something moves over it.
+# Where something moves over a pixel, it differs from the median picture by more levels.
 THRESHOLD = 24
 # Share of a film for which a pixel keeps its level where something has come to rest. In films of 15
 # expert episodes, .3 brings the erased ones nearer to robot-free ones than .2 or no such rule does.
@@ -55,7 +56,7 @@ class Erased(NamedTuple):
     return float(self.never_seen.sum() * len(self.frames) / max(1, (self.weights > 0).sum()))
 
 
-def motion_masks(frames: np.ndarray, threshold: int = THRESHOLD, rest: float = REST) -> np.ndarray:
+def motion_masks(frames: np.ndarray, threshold: int = THRESHOLD) -> np.ndarray:
   """Where a film differs from its median picture, but for what has come to rest.
 
   It knows no robot: an object is taken for one while it moves, a robot that waits is not, and what
@@ -63,17 +64,17 @@ def motion_masks(frames: np.ndarray, threshold: int = THRESHOLD, rest: float = R
 
   Args:
     frames: uint8 [T, H, W, 3] of a static camera.
-    threshold: see `differing`.
-    rest: share of the film for which a pixel that stays within the threshold is at rest.
+    threshold: see `differing`; a pixel that stays within it for a share `REST` of the film is at
+      rest.
 
   Returns:
     bool [T, H, W].
   """
-  picks = np.linspace(0, len(frames) - 1, min(len(frames), _MEDIAN_OF)).round().astype(int)
+  picks = evenly(len(frames), _MEDIAN_OF)
   # Of an even number the lower one: their mean is a colour that neither shows.
   middle = (len(picks) - 1) // 2
   median = np.partition(frames[picks], middle, axis=0)[middle]
-  return differing(frames, median[None], threshold) & ~resting(frames, threshold, rest)
+  return differing(frames, median[None], threshold) & ~resting(frames, threshold, REST)
 
 
 def resting(frames: np.ndarray, threshold: int, rest: float) -> np.ndarray:
@@ -148,8 +149,8 @@ def erase(frames: np.ndarray, masks: np.ndarray, grow: float = 2.0, feather: flo
   Args:
     frames: uint8 [T, H, W, 3].
     masks: bool [T, H, W], True where the robot is.
-    grow, feather: pixels by which masks grow, and over which what is filled in fades out: see
-      `grown`. A pixel that is changed at all counts as hidden.
+    grow, feather: pixels by which masks grow, and over which the filling fades out: see `grown`. A
+      pixel that is changed at all counts as hidden.
 
   Raises:
     UserError: masks of another number or size than the frames, or that hide every pixel of all.
@@ -201,7 +202,7 @@ def camera_shift(frames: np.ndarray) -> float:
   Returns:
     Pixels of what is looked at; 0 where too few squares have contrast to tell.
   """
-  picks = np.linspace(0, len(frames) - 1, min(len(frames), _CHECKED)).round().astype(int)
+  picks = evenly(len(frames), _CHECKED)
   step = max(1, min(frames.shape[1:3]) // _SIDE)
   grey = frames[picks].astype(np.float32).mean(axis=-1)
   height, width = (size // step * step for size in grey.shape[1:])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 from vipjax.types import Video
 from vipjax.videos.access import check_free, permitted
 from vipjax.videos.formats import folders, lerobot, rlds
@@ -21,11 +21,7 @@ FORMATS = ("mp4", "frames", "tfds", "lerobot")
 
 
 def write_dataset(
-  folder: str | os.PathLike[str],
-  videos: Sequence[Video],
-  form: str,
-  *,
-  overwrite: bool = False,
+  folder: str | os.PathLike[str], videos: Sequence[Video], form: str, *, overwrite: bool = False
 ) -> pathlib.Path:
   """Writes videos as a data set, which `read_videos` reads again.
 
@@ -50,8 +46,7 @@ def write_dataset(
     "tfds": lambda folder, videos: rlds.write_tfds(folder, by_episode(videos)),
     "lerobot": lambda folder, videos: lerobot.write_lerobot(folder, by_episode(videos)),
   }
-  if form not in writers:
-    raise UserError(f"expected a format among {', '.join(FORMATS)}, got {form!r}; choose one.")
+  require_among("a format", form, writers)
   if not videos:
     raise UserError(f"expected at least one video to write to {folder}, got none; record some.")
   for index, video in enumerate(videos if form != "mp4" else ()):

@@ -21,9 +21,9 @@ from vipjax.types import Video
 from vipjax.videos.access import natural_key
 
 _PART = r"(?:[.,](?P<part>\d{1,9})|[_-]?(?P<other_part>\d{9}|\d{6}|\d{3}))?(?!\d)"
-# A date with a time of day, in digits alone or with signs between them; a time without a date,
-# which it takes colons or letters to tell, or a point at its end; a number, to which Python gives
-# an exponent of a sign and at least two digits where it is small or large.
+# A date with a time of day, in digits alone or with signs between them; a time without a date, told
+# by colons, letters or a point at its end; a number, maybe with an exponent as Python writes it: a
+# sign and at least two digits.
 _TOKEN = re.compile(
   r"(?<!\d)(?P<date>(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?[0-3]\d)[T_ -]{0,2}"
   r"(?P<clock>[0-2]\d[-_:h]?[0-5]\d[-_:m]?[0-5]\d)s?" + _PART + "|"
@@ -40,7 +40,7 @@ _MOST_FPS = 1000  # Faster than any camera: such decimals count.
 
 
 class _Value(NamedTuple):
-  """One number of a name: the digits after its point apart, for they may count on their own."""
+  """One number of a name; the digits after its point are apart, as they may count by themselves."""
 
   whole: Decimal
   part: str = ""

@@ -125,6 +125,12 @@ def resize_frames(frames: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
   return resized
 
 
+def shrunk(frames: np.ndarray, height: int) -> np.ndarray:
+  """Frames uint8 [T, H, W, 3] of at most this height in pixels; the aspect is kept."""
+  h, w = frames.shape[1:3]
+  return frames if h <= height else resize_frames(frames, (height, max(1, height * w // h)))
+
+
 def fit_square(frames: np.ndarray, size: int) -> np.ndarray:
   """Resizes the short side to `size`, then crops the centre: the preprocessing of VIP's examples.
 

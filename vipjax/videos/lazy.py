@@ -185,7 +185,7 @@ class LazyVideo(abc.ABC):
       raise UserError(
         f"expected at least two frames in {self.metadata['source']}, got {len(self)}; leave it out."
       )
-    return np.linspace(0, len(self) - 1, min(len(self), most)).round().astype(int)
+    return evenly(len(self), most)
 
   def read(self) -> Video:
     """Decodes all frames, past the cache; those that are resized come into memory one by one."""
@@ -248,6 +248,11 @@ def _still(file: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
       "write the folder again."
     )
   return still
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+  """Indices, int64 [T <= most], spread evenly over `count` items, the first and last among them."""
+  return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def resampled(times: np.ndarray, rate: float) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Where the robot is in a video: from what moves, from masks that are given, or from its model.
 
-Each function makes one that makes a video's masks, bool [T, H, W], from its position in a list of
-videos and from the video itself.
+Each returns a function (position in a list of videos, video) -> its masks, bool [T, H, W].
 """
 
 from __future__ import annotations
@@ -42,10 +41,9 @@ def given(
   alpha: str | None = None,
   size: int | None = None,
 ) -> MasksOf:
-  """Masks that somebody else has made, white where the robot is.
+  """Masks from another source, white where the robot is.
 
-  White is what is brighter than half of the levels or, where a film knows but the levels 0 and 1,
-  what is 1.
+  White is brighter than half of the levels or, in a film with the levels 0 and 1 alone, 1.
 
   Args:
     path: what `open_videos` takes, with as many videos as there are, in their order. Where all know

@@ -37,7 +37,7 @@ class Selection:
     return self.episodes is None or episode in self.episodes
 
   def wants_view(self, view: str | None) -> bool:
-    """Whether a camera is wanted, be it for its copies without the robot alone."""
+    """Whether a camera is wanted, or its copies without the robot are."""
     if self.view is None or view == self.view:
       return True
     name = self.view.removesuffix(ROBOT_FREE)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from vipjax.runtime.errors import UserError
+from vipjax.runtime.errors import UserError, require_among
 from vipjax.types import Trajectory
 from vipjax.videos.export import whole_folder
 from vipjax.videos.formats import lerobot, rlds
@@ -47,8 +47,7 @@ def write_trajectories(
     UserError: another form, no trajectories, some without frames or with arrays that do not fit one
       another, a folder that is there, or as `write_dataset`.
   """
-  if form not in FORMATS:
-    raise UserError(f"expected a format among {', '.join(FORMATS)}, got {form!r}; choose one.")
+  require_among("a format", form, FORMATS)
   if not trajectories:
     raise UserError(f"expected at least one trajectory for {folder}, got none; record some.")
   for trajectory in trajectories:

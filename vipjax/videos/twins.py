@@ -15,7 +15,7 @@ from vipjax.videos.erase import Erased, camera_shift, erase
 from vipjax.videos.formats.folders import film_entry, film_stem, write_film, write_manifest
 from vipjax.videos.lazy import LazyVideo
 
-# Pixels by which the picture of a static camera moves less.
+# A static camera's picture moves by fewer pixels.
 STATIC = 1.0
 _BORDER = 0.015
 
@@ -45,9 +45,8 @@ def write_twins(
 ) -> Iterator[Twin]:
   """Writes each video and its twin, `robot_visible` False, as mp4, and in the end the manifest.
 
-  One video at a time is in memory. A video and its twin share the number of an episode, by which
-  others find them: where numbers are not known, or two videos share one and their view, all are
-  numbered anew.
+  One video at a time is in memory. A video and its twin share an episode's number: where numbers
+  are not known, or two videos share one and their view, all are numbered anew.
 
   Args:
     folder: where no manifest is yet.

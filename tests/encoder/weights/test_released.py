@@ -34,7 +34,7 @@ def archive_bytes(config):
 class Handler(http.server.BaseHTTPRequestHandler):
   """Serves `server.content` with ranges; `server.break_after` bytes the connection ends, once."""
 
-  def do_GET(self):  # noqa: N802, the name that http.server wants
+  def do_GET(self):  # the name that http.server wants
     server = self.server
     server.requests.append(dict(self.headers))
     if self.path != "/model.pt":

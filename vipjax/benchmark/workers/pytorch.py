@@ -148,7 +148,7 @@ def train(arch, width, embedding_dim, videos, length, source, size, clips, negat
   return run, _facts(device, layout)
 
 
-def vip_loss(embeddings, negatives, discount=0.98, epsilon=1e-8, norm_weight=0.001):
+def vip_loss(embeddings, negatives, discount=0.98, epsilon=1e-8):
   """Returns VIP's loss of embeddings [B, 4, D] in the order o_0, g, o_t, o_t+1."""
   first, goal, now, after = embeddings.unbind(1)
 
@@ -166,7 +166,7 @@ def vip_loss(embeddings, negatives, discount=0.98, epsilon=1e-8, norm_weight=0.0
     loss = loss + torch.log(epsilon + wrong.mean())
   flat = embeddings.flatten(0, 1)
   norms = flat.abs().sum(-1).mean() + torch.linalg.vector_norm(flat, dim=-1).mean()
-  return loss + norm_weight * norms
+  return loss + 0.001 * norms
 
 
 def _network(arch, width, embedding_dim):

@@ -53,13 +53,12 @@ class Reference(NamedTuple):
   frame_steps: np.ndarray
 
 
-def record_reference(scene: Scene, episodes: int, seed: int = 0, size: int = 112) -> int:
+def record_reference(scene: Scene, episodes: int, size: int = 112) -> int:
   """Runs the expert and writes expert.npz into the scene's folder.
 
   Args:
     scene: a scene that was just exported, in the environment of the base install.
-    episodes: how many.
-    seed: of the first; the others follow.
+    episodes: how many, of the seeds from 0 on.
     size: height and width of the pictures in pixels.
 
   Returns:
@@ -75,7 +74,7 @@ def record_reference(scene: Scene, episodes: int, seed: int = 0, size: int = 112
     facts.task, facts.robot, "torque", horizon=facts.horizon, frame_skip=facts.frame_skip,
     placement=facts.placement, joint_noise=facts.joint_noise, size=size,
   )  # fmt: skip
-  recorded = [_episode(env, seed + number, drawn=number == 0) for number in range(episodes)]
+  recorded = [_episode(env, number, drawn=number == 0) for number in range(episodes)]
   env.close()
   fields = {
     name: np.stack([each[name] for each in recorded])

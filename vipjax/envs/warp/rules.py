@@ -72,7 +72,7 @@ class Rules:
     tips: the points whose middle is the hand's centre.
     measured: the point whose distance to the goal is judged, a number of `objects`; -1 is the
       hand's centre.
-    shift: how far beside that point is what is judged, metres, in the world's frame.
+    shift: from that point to the one that is judged, metres, in the world's frame.
     axes: which of x, y, z count in that distance.
     radius: success is a distance of at most this, metres.
   """
@@ -87,7 +87,7 @@ class Rules:
 
   @classmethod
   def from_dict(cls, values: dict[str, Any]) -> Rules:
-    """Makes them from what `dataclasses.asdict` made of them, by way of JSON."""
+    """Makes them from `dataclasses.asdict` of them, read from JSON."""
     objects = tuple(
       (Point(**_tuples(point)), Turn(**_tuples(turn))) for point, turn in values["objects"]
     )
@@ -170,17 +170,16 @@ def _product(a, b):
   ], axis=-1)  # fmt: skip
 
 
-def find_rules(env: RobotEnv, seed: int = 0) -> Rules:
+def find_rules(env: RobotEnv) -> Rules:
   """Finds the rules of an environment's task by probing it.
 
   Args:
     env: the environment under torque control; it has to be reset afterwards.
-    seed: of the random states.
 
   Raises:
     UserError: the task's features, its success or its distance to the target are of another kind.
   """
-  probes = [_probed(env) for _ in _random_states(env, np.random.default_rng(seed))]
+  probes = [_probed(env) for _ in _random_states(env, np.random.default_rng(0))]
   xpos, xquat = (np.stack([getattr(probe, name) for probe in probes]) for name in ("xpos", "xquat"))
   features = np.stack([probe.features for probe in probes])
   count = len(env.task._get_pos_objects()) // 3
@@ -197,7 +196,7 @@ def find_rules(env: RobotEnv, seed: int = 0) -> Rules:
     Point(int(model.site_bodyid[site.id]), tuple(map(float, site.pos)))
     for site in map(model.site, _TIPS)
   )
-  rules = Rules(objects, claws, tips, *_success(env, count, np.random.default_rng(seed)))
+  rules = Rules(objects, claws, tips, *_success(env, count, np.random.default_rng(0)))
   goals = np.stack([probe.goal for probe in probes])
   found = measure(rules, *(jnp.asarray(each) for each in (xpos, xquat, goals)))
   told = np.array([probe.object_to_target for probe in probes])

@@ -300,18 +300,18 @@ def _require_equal(wanted: mujoco.MjModel, model: mujoco.MjModel) -> None:
 
 
 def _used(sizes: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-  """Sizes [N, 3], of which those that a geom or site of its kind does not have are 0."""
+  """Sizes [N, 3], 0 where a geom or site of its kind has none."""
   kinds, geom = kinds[:, None], mujoco.mjtGeom
   round_ones = (kinds == geom.mjGEOM_CYLINDER) | (kinds == geom.mjGEOM_CAPSULE)
   count = np.where(kinds == geom.mjGEOM_SPHERE, 1, np.where(round_ones, 2, 3))
   return np.where(np.arange(3) < count, sizes, 0.0)
 
 
-def _most_contacts(scene: Scene, episodes: int = 4) -> tuple[int, int]:
-  """The most contacts and constraints of random motion."""
+def _most_contacts(scene: Scene) -> tuple[int, int]:
+  """The most contacts and constraints of four episodes of random motion."""
   model, _ = scene.compile()
   rng, most = np.random.default_rng(0), np.zeros(2, int)
-  for row in rng.integers(len(scene.qpos), size=episodes):
+  for row in rng.integers(len(scene.qpos), size=4):
     data = mujoco.MjData(model)
     data.qpos[:], data.mocap_pos[:] = scene.qpos[row], scene.moved[row]
     for step in range(scene.facts.horizon):

@@ -16,14 +16,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.runtime.frames import check_frames
 from vipjax.runtime.stand_ins import refuse_stand_ins
 from vipjax.types import Video
-from vipjax.videos.access import (
-  check_free,
-  damaged,
-  decoding,
-  existing_path,
-  permitted,
-  whole_file,
-)
+from vipjax.videos.access import check_free, damaged, decoding, existing_path, permitted, whole_file
 from vipjax.videos.formats.fields import (
   FLAG,
   RATE,
@@ -248,14 +241,14 @@ def film_entry(stem: str, video: Video, keep: str = "all") -> dict[str, Any]:
 
 
 def _kept(entry: dict[str, Any]) -> list[str]:
-  """The names of what `write_film` writes beside the film."""
+  """The names of the files that `write_film` writes beside the film."""
   return [*entry.get(STILLS, ()), *([entry[LOSSLESS]] if LOSSLESS in entry else ())]
 
 
 def write_film(
   folder: pathlib.Path, entry: dict[str, Any], video: Video, *, crf: int = 12, overwrite: bool
 ) -> None:
-  """Writes the film of an entry, and what the entry keeps of it without loss."""
+  """Writes the film of an entry, and its stills and lossless copy where it has them."""
   path = folder / entry["file"]
   write_video(path, video.frames, video.fps, times=video.times, crf=crf, overwrite=overwrite)
   for name, frame in zip(entry.get(STILLS, ()), even_sizes(video.frames[[0, -1]]), strict=False):

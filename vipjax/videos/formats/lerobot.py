@@ -23,6 +23,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 
 from vipjax.runtime.errors import UserError
+from vipjax.runtime.files import write_json
 from vipjax.videos.access import damaged, decoding, existing_path, found_in
 from vipjax.videos.decode import VideoFile
 from vipjax.videos.formats.episodes import SCALARS, Columns, Episode, check_new, columns_of
@@ -53,7 +54,7 @@ _METADATA = "the metadata of a LeRobot data set"
 _VERSIONS = ("v2.0", "v2.1", "v3.0")
 _CAMERA_PREFIX = "observation.images."
 _TIME, _EPISODE, _FRAME, _SUCCESS = "timestamp", "episode_index", "frame_index", "next.success"
-# What is known of each frame, beside pictures; LeRobot says of what a step leads to "next".
+# Columns of each frame beside pictures; LeRobot calls the results of a step "next".
 _STEPS = {
   "state": "observation.state", "action": "action", "reward": "next.reward",
   "discount": "next.discount",
@@ -337,7 +338,7 @@ def _read_steps(path: pathlib.Path) -> dict[int, dict[str, np.ndarray]]:
 
 
 def is_dataset(folder: pathlib.Path) -> bool:
-  """Whether a folder is a LeRobot data set, be it one whose links are dead."""
+  """Whether a folder is a LeRobot data set, even one whose links are dead."""
   return os.path.lexists(folder / INFO)
 
 
@@ -514,10 +515,10 @@ def write_lerobot(folder: pathlib.Path, episodes: Sequence[Episode]) -> None:
   data.parent.mkdir(parents=True)
   places.parent.mkdir(parents=True)
   _write_rows(data, rows)
-  _write_json(folder / INFO, _info(episodes, keys, tasks, int(fps), rows))
+  write_json(folder / INFO, _info(episodes, keys, tasks, int(fps), rows))
   parts, whole = _row_statistics(rows, rows.column_names)
   colours, all_colours = _colour_statistics(episodes, keys)
-  _write_json(folder / _STATS, all_colours | whole)
+  write_json(folder / _STATS, all_colours | whole)
   statistics = _statistics_columns([
     colours[number] | parts[number] for number in range(len(episodes))
   ])  # fmt: skip
@@ -651,10 +652,6 @@ def _write_rows(path: pathlib.Path, table: arrow.Table) -> None:
       writer.write_table(table.slice(start, stop - start), row_group_size=stop - start)
 
 
-def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-  path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
 # Statistics.
 
 
@@ -784,7 +781,7 @@ def copy_with_columns(source: pathlib.Path, out: pathlib.Path, columns: Columns)
   shutil.copytree(source, out)
   info = read_json(out / INFO, _METADATA)
   info["features"] |= {name: _feature("float32") for name in names}
-  _write_json(out / INFO, info)
+  write_json(out / INFO, info)
   files = sorted((out / "data").rglob("*.parquet"))
   rows = arrow.concat_tables(_add_columns(path, columns, names, source) for path in files)
   _add_statistics(out, *_row_statistics(rows, names))
@@ -820,7 +817,7 @@ def _add_statistics(
   """Adds statistics in those places where the data set keeps statistics."""
   path = root / _STATS
   if path.is_file():
-    _write_json(path, {**read_json(path, _METADATA), **whole})
+    write_json(path, {**read_json(path, _METADATA), **whole})
   path = root / "meta/episodes_stats.jsonl"
   if path.is_file():  # v2.1
     records = read_json_lines(path, _METADATA)
