@@ -49,21 +49,19 @@ def get_config() -> ConfigDict:
   # distance to the goal does not pay the way to the object, and the arm's last pose beside an
   # object that did not move is almost the goal: subgoals know both. Little and gentle fine-tuning
   # keeps what mini tells of where the hand is, and noise of many time scales finds the object
-  # sooner. Critics forget what they once hoped of a state at rest five times as fast with returns
-  # of five steps. A goal picture some steps past the first success gives a policy that almost gets
-  # there a margin (docs/results/ten_tasks.md).
+  # sooner. A goal picture some steps past the first success gives a policy that almost gets there a
+  # margin (docs/results/ten_tasks.md).
   unset, policy = config_dict.placeholder, config.policy
   config.record.hold = unset(int)
   config.finetune.steps, config.finetune.learning_rate = unset(int), unset(float)
   policy.normalize_observations, policy.exploration.octaves = unset(bool), unset(int)
-  policy.n_step = unset(int)
   config.reward.potential, config.reward.saturation = unset(str), unset(float)
   config.for_task["window-open"].update({
     "record": {"hold": 5},
     "finetune": {"steps": 600, "learning_rate": 1e-3},
     "policy": {
       "steps": 24_000, "eval_every": 1350, "discount": 0.97, "normalize_observations": False,
-      "n_step": 1, "exploration": {"octaves": 1},
+      "exploration": {"octaves": 1},
     },
     "reward": {"potential": "goal", "saturation": 0.0},
   })  # fmt: skip
@@ -72,10 +70,12 @@ def get_config() -> ConfigDict:
     "finetune": {"steps": 150, "learning_rate": 1e-4},
     "policy": {
       "steps": 60_000, "eval_every": 3000, "discount": 0.97, "normalize_observations": True,
-      "n_step": 5, "exploration": {"octaves": 4},
+      "exploration": {"octaves": 4},
     },
     "reward": {"potential": "subgoal", "saturation": 1.0},
   })  # fmt: skip
+  # Critics forget what they once hoped of a state at rest five times as fast as with one step.
+  config.policy.n_step = 5
   config.policy.action_repeat = 3
   config.policy.updates_per_step = 3
   config.policy.warmup_steps = 1800

@@ -160,7 +160,7 @@ RANGES = {
   "policy.init_temperature": _POSITIVE,
   "policy.min_temperature": _FROM_0,
   "policy.target_entropy": _or_none(_ANY),
-  "policy.n_step": _or_none(_whole(1)),
+  "policy.n_step": _whole(1),
   "policy.reset_every": _whole(0),
   "policy.critic.hidden": _items("of whole numbers of at least 1", _whole(1), least=0),
   "policy.critic.norm": _words("layer", "batch", "none"),
