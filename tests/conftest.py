@@ -6,10 +6,11 @@ import os
 import shutil
 import tempfile
 
-# Tests of several devices use fake ones on the CPU. Nearly all of the tests' time is compilation,
-# which takes half as long without the optimiser's last level.
+from tests.compilation import FAST
+
+# Tests of several devices use fake ones on the CPU.
 os.environ["JAX_PLATFORMS"] = "cpu"
-_FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+_FLAGS = f"--xla_force_host_platform_device_count=8 {FAST}"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 
 from vipjax.runtime import gl  # noqa: E402
@@ -52,6 +53,15 @@ def scene(tmp_path_factory):
   if "VIPJAX_WARP_SCENE" not in os.environ:
     pytest.skip("metaworld 3.1.1 is not here to export a scene, and VIPJAX_WARP_SCENE names none")
   return read_scene(os.environ["VIPJAX_WARP_SCENE"])
+
+
+@pytest.fixture
+def no_workers(monkeypatch):
+  """Environments step in this process, where other tests hold that they do the same.
+
+  A worker takes two seconds to import what it needs.
+  """
+  monkeypatch.setattr("vipjax.envs.vector.usable_cores", lambda: 0)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ import types
 
 import pytest
 
+from tests.compilation import FAST
 from vipjax.benchmark import peers, run_suite, start_up
 from vipjax.benchmark.sac import SacSettings
+from vipjax.encoder import resnet
 from vipjax.runtime.errors import UserError
 
 TINY = {
@@ -48,7 +50,7 @@ def programs_cached(monkeypatch):
   cached, start = [], subprocess.run
 
   def run(*arguments, env, **keywords):
-    start(*arguments, env=env, **keywords)
+    start(*arguments, env={**env, "XLA_FLAGS": FAST}, **keywords)
     kept = pathlib.Path(env["JAX_COMPILATION_CACHE_DIR"]).glob("*-cache")
     cached.append({path.name for path in kept})
 
@@ -60,6 +62,8 @@ def programs_cached(monkeypatch):
 @pytest.mark.parametrize("suite", TINY)
 def test_suite(suite, tmp_path, monkeypatch):
   cached = programs_cached(monkeypatch)
+  if peers.find_python(("torch",), []) is None:  # PyTorch's network is whole
+    monkeypatch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
   page = run_suite(suite, tmp_path, "command", repeats=2, peak_size=64, **TINY[suite])
   record = json.loads(page.with_suffix(".json").read_text())
   assert record["suite"] == suite and record["cases"]

@@ -28,7 +28,7 @@ def config_of(**overrides) -> ConfigDict:
 
 
 @pytest.fixture
-def in_this_process(monkeypatch):
+def in_this_process(no_workers, monkeypatch):
   """Runs jobs one after the other here, where tests can stop them."""
   monkeypatch.setattr(runs, "share_out", lambda work, jobs, **_: map(work, jobs))
 

@@ -125,7 +125,7 @@ def recorded(monkeypatch):
   monkeypatch.setattr(cross, "record", pretend_to_record)
 
 
-def test_a_tiny_run_goes_on_where_it_stopped(recorded, tmp_path, monkeypatch):
+def test_a_tiny_run_goes_on_where_it_stopped(one_block, recorded, tmp_path, monkeypatch):
   config = config_of(**{"cross.seeds": (0,)})
   wanted = cross.cells(config.cross)
   rows = cross.judge_cells(config, tmp_path, wanted)

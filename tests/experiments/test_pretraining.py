@@ -5,6 +5,7 @@ import pytest
 
 from configs import pretrain as config_lib
 from vipjax import encoder
+from vipjax.encoder import resnet
 from vipjax.experiments.pretraining import pretrain, record_stages
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
@@ -27,6 +28,7 @@ def config_of(**overrides):
 
 
 def test_stages_go_on_from_and_are_taught_by_earlier_ones(tmp_path, monkeypatch):
+  monkeypatch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
   monkeypatch.setattr(run_lib, "step_devices", lambda frames: jax.local_devices()[:1])
   config = config_of()
   workdir = run_folder.open_run(tmp_path / "run", config)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.compilation import FAST
 from tests.report.test_page import Page
 from tests.videos.clips import moving_picture
 from vipjax import encoder
@@ -40,7 +41,7 @@ def folder(tmp_path_factory):
 def launch(*flags):
   # A notebook's cell hands on the name of its own backend.
   backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-  environment = {**os.environ, **backend, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+  environment = {**os.environ, **backend, "XLA_FLAGS": FAST}
   command = [sys.executable, "-m", "launch.curves", *map(str, flags)]
   return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from tests.compilation import FAST
 from vipjax.types import Video
 from vipjax.videos import write_videos
 
@@ -21,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = {
   "encoder.init": "scratch", "encoder.width": 8, "encoder.embedding_dim": 8, "encoder.size": 16,
   "encoder.resize": 16, "finetune.batch_size": 4, "finetune.steps": 300,
-  "finetune.learning_rate": 1e-6, "finetune.checkpoint_every": 10, "data.resident_mb": 0,
+  "finetune.learning_rate": 1e-6, "finetune.checkpoint_every": 25, "data.resident_mb": 0,
 }  # fmt: skip
 
 _STARTED = []
@@ -51,9 +52,9 @@ def folder(tmp_path_factory):
 
 def start(folder, name, devices, *arguments, home=None, **overrides):
   config = {**CONFIG, "data.path": folder / "videos", **overrides}
-  flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
   environment = {
-    **os.environ, "XLA_FLAGS": f"{flags}{devices}", "PYTHONPATH": str(ROOT),
+    **os.environ, "PYTHONPATH": str(ROOT),
+    "XLA_FLAGS": f"{FAST} --xla_force_host_platform_device_count={devices}",
     "VIPJAX_CACHE": str(folder / "cache"), **({"HOME": str(home)} if home else {}),
   }  # fmt: skip
   process = subprocess.Popen(

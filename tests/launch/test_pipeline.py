@@ -13,9 +13,12 @@ import time
 import numpy as np
 import pytest
 
+from tests.compilation import FAST
 from vipjax.videos import read_videos
 
 ROOT = pathlib.Path(__file__).parents[2]
+# How a launcher starts: as users start it, and with a network that compiles sooner.
+PLAIN, TINY = "-m", str(pathlib.Path(__file__).with_name("tiny.py"))
 SMALL_ENCODER = {
   "encoder.init": "scratch",
   "encoder.arch": "resnet18",
@@ -36,16 +39,16 @@ SMALL_COUNTS = {
 
 
 # As many devices as users have, one per core, instead of the fake ones of other tests.
-ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": FAST}
 
 
-def command_of(name, config, workdir, overrides=None):
-  command = [sys.executable, "-m", f"launch.{name}", f"--config={config}", f"--workdir={workdir}"]
+def command_of(start, name, config, workdir, overrides=None):
+  command = [sys.executable, start, f"launch.{name}", f"--config={config}", f"--workdir={workdir}"]
   return command + [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
 
 
-def launch(name, config, workdir, overrides=None):
-  return run(command_of(name, config, workdir, overrides))
+def launch(start, name, config, workdir, overrides=None):
+  return run(command_of(start, name, config, workdir, overrides))
 
 
 def run(command):
@@ -58,9 +61,11 @@ def run(command):
 def published(tmp_path_factory):
   """A run of configs/paper.py, launcher by launcher, with step counts and encoder made small."""
   workdir = tmp_path_factory.mktemp("paper") / "run"
+  # Software rendering draws ten of its pictures in a second.
+  overrides = {**SMALL_ENCODER, **SMALL_COUNTS, "env.horizon": 100, "record.frame_stride": 2}
   outputs = {}
   for name in ("record", "finetune", "evaluate", "train_policy", "report"):
-    done = launch(name, "configs/paper.py", workdir, {**SMALL_ENCODER, **SMALL_COUNTS})
+    done = launch(TINY, name, "configs/paper.py", workdir, overrides)
     assert done.returncode == 0, f"{name}: {done.stderr[-3000:]}"
     outputs[name] = done.stdout
   return workdir, outputs
@@ -111,13 +116,11 @@ def test_each_stage_leaves_what_the_next_one_reads(published):
 
 def test_a_run_is_measured_by_its_own_config(published):
   workdir, outputs = published
-  command = [sys.executable, "-m", "launch.evaluate", f"--workdir={workdir}"]
-  again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+  command = [sys.executable, TINY, "launch.evaluate", f"--workdir={workdir}"]
+  again = run(command)
   assert again.returncode == 0, again.stderr[-3000:]
   assert again.stdout == outputs["evaluate"]
-  nowhere = subprocess.run(
-    [*command[:-1], f"--workdir={workdir / 'videos'}"], cwd=ROOT, capture_output=True, text=True
-  )
+  nowhere = run([*command[:-1], f"--workdir={workdir / 'videos'}"])
   assert nowhere.returncode == 1 and "expected a run folder" in nowhere.stderr
 
 
@@ -136,7 +139,7 @@ def demo(tmp_path_factory):
     "finetune.batch_size": 2, "env.horizon": 100, "finetune.steps": 6,
     "finetune.checkpoint_every": 2, "policy.checkpoint_every": 9,
   }  # fmt: skip
-  return workdir, overrides, launch("pipeline", "configs/demo.py", workdir, overrides)
+  return workdir, overrides, launch(TINY, "pipeline", "configs/demo.py", workdir, overrides)
 
 
 def test_pipeline_ends_in_results_and_a_report(demo):
@@ -147,7 +150,7 @@ def test_pipeline_ends_in_results_and_a_report(demo):
     "policy_success", "rank_correlation_unseen", "rank_correlation_before", "peak_memory_mb",
     "seeds", "additions", "command",
   } <= set(results)  # fmt: skip
-  command = command_of("pipeline", "configs/demo.py", workdir, overrides)
+  command = command_of(PLAIN, "pipeline", "configs/demo.py", workdir, overrides)
   assert shlex.split(results["command"]) == ["python", *command[1:]]
   assert set(results["seconds"]) == {"record", "finetune", "evaluate", "policy"}
   assert any(addition["name"] == "reward.robot_free_weight" for addition in results["additions"])
@@ -159,7 +162,7 @@ def test_pipeline_ends_in_results_and_a_report(demo):
 def test_pipeline_again_says_that_it_is_finished(demo):
   workdir, overrides, _ = demo
   before = (workdir / "report.html").stat().st_mtime_ns
-  again = launch("pipeline", "configs/demo.py", workdir, overrides)
+  again = launch(PLAIN, "pipeline", "configs/demo.py", workdir, overrides)
   assert again.returncode == 0 and "is finished" in again.stdout
   assert (workdir / "report.html").stat().st_mtime_ns == before
 
@@ -168,7 +171,7 @@ def test_a_run_repeats_to_the_same_numbers_from_its_own_folder(demo, tmp_path):
   workdir, _, _ = demo
   command = [
     sys.executable,
-    "-m",
+    TINY,
     "launch.reproduce",
     f"--workdir={workdir}",
     f"--out={tmp_path}/run",
@@ -205,9 +208,9 @@ def assert_same_files(folder, reference):
 
 def test_killed_at_any_moment_it_ends_in_the_same_bits(demo, tmp_path):
   workdir, overrides, _ = demo
-  command = command_of("pipeline", "configs/demo.py", tmp_path / "run", overrides)
+  command = command_of(TINY, "pipeline", "configs/demo.py", tmp_path / "run", overrides)
   started = time.monotonic()
-  assert run([*command[:3], "--help"]).returncode == 0
+  assert run([sys.executable, PLAIN, "launch.pipeline", "--help"]).returncode == 0
   imports = time.monotonic() - started
   rng = np.random.default_rng()  # other moments in every run of the tests
   for number in range(4):
@@ -227,7 +230,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bits(demo, tmp_path):
 
 def test_another_config_in_the_same_folder_is_refused(demo):
   workdir, overrides, _ = demo
-  other = launch("pipeline", "configs/demo.py", workdir, {**overrides, "finetune.steps": 3})
+  other = launch(PLAIN, "pipeline", "configs/demo.py", workdir, {**overrides, "finetune.steps": 3})
   assert other.returncode == 1
   assert "finetune.steps" in other.stderr and "Traceback" not in other.stderr
 
@@ -244,7 +247,7 @@ def test_another_config_in_the_same_folder_is_refused(demo):
 def test_bad_input_is_one_sentence(tmp_path, demo, overrides, sentence):
   workdir, small, _ = demo
   overrides = {**small, "data.path": workdir / "videos", **overrides}
-  done = launch("finetune", "configs/demo.py", tmp_path / "run", overrides)
+  done = launch(PLAIN, "finetune", "configs/demo.py", tmp_path / "run", overrides)
   assert done.returncode == 1
   lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
   assert len(lines) == 1 and sentence in lines[0]

@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys
 
+from tests.compilation import FAST
+
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = {
   "corpus.only": "('drawer-open',)", "corpus.controls": "('torque',)", "corpus.size": 24,
@@ -21,9 +23,7 @@ def launch(name, workdir):
   tiny = [sys.executable, str(pathlib.Path(__file__).with_name("tiny.py")), f"launch.{name}"]
   flags = ["--config=configs/pretrain.py", f"--workdir={workdir}"]
   flags += [f"--config.{key}={value}" for key, value in SMALL.items()]
-  environment = {
-    **os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0",
-  }  # fmt: skip
+  environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": FAST}
   return subprocess.run(
     tiny + flags, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
   )

@@ -13,6 +13,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 
+from tests.compilation import FAST
 from tests.videos.clips import encode, moving_picture
 from tests.videos.drawn import EPISODES, episode
 from vipjax import encoder
@@ -401,7 +402,7 @@ def test_the_launcher(tmp_path, value):
   out = tmp_path / "labels.csv"
   command = [sys.executable, "-m", "launch.label", f"--data={tmp_path / 'a.npy'}"]
   command += [f"--encoder={tmp_path / 'encoder'}", f"--goal={tmp_path / 'goal.npy'}"]
-  environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+  environment = {**os.environ, "XLA_FLAGS": FAST}
   done = subprocess.run(
     [*command, f"--out={out}"], cwd=ROOT, env=environment, capture_output=True, text=True
   )

@@ -54,7 +54,7 @@ def started(folder, frozen=False, replay=80, form="difference", clips=4):
     value = value.replace(variables={**value.variables, "progress": head})
   reward, channels, size = make_reward(config, value, videos)
   seen = filmed(channels)
-  env = FrameVectorEnv(agent_options(config), 2, seen, size)
+  env = FrameVectorEnv(agent_options(config), 2, seen, size, num_workers=0)
   if frozen:
     config.finetune.train_batch_norm = False
   # Below float32's resolution: an update that changes nothing.
@@ -136,6 +136,8 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(workdir, tmp_path, mo
   for name in ("videos", "encoder"):
     (whole / name).symlink_to(workdir / name)
   result = train_policy(config_of(**ONLINE), whole)
+  # Without workers, which start for two seconds and change nothing.
+  monkeypatch.setattr("vipjax.envs.vector.usable_cores", lambda: 0)
   # At 24, after one episode of each environment, at 48 and at 72.
   assert result["encoder_updates"] == 6
   rows = [row for row in policy_rows(whole) if "online_loss" in row]
@@ -161,6 +163,7 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(workdir, tmp_path, mo
   assert ours == theirs
 
 
+@pytest.mark.usefixtures("no_workers")
 def test_without_it_no_frames_are_kept(workdir):  # noqa: F811
   result = train_policy(config_of(), workdir)
   assert "encoder_updates" not in result
@@ -180,6 +183,7 @@ def test_without_it_no_frames_are_kept(workdir):  # noqa: F811
     ({"frames_mb": 0}, "frames_mb of at least 1"),
   ],
 )
+@pytest.mark.usefixtures("no_workers")
 def test_bad_settings_are_one_sentence(workdir, changes, sentence):  # noqa: F811
   config = config_of(**ONLINE)
   config.policy.online.update(changes)
@@ -216,6 +220,7 @@ def test_frame_budget_that_is_advised_is_enough():
   assert (budget.rows + budget.spare) * np.prod(row) <= advised * 2**20
 
 
+@pytest.mark.usefixtures("no_workers")
 def test_expectile_regression_goes_on_with_its_target(workdir):  # noqa: F811
   config = config_of(**ONLINE, **{"finetune.loss": "expectile"})
   assert train_policy(config, workdir)["encoder_updates"] == 6
@@ -233,6 +238,7 @@ def test_distillation_and_other_heads_have_no_online_training(workdir, tmp_path)
     make_online(config, tmp_path / "frames", value, [], None, [], ())
 
 
+@pytest.mark.usefixtures("no_workers")
 def test_a_replay_below_the_warm_up_is_told_at_once(workdir):  # noqa: F811
   config = config_of(**ONLINE)
   config.policy.update({"replay_capacity": 60, "warmup_steps": 61})

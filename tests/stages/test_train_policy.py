@@ -102,9 +102,13 @@ def assert_same_run(workdir, reference):
   assert actors[0] == actors[1]
 
 
-# In the middle of an episode of 10 actions, after updates, before and after evaluations.
-@pytest.mark.parametrize("at", [10, 14, 22])
-def test_interrupted_it_goes_on_as_if_nothing_had_happened(workdir, uninterrupted, monkeypatch, at):
+# In the middle of an episode of 10 actions, after updates, before and after evaluations; where
+# workers step the environments, as in the whole run, and where none do.
+@pytest.mark.parametrize(("at", "workers"), [(10, 0), (14, 2), (22, 0)])
+def test_interrupted_it_goes_on_as_if_nothing_had_happened(
+  workdir, uninterrupted, monkeypatch, at, workers
+):
+  monkeypatch.setattr("vipjax.envs.vector.usable_cores", lambda: workers)
   with monkeypatch.context() as patch:
     patch.setattr(train_lib, "Progress", stopping(at, interrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -134,6 +138,7 @@ def test_where_one_process_draws_it_goes_on_as_well(workdir, prepared, tmp_path,
   assert_same_run(workdir, whole)
 
 
+@pytest.mark.usefixtures("no_workers")
 def test_sigterm_saves_at_once_and_exits_with_its_status(workdir, uninterrupted, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(train_lib, "Progress", stopping(12, lambda: signal.raise_signal(signal.SIGTERM)))
@@ -145,6 +150,7 @@ def test_sigterm_saves_at_once_and_exits_with_its_status(workdir, uninterrupted,
   assert_same_run(workdir, uninterrupted[0])
 
 
+@pytest.mark.usefixtures("no_workers")
 def test_a_policy_that_looks_where_the_object_is_goes_on_as_well(
   workdir, prepared, tmp_path, monkeypatch
 ):
@@ -168,6 +174,7 @@ def test_a_policy_that_looks_where_the_object_is_goes_on_as_well(
   assert kinds == ["perturbed", "abandoned", "random", "policy"]
 
 
+@pytest.mark.usefixtures("no_workers")
 def test_too_many_updates_that_are_not_finite_end_the_run(workdir, monkeypatch):
   train_loop = train_lib.train_loop
 
@@ -202,6 +209,7 @@ def test_people_can_watch_it(uninterrupted):
   assert [goal["robot_visible"] for goal in goals] == [True, False]
 
 
+@pytest.mark.usefixtures("no_workers")
 def test_seeds_at_once_are_rewarded_by_one_call_and_each_is_kept(workdir, monkeypatch):
   embedded, observe = set(), EmbeddingReward.observe
 
@@ -257,6 +265,7 @@ def test_goals_are_the_last_frames_of_the_policys_view(prepared):
     ({"env.task": "window-opne"}, "got 'window-opne'"),
   ],
 )
+@pytest.mark.usefixtures("no_workers")
 def test_bad_settings_are_one_sentence(workdir, overrides, sentence):
   with pytest.raises(UserError, match=sentence):
     train_policy(config_of(**overrides), workdir)
