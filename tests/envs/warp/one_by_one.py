@@ -35,7 +35,10 @@ class OneByOne:
     shape = self.num_worlds, self.num_channels, self._size, self._size, 3
     return self.poses(qpos, moved), jnp.broadcast_to(seen[:, None, None, None, None], shape)
 
-  def _stepped(self, qpos, qvel, warmstart, moved, action):
+  # Callbacks get JAX's arrays. One that lets JAX compute, as indexing does, may wait for ever for
+  # the thread that it runs on.
+  def _stepped(self, *given):
+    qpos, qvel, warmstart, moved, action = map(np.asarray, given)
     new = [np.array(each) for each in (qpos, qvel, warmstart)]
     for i in range(self.num_worlds):
       if not np.isfinite(qvel[i]).all():  # C would start over instead
@@ -47,7 +50,8 @@ class OneByOne:
       new[0][i], new[1][i], new[2][i] = data.qpos, data.qvel, data.qacc_warmstart
     return tuple(new)
 
-  def _posed(self, qpos, moved):
+  def _posed(self, *given):
+    qpos, moved = map(np.asarray, given)
     found = []
     for i in range(self.num_worlds):
       data = self._data(qpos[i], moved[i])
