@@ -123,8 +123,8 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(
   assert train_policy(config_of(), workdir) == result
 
 
-def test_where_one_process_draws_it_goes_on_as_well(workdir, prepared, tmp_path, monkeypatch):
-  config = config_of(**{"policy.drawing": "one_process"})
+def assert_interrupted_is_whole(config, workdir, prepared, tmp_path, monkeypatch):
+  """A run of the config, interrupted in `workdir`, ends as one that was not."""
   whole = tmp_path / "whole"
   whole.mkdir()
   for name in ("videos", "encoder"):
@@ -136,6 +136,11 @@ def test_where_one_process_draws_it_goes_on_as_well(workdir, prepared, tmp_path,
       train_policy(config, workdir)
   train_policy(config, workdir)
   assert_same_run(workdir, whole)
+
+
+def test_where_one_process_draws_it_goes_on_as_well(workdir, prepared, tmp_path, monkeypatch):
+  config = config_of(**{"policy.drawing": "one_process"})
+  assert_interrupted_is_whole(config, workdir, prepared, tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("no_workers")
@@ -155,17 +160,7 @@ def test_a_policy_that_looks_where_the_object_is_goes_on_as_well(
   workdir, prepared, tmp_path, monkeypatch
 ):
   config = config_of(**{"policy.input": "frame", "policy.steps": 16})
-  whole = tmp_path / "whole"
-  whole.mkdir()
-  for name in ("videos", "encoder"):
-    (whole / name).symlink_to(prepared / name)
-  train_policy(config, whole)
-  with monkeypatch.context() as patch:
-    patch.setattr(train_lib, "Progress", stopping(14, interrupt))
-    with pytest.raises(KeyboardInterrupt):
-      train_policy(config, workdir)
-  train_policy(config, workdir)
-  assert_same_run(workdir, whole)
+  assert_interrupted_is_whole(config, workdir, prepared, tmp_path, monkeypatch)
   # Eight numbers of the embedding, the hand's position and the gripper.
   assert load_actor(workdir)(np.zeros(12, np.float32)).shape == (8,)
   config.evaluate.off_path_episodes = 1
