@@ -78,3 +78,12 @@ def test_an_image_shows_one_view_with_the_robot(value, videos, overrides):
   config = config_of(**{"reward.goal": "a.png", **overrides})
   with pytest.raises(UserError, match="which show one view with the robot"):
     make_reward(config, value, videos)
+
+
+def test_two_views_need_videos_that_say_theirs():
+  film = moving_picture(6, 16, 16)
+  films = [Video(film, view=view, robot_visible=True) for view in ("front", None)]
+  (one,) = channel_goals(config_of(), films)
+  assert len(one.videos) == 2
+  with pytest.raises(UserError, match="expected videos that say which view they show"):
+    channel_goals(config_of(**{"policy.views": ("front", "side")}), films)

@@ -67,11 +67,13 @@ class Channels:
 def channel_goals(channels: Channels, videos: Sequence[Video]) -> list[ChannelGoal]:
   """Returns the goal of each channel: each view, with and without the robot if its weight is not 0.
 
-  Goals are frames of all videos of the view or of unknown view: the last ones unless
-  `channels.goal` chooses others; or the files that it names, for a single view with the robot.
+  Goals are frames of all videos of the view: the last ones unless `channels.goal` chooses others; or
+  the files that it names, for a single view with the robot. With one view, videos that do not say
+  what view they show count too.
 
   Raises:
-    UserError: a channel without videos, or a goal that does not fit them.
+    UserError: a channel without videos, several views and a video that does not say its own, or a
+      goal that does not fit.
   """
   goal, found = channels.goal or LAST, []
   if names_files(goal) and (len(channels.views) > 1 or channels.robot_free_weight):
@@ -79,6 +81,12 @@ def channel_goals(channels: Channels, videos: Sequence[Video]) -> list[ChannelGo
       "expected one view in config.policy.views and config.reward.robot_free_weight=0 for a "
       f"config.reward.goal from files, which show one view with the robot, got "
       f"{list(channels.views)} and {channels.robot_free_weight}; change these or the goal."
+    )
+  if len(channels.views) > 1 and any(video.view is None for video in videos):
+    raise UserError(
+      f"expected videos that say which view they show, for config.policy.views has "
+      f"{list(channels.views)}, got one that does not; note their view, or set config.policy.views "
+      "to the one view that they show."
     )
   for name, view in channels.views.items():
     for visible, weight in ((True, channels.plain_weight), (False, channels.robot_free_weight)):
