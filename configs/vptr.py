@@ -108,6 +108,7 @@ def get_config() -> ConfigDict:
   # As published, at the demo's size: the plain frame's distance to the goal, VIP with TCC, Exp(5).
   rewards.vip_route = (
     "reward.robot_free_weight=0.0", 'reward.potential="goal"', "reward.saturation=0.0",
+    'policy.views=["front"]',
     'finetune.sampler.name="exponential"', "finetune.sampler.rate=5.0",
   )  # fmt: skip
   # HILP's form (arXiv:2402.15567): minus the distance of embeddings, by the expectile loss.
