@@ -39,13 +39,13 @@ def test_object_and_target_are_in_the_picture_and_the_change_is_seen(task, robot
     assert seen.change > 0.0015 and max(seen.object) > 0.0015
     assert 15 <= seen.view.azimuth <= 165 and seen.robot < 0.5
   front, side = views.values()
-  assert 75 <= abs(front.view.azimuth - side.view.azimuth) <= 90
+  assert 75 == abs(front.view.azimuth - side.view.azimuth)
 
 
 def test_at_the_window_the_first_looks_as_the_one_set_by_hand_from_farther():
   views, motion = chosen("window-open", "sawyer", "torque", {**EMPTY, "third": {}})
   by_hand = View(azimuth=140, distance=0.95)
-  for seen, azimuth in zip(views.values(), (140, 50, 95), strict=True):
+  for seen, azimuth in zip(views.values(), (140, 65, 102.5), strict=True):
     np.testing.assert_allclose(seen.view.lookat, by_hand.lookat, atol=0.02)
     assert (seen.view.azimuth, seen.view.elevation) == (azimuth, by_hand.elevation)
     assert 1.3 < seen.view.distance < 1.8
@@ -63,7 +63,7 @@ def test_numbers_that_are_given_stay():
   front, named, side = (seen.view for seen in views.values())
   assert (front.azimuth, front.distance) == (100.0, 1.2)
   assert named == View(camera="corner2") and views["named"].object[0] > 0
-  assert (side.lookat, side.elevation, side.azimuth) == ((0.0, 0.6, 0.1), -60.0, 15.0)
+  assert (side.lookat, side.elevation, side.azimuth) == ((0.0, 0.6, 0.1), -60.0, 25.0)
 
 
 def test_the_same_again_and_with_the_object_elsewhere():
