@@ -140,8 +140,9 @@ def choose_views(
 
   Each view looks at the middle of object, target and the hand's way, so that they take 0.4 of the
   picture's side, and so that they are in the picture with the object elsewhere, too. All views look
-  at one point, each turned by up to 90 degrees from the one before. Of the directions the usual one, or
-  the nearest to it from which at least 0.4 times as many pixels change as from the best.
+  at one point, the second turned by 75 degrees from the first, further ones between. Of the
+  directions the usual one, or the nearest to it from which at least 0.4 times as many pixels change
+  as from the best.
 
   Args:
     env: the environment; it is reset, and need not draw.
