@@ -27,9 +27,9 @@ SHARE = 0.4
 _USUAL = (140.0, -35.0)
 _AZIMUTHS, _ELEVATIONS = np.arange(40.0, 141.0, 10.0).tolist(), (-35.0, -50.0, -20.0)
 _GOOD = 0.4
-# Degrees from the first view to the second, to the other side of the workspace: what one cannot tell
-# along its line of sight the other sees; further ones stand between. From any first direction it
-# ends where the small encoder has learnt. By policies at door-open and drawer-open
+# Degrees from the first view to the second, to the other side of the workspace: what one cannot
+# tell along its line of sight the other sees; further ones stand between. From any first direction
+# it ends where the small encoder has learnt. Chosen by policies at door-open and drawer-open
 # (docs/results/ten_tasks.md).
 _TURN = 75.0
 # A view whose picture is filled by the arm to more than this shows little else.

@@ -67,9 +67,9 @@ class Channels:
 def channel_goals(channels: Channels, videos: Sequence[Video]) -> list[ChannelGoal]:
   """Returns the goal of each channel: each view, with and without the robot if its weight is not 0.
 
-  Goals are frames of all videos of the view: the last ones unless `channels.goal` chooses others; or
-  the files that it names, for a single view with the robot. With one view, videos that do not say
-  what view they show count too.
+  Goals are frames of all videos of the view: the last ones unless `channels.goal` chooses others;
+  or the files that it names, for a single view with the robot. With one view, videos that do not
+  say what view they show count too.
 
   Raises:
     UserError: a channel without videos, several views and a video that does not say its own, or a
