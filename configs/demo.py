@@ -50,8 +50,8 @@ def get_config() -> ConfigDict:
   # object that did not move is almost the goal: subgoals know both. Little and gentle fine-tuning
   # keeps what mini tells of where the hand is, and noise of many time scales finds the object
   # sooner. A goal picture some steps past the first success gives a policy that almost gets there a
-  # margin. One view takes an arm that crosses the object's picture for one that touches it; a second
-  # from another side does not (docs/results/ten_tasks.md).
+  # margin. One view takes an arm that crosses the object's picture for one that touches it; a
+  # second from another side does not (docs/results/ten_tasks.md).
   unset, policy = config_dict.placeholder, config.policy
   config.record.hold = unset(int)
   config.finetune.steps, config.finetune.learning_rate = unset(int), unset(float)
