@@ -278,6 +278,16 @@ def test_subgoals_by_hand(value, grasped):
   np.testing.assert_allclose(found[[0, -1]], [-3, 0], atol=1e-3)
 
 
+def test_an_object_at_rest_at_the_end_has_arrived(value, grasped):
+  """Frames that a film goes on for are no way to go, and where the arm is then costs nothing."""
+  held = np.stack([grasped[:3, 0], np.repeat(grasped[-1:, 1], 3, axis=0)], axis=1)
+  found = subgoal_reward(value, np.concatenate([grasped, held])).potential(grasped)[0]
+  np.testing.assert_allclose(found, subgoal_reward(value, grasped).potential(grasped)[0], atol=2e-3)
+  assert (
+    np.abs(subgoal_reward(value, np.concatenate([grasped, held])).potential(held)[0]).max() < 0.01
+  )
+
+
 def test_an_arm_counts_as_much_as_the_object_has_to_go_by_hand():
   # Two film frames, the first state at the one, the second a way off the other.
   found = by_subgoals(

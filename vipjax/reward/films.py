@@ -75,9 +75,9 @@ def subgoals(
 
   Returns:
     float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F], the time
-    left to each frame as a share of that from the object's first move to the end, at most 1;
-    float32 [C], units of distances to these: `starts` without the robot, and with it the way of the
-    first frame to its subgoal.
+    left to each frame until the object has arrived, as a share of that from its first move, from 0
+    to 1; float32 [C], units of distances to these: `starts` without the robot, and with it the way
+    of the first frame to its subgoal.
 
   Raises:
     UserError: an arm that is at its subgoal from the first.
@@ -87,8 +87,10 @@ def subgoals(
     scene = (film[:, free] / starts[free, None]).reshape(len(film), -1) / np.sqrt(free.sum())
     goals = before_moving_on(scene, move)
     found.append(np.where(free[:, None], film, film[goals]))
-    left = np.arange(len(film))[::-1] / max(len(film) - 1 - goals[0], 1)
-    to_go.append(np.minimum(left, 1))
+    # From here on the object stays where it is at the end.
+    arrival = np.argmax(goals == len(film) - 1)
+    left = (arrival - np.arange(len(film))) / max(arrival - goals[0], 1)
+    to_go.append(np.clip(left, 0, 1))
     ways.append(np.linalg.norm(film[goals[0]] - film[0], axis=-1))
   units = np.where(free, starts, np.mean(ways, axis=0)).astype(np.float32)
   if not (units > 1e-6).all():
