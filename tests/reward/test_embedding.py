@@ -281,11 +281,10 @@ def test_subgoals_by_hand(value, grasped):
 def test_an_object_at_rest_at_the_end_has_arrived(value, grasped):
   """Frames that a film goes on for are no way to go, and where the arm is then costs nothing."""
   held = np.stack([grasped[:3, 0], np.repeat(grasped[-1:, 1], 3, axis=0)], axis=1)
-  found = subgoal_reward(value, np.concatenate([grasped, held])).potential(grasped)[0]
-  np.testing.assert_allclose(found, subgoal_reward(value, grasped).potential(grasped)[0], atol=2e-3)
-  assert (
-    np.abs(subgoal_reward(value, np.concatenate([grasped, held])).potential(held)[0]).max() < 0.01
-  )
+  longer = subgoal_reward(value, np.concatenate([grasped, held]))
+  expected = subgoal_reward(value, grasped).potential(grasped)[0]
+  np.testing.assert_allclose(longer.potential(grasped)[0], expected, atol=2e-3)
+  assert np.abs(longer.potential(held)[0]).max() < 0.01
 
 
 def test_an_arm_counts_as_much_as_the_object_has_to_go_by_hand():
