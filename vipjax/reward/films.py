@@ -62,7 +62,12 @@ def along_path(
 
 
 def subgoals(
-  frames: np.ndarray, lengths: Sequence[int], free: np.ndarray, starts: np.ndarray, move: float
+  frames: np.ndarray,
+  lengths: Sequence[int],
+  free: np.ndarray,
+  starts: np.ndarray,
+  move: float,
+  rest: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Where the arm is when, from each frame's state, the object is about to move on.
 
@@ -72,6 +77,7 @@ def subgoals(
     free: bool [C], the channels without the robot.
     starts: float [C], the first frames' distances to the goal.
     move: how far the frame without the robot goes when the object moves on, in units of `starts`.
+    rest: how far it may be from the last one where the object has arrived, in the same units.
 
   Returns:
     float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F], the time
@@ -87,8 +93,8 @@ def subgoals(
     scene = (film[:, free] / starts[free, None]).reshape(len(film), -1) / np.sqrt(free.sum())
     goals = before_moving_on(scene, move)
     found.append(np.where(free[:, None], film, film[goals]))
-    # From here on the object stays where it is at the end.
-    arrival = np.argmax(goals == len(film) - 1)
+    under_way = np.flatnonzero(np.linalg.norm(scene - scene[-1], axis=-1) > rest)
+    arrival = under_way.max(initial=-1) + 1
     left = (arrival - np.arange(len(film))) / max(arrival - goals[0], 1)
     to_go.append(np.clip(left, 0, 1))
     ways.append(np.linalg.norm(film[goals[0]] - film[0], axis=-1))
