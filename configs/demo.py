@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
     "record": {"hold": 10},
     "finetune": {"steps": 150, "learning_rate": 1e-4},
     "policy": {
-      "steps": 60_000, "eval_every": 3000, "discount": 0.97, "normalize_observations": True,
+      "steps": 30_000, "eval_every": 2000, "discount": 0.97, "normalize_observations": True,
       "exploration": {"octaves": 4}, "views": ("front", "side"),
     },
     "reward": {"potential": "subgoal", "saturation": 1.0},

@@ -57,7 +57,7 @@ def test_another_task_gets_more_actions_and_the_horizon_of_its_expert(
   # The fourth episode is the first that the expert solves: in 217 steps, and 1.5 x 217 is 325.5.
   config = config_of(name="button-press-wall", views=True)
   fitted = fit_to_task(config, tmp_path)
-  assert numbers(fitted) == (330, 60_000, 0.97, 3000)
+  assert numbers(fitted) == (330, 30_000, 0.97, 2000)
   assert "horizon 330 control steps; the scripted expert takes 217 steps" in capsys.readouterr().out
   chosen = files.read_json(tmp_path / "task.json")
   assert chosen == {"env": {"horizon": 330}, "expert_steps": 217}
