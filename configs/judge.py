@@ -13,6 +13,8 @@ from configs import demo
 
 def get_config() -> ConfigDict:
   config = demo.get_config()
+  # One view at every task, the window too, so that they compare.
+  config.policy.views = ("front",)
   config.judge = ConfigDict()
   # Held out of configs/pretrain.py, each with a control under which the scripted expert succeeds.
   config.judge.tasks = (

@@ -59,7 +59,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   # Values of keys that are None: those of the task, then those of any. What is still None is chosen
   # in the simulator: horizon, and the views that show best what the expert moves
   # (vipjax/envs/viewpoints.py). The window's were set by hand, and results were measured with them;
-  # the choice would look from the same directions, from farther.
+  # the choice would look from the first one's direction, from farther.
   config.for_task = ConfigDict()
   policy = {"steps": 2_000_000, "discount": 0.99, "eval_every": 20_000}
   config.for_task.any = ConfigDict({"policy": policy})
@@ -354,8 +354,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.policy.replay_capacity = 1_000_000  # transitions
   config.policy.views = ("front",)  # viewpoints of the reward
   reasons["policy.views"] = (
-    "Other views than the published one: bumps in one view's distance, on which a policy rests, "
-    "are not those of another's."
+    "One camera takes an arm across the object's picture for one that touches it; what moves along "
+    "its line of sight only a view from another side shows."
   )
   config.policy.eval_every = config_dict.placeholder(int)  # environment steps
   config.policy.eval_episodes = 10  # while learning
@@ -382,8 +382,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   # moved in the film without the robot (arXiv:2410.19989); 0: none.
   config.policy.online.contrast = 0.0
   # Size in MB of the file with the policy's frames: enough for the demo's 128 pixels, where a step
-  # of nine environments takes .9 MB; at 480 pixels it takes 12. The replay holds only transitions
-  # whose frames are in the file.
+  # of nine environments takes .9 MB for a view; at 480 pixels it takes 12. The replay holds only
+  # transitions whose frames are in the file.
   config.policy.online.frames_mb = 4096
 
   config.reward = ConfigDict()
@@ -408,11 +408,13 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "state resembles, and how much, follows the progress there."
   )
   # For "path": weight of the distance, and temperature of the soft nearest neighbour; for
-  # "subgoal": how far the object has to move on, and the temperature among the frames without the
-  # robot. All in units of the first frame's distance to the goal.
+  # "subgoal": how far the object has to move on, how near its last frame it has arrived, and the
+  # temperature among the frames without the robot. All in units of the first frame's distance to
+  # the goal.
   config.reward.path_distance_weight = 1.5
   config.reward.path_temperature = 0.1
   config.reward.subgoal_move = 0.05
+  config.reward.subgoal_rest = 0.01
   config.reward.subgoal_temperature = 0.01
   config.reward.goal_reduction = "mean"  # with several goal frames: distance to "mean" or "nearest"
   reasons["reward.goal_reduction"] = (

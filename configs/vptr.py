@@ -85,7 +85,8 @@ def get_config() -> ConfigDict:
   vptr.only = ()
   vptr.asked_for = ("full_online",)
   # Then, for rows that ask for it, own episodes of so many, in rounds, with updates after each:
-  # 360 of 200 steps are as many as the rows of rewards have. They join the target's data.
+  # 360 of 200 steps are as many as the rows of rewards have at the window. They join the target's
+  # data.
   vptr.online_episodes = 0
   vptr.online_round = 4
   vptr.online_updates = 200

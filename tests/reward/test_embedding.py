@@ -8,7 +8,7 @@ import pytest
 
 from vipjax.encoder import Head
 from vipjax.reward import EmbeddingReward, RewardSettings
-from vipjax.reward.films import along_path, before_moving_on, by_subgoals
+from vipjax.reward.films import along_path, before_moving_on, by_subgoals, subgoals
 from vipjax.runtime.errors import UserError
 
 
@@ -285,6 +285,19 @@ def test_an_object_at_rest_at_the_end_has_arrived(value, grasped):
   expected = subgoal_reward(value, grasped).potential(grasped)[0]
   np.testing.assert_allclose(longer.potential(grasped)[0], expected, atol=2e-3)
   assert np.abs(longer.potential(held)[0]).max() < 0.01
+
+
+def test_subgoals_of_a_film_that_goes_on_by_hand():
+  """The object moves from frame 1 to 4; the arm's last subgoal is where it arrives."""
+  scene, arm = [0, 0, 0.5, 0.97, 1, 1], [0, 1, 2, 3, 4, 9]
+  film = np.stack([arm, scene], axis=1).astype(np.float32)[:, :, None]
+  free, starts = np.array([False, True]), np.ones(2)
+  found, to_go, units = subgoals(film, [6], free, starts, move=0.05, rest=0.01)
+  assert found[:, 0, 0].tolist() == [1, 1, 2, 4, 4, 9] and units.tolist() == [1, 1]
+  np.testing.assert_allclose(to_go, [1, 1, 2 / 3, 1 / 3, 0, 0], rtol=1e-6)
+  still = film * [[1.0], [0.005]]
+  with pytest.raises(UserError, match="expected films whose object moves"):
+    subgoals(np.concatenate([film, still]), [6, 6], free, starts, move=0.05, rest=0.01)
 
 
 def test_an_arm_counts_as_much_as_the_object_has_to_go_by_hand():

@@ -39,6 +39,7 @@ def test_at_the_window_everything_stands_in_the_table(made, expected, tmp_path, 
   config = config_of(made)
   fitted = fit_to_task(config, tmp_path)
   assert numbers(fitted) == expected and fitted.views.side.distance == 1.05
+  assert fitted.policy.views == ("front",)
   # The config stays as the user gave it, and nothing was chosen.
   assert numbers(config) == (None,) * 4 and list(tmp_path.iterdir()) == []
   ranges.check("", fitted)
@@ -58,6 +59,7 @@ def test_another_task_gets_more_actions_and_the_horizon_of_its_expert(
   config = config_of(name="button-press-wall", views=True)
   fitted = fit_to_task(config, tmp_path)
   assert numbers(fitted) == (330, 30_000, 0.97, 2000)
+  assert fitted.policy.views == ("front", "side")
   assert "horizon 330 control steps; the scripted expert takes 217 steps" in capsys.readouterr().out
   chosen = files.read_json(tmp_path / "task.json")
   assert chosen == {"env": {"horizon": 330}, "expert_steps": 217}

@@ -82,11 +82,12 @@ def channel_goals(channels: Channels, videos: Sequence[Video]) -> list[ChannelGo
       f"config.reward.goal from files, which show one view with the robot, got "
       f"{list(channels.views)} and {channels.robot_free_weight}; change these or the goal."
     )
-  if len(channels.views) > 1 and any(video.view is None for video in videos):
+  unknown = any(video.view is None and video.success is not False for video in videos)
+  if len(channels.views) > 1 and unknown:
     raise UserError(
-      f"expected videos that say which view they show, for config.policy.views has "
-      f"{list(channels.views)}, got one that does not; note their view, or set config.policy.views "
-      "to the one view that they show."
+      "expected videos that say which view they show, because config.policy.views has "
+      f"{list(channels.views)}, got one that does not; note it in videos.json, or set "
+      "config.policy.views to the one view that they show."
     )
   for name, view in channels.views.items():
     for visible, weight in ((True, channels.plain_weight), (False, channels.robot_free_weight)):

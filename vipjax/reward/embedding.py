@@ -157,8 +157,7 @@ class EmbeddingReward:
       embedded_films = [np.concatenate(list(map(value.embed, films))) for films in self._films]
       frames, lengths = np.stack(embedded_films, axis=1), list(map(len, self._films[0]))
       if self.settings.potential == "subgoal":
-        # Nearer than its temperature the soft nearest neighbour does not tell frames apart.
-        move, rest = self.settings.subgoal_move, self.settings.subgoal_temperature
+        move, rest = self.settings.subgoal_move, self.settings.subgoal_rest
         path = subgoals(frames, lengths, ~self._visible, starts, move, rest)
       else:
         places = np.concatenate([np.linspace(0, 1, length) for length in lengths])

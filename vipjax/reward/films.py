@@ -77,7 +77,8 @@ def subgoals(
     free: bool [C], the channels without the robot.
     starts: float [C], the first frames' distances to the goal.
     move: how far the frame without the robot goes when the object moves on, in units of `starts`.
-    rest: how far it may be from the last one where the object has arrived, in the same units.
+    rest: how far the frame without the robot may be from the film's last one once the object has
+      arrived, in the same units.
 
   Returns:
     float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F], the time
@@ -86,16 +87,23 @@ def subgoals(
     of the first frame to its subgoal.
 
   Raises:
-    UserError: an arm that is at its subgoal from the first.
+    UserError: an object that never moves, or an arm that is at its subgoal from the first.
   """
   found, to_go, ways = [], [], []
   for film in np.split(frames, np.cumsum(lengths)[:-1]):
     scene = (film[:, free] / starts[free, None]).reshape(len(film), -1) / np.sqrt(free.sum())
-    goals = before_moving_on(scene, move)
-    found.append(np.where(free[:, None], film, film[goals]))
     under_way = np.flatnonzero(np.linalg.norm(scene - scene[-1], axis=-1) > rest)
-    arrival = under_way.max(initial=-1) + 1
-    left = (arrival - np.arange(len(film))) / max(arrival - goals[0], 1)
+    if not len(under_way):
+      raise UserError(
+        "expected films whose object moves for the reward's potential 'subgoal', got one in which "
+        f"no frame without the robot is farther than {rest} from the last one, in units of the "
+        "first one's distance to the goal; leave it out, or set potential to 'goal'."
+      )
+    # What the arm does after the object has arrived is no subgoal of the way there.
+    number, arrival = np.arange(len(film)), under_way[-1] + 1
+    goals = np.maximum(np.minimum(before_moving_on(scene, move), arrival), number)
+    found.append(np.where(free[:, None], film, film[goals]))
+    left = (arrival - number) / max(arrival - goals[0], 1)
     to_go.append(np.clip(left, 0, 1))
     ways.append(np.linalg.norm(film[goals[0]] - film[0], axis=-1))
   units = np.where(free, starts, np.mean(ways, axis=0)).astype(np.float32)
@@ -122,7 +130,7 @@ def by_subgoals(
   Args:
     object_away: float32 [F, N], distances >= 0 of N states to F frames of films without the robot.
     arm_away: float32 [F, N], the same to the frames' subgoals, with the robot and weighted.
-    to_go: float32 [F], from 0 to 1, the time left to each frame.
+    to_go: float32 [F], from 0 to 1, the time left to each frame until the object has arrived.
     object_weight: weight of the object beside the arm, >= 0.
     temperature: of the softmax over minus `object_away`, which says which frames' moment it is.
 

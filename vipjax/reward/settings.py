@@ -41,6 +41,8 @@ class RewardSettings:
     path_temperature: of the soft nearest neighbour, in the same units, above 0.
     subgoal_move: how far the frame without the robot has to go for the object to have moved on, in
       the same units, above 0.
+    subgoal_rest: how far the frame without the robot may be from a film's last one once the object
+      has arrived, in the same units, above 0; the rest of the film is no way to go.
     subgoal_temperature: of the soft nearest neighbour among the frames without the robot, in the
       same units, above 0.
     saturation: s > 0, in units of the distance as `normalize` leaves it: half of the greatest
@@ -57,6 +59,7 @@ class RewardSettings:
   path_distance_weight: float = 1.5
   path_temperature: float = 0.1
   subgoal_move: float = 0.05
+  subgoal_rest: float = 0.01
   subgoal_temperature: float = 0.01
 
   def __post_init__(self):
@@ -69,7 +72,7 @@ class RewardSettings:
     ranges.check("policy", {"discount": self.discount})
     names = (
       "saturation", "path_distance_weight", "path_temperature", "subgoal_move",
-      "subgoal_temperature",
+      "subgoal_rest", "subgoal_temperature",
     )  # fmt: skip
     ranges.check("reward", {name: getattr(self, name) for name in names})
     if self.potential != "goal" and self.normalize != "first_frame":

@@ -192,6 +192,7 @@ RANGES = {
   "reward.path_distance_weight": _FROM_0,
   "reward.path_temperature": _POSITIVE,
   "reward.subgoal_move": _POSITIVE,
+  "reward.subgoal_rest": _POSITIVE,
   "reward.subgoal_temperature": _POSITIVE,
   "reward.plain_weight": _FROM_0,
   "reward.robot_free_weight": _FROM_0,
