@@ -155,6 +155,7 @@ def test_rewards_are_runs_of_the_pipeline_at_every_target(config, tmp_path, phas
     assert ("ceiling" in each) == (name == "ideal_potential")
     assert target.endswith("_0") or target.endswith(f"_{each.record.episodes}")
   assert made["window-open_5", "vip_route"].reward.robot_free_weight == 0
+  assert list(made["drawer-close_5", "vip_route"].policy.views) == ["front"]
   assert made["window-open_5", "best_route_same_input"].policy.input == "frame"
   assert made["window-open_5", "hilp"].finetune.loss == "expectile"
   assert made["window-open_5", "best_route"].encoder.init == "mini"
