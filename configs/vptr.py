@@ -16,9 +16,14 @@ part can be had alone:
 Only the one-hot vector of the tasks ties phase 2 to config.vptr.tasks: choose these before it. What
 the rows are and what has been measured: docs/results/vptr.md.
 
-V-PTR's encoder is frozen. In the publication frozen rows fail (VIP's frozen encoder: 0 of 48
-trials) and V-PTR fine-tunes its encoder with actor and critic, which is for a GPU and is not built
-here: a row that fails here says little about V-PTR. Hardware: CPU, all cores, or a GPU.
+V-PTR's encoder is frozen unless it is asked to learn with actor and critics, as in the publication,
+whose frozen rows fail (VIP's frozen encoder: 0 of 48 trials): a frozen row that fails here says
+little about V-PTR. An update with learning encoders sees each frame of a batch six times and goes
+back twice, some hundred times the work of one with a frozen encoder, which is for a GPU:
+
+    --config.vptr.encoder_learns
+
+Hardware: CPU, all cores, or a GPU.
 """
 
 from ml_collections import ConfigDict
@@ -69,6 +74,12 @@ def get_config() -> ConfigDict:
   # steps, which end the episode. One that fails was cut off: the critics' target goes on there.
   vptr.reward_scale = 11.0
   vptr.reward_shift = -1.0
+  vptr.encoder_learns = False  # True: actor and critics have an encoder each; see above
+  # Frames then shift by so many pixels and change their colours: brightness, contrast, saturation
+  # and hue of so many of them.
+  vptr.crop_padding = 4
+  vptr.colour_jitter = (0.2, 0.1, 0.1, 0.03)
+  vptr.colour_share = 0.8
   vptr.action_limit = 0.99  # torques saturate; the log density of +-1 under a tanh is infinite
 
   vptr.robot_updates = 100_000  # phase 2; 0: phase 3 begins anew, with the target's data alone
@@ -83,7 +94,7 @@ def get_config() -> ConfigDict:
 
   # The rows to run, (): all but those that run only if named.
   vptr.only = ()
-  vptr.asked_for = ("full_online",)
+  vptr.asked_for = ("full_online", "full_encoder_learns")
   # Then, for rows that ask for it, own episodes of so many, in rounds, with updates after each:
   # 360 of 200 steps are as many as the rows of rewards have at the window. They join the target's
   # data.
@@ -96,6 +107,7 @@ def get_config() -> ConfigDict:
   rows = vptr.rows = ConfigDict()
   rows.full = ()
   rows.full_online = ("vptr.online_episodes=360",)
+  rows.full_encoder_learns = ("vptr.encoder_learns=true",)
   rows.without_video = ('vptr.encoder="scratch"',)
   rows.without_robot_data = ("vptr.robot_updates=0",)
   rows.behaviour_cloning = ("vptr.clone_updates=1000000000",)

@@ -3,7 +3,8 @@
     python -m launch.vptr --config=configs/vptr.py --workdir=runs/vptr
 
 A stage alone: --config.vptr.stages="('video',)"; rows alone: --config.vptr.only="('full',)".
-V-PTR's encoder is frozen, with which its publication fails: docs/results/vptr.md.
+V-PTR's encoder is frozen, with which its publication fails; with --config.vptr.encoder_learns it
+learns, which is for a GPU: docs/results/vptr.md.
 """
 
 from vipjax.runtime import launcher

@@ -9,12 +9,13 @@ import pytest
 
 from configs import vptr as config_lib
 from tests.videos.clips import assert_one_sentence
+from vipjax.encoder import Preprocessing, ResNetConfig, init_value, load
 from vipjax.runtime import run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import read_metrics
 from vipjax.sac import load_actor
 from vipjax.stages import offline, vptr, vptr_online
-from vipjax.stages.embedded_data import load_data
+from vipjax.stages.embedded_data import load_data, unpacked
 from vipjax.types import Trajectory, Video
 from vipjax.videos import write_videos
 from vipjax.videos.trajectories import write_trajectories
@@ -76,7 +77,7 @@ def sources_of(data, cache, robot="many", target="target"):
   return vptr.Sources(data / robot, data / target, cache)
 
 
-def drift(num_actions, sac, settings):
+def drift(num_actions, sac, settings, sight=None):
   """Stands in for the update, which takes long to compile: depends on key, step and batch."""
 
   def update(state, batch):
@@ -129,12 +130,12 @@ def test_the_observation_has_the_embedding_the_hand_and_the_task(tmp_path, data)
   for name in ("observations", "actions", "rewards", "discounts"):
     np.testing.assert_array_equal(getattr(again, name), getattr(trajectory, name))
   assert (again.task, again.success, again.frames) == ("window-open", True, None)
-  learner = offline.make_learner(config, [], [trajectory])
+  learner = offline.make_learner(config, value, [], [trajectory])
   seen = learner.target.transitions.observation
   np.testing.assert_array_equal(seen[:, 7:], np.ones((6, 1)))
   # In the second phase a tenth of each batch is the target's.
   both = dataclasses.replace(trajectory, task="drawer-open")
-  learner = offline.make_learner(config, [both], [trajectory])
+  learner = offline.make_learner(config, value, [both], [trajectory])
   assert offline._mixture(learner, "target")[1] == (18, 2)
   assert offline._mixture(learner, "robot")[1] == (20,)
 
@@ -205,3 +206,43 @@ def test_the_second_phase_waits_for_the_first(tmp_path, data):
     vptr.train_target(config_of(), tmp_path, Encoder(), sources_of(data, tmp_path))
   assert_one_sentence(error, "the stage 'robot' to be finished", "config.vptr.stages")
   assert not run_folder.stage_done(tmp_path, "target")
+
+
+def test_an_encoder_that_learns_goes_on_from_phase_to_phase(tmp_path, data):
+  offline._compiled.cache_clear()
+  config = config_of(**{
+    "vptr.encoder_learns": True, "vptr.robot_updates": 0, "vptr.target_updates": 1,
+    "vptr.online_episodes": 2, "vptr.online_round": 1, "vptr.online_updates": 1,
+    "vptr.samples": 1, "vptr.actor_learning_rate": 1e-2, "policy.final_episodes": 1,
+  })  # fmt: skip
+  architecture = ResNetConfig("resnet18", 8, 4, "group", "small")
+  value = init_value(jax.random.key(0), architecture, Preprocessing(16, 16))
+  sources = sources_of(data, tmp_path / "cache")
+  folder = tmp_path / "run"
+  folder.mkdir()
+  result = vptr.train_target(config, folder, value, sources)
+  assert np.isfinite(result["bellman_error"]) and result["updates"] == 1
+  frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+  learned = load(folder / "policy" / "encoder")
+  assert np.abs(learned.embed(frames) - value.embed(frames)).max() > 1e-3
+  # What the actor's encoder sees, the hand and the gripper, one task.
+  assert load_actor(folder)(np.zeros(4 + 4 + 1, np.float32)).shape == (8,)
+  # Own episodes are kept with their frames, and what is left of the room is black.
+  shown = []
+
+  def note(config, workdir, name, learner, *arguments):
+    shown.append(learner.target)
+    return offline.learn(config, workdir, name, learner, *arguments)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(vptr_online, "learn", note)
+    result = vptr_online.train_online(config, folder, value, sources)
+  (own,) = unpacked(folder / "own" / "0.npz")
+  assert own.frames.shape == (5, 16, 16, 3)
+  of_rounds = [each.frames for each in shown]
+  assert [frames.shape for frames in of_rounds] == [(7 + 2 * 5, 16, 16, 3)] * 2
+  np.testing.assert_array_equal(of_rounds[0][7:12], own.frames)
+  assert not of_rounds[0][12:].any() and of_rounds[1][12:].any()
+  assert np.abs(load(folder / "policy" / "encoder").embed(frames) - learned.embed(frames)).max() > 0
+  assert result["episodes"] == 1
+  offline._compiled.cache_clear()

@@ -211,7 +211,7 @@ def _given(path: str, recorded: pathlib.Path) -> pathlib.Path:
 
 
 def _row_encoder(config: ml_collections.ConfigDict, root: pathlib.Path) -> ValueFunction:
-  """The frozen encoder of a row."""
+  """The encoder of a row, as it begins."""
   if config.vptr.encoder == "scratch":
     fresh = ml_collections.ConfigDict({**config.encoder.to_dict(), "init": "scratch"})
     return make_encoder(fresh, jax.random.key(config.seed))

@@ -19,10 +19,11 @@ from vipjax.stages.offline import ONLINE, ROBOT, TARGET
 from vipjax.stages.training import STAGE as POLICY
 
 VIDEO, ROW = "video", "row"  # the folder of all phases 1; the stage that ends a row's run
+_LEARNS = "encoder learns"
 FROZEN = (
-  "The encoder of V-PTR's rows is frozen here. In V-PTR's publication frozen rows fail (VIP's "
-  "frozen encoder with CQL: 0 of 48 trials) and the encoder learns with actor and critic, which is "
-  "for a GPU and is not built: a row that fails here says little about V-PTR."
+  f"The encoder of V-PTR's rows is frozen unless a row says '{_LEARNS}' beside its videos. In "
+  "V-PTR's publication frozen rows fail (VIP's frozen encoder with CQL: 0 of 48 trials) and the "
+  "encoder learns with actor and critic: a frozen row that fails here says little about V-PTR."
 )
 _LEGEND = (
   "Success of the rows that learn from data is that of the last policy, of those that learn a "
@@ -161,6 +162,8 @@ def _of_data(workdir: pathlib.Path, folder: pathlib.Path) -> _Given:
   if not options["encoder"]:
     films, before = _phase_1(workdir, options["video_run"])
     videos, seconds = films or videos, seconds + before
+  if options.get("encoder_learns"):  # absent from runs of before
+    videos += f", {_LEARNS}"
   if options["robot_updates"]:
     stages.append((workdir / ROBOT / options["robot_run"] / folder.name, ROBOT))
     seconds += _seconds(workdir / "data", "robot_data")

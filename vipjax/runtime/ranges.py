@@ -227,6 +227,11 @@ RANGES = {
   "vptr.conservative_weight": _FROM_0,
   "vptr.actor_learning_rate": _POSITIVE,
   "vptr.clone_updates": _whole(0),
+  "vptr.crop_padding": _whole(0),
+  "vptr.colour_jitter": _tuple(
+    "of four numbers from 0 to 1", lambda x: len(x) == 4 and all(map(_SHARE.holds, x))
+  ),
+  "vptr.colour_share": _SHARE,
   "vptr.reward_scale": _POSITIVE,
   "vptr.reward_shift": _ANY,
   "vptr.action_limit": _real("above 0, below 1", lambda x: 0 < x < 1),

@@ -22,6 +22,7 @@ from vipjax.runtime.errors import UserError
 from vipjax.sac.agent import SacSettings, SacState, normalized, squash
 from vipjax.sac.critic import Critics
 from vipjax.sac.networks import Actor
+from vipjax.sac.sight import Sight, learnt, with_learnt
 from vipjax.types import Trajectory, Transition
 
 # Settings of SAC that have no meaning here, with the values that leave them out.
@@ -84,10 +85,16 @@ class OfflineData(NamedTuple):
     transitions: leaves [N, ...]; discount is 0 where a reward was earned or the episode ended for
       good.
     returns: float32 [N], discounted, of the episode from there on.
+    numbers: int32 [N], which of the frames the observation is of; the next observation's follows
+      it. None in a batch, and where no encoder learns.
+    frames: uint8 [M, H, W, 3], of all observations; in a batch [B, 2, H, W, 3], before and after
+      each step. None where no encoder learns.
   """
 
   transitions: Transition
   returns: Any
+  numbers: Any = None
+  frames: Any = None
 
 
 def make_offline(trajectories: Sequence[Trajectory], settings: OfflineSettings) -> OfflineData:
@@ -97,11 +104,12 @@ def make_offline(trajectories: Sequence[Trajectory], settings: OfflineSettings) 
   reward of a step without one for ever.
 
   Args:
-    trajectories: at least one; their observations are what the agent sees.
+    trajectories: at least one; their observations are what the agent sees. If they have frames, so
+      has what is made of them.
     settings: see there.
 
   Raises:
-    UserError: no trajectories, or not one reward but 0.
+    UserError: no trajectories, frames of several sizes, or not one reward but 0.
   """
   if not any(np.any(each.rewards) for each in trajectories):
     raise UserError(
@@ -127,7 +135,18 @@ def make_offline(trajectories: Sequence[Trajectory], settings: OfflineSettings) 
     np.concatenate([each.observations[1:] for each in trajectories]),
   )
   as_float = [np.asarray(leaf, np.float32) for leaf in transitions]
-  return OfflineData(Transition(*as_float), np.asarray(returns)[is_step])
+  made = OfflineData(Transition(*as_float), np.asarray(returns)[is_step])
+  if trajectories[0].frames is None:
+    return made
+  sizes = sorted({each.frames.shape[1:3] for each in trajectories})
+  if len(sizes) > 1:
+    raise UserError(
+      "expected frames of one size in the data from which an encoder learns, got "
+      f"{', '.join(f'{height}x{width}' for height, width in sizes)} (height x width); record them "
+      "alike, or set config.vptr.encoder_learns to False."
+    )
+  frames = np.concatenate([each.frames for each in trajectories])
+  return made._replace(numbers=np.flatnonzero(is_step).astype(np.int32), frames=frames)
 
 
 def with_statistics(state: SacState, data: OfflineData, plain: int) -> SacState:
@@ -154,7 +173,7 @@ def log_density(actions: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.
 
 
 def make_conservative_update(
-  num_actions: int, sac: SacSettings, settings: ConservativeSettings
+  num_actions: int, sac: SacSettings, settings: ConservativeSettings, sight: Sight | None = None
 ) -> Callable[[SacState, OfflineData], tuple[SacState, dict[str, jax.Array]]]:
   """The pure update (state, batch) -> (state, metrics): critics, then actor, then temperature.
 
@@ -163,6 +182,12 @@ def make_conservative_update(
   actions; "bounded", the share of the policy's samples that returns bound; "return", the mean of
   the returns, "q_above_return", by how much the Q-values of the data's actions are above them, and
   "q_return_correlation" of the two.
+
+  Args:
+    num_actions: A.
+    sac, settings: see there.
+    sight: how actor and critics see by encoders of their own, which learn (`with_encoders` adds
+      them to the agent); None takes the embeddings of the data.
 
   Raises:
     UserError: settings of SAC that conservative Q-learning does not have.
@@ -179,25 +204,36 @@ def make_conservative_update(
   target_entropy = -num_actions / 2 if sac.target_entropy is None else sac.target_entropy
   count = settings.samples
 
-  def draw(params, observation, noise):
+  def seen(variables, actor, observation, frames):
+    """Observations as a network sees them, by its own encoder if it has one."""
+    if sight is not None:
+      observation = sight.seen(variables["encoder"], observation, frames)
+    return normalized(actor, observation)
+
+  def by(variables):
+    """The variables without an encoder's."""
+    return {"params": variables["params"]}
+
+  def draw(variables, observation, noise):
     """Actions of the policy [B, K, A] with their log densities [B, K]."""
-    mean, log_std = actor.apply(params, observation)
+    mean, log_std = actor.apply(by(variables), observation)
     spread = [jnp.broadcast_to(each[:, None], noise.shape) for each in (mean, log_std)]
     return squash(noise, *spread)
 
   def q_of(variables, observation, actions):
     """Q-values [2, B, K] of K actions for each observation."""
     shape = (*actions.shape[:2], observation.shape[-1])
-    return critics(variables, jnp.broadcast_to(observation[:, None], shape), actions)
+    return critics(by(variables), jnp.broadcast_to(observation[:, None], shape), actions)
 
-  def critic_loss(variables, state, batch, returns, noise, next_noise, uniform):
-    policy = {"params": state.actor["params"]}
-    next_actions, _ = draw(policy, batch.next_observation, next_noise)
-    next_q = q_of(state.target_critic, batch.next_observation, next_actions)
+  def critic_loss(changed, state, batch, returns, frames, noise, next_noise, uniform):
+    variables, policy = with_learnt(state.critic, changed), state.actor
+    now, following = (batch.observation, frames[0]), (batch.next_observation, frames[1])
+    next_actions, _ = draw(policy, seen(policy, policy, *following), next_noise)
+    next_q = q_of(state.target_critic, seen(state.target_critic, policy, *following), next_actions)
     target = td_target(batch.reward, batch.discount, next_q, sac.discount)
-    actions, log_probs = jax.lax.stop_gradient(draw(policy, batch.observation, noise))
+    actions, log_probs = jax.lax.stop_gradient(draw(policy, seen(policy, policy, *now), noise))
     every = jnp.concatenate([batch.action[:, None], actions, uniform], axis=1)
-    q_every = q_of(variables, batch.observation, every)
+    q_every = q_of(variables, seen(variables, policy, *now), every)
     q_data, q_samples = q_every[..., 0], q_every[..., 1:]
     q_pi, q_random = jnp.split(q_samples, 2, axis=-1)
     densities = jnp.full(log_probs.shape, -num_actions * math.log(2.0))
@@ -221,10 +257,11 @@ def make_conservative_update(
       "q_above_return": jnp.mean(q - returns), "q_return_correlation": together,
     }  # fmt: skip
 
-  def actor_loss(params, state, batch, noise, temperature):
-    mean, log_std = actor.apply(params, batch.observation)
+  def actor_loss(changed, state, batch, frames, noise, temperature):
+    variables, now = with_learnt(state.actor, changed), (batch.observation, frames[0])
+    mean, log_std = actor.apply(by(variables), seen(variables, state.actor, *now))
     action, log_prob = squash(noise, mean, log_std)
-    q = critics(state.critic, batch.observation, action).min(axis=0)
+    q = critics(by(state.critic), seen(state.critic, state.actor, *now), action).min(axis=0)
     cloned = log_density(batch.action, mean, log_std)
     sought = jnp.where(state.step < settings.clone_updates, cloned, q)
     loss = jnp.mean(temperature * log_prob - sought)
@@ -237,37 +274,38 @@ def make_conservative_update(
     return optax.apply_updates(params, updates), opt_state
 
   def update(state: SacState, data: OfflineData):
-    before, (batch, returns) = state, data
-    batch = batch._replace(
-      observation=normalized(state.actor, batch.observation),
-      next_observation=normalized(state.actor, batch.next_observation),
-    )
-    keys = jax.random.split(jax.random.fold_in(state.key, state.step))
+    before, batch, returns = state, data.transitions, data.returns
+    key = jax.random.fold_in(state.key, state.step)
+    keys, frames = jax.random.split(key), (None, None)
+    if sight is not None:
+      # Numbers 0 and 1 are `keys`, 2 draws the batch.
+      both = sight.changed(jax.random.fold_in(key, 3), data.frames)
+      frames = both[:, 0], both[:, 1]
     rows, next_count = len(batch.action), count if settings.max_backup else 1
     # One draw for all: each is slow to compile.
     drawn = jax.random.normal(keys[0], (rows, count + next_count + 1, num_actions))
     noise, next_noise, actor_noise = jnp.split(drawn, [count, count + next_count], axis=1)
     uniform = jax.random.uniform(keys[1], (rows, count, num_actions), minval=-1.0, maxval=1.0)
     critic_grads, metrics = jax.grad(critic_loss, has_aux=True)(
-      state.critic, state, batch, returns, noise, next_noise, uniform
+      learnt(state.critic), state, batch, returns, frames, noise, next_noise, uniform
     )
-    critic, critic_opt = descended(adam, critic_grads, state.critic_opt, state.critic)
-    critic = critics.projected(critic)
+    changed, critic_opt = descended(adam, critic_grads, state.critic_opt, learnt(state.critic))
+    critic = critics.projected(with_learnt(state.critic, changed))
     state = state._replace(critic=critic, critic_opt=critic_opt)
 
     temperature = jnp.exp(state.log_temperature)
-    params = {"params": state.actor["params"]}
+    changed = learnt(state.actor)
     actor_grads, actor_metrics = jax.grad(actor_loss, has_aux=True)(
-      params, state, batch, actor_noise[:, 0], temperature
+      changed, state, batch, frames, actor_noise[:, 0], temperature
     )
-    params, actor_opt = descended(actor_adam, actor_grads, state.actor_opt, params)
+    changed, actor_opt = descended(actor_adam, actor_grads, state.actor_opt, changed)
     # Of T (entropy - target), whose gradient to log T is taken as in SAC.
     grad = actor_metrics["entropy"] - target_entropy
     log_temperature, temperature_opt = descended(
       adam, grad, state.temperature_opt, state.log_temperature
     )
     state = state._replace(
-      actor={**state.actor, **params},
+      actor=with_learnt(state.actor, changed),
       actor_opt=actor_opt,
       target_critic=optax.incremental_update(critic, state.target_critic, sac.target_rate),
       log_temperature=log_temperature,
@@ -301,7 +339,7 @@ def make_offline_updates(
     sizes = np.repeat([len(data.returns) for data in datasets], counts)
     rows = jax.random.randint(key, sizes.shape, 0, sizes)
     parts = [
-      jax.tree.map(lambda leaf, own=rows[start : start + count]: leaf[own], data)
+      _rows(data, rows[start : start + count])
       for data, start, count in zip(datasets, starts, counts, strict=True)
     ]
     batch = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
@@ -312,3 +350,13 @@ def make_offline_updates(
     return state, jax.tree.map(jnp.mean, metrics)
 
   return update_many
+
+
+def _rows(data: OfflineData, rows: jax.Array) -> OfflineData:
+  """A batch of these rows, with both frames of each."""
+  transitions, returns = jax.tree.map(lambda leaf: leaf[rows], (data.transitions, data.returns))
+  if data.frames is None:
+    return OfflineData(transitions, returns)
+  numbers = data.numbers[rows]
+  frames = data.frames[jnp.stack([numbers, numbers + 1], axis=1)]
+  return OfflineData(transitions, returns, frames=frames)

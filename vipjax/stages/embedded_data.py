@@ -1,4 +1,8 @@
-"""Recorded robot data as the agent sees it: frames embedded once, beside the recorded state."""
+"""Recorded robot data as the agent sees it: frames embedded once, beside the recorded state.
+
+Where the encoder learns the frames stay beside their embeddings, which tell no more than how many
+numbers they are and how they are distributed.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ from vipjax.types import Trajectory
 from vipjax.videos.trajectories import FORMATS, read_trajectories
 
 _ARRAYS = ("observations", "actions", "rewards", "discounts")
+_FRAMES = "frames"
 
 
 def load_data(
@@ -31,14 +36,14 @@ def load_data(
   """Embeds the frames of recorded episodes, once for each encoder.
 
   Args:
-    config: its sections vptr and env are used.
+    config: its sections vptr and env are used; with config.vptr.encoder_learns frames are kept.
     value: the encoder.
     path: the folder of a `record_robot_data`, or a data set with actions.
     cache: gets a file for each data set.
 
   Returns:
-    The trajectories without their frames; an observation is the embedding, then the first
-    config.vptr.state_entries of the state.
+    The trajectories, without their frames unless the encoder learns; an observation is the
+    embedding, then the first config.vptr.state_entries of the state.
 
   Raises:
     UserError: no data with actions, several cameras and none chosen, actions of another size than
@@ -57,6 +62,12 @@ def load_data(
       else:
         made = [embedded(value, each, entries) for each in read_trajectories(part, view)]
         pack(file, made)
+      if config.vptr.encoder_learns:
+        shown = read_trajectories(part, view)
+        made = [
+          dataclasses.replace(each, frames=same.frames)
+          for each, same in zip(made, shown, strict=True)
+        ]
       found += made
       progress.update()
   wanted = num_actions(config.env.control)
@@ -78,8 +89,10 @@ def data_parts(path: pathlib.Path) -> list[pathlib.Path]:
   ]
 
 
-def embedded(value: ValueFunction, trajectory: Trajectory, entries: int) -> Trajectory:
-  """The trajectory whose observations are embedding and state, without its frames."""
+def embedded(
+  value: ValueFunction, trajectory: Trajectory, entries: int, keep_frames: bool = False
+) -> Trajectory:
+  """The trajectory whose observations are embedding and state, without its frames or with them."""
   state = trajectory.observations[:, :entries]
   if state.shape[1] < entries:
     raise UserError(
@@ -87,15 +100,15 @@ def embedded(value: ValueFunction, trajectory: Trajectory, entries: int) -> Traj
       f"{state.shape[1]} in {trajectory.source}; lower it."
     )
   observations = np.concatenate([value.embed(trajectory.frames), state], axis=1)
-  return dataclasses.replace(trajectory, observations=observations, frames=None)
+  frames = trajectory.frames if keep_frames else None
+  return dataclasses.replace(trajectory, observations=observations, frames=frames)
 
 
 def pack(file: pathlib.Path, trajectories: Sequence[Trajectory]) -> None:
-  """Writes trajectories without frames as one npz file."""
+  """Writes trajectories as one npz file, with the frames that all or none of them have."""
   content = io.BytesIO()
-  joined = {
-    name: np.concatenate([getattr(each, name) for each in trajectories]) for name in _ARRAYS
-  }
+  names = _ARRAYS if trajectories[0].frames is None else (*_ARRAYS, _FRAMES)
+  joined = {name: np.concatenate([getattr(each, name) for each in trajectories]) for name in names}
   known = {
     "tasks": [str(each.task) for each in trajectories],
     "sources": [each.source for each in trajectories],
@@ -111,10 +124,15 @@ def unpacked(file: pathlib.Path) -> list[Trajectory]:
   with np.load(file) as stored:
     ends = np.cumsum(stored["steps"])[:-1]
     # One observation more than steps in each.
-    places = {name: ends + (np.arange(len(ends)) + 1) * (name == _ARRAYS[0]) for name in _ARRAYS}
-    parts = [np.split(stored[name], places[name]) for name in _ARRAYS]
+    of_states = ends + np.arange(len(ends)) + 1
+    parts = {
+      name: np.split(stored[name], of_states if name in (_ARRAYS[0], _FRAMES) else ends)
+      for name in (*_ARRAYS, _FRAMES)
+      if name in stored
+    }
     known = [stored[name].tolist() for name in ("tasks", "sources", "successes")]
+  rows = [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
   return [
-    Trajectory(*arrays, success=None if success < 0 else bool(success), task=task, source=source)
-    for *arrays, task, source, success in zip(*parts, *known, strict=True)
+    Trajectory(**row, success=None if success < 0 else bool(success), task=task, source=source)
+    for row, task, source, success in zip(rows, *known, strict=True)
   ]

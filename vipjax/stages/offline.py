@@ -13,6 +13,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from vipjax.encoder import ValueFunction
 from vipjax.envs import num_actions
 from vipjax.runtime import files
 from vipjax.runtime.checkpoint import Checkpointer
@@ -30,6 +31,7 @@ from vipjax.sac.conservative import (
   make_offline_updates,
   with_statistics,
 )
+from vipjax.sac.sight import Sight, SightSettings, with_encoders
 from vipjax.stages.agent import sac_settings
 from vipjax.stages.stage import not_finite
 from vipjax.types import Trajectory
@@ -50,6 +52,7 @@ class PhaseSettings:
     target_share: of the target's data in each batch of the second phase.
     online_share: of these and of own episodes in each batch of the third.
     state_entries: first entries of the recorded state that the agent sees.
+    encoder_learns: whether actor and critics have encoders of their own, which learn.
   """
 
   robot_updates: int
@@ -57,6 +60,7 @@ class PhaseSettings:
   target_share: float
   online_share: float
   state_entries: int
+  encoder_learns: bool
 
 
 class Learner(NamedTuple):
@@ -69,6 +73,7 @@ class Learner(NamedTuple):
     target: the data of the target task; None in the first phase.
     state: the agent before its first update.
     num_actions: of the environment.
+    sight: how actor and critics see by encoders of their own; None where it is frozen.
   """
 
   phases: PhaseSettings
@@ -79,12 +84,27 @@ class Learner(NamedTuple):
   target: OfflineData | None
   state: SacState
   num_actions: int
+  sight: Sight | None
 
 
 def make_learner(
-  config: ml_collections.ConfigDict, robot: list[Trajectory], target: list[Trajectory] | None
+  config: ml_collections.ConfigDict,
+  value: ValueFunction,
+  robot: list[Trajectory],
+  target: list[Trajectory] | None,
 ) -> Learner:
-  """Makes what learns; the agent sees each observation with the one-hot vector of its task."""
+  """Makes what learns; the agent sees each observation with the one-hot vector of its task.
+
+  Args:
+    config: as configs/vptr.py declares it.
+    value: the encoder, of which each network gets a copy where it learns.
+    robot, target: of `load_data`, for the same config and encoder.
+
+  Raises:
+    UserError: as `make_offline`.
+  """
+  phases = from_section(PhaseSettings, config.vptr, "vptr")
+  settings = from_section(ConservativeSettings, config.vptr, "vptr")
   sac = sac_settings(config.policy)
   # Of all target tasks, so that they can share the first phase.
   tasks = tuple(sorted({str(each.task) for each in robot} | {*config.vptr.tasks}))
@@ -96,11 +116,12 @@ def make_learner(
   actions, size = num_actions(config.env.control), first.transitions.observation.shape[1]
   key = jax.random.fold_in(jax.random.key(config.seed), _AGENT_STREAM)
   state = with_statistics(init_agent(key, size, actions, sac), first, len(tasks))
-  return Learner(
-    from_section(PhaseSettings, config.vptr, "vptr"), sac,
-    from_section(ConservativeSettings, config.vptr, "vptr"), tasks, of_robot, of_target, state,
-    actions,
-  )  # fmt: skip
+  sight = None
+  if phases.encoder_learns:
+    sight = Sight.of(value, from_section(SightSettings, config.vptr, "vptr"))
+    rates = sac.learning_rate, settings.actor_learning_rate
+    state = with_encoders(state, value.variables, *rates)
+  return Learner(phases, sac, settings, tasks, of_robot, of_target, state, actions, sight)
 
 
 def offline_data(
@@ -127,7 +148,7 @@ def learn(
   """
   datasets, counts = _mixture(learner, name)
   datasets = jax.device_put(datasets)
-  options = learner.num_actions, learner.sac, learner.settings, counts
+  options = learner.num_actions, learner.sac, learner.settings, learner.sight, counts
   begun = int(state.step)
   with Checkpointer(workdir / "checkpoints" / name, keep=2) as checkpoints:
     restored = checkpoints.restore_latest(state)
@@ -169,10 +190,11 @@ def _compiled(
   num_actions: int,
   sac: SacSettings,
   settings: ConservativeSettings,
+  sight: Sight | None,
   counts: tuple[int, ...],
   updates: int,
 ) -> Callable:
-  update = make_conservative_update(num_actions, sac, settings)
+  update = make_conservative_update(num_actions, sac, settings, sight)
   return jax.jit(make_offline_updates(update, counts, updates))
 
 

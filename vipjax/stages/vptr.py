@@ -1,6 +1,7 @@
 """V-PTR's later phases: conservative Q-learning on data of many tasks, then on the target's, too.
 
-The encoder is frozen. It sees the frames of the data once; what the agent learns from is kept.
+Either the encoder is frozen, sees the frames of the data once, and what the agent learns from is
+kept; or actor and critics have a copy each that learns with them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.envs import RobotEnv, Stream, episode_seed, num_actions, robot_state
 from vipjax.runtime import run_folder
@@ -22,11 +24,20 @@ from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import compile_policy
+from vipjax.sac.sight import actors_encoder, without_encoder
 from vipjax.scene import View
 from vipjax.stages.agent import sac_settings
 from vipjax.stages.embedded_data import load_data
 from vipjax.stages.inputs import env_options, views_from_config
-from vipjax.stages.offline import ROBOT, TARGET, PhaseSettings, learn, make_learner, one_hot
+from vipjax.stages.offline import (
+  ROBOT,
+  TARGET,
+  Learner,
+  PhaseSettings,
+  learn,
+  make_learner,
+  one_hot,
+)
 from vipjax.stages.stage import Resumed, stage
 from vipjax.types import Trajectory
 from vipjax.videos import write_video
@@ -58,7 +69,7 @@ def train_robot(
   Args:
     config: as configs/vptr.py declares it.
     workdir: the run folder; gets metrics and checkpoints.
-    value: the frozen encoder.
+    value: the encoder; where it learns, what it starts from.
     sources: of the data.
 
   Returns:
@@ -69,7 +80,7 @@ def train_robot(
     UserError: no data with actions, or such as do not fit; see `load_data`.
   """
   robot = load_data(config, value, sources.robot, sources.cache)
-  learner = make_learner(config, robot, None)
+  learner = make_learner(config, value, robot, None)
   facts, earlier, _ = learn(
     config, workdir, ROBOT, learner, learner.state, learner.phases.robot_updates
   )
@@ -110,16 +121,23 @@ def train_target(
       f"expected episodes of config.env.task = '{config.env.task}' in {sources.target}, got some "
       f"of {', '.join(others)}; choose the task, or give its data as config.vptr.target_data."
     )
-  learner = make_learner(config, robot, target)
+  learner = make_learner(config, value, robot, target)
   state = learner.state
   if phases.robot_updates:
     with Checkpointer(before / "checkpoints" / ROBOT) as checkpoints:
       _, state, _ = checkpoints.restore_latest(state)
   until = phases.robot_updates + phases.target_updates
   facts, earlier, state = learn(config, workdir, TARGET, learner, state, until)
-  save_actor(workdir / "policy", state.actor, learner.sac, learner.num_actions)
+  save_policy(workdir / "policy", value, state.actor, learner)
   played = evaluate_actor(config, workdir / "policy", value, state.actor, learner.tasks)
   return Resumed({**counts(target), **facts, **played}, earlier)
+
+
+def save_policy(folder: pathlib.Path, value: ValueFunction, actor: Any, learner: Learner) -> None:
+  """Writes the actor, and its encoder where that learned: `encoder/`, as `vipjax.load` takes it."""
+  save_actor(folder, without_encoder(actor), learner.sac, learner.num_actions)
+  if learner.sight is not None:
+    encoder.save(folder / "encoder", actors_encoder(value, actor), overwrite=True)
 
 
 def evaluate_actor(
@@ -134,7 +152,7 @@ def evaluate_actor(
   Args:
     config: as configs/vptr.py declares it; the camera is the only one of config.views.
     folder: gets `final.mp4`, the first episode.
-    value: the encoder.
+    value: the encoder; an actor that has one of its own sees by that.
     actor: the actor's variables.
     tasks: of the one-hot vector.
 
@@ -143,8 +161,8 @@ def evaluate_actor(
     "steps_to_success": mean over the successful ones, NaN without any; "episodes".
   """
   actions, sac = num_actions(config.env.control), sac_settings(config.policy)
-  policy = compile_policy(actions, sac, deterministic=True)
-  key = jax.random.key(0)
+  policy, value = compile_policy(actions, sac, deterministic=True), actors_encoder(value, actor)
+  actor, key = without_encoder(actor), jax.random.key(0)
   episodes = config.policy.final_episodes
   first, when, final = episode_seed(Stream.FINAL, config.seed), [], []
   with target_env(config) as env, Progress(episodes, "play", unit="episode") as progress:

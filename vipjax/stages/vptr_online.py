@@ -22,14 +22,14 @@ from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
-from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import SacState, compile_policy
 from vipjax.sac.conservative import OfflineData
+from vipjax.sac.sight import actors_encoder, without_encoder
 from vipjax.stages.corpus import HOLD
 from vipjax.stages.embedded_data import embedded, load_data, pack, unpacked
 from vipjax.stages.offline import ONLINE, TARGET, Learner, learn, make_learner, offline_data
 from vipjax.stages.stage import Resumed, stage
-from vipjax.stages.vptr import Sources, counts, evaluate_actor, eyes, target_env
+from vipjax.stages.vptr import Sources, counts, evaluate_actor, eyes, save_policy, target_env
 from vipjax.types import Trajectory
 
 _ACTING_STREAM = 6
@@ -77,26 +77,28 @@ def train_online(
   load = functools.partial(load_data, config, value, cache=sources.cache)
   robot = load(sources.robot) if config.vptr.robot_updates else []
   target = load(sources.target)
-  learner = make_learner(config, robot, target)
+  learner = make_learner(config, value, robot, target)
   with Checkpointer(workdir / "checkpoints" / TARGET) as checkpoints:
     _, state, _ = checkpoints.restore_latest(learner.state)
   begun, own, earlier = int(state.step), [], None
-  room = sum(map(len, target)) + settings.online_episodes * config.env.horizon
+  most = settings.online_episodes * config.env.horizon  # steps of own episodes
+  room = sum(map(len, target)) + most
+  shown = room + len(target) + settings.online_episodes  # frames of as many steps
   rounds = range(0, settings.online_episodes, settings.online_round)
   with target_env(config) as env, Progress(len(rounds), "own episodes", unit="round") as progress:
-    look = eyes(config, env, value, learner.tasks)
     for number, first in enumerate(rounds):
       numbers = range(first, min(first + settings.online_round, settings.online_episodes))
+      look = eyes(config, env, actors_encoder(value, state.actor), learner.tasks)
       act = _acting(config, learner, state, env, look)
       own += _round(config, workdir / "own" / f"{number}.npz", value, env, act, numbers)
-      grown = _filled(offline_data(config, learner.tasks, [*target, *own]), room, number)
+      grown = _filled(offline_data(config, learner.tasks, [*target, *own]), room, shown, number)
       until = begun + (number + 1) * settings.online_updates
       facts, before, state = learn(
         config, workdir, ONLINE, learner._replace(target=grown), state, until
       )
       earlier = before if earlier is None else earlier
       progress.update(successes=sum(bool(each.success) for each in own))
-  save_actor(workdir / "policy", state.actor, learner.sac, learner.num_actions)
+  save_policy(workdir / "policy", value, state.actor, learner)
   played = evaluate_actor(config, workdir / "policy", value, state.actor, learner.tasks)
   return Resumed({**counts(own), **facts, "updates": until - begun, **played}, earlier)
 
@@ -110,6 +112,7 @@ def _acting(
 ) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:
   """Makes what acts in an episode, given its number, by draws from the agent's policy."""
   policy = compile_policy(num_actions(config.env.control), learner.sac, deterministic=False)
+  actor = without_encoder(state.actor)
   key = jax.random.fold_in(jax.random.key(config.seed), _ACTING_STREAM)
 
   def in_episode(number: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -117,7 +120,7 @@ def _acting(
 
     def act(_: np.ndarray) -> np.ndarray:
       of_step = jax.random.fold_in(of_episode, next(steps))
-      return np.asarray(policy(state.actor, look(env.frame(env.view)), of_step))
+      return np.asarray(policy(actor, look(env.frame(env.view)), of_step))
 
     return act
 
@@ -141,16 +144,22 @@ def _round(
     (found,) = record_trajectories(
       env, {"own": env.view}, seed, act(number), hold=HOLD, episode=number
     )
-    made.append(embedded(value, found, config.vptr.state_entries))
+    kept = config.vptr.encoder_learns
+    made.append(embedded(value, found, config.vptr.state_entries, kept))
   pack(file, made)
   return made
 
 
-def _filled(data: OfflineData, rows: int, seed: int) -> OfflineData:
+def _filled(data: OfflineData, rows: int, frames: int, seed: int) -> OfflineData:
   """As many rows as fit, so that one program serves all rounds: the data again and again, shuffled.
 
-  Draws from these are draws from the data, of which no row counts once more than another.
+  Draws from these are draws from the data, of which no row counts once more than another. What is
+  left of as many frames as fit is black.
   """
   rng, count = np.random.default_rng(seed), len(data.returns)
   chosen = np.concatenate([rng.permutation(count) for _ in range(-(-rows // count))])[:rows]
-  return jax.tree.map(lambda leaf: leaf[chosen], data)
+  made = jax.tree.map(lambda leaf: leaf[chosen], data._replace(frames=None))
+  if data.frames is None:
+    return made
+  left = ((0, frames - len(data.frames)), (0, 0), (0, 0), (0, 0))
+  return made._replace(frames=np.pad(data.frames, left))

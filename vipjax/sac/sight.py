@@ -1,0 +1,128 @@
+"""Encoders that actor and critics have of their own, which learn with them.
+
+V-PTR (arXiv:2309.13041) gives both one each, started from the same weights. The frames before and
+after a step are shifted and change their colours separately.
+
+An encoder is "encoder" of the network's variables: "params", and "batch_stats" with BatchNorm,
+which stay as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
+from vipjax.encoder.augment import colour_jitter, random_shift
+from vipjax.encoder.value import embed_function
+from vipjax.runtime import ranges
+from vipjax.sac.agent import SacState
+
+_OF_ENCODER = ("params", "batch_stats")
+
+
+@dataclasses.dataclass(frozen=True)
+class SightSettings:
+  """How frames change while an encoder learns from them.
+
+  Attributes:
+    crop_padding: pixels by which a frame is shifted at most, to each side.
+    colour_jitter: greatest changes of brightness, contrast, saturation and hue, as
+      `encoder.augment.colour_jitter` takes them.
+    colour_share: share of the frames whose colours change.
+
+  Raises:
+    UserError: one of them is out of its range.
+  """
+
+  crop_padding: int
+  colour_jitter: tuple[float, float, float, float]
+  colour_share: float
+
+  def __post_init__(self):
+    ranges.check("vptr", vars(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+  """How networks see frames (hashable: arrays are in the agent's state).
+
+  Attributes:
+    config, preprocessing, dtype: of the encoder, as in `ValueFunction`.
+    settings: see there.
+  """
+
+  config: ResNetConfig
+  preprocessing: Preprocessing
+  dtype: Any
+  settings: SightSettings
+
+  @classmethod
+  def of(cls, value: ValueFunction, settings: SightSettings) -> Sight:
+    return cls(value.config, value.preprocessing, value.dtype, settings)
+
+  def seen(self, variables: Any, observation: jax.Array, frames: jax.Array) -> jax.Array:
+    """Observations [B, O] whose first entries are what an encoder sees in frames [B, H, W, 3]."""
+    embed = embed_function(self.config, self.preprocessing, self.dtype)
+    embedding = embed(variables, frames)
+    return jnp.concatenate([embedding, observation[:, embedding.shape[-1] :]], axis=1)
+
+  def changed(self, key: jax.Array, frames: jax.Array) -> jax.Array:
+    """Frames uint8 [..., H, W, 3], each shifted and of other colours."""
+    shift_key, colour_key = jax.random.split(key)
+    flat = frames.reshape(-1, *frames.shape[-3:])
+    flat = random_shift(shift_key, flat, self.settings.crop_padding)
+    flat = colour_jitter(colour_key, flat, self.settings.colour_jitter, self.settings.colour_share)
+    return flat.reshape(frames.shape)
+
+
+def learnt(variables: Any) -> Any:
+  """What the optimizer changes of a network's variables, its encoder's among them."""
+  own = {"params": variables["params"]}
+  return {**own, "encoder": variables["encoder"]["params"]} if "encoder" in variables else own
+
+
+def with_learnt(variables: Any, changed: Any) -> Any:
+  """The variables with what `learnt` took out of them changed."""
+  variables = {**variables, "params": changed["params"]}
+  if "encoder" in variables:
+    variables["encoder"] = {**variables["encoder"], "params": changed["encoder"]}
+  return variables
+
+
+def with_encoders(
+  state: SacState, encoder: Any, learning_rate: float, actor_learning_rate: float
+) -> SacState:
+  """Returns an agent before its first update with an encoder for each network.
+
+  Args:
+    state: of `init_agent`.
+    encoder: variables of a `ValueFunction`; a head's are left out.
+    learning_rate, actor_learning_rate: Adam's, of critics and actor.
+  """
+  own = {name: encoder[name] for name in _OF_ENCODER if name in encoder}
+  actor, critic, target = (
+    {**variables, "encoder": jax.tree.map(jnp.array, own)}
+    for variables in (state.actor, state.critic, state.target_critic)
+  )
+  return state._replace(
+    actor=actor, critic=critic, target_critic=target,
+    actor_opt=optax.adam(actor_learning_rate).init(learnt(actor)),
+    critic_opt=optax.adam(learning_rate).init(learnt(critic)),
+  )  # fmt: skip
+
+
+def actors_encoder(value: ValueFunction, actor: Any) -> ValueFunction:
+  """The encoder that an actor sees by: its own, or `value` where it has none."""
+  if "encoder" not in actor:
+    return value
+  return value.replace(variables={**value.variables, **actor["encoder"]})
+
+
+def without_encoder(actor: Any) -> Any:
+  """The actor's variables but for its encoder."""
+  return {name: leaf for name, leaf in actor.items() if name != "encoder"}
