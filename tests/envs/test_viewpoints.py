@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vipjax.envs import RobotEnv
-from vipjax.envs.viewpoints import SHARE, choose_views, watch_expert
+from vipjax.envs.viewpoints import SHARE, _first_moved, choose_views, watch_expert
 from vipjax.ids import SOLVED
 from vipjax.scene import View
 from vipjax.scene.viewpoints import projected
@@ -33,9 +33,13 @@ def chosen(task, robot, control, views=EMPTY, placement=0):
 def test_object_and_target_are_in_the_picture_and_the_change_is_seen(task, robot, control):
   views, motion = chosen(task, robot, control)
   assert motion.steps is not None
-  points = np.concatenate([motion.task, motion.way])
+  points, near = np.concatenate([motion.task, motion.way]), task == "door-open"
   for seen in views.values():
-    assert np.abs(projected(points, seen.view)).max() < SHARE + 0.01
+    if near:
+      assert seen.view.lookat == tuple(motion.touch) and seen.view.distance <= 1.4
+      assert np.abs(projected(motion.task, seen.view)).max() <= 1.0
+    else:
+      assert np.abs(projected(points, seen.view)).max() < SHARE + 0.01
     assert seen.change > 0.0015 and max(seen.object) > 0.0015
     assert 15 <= seen.view.azimuth <= 165 and seen.robot < 0.5
   front, side = views.values()
@@ -51,6 +55,20 @@ def test_at_the_window_the_first_looks_as_the_one_set_by_hand_from_farther():
     assert 1.3 < seen.view.distance < 1.8
   # The pane slides by 0.2 m: it is what moved, and the frame is not.
   assert 0.15 < np.ptp(motion.task[:, 0]) < 0.6
+
+
+def test_where_the_hand_first_moves_the_object():
+  places, turns = np.zeros((5, 2, 3)), np.zeros((5, 2, 9))
+  assert _first_moved(places, turns) == _first_moved(places[:, :0], turns[:, :0]) == -1
+  turns[4, 0, 3] = 0.2
+  assert _first_moved(places, turns) == 4
+  places[2:, 1, 0] = 0.002  # less than what counts as moved in the end
+  assert _first_moved(places, turns) == 2
+  with RobotEnv("drawer-open", control="torque", placement=0, render_mode=None) as env:
+    motion = watch_expert(env, 0)
+    handle = env.task._get_pos_objects()  # of the last step, pulled out towards the robot
+  assert np.linalg.norm(motion.touch[[0, 2]] - handle[[0, 2]]) < 0.06
+  assert 0.1 < motion.touch[1] - handle[1] < 0.25
 
 
 def test_numbers_that_are_given_stay():

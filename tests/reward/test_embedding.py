@@ -300,6 +300,19 @@ def test_subgoals_of_a_film_that_goes_on_by_hand():
     subgoals(np.concatenate([film, still]), [6, 6], free, starts, move=0.05, rest=0.01)
 
 
+def test_an_object_that_moves_by_itself_at_first_by_hand():
+  """A door that falls open a little: the arm's unit is its way to the handle, not its first."""
+  scene, arm = [0, 0.1, 0.1, 0.1, 0.6, 1], [0, 0, 1, 3, 4, 5]
+  film = np.stack([arm, scene], axis=1).astype(np.float32)[:, :, None]
+  free, starts = np.array([False, True]), np.ones(2)
+  found, to_go, units = subgoals(film, [6], free, starts, move=0.05, rest=0.01)
+  assert found[:, 0, 0].tolist() == [0, 3, 3, 3, 4, 5] and units.tolist() == [3, 1]
+  np.testing.assert_allclose(to_go, [1, 0.8, 0.6, 0.4, 0.2, 0], rtol=1e-6)
+  idle = film * [[0.0], [1.0]]
+  with pytest.raises(UserError, match="expected films whose arm moves before the object"):
+    subgoals(idle, [6], free, starts, move=0.05, rest=0.01)
+
+
 def test_an_arm_counts_as_much_as_the_object_has_to_go_by_hand():
   # Two film frames, the first state at the one, the second a way off the other.
   found = by_subgoals(

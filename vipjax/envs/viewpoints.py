@@ -39,10 +39,16 @@ _PIXELS = 64
 _HAND = 0.2
 # Metres. A nearer camera sees too little of where an arm may stray.
 _NEAREST = 1.1
+# Metres. From farther than the first, as a door's wide arc would have it, a hand some centimetres
+# beside the handle looks like one that holds it: the camera rather looks at where they meet, from
+# about the second. Chosen at door-open (docs/results/ten_tasks.md).
+_FAR, _CLOSER = 1.8, 1.4
 # Steps of the expert after success, in which the object comes to rest.
 _REST = 5
-# A geom that moved less, metres or entries of its rotation, did not move.
+# A geom that moved less, metres or entries of its rotation, did not move; one that moved by more
+# than a tenth of it has been touched.
 _STILL, _UNTURNED = 0.01, 0.1
+_TOUCHED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Motion:
     task: float64 [N, 3], metres: the corners of the moved geoms' boxes at the start and at the end,
       and the target.
     way: float64 [M, 3], metres: where the hand was.
+    touch: float64 [3], metres: where the hand was when the object began to move; where it moves
+      none, at the end.
     start, end: states of the simulation, for the model as this episode's reset left it.
   """
 
@@ -62,6 +70,7 @@ class Motion:
   geoms: np.ndarray
   task: np.ndarray
   way: np.ndarray
+  touch: np.ndarray
   start: mujoco.MjData
   end: mujoco.MjData
 
@@ -72,21 +81,33 @@ def watch_expert(env: RobotEnv, seed: int) -> Motion:
   expert = Expert(env)
   expert.reset()
   start, way = copy.copy(env.data), [env.task.tcp_center.copy()]
+  places, turns = [env.data.geom_xpos.copy()], [env.data.geom_xmat.copy()]
   steps, left, truncated = None, _REST, False
   while left and not truncated:
     _, _, _, truncated, info = env.step(expert.action())
     way.append(env.task.tcp_center.copy())
+    places.append(env.data.geom_xpos.copy())
+    turns.append(env.data.geom_xmat.copy())
     if steps is None and info["success"]:
       steps = len(way) - 1
     left -= steps is not None
   model, end = env.model, copy.copy(env.data)
   geoms = _moved(env, start, end)
+  touch = way[_first_moved(np.array(places)[:, geoms], np.array(turns)[:, geoms])]
   corners = [_corners(model, data, geom) for data in (start, end) for geom in geoms]
   if not len(geoms):
     near = np.linalg.norm(start.geom_xpos - way[0], axis=1) < _HAND
     geoms = np.intersect1d(_robot(env), np.flatnonzero(near))
   task = np.concatenate([*corners, [env.task._target_pos]])
-  return Motion(steps, geoms, task, np.array(way), start, end)
+  return Motion(steps, geoms, task, np.array(way), touch, start, end)
+
+
+def _first_moved(places: np.ndarray, turns: np.ndarray) -> int:
+  """The step [N, G, 3], [N, G, 9] at which a geom has moved or turned from the first; else -1."""
+  moved = np.linalg.norm(places - places[0], axis=-1) > _TOUCHED * _STILL
+  turned = np.abs(turns - turns[0]).max(-1, initial=0.0) > _TOUCHED * _UNTURNED
+  found = np.flatnonzero((moved | turned).any(axis=1))
+  return int(found[0]) if len(found) else -1
 
 
 def _moved(env: RobotEnv, start: mujoco.MjData, end: mujoco.MjData) -> np.ndarray:
@@ -139,10 +160,11 @@ def choose_views(
   """Chooses viewpoints for a task from what its expert moves.
 
   Each view looks at the middle of object, target and the hand's way, so that they take 0.4 of the
-  picture's side, and so that they are in the picture with the object elsewhere, too. All views look
-  at one point, the second turned by 75 degrees from the first, further ones between. Of the
-  directions the usual one, or the nearest to it from which at least 0.4 times as many pixels change
-  as from the best.
+  picture's side, and so that they are in the picture with the object elsewhere, too. If the first
+  stood farther than 1.8 m for that, all look at where the hand first moves the object instead, from
+  1.4 m or as far as the object elsewhere asks, if that is less. All views look at one point, the
+  second turned by 75 degrees from the first, further ones between. Of the directions the usual
+  one, or the nearest to it from which at least 0.4 times as many pixels change as from the best.
 
   Args:
     env: the environment; it is reset, and need not draw.
@@ -165,7 +187,9 @@ def choose_views(
   wide = np.concatenate([motion.task, *(other.task for other in others if other.steps)])
   with SceneRenderer(env.task.spec_of_scene, env.robot, _PIXELS) as renderer:
 
-    def fitted(given: Mapping[str, Any], azimuth: float, elevation: float, lookat) -> View:
+    def fitted(
+      given: Mapping[str, Any], azimuth: float, elevation: float, lookat, most: float
+    ) -> View:
       azimuth, elevation, lookat = (
         default if given.get(name) is None else given[name]
         for name, default in (("azimuth", azimuth), ("elevation", elevation), ("lookat", lookat))
@@ -173,16 +197,20 @@ def choose_views(
       lookat = None if lookat is None else tuple(lookat)
       view = fitting_view(points, azimuth, elevation, SHARE, lookat=lookat)
       far = fitting_view(wide, azimuth, elevation, 1.0, lookat=view.lookat).distance
-      distance = given.get("distance") or max(view.distance, far, _NEAREST)
+      distance = given.get("distance") or max(min(view.distance, most), far, _NEAREST)
       return dataclasses.replace(view, distance=distance)
 
     def seen(azimuth: float, elevation: float) -> dict[str, Seen]:
-      result, lookat, first, free = {}, None, azimuth, 0
+      result, lookat, first, free, most = {}, None, azimuth, 0, np.inf
       for name, given in views.items():
         if given.get("camera"):
           result[name] = _look(renderer, env, motion, View(camera=given["camera"]))
           continue
-        view = fitted(given, azimuth, elevation, lookat)
+        view = fitted(given, azimuth, elevation, lookat, most)
+        if not free and view.distance > _FAR:
+          close = fitted(given, azimuth, elevation, motion.touch, _CLOSER)
+          if close.distance <= _FAR:
+            view, most = close, _CLOSER
         result[name] = _look(renderer, env, motion, view)
         lookat, first, free = view.lookat, first if free else view.azimuth, free + 1
         azimuth = first + (-1 if first >= 90 else 1) * _TURN / free

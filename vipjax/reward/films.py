@@ -84,10 +84,10 @@ def subgoals(
     float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F], the time
     left to each frame until the object has arrived, as a share of that from its first move, from 0
     to 1; float32 [C], units of distances to these: `starts` without the robot, and with it the way
-    of the first frame to its subgoal.
+    to a subgoal that takes longest, which is the first unless the object moves by itself.
 
   Raises:
-    UserError: an object that never moves, or an arm that is at its subgoal from the first.
+    UserError: an object that never moves, or an arm that is at its subgoals from the first.
   """
   found, to_go, ways = [], [], []
   for film in np.split(frames, np.cumsum(lengths)[:-1]):
@@ -105,7 +105,8 @@ def subgoals(
     found.append(np.where(free[:, None], film, film[goals]))
     left = (arrival - number) / max(arrival - goals[0], 1)
     to_go.append(np.clip(left, 0, 1))
-    ways.append(np.linalg.norm(film[goals[0]] - film[0], axis=-1))
+    longest = np.argmax(goals - number)
+    ways.append(np.linalg.norm(film[goals[longest]] - film[longest], axis=-1))
   units = np.where(free, starts, np.mean(ways, axis=0)).astype(np.float32)
   if not (units > 1e-6).all():
     raise UserError(
