@@ -17,7 +17,7 @@ HEALTH = {
   "q_data": -20.0, "q_pi": -25.0, "q_random": -50.0, "bounded": 0.5, "return": -21.0,
   "q_above_return": 1.0, "q_return_correlation": 0.9,
 }  # fmt: skip
-# Without the one that runs only if named.
+# Without those that run only if named.
 ROWS = ("full", "behaviour_cloning", "vip_encoder", "without_robot_data", "without_video")
 REWARDS = ("best_route", "best_route_same_input", "hilp", "icvf", "vip_route")
 
@@ -184,6 +184,18 @@ def test_a_row_goes_on_online_from_phases_that_it_shares(config, tmp_path, phase
   assert "window-open, 20 episodes, then own" in page.read_text()
 
 
+def test_a_row_whose_encoder_learns_has_a_second_phase_of_its_own(config, tmp_path, phases):
+  config.vptr.only, config.vptr.seeds = ("full_encoder_learns", "full"), (0,)
+  run(config, tmp_path)
+  assert folders_of(phases, tmp_path, "corpus") == ["video/full"]
+  wanted = ["robot/full_encoder_learns/seed0", "robot/full/seed0"]
+  assert folders_of(phases, tmp_path, "robot") == wanted
+  assert [each.vptr.encoder_learns for name, _, each in phases if name == "robot"] == [True, False]
+  cells = cells_of(tmp_path)
+  of_videos = [cells["window-open", "20", name][3] for name in ("full", "full encoder learns")]
+  assert of_videos == ["1,234", "1,234, encoder learns"]
+
+
 def test_a_stage_alone(config, tmp_path, phases):
   config.vptr.stages, config.vptr.only = ("video",), ("without_robot_data",)
   assert run(config, tmp_path) is None
@@ -224,6 +236,7 @@ def test_the_targets_are_held_out_and_have_an_expert():
     ("route", ("policy.step=1",), "changes like .* got 'policy.step"),
     ("target_episodes", (0,), "config.vptr.target_episodes of one or more whole numbers"),
     ("target_share", 2.0, "config.vptr.target_share above 0, at most 1"),
+    ("colour_jitter", (0.1, 0.1), "config.vptr.colour_jitter of four numbers from 0 to 1"),
   ],
 )
 def test_bad_settings_are_one_sentence(config, tmp_path, key, value, words):
