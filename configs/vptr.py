@@ -18,8 +18,8 @@ the rows are and what has been measured: docs/results/vptr.md.
 
 V-PTR's encoder is frozen unless it is asked to learn with actor and critics, as in the publication,
 whose frozen rows fail (VIP's frozen encoder: 0 of 48 trials): a frozen row that fails here says
-little about V-PTR. An update with learning encoders sees each frame of a batch six times and goes
-back twice, some hundred times the work of one with a frozen encoder, which is for a GPU:
+little about V-PTR. An update with learning encoders embeds a batch's frames six times and goes back
+through two of these, which is for a GPU (docs/results/vptr.md):
 
     --config.vptr.encoder_learns
 

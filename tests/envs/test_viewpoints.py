@@ -58,17 +58,35 @@ def test_at_the_window_the_first_looks_as_the_one_set_by_hand_from_farther():
 
 
 def test_where_the_hand_first_moves_the_object():
-  places, turns = np.zeros((5, 2, 3)), np.zeros((5, 2, 9))
-  assert _first_moved(places, turns) == _first_moved(places[:, :0], turns[:, :0]) == -1
-  turns[4, 0, 3] = 0.2
-  assert _first_moved(places, turns) == 4
-  places[2:, 1, 0] = 0.002  # less than what counts as moved in the end
-  assert _first_moved(places, turns) == 2
+  way, places, turns = np.zeros((20, 3)), np.zeros((20, 2, 3)), np.zeros((20, 2, 9))
+  assert _first_moved(way, places, turns) == _first_moved(way, places[:, :0], turns[:, :0]) == -1
+  turns[18, 0, 3] = 0.2
+  assert _first_moved(way, places, turns) == 18
+  places[15:, 1, 0] = 0.002  # less than what counts as moved in the end
+  assert _first_moved(way, places, turns) == 15
+  # It settles, and moves by itself while the hand is elsewhere.
+  places[3:, 1, 1] += 0.02
+  way[:17] += 0.5
+  assert _first_moved(way, places, turns) == 17
+  with RobotEnv("door-open", control="torque", placement=0, render_mode=None) as env:
+    env.reset(seed=0)
+    handle = env.task._get_pos_objects().copy()
+    assert np.linalg.norm(watch_expert(env, 0).touch - handle) < 0.09
   with RobotEnv("drawer-open", control="torque", placement=0, render_mode=None) as env:
     motion = watch_expert(env, 0)
     handle = env.task._get_pos_objects()  # of the last step, pulled out towards the robot
   assert np.linalg.norm(motion.touch[[0, 2]] - handle[[0, 2]]) < 0.06
   assert 0.1 < motion.touch[1] - handle[1] < 0.25
+
+
+def test_a_far_view_comes_closer_unless_it_may_not():
+  given = {"front": {"lookat": (0.0, 0.6, 0.1)}, "side": {}}
+  views, _ = chosen("door-open", "sawyer", "torque", given)
+  assert all(seen.view.lookat == (0.0, 0.6, 0.1) for seen in views.values())
+  assert views["front"].view.distance > 1.8
+  views, motion = chosen("door-open", "sawyer", "torque", {"front": {"distance": 2.5}, "side": {}})
+  assert views["front"].view.distance == 2.5
+  assert all(np.linalg.norm(seen.view.lookat - motion.touch) > 0.2 for seen in views.values())
 
 
 def test_numbers_that_are_given_stay():

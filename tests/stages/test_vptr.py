@@ -201,6 +201,25 @@ def test_own_episodes_join_the_data_and_a_run_goes_on(tmp_path, data, monkeypatc
   offline._compiled.cache_clear()
 
 
+def load_learner(config, value, sources):
+  target = load_data(config, value, sources.target, sources.cache)
+  return offline.make_learner(config, value, [], target)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_encoder_learns_from_frames_of_the_size_that_the_policy_sees(tmp_path, data, known):
+  value = init_value(jax.random.key(0), ResNetConfig("resnet18", 8, 4), Preprocessing(16, 16))
+  config, sources = config_of(**{"vptr.encoder_learns": True}), sources_of(data, tmp_path)
+  if known:  # embedded before, for a frozen one
+    load_data(config_of(), value, sources.target, sources.cache)
+  learner = load_learner(config, value, sources)
+  np.testing.assert_array_equal(learner.target.frames, made("window-open", True).frames)
+  config.corpus.size = 32
+  with pytest.raises(UserError) as error:
+    load_learner(config, value, sources)
+  assert_one_sentence(error, "config.corpus.size = 32", "got 16x16")
+
+
 def test_the_second_phase_waits_for_the_first(tmp_path, data):
   with pytest.raises(UserError) as error:
     vptr.train_target(config_of(), tmp_path, Encoder(), sources_of(data, tmp_path))
@@ -225,6 +244,10 @@ def test_an_encoder_that_learns_goes_on_from_phase_to_phase(tmp_path, data):
   frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
   learned = load(folder / "policy" / "encoder")
   assert np.abs(learned.embed(frames) - value.embed(frames)).max() > 1e-3
+  assert "V-PTR" in learned.metadata["trained_on"]
+  # The first entries are bounded by LayerNorm and tanh, whatever the frozen encoder's were.
+  kept = np.asarray(load_learner(config, value, sources).state.actor["statistics"]["mean"])
+  assert not kept[:4].any() and kept[4:8].any()
   # What the actor's encoder sees, the hand and the gripper, one task.
   assert load_actor(folder)(np.zeros(4 + 4 + 1, np.float32)).shape == (8,)
   # Own episodes are kept with their frames, and what is left of the room is black.

@@ -43,8 +43,8 @@ _NEAREST = 1.1
 # beside the handle looks like one that holds it: the camera rather looks at where they meet, from
 # about the second. Chosen at door-open (docs/results/ten_tasks.md).
 _FAR, _CLOSER = 1.8, 1.4
-# Steps of the expert after success, in which the object comes to rest.
-_REST = 5
+# Steps of the expert after success, in which the object comes to rest; and after a reset.
+_REST, _SETTLED = 5, 10
 # A geom that moved less, metres or entries of its rotation, did not move; one that moved by more
 # than a tenth of it has been touched.
 _STILL, _UNTURNED = 0.01, 0.1
@@ -61,7 +61,7 @@ class Motion:
     task: float64 [N, 3], metres: the corners of the moved geoms' boxes at the start and at the end,
       and the target.
     way: float64 [M, 3], metres: where the hand was.
-    touch: float64 [3], metres: where the hand was when the object began to move; where it moves
+    touch: float64 [3], metres: where the hand was when it began to move the object; where it moves
       none, at the end.
     start, end: states of the simulation, for the model as this episode's reset left it.
   """
@@ -93,7 +93,7 @@ def watch_expert(env: RobotEnv, seed: int) -> Motion:
     left -= steps is not None
   model, end = env.model, copy.copy(env.data)
   geoms = _moved(env, start, end)
-  touch = way[_first_moved(np.array(places)[:, geoms], np.array(turns)[:, geoms])]
+  touch = way[_first_moved(np.array(way), np.array(places)[:, geoms], np.array(turns)[:, geoms])]
   corners = [_corners(model, data, geom) for data in (start, end) for geom in geoms]
   if not len(geoms):
     near = np.linalg.norm(start.geom_xpos - way[0], axis=1) < _HAND
@@ -102,12 +102,20 @@ def watch_expert(env: RobotEnv, seed: int) -> Motion:
   return Motion(steps, geoms, task, np.array(way), touch, start, end)
 
 
-def _first_moved(places: np.ndarray, turns: np.ndarray) -> int:
-  """The step [N, G, 3], [N, G, 9] at which a geom has moved or turned from the first; else -1."""
-  moved = np.linalg.norm(places - places[0], axis=-1) > _TOUCHED * _STILL
-  turned = np.abs(turns - turns[0]).max(-1, initial=0.0) > _TOUCHED * _UNTURNED
-  found = np.flatnonzero((moved | turned).any(axis=1))
-  return int(found[0]) if len(found) else -1
+def _first_moved(way: np.ndarray, places: np.ndarray, turns: np.ndarray) -> int:
+  """The first step at which a geom near the hand moves or turns; -1 if none does.
+
+  What settles after the reset, or moves away from the hand, does not count.
+
+  Args:
+    way, places, turns: [N, 3], [N, G, 3], [N, G, 9], of the hand and of the geoms in N steps.
+  """
+  settled = min(_SETTLED, len(way) - 1)
+  moved = np.linalg.norm(places - places[settled], axis=-1) > _TOUCHED * _STILL
+  turned = np.abs(turns - turns[settled]).max(-1, initial=0.0) > _TOUCHED * _UNTURNED
+  near = np.linalg.norm(places - way[:, None], axis=-1) < _HAND
+  found = np.flatnonzero(((moved | turned) & near).any(axis=1)[settled:])
+  return settled + int(found[0]) if len(found) else -1
 
 
 def _moved(env: RobotEnv, start: mujoco.MjData, end: mujoco.MjData) -> np.ndarray:
@@ -207,8 +215,8 @@ def choose_views(
           result[name] = _look(renderer, env, motion, View(camera=given["camera"]))
           continue
         view = fitted(given, azimuth, elevation, lookat, most)
-        if not free and view.distance > _FAR:
-          close = fitted(given, azimuth, elevation, motion.touch, _CLOSER)
+        if not free and given.get("lookat") is None and view.distance > _FAR:
+          close = fitted(given, azimuth, elevation, motion.touch.tolist(), _CLOSER)
           if close.distance <= _FAR:
             view, most = close, _CLOSER
         result[name] = _look(renderer, env, motion, view)

@@ -83,8 +83,8 @@ def subgoals(
   Returns:
     float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F], the time
     left to each frame until the object has arrived, as a share of that from its first move, from 0
-    to 1; float32 [C], units of distances to these: `starts` without the robot, and with it the way
-    to a subgoal that takes longest, which is the first unless the object moves by itself.
+    to 1; float32 [C], units of distances to these: `starts` without the robot, and with it the
+    longest way from one subgoal to the next, which is mostly that to the object.
 
   Raises:
     UserError: an object that never moves, or an arm that is at its subgoals from the first.
@@ -105,8 +105,8 @@ def subgoals(
     found.append(np.where(free[:, None], film, film[goals]))
     left = (arrival - number) / max(arrival - goals[0], 1)
     to_go.append(np.clip(left, 0, 1))
-    longest = np.argmax(goals - number)
-    ways.append(np.linalg.norm(film[goals[longest]] - film[longest], axis=-1))
+    begins = np.flatnonzero(np.diff(goals, prepend=-1))  # an object may move by itself at first
+    ways.append(np.linalg.norm(film[goals[begins]] - film[begins], axis=-1).max(axis=0))
   units = np.where(free, starts, np.mean(ways, axis=0)).astype(np.float32)
   if not (units > 1e-6).all():
     raise UserError(

@@ -109,7 +109,7 @@ def make_offline(trajectories: Sequence[Trajectory], settings: OfflineSettings) 
     settings: see there.
 
   Raises:
-    UserError: no trajectories, frames of several sizes, or not one reward but 0.
+    UserError: no trajectories, frames in some of them or of several sizes, or not one reward but 0.
   """
   if not any(np.any(each.rewards) for each in trajectories):
     raise UserError(
@@ -136,8 +136,14 @@ def make_offline(trajectories: Sequence[Trajectory], settings: OfflineSettings) 
   )
   as_float = [np.asarray(leaf, np.float32) for leaf in transitions]
   made = OfflineData(Transition(*as_float), np.asarray(returns)[is_step])
-  if trajectories[0].frames is None:
+  shown = [each.frames is not None for each in trajectories]
+  if not any(shown):
     return made
+  if not all(shown):
+    raise UserError(
+      f"expected frames in all of the data or in none, got {sum(shown)} of {len(shown)} episodes "
+      "with frames; record the others, too."
+    )
   sizes = sorted({each.frames.shape[1:3] for each in trajectories})
   if len(sizes) > 1:
     raise UserError(
@@ -149,17 +155,19 @@ def make_offline(trajectories: Sequence[Trajectory], settings: OfflineSettings) 
   return made._replace(numbers=np.flatnonzero(is_step).astype(np.int32), frames=frames)
 
 
-def with_statistics(state: SacState, data: OfflineData, plain: int) -> SacState:
+def with_statistics(state: SacState, data: OfflineData, plain: int, seen: int = 0) -> SacState:
   """Returns the agent that sees observations by the data's mean and deviation, once for all.
 
   Args:
     state: of an agent with `normalize_observations`.
     data: what it will learn from.
     plain: so many last entries stay as they are.
+    seen: so many first ones, which an encoder that learns gives, too.
   """
-  seen = data.transitions.observation
-  mean, variance = seen.mean(axis=0), seen.var(axis=0)
-  kept = np.arange(seen.shape[1]) >= seen.shape[1] - plain
+  recorded = data.transitions.observation
+  mean, variance = recorded.mean(axis=0), recorded.var(axis=0)
+  number = np.arange(recorded.shape[1])
+  kept = (number < seen) | (number >= len(number) - plain)
   statistics = {
     "mean": jnp.asarray(np.where(kept, np.float32(0), mean)),
     "variance": jnp.asarray(np.where(kept, np.float32(1), variance)),

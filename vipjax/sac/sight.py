@@ -1,7 +1,8 @@
 """Encoders that actor and critics have of their own, which learn with them.
 
-V-PTR (arXiv:2309.13041) gives both one each, started from the same weights. The frames before and
-after a step are shifted and change their colours separately.
+V-PTR (arXiv:2309.13041) gives both one each, started from the same weights, and bounds what they
+see: LayerNorm and tanh (after a dense layer there). The frames before and after a step are shifted
+and change their colours separately.
 
 An encoder is "encoder" of the network's variables: "params", and "batch_stats" with BatchNorm,
 which stay as they are.
@@ -10,13 +11,15 @@ which stay as they are.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from vipjax.encoder import Preprocessing, ResNetConfig, ValueFunction
+from vipjax.encoder import L2, Preprocessing, ResNetConfig, ValueFunction
 from vipjax.encoder.augment import colour_jitter, random_shift
 from vipjax.encoder.value import embed_function
 from vipjax.runtime import ranges
@@ -68,7 +71,7 @@ class Sight:
   def seen(self, variables: Any, observation: jax.Array, frames: jax.Array) -> jax.Array:
     """Observations [B, O] whose first entries are what an encoder sees in frames [B, H, W, 3]."""
     embed = embed_function(self.config, self.preprocessing, self.dtype)
-    embedding = embed(variables, frames)
+    embedding = bounded(embed(variables, frames))
     return jnp.concatenate([embedding, observation[:, embedding.shape[-1] :]], axis=1)
 
   def changed(self, key: jax.Array, frames: jax.Array) -> jax.Array:
@@ -78,6 +81,11 @@ class Sight:
     flat = random_shift(shift_key, flat, self.settings.crop_padding)
     flat = colour_jitter(colour_key, flat, self.settings.colour_jitter, self.settings.colour_share)
     return flat.reshape(frames.shape)
+
+
+def bounded(embedding: jax.Array) -> jax.Array:
+  """What a network takes of an embedding [..., D] that is learnt with it: LayerNorm, then tanh."""
+  return jnp.tanh(jax.nn.standardize(embedding))
 
 
 def learnt(variables: Any) -> Any:
@@ -117,10 +125,19 @@ def with_encoders(
 
 
 def actors_encoder(value: ValueFunction, actor: Any) -> ValueFunction:
-  """The encoder that an actor sees by: its own, or `value` where it has none."""
+  """The encoder of an actor that has one, with no head: distances are not what it learned."""
+  facts = {"trained_on": "robot data, by the loss of an actor (V-PTR)"}
+  return value.replace(
+    variables=dict(actor["encoder"]), head=L2, metadata={**value.metadata, **facts}
+  )
+
+
+def eye(value: ValueFunction, actor: Any) -> Callable[[np.ndarray], np.ndarray]:
+  """What an actor sees of a frame uint8 [H, W, 3], by its own encoder or, without one, `value`."""
   if "encoder" not in actor:
-    return value
-  return value.replace(variables={**value.variables, **actor["encoder"]})
+    return lambda frame: value.embed(frame[None], chunk=1)[0]
+  own = actors_encoder(value, actor)
+  return lambda frame: np.asarray(bounded(own.embed(frame[None], chunk=1)[0]))
 
 
 def without_encoder(actor: Any) -> Any:

@@ -50,6 +50,7 @@ def load_data(
       the environment's, or a state of fewer numbers than the agent sees.
   """
   entries, view, found = config.vptr.state_entries, config.vptr.view or None, []
+  learns = config.vptr.encoder_learns
   weights = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(value.variables)]
   name = f"{functools.reduce(lambda crc, part: zlib.crc32(part, crc), weights, 0):08x}"
   parts = data_parts(path)
@@ -57,17 +58,14 @@ def load_data(
     for part in parts:
       place = zlib.crc32(f"{part.absolute()} {part.stat().st_mtime_ns}".encode())
       file = cache / name / f"{place:08x}-{entries}.npz"
-      if file.exists():
-        made = unpacked(file)
+      if not file.exists():
+        made = [embedded(value, each, entries, learns) for each in read_trajectories(part, view)]
+        pack(file, [dataclasses.replace(each, frames=None) for each in made])
+      elif learns:
+        pairs = zip(unpacked(file), read_trajectories(part, view), strict=True)
+        made = [dataclasses.replace(each, frames=same.frames) for each, same in pairs]
       else:
-        made = [embedded(value, each, entries) for each in read_trajectories(part, view)]
-        pack(file, made)
-      if config.vptr.encoder_learns:
-        shown = read_trajectories(part, view)
-        made = [
-          dataclasses.replace(each, frames=same.frames)
-          for each, same in zip(made, shown, strict=True)
-        ]
+        made = unpacked(file)
       found += made
       progress.update()
   wanted = num_actions(config.env.control)

@@ -17,7 +17,9 @@ from vipjax.encoder import ValueFunction
 from vipjax.envs import num_actions
 from vipjax.runtime import files
 from vipjax.runtime.checkpoint import Checkpointer
+from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.platform import on_cpu
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
@@ -101,7 +103,8 @@ def make_learner(
     robot, target: of `load_data`, for the same config and encoder.
 
   Raises:
-    UserError: as `make_offline`.
+    UserError: as `make_offline`; an encoder that learns, and data without frames of
+      config.corpus.size.
   """
   phases = from_section(PhaseSettings, config.vptr, "vptr")
   settings = from_section(ConservativeSettings, config.vptr, "vptr")
@@ -112,16 +115,33 @@ def make_learner(
   of_robot, of_target = (
     offline_data(config, tasks, each) if each else None for each in (robot, target)
   )
+  if phases.encoder_learns:
+    _require_frames(config.corpus.size, of_robot, of_target)
   first = of_target if of_robot is None else of_robot
   actions, size = num_actions(config.env.control), first.transitions.observation.shape[1]
   key = jax.random.fold_in(jax.random.key(config.seed), _AGENT_STREAM)
-  state = with_statistics(init_agent(key, size, actions, sac), first, len(tasks))
+  # What a learning encoder sees is bounded already.
+  seen = value.config.embedding_dim if phases.encoder_learns else 0
+  state = with_statistics(init_agent(key, size, actions, sac), first, len(tasks), seen)
   sight = None
   if phases.encoder_learns:
     sight = Sight.of(value, from_section(SightSettings, config.vptr, "vptr"))
     rates = sac.learning_rate, settings.actor_learning_rate
     state = with_encoders(state, value.variables, *rates)
   return Learner(phases, sac, settings, tasks, of_robot, of_target, state, actions, sight)
+
+
+def _require_frames(size: int, *datasets: OfflineData | None) -> None:
+  """Raises UserError where an encoder has to learn from other frames than the policy will see."""
+  for data in datasets:
+    if data is None or (data.frames is not None and data.frames.shape[1:3] == (size, size)):
+      continue
+    shown = "none" if data.frames is None else "{1}x{2}".format(*data.frames.shape)
+    raise UserError(
+      f"expected data with frames of config.corpus.size = {size} pixels, from which the encoder "
+      f"learns and in which the policy sees, got {shown}; record them so, set config.corpus.size, "
+      "or set config.vptr.encoder_learns to False."
+    )
 
 
 def offline_data(
@@ -162,8 +182,10 @@ def learn(
       Progress(until - begun, name, initial=first - begun, unit="update") as progress,
       Preemption() as preemption,
     ):
+      # XLA runs convolutions in a loop on a CPU at a fraction of their speed.
+      slow_loops = learner.sight is not None and on_cpu()
       while done < until:
-        count = min(_PER_DISPATCH, until - done)
+        count = min(1 if slow_loops else _PER_DISPATCH, until - done)
         state, found = _compiled(*options, count)(state, datasets)
         before, done = done, done + count
         last, stop = done == until, preemption.requested()

@@ -24,7 +24,7 @@ from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.sac.actor_file import save_actor
 from vipjax.sac.agent import compile_policy
-from vipjax.sac.sight import actors_encoder, without_encoder
+from vipjax.sac.sight import actors_encoder, eye, without_encoder
 from vipjax.scene import View
 from vipjax.stages.agent import sac_settings
 from vipjax.stages.embedded_data import load_data
@@ -161,7 +161,7 @@ def evaluate_actor(
     "steps_to_success": mean over the successful ones, NaN without any; "episodes".
   """
   actions, sac = num_actions(config.env.control), sac_settings(config.policy)
-  policy, value = compile_policy(actions, sac, deterministic=True), actors_encoder(value, actor)
+  policy, see = compile_policy(actions, sac, deterministic=True), eye(value, actor)
   actor, key = without_encoder(actor), jax.random.key(0)
   episodes = config.policy.final_episodes
   first, when, final = episode_seed(Stream.FINAL, config.seed), [], []
@@ -169,7 +169,7 @@ def evaluate_actor(
     for number in range(episodes):
       env.reset(seed=first + number)
       film, solved, truncated = [], None, False
-      look = eyes(config, env, value, tasks)
+      look = eyes(config, env, see, tasks)
       while not truncated:
         film.append(env.frame(env.view))
         action = policy(actor, look(film[-1]), key)
@@ -191,14 +191,16 @@ def evaluate_actor(
 
 
 def eyes(
-  config: ml_collections.ConfigDict, env: RobotEnv, value: ValueFunction, tasks: Sequence[str]
+  config: ml_collections.ConfigDict,
+  env: RobotEnv,
+  see: Callable[[np.ndarray], np.ndarray],
+  tasks: Sequence[str],
 ) -> Callable[[np.ndarray], np.ndarray]:
-  """What the agent sees of the present state, from the frame of it; arguments as there."""
+  """What the agent knows of the present state, from the frame of it; `see` is its `eye`."""
   task, entries = one_hot(tasks, config.env.task), config.vptr.state_entries
 
   def look(frame: np.ndarray) -> np.ndarray:
-    seen = value.embed(frame[None], chunk=1)[0]
-    return np.concatenate([seen, robot_state(env)[:entries], task])
+    return np.concatenate([see(frame), robot_state(env)[:entries], task])
 
   return look
 

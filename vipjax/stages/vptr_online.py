@@ -24,7 +24,7 @@ from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.sac.agent import SacState, compile_policy
 from vipjax.sac.conservative import OfflineData
-from vipjax.sac.sight import actors_encoder, without_encoder
+from vipjax.sac.sight import eye, without_encoder
 from vipjax.stages.corpus import HOLD
 from vipjax.stages.embedded_data import embedded, load_data, pack, unpacked
 from vipjax.stages.offline import ONLINE, TARGET, Learner, learn, make_learner, offline_data
@@ -78,6 +78,7 @@ def train_online(
   robot = load(sources.robot) if config.vptr.robot_updates else []
   target = load(sources.target)
   learner = make_learner(config, value, robot, target)
+  learner = learner._replace(robot=jax.device_put(learner.robot))  # once for all rounds
   with Checkpointer(workdir / "checkpoints" / TARGET) as checkpoints:
     _, state, _ = checkpoints.restore_latest(learner.state)
   begun, own, earlier = int(state.step), [], None
@@ -88,7 +89,7 @@ def train_online(
   with target_env(config) as env, Progress(len(rounds), "own episodes", unit="round") as progress:
     for number, first in enumerate(rounds):
       numbers = range(first, min(first + settings.online_round, settings.online_episodes))
-      look = eyes(config, env, actors_encoder(value, state.actor), learner.tasks)
+      look = eyes(config, env, eye(value, state.actor), learner.tasks)
       act = _acting(config, learner, state, env, look)
       own += _round(config, workdir / "own" / f"{number}.npz", value, env, act, numbers)
       grown = _filled(offline_data(config, learner.tasks, [*target, *own]), room, shown, number)
