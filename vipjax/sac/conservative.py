@@ -354,6 +354,8 @@ def make_offline_updates(
     return update(state, batch)
 
   def update_many(state: SacState, datasets: Sequence[OfflineData]):
+    if updates == 1:
+      return one(state, None, datasets)
     state, metrics = jax.lax.scan(lambda carry, x: one(carry, x, datasets), state, length=updates)
     return state, jax.tree.map(jnp.mean, metrics)
 
