@@ -113,7 +113,7 @@ def init_agent(
   critic = critics.init(critic_key, observation, action)
   log_temperature = jnp.log(jnp.float32(settings.init_temperature))
   adam = optax.adam(settings.learning_rate)
-  actor_opt, critic_opt = (adam.init(_learnt(variables)) for variables in (actor, critic))
+  actor_opt, critic_opt = (adam.init(network(variables)) for variables in (actor, critic))
   if settings.normalize_observations:
     statistics = {"mean": observation, "variance": jnp.ones_like(observation)}
     actor = {**actor, "statistics": statistics}
@@ -162,13 +162,13 @@ def compile_acting(
 
   def act(variables, observation, key, env_steps):
     drawn = exploration.normal(key, env_steps, (len(observation), num_actions), noise)
-    return squash(drawn, *actor.apply(_learnt(variables), normalized(variables, observation)))[0]
+    return squash(drawn, *actor.apply(network(variables), normalized(variables, observation)))[0]
 
   return jax.jit(act)
 
 
-def _learnt(variables: Any) -> Any:
-  """What the optimizer changes of a network's variables."""
+def network(variables: Any) -> Any:
+  """What the network itself is of an agent's variables; it is all that SAC's optimizer changes."""
   return {"params": variables["params"]}
 
 
@@ -193,7 +193,7 @@ def make_policy(num_actions: int, settings: SacSettings, deterministic: bool) ->
   actor = Actor(num_actions, settings.hidden)
 
   def policy(variables, observation, key):
-    mean, log_std = actor.apply(_learnt(variables), normalized(variables, observation))
+    mean, log_std = actor.apply(network(variables), normalized(variables, observation))
     if deterministic:
       return jnp.tanh(mean)
     return squash(jax.random.normal(key, mean.shape), mean, log_std)[0]
@@ -263,7 +263,7 @@ def make_update(
         actor=unpack(state.actor), critic=unpack(state.critic),
         target_critic=unpack(state.target_critic),
       )  # fmt: skip
-      learnt = _learnt(getattr(trees, name))
+      learnt = network(getattr(trees, name))
       grads, found = parallel.grad(loss)(learnt, (batch, noise), trees, temperature)
       return packed(grads), found
 
@@ -278,14 +278,14 @@ def make_update(
     critic_noise, actor_noise = noise
     temperature = jnp.exp(state.log_temperature)
     critic_grads, (metrics, changed) = gradients(critic_loss, "critic", critic_noise)
-    critic, critic_opt = descended(critic_grads, state.critic_opt, _learnt(state.critic))
+    critic, critic_opt = descended(critic_grads, state.critic_opt, network(state.critic))
     critic = {**state.critic, **critic, **changed}
     if settings.critic.unit_norm:
       critic = packed(critics.projected(unpack(critic)))
     state = state._replace(critic=critic, critic_opt=critic_opt)
 
     actor_grads, actor_metrics = gradients(actor_loss, "actor", actor_noise)
-    new_actor, actor_opt = descended(actor_grads, state.actor_opt, _learnt(state.actor))
+    new_actor, actor_opt = descended(actor_grads, state.actor_opt, network(state.actor))
 
     grad = jax.grad(temperature_loss)(state.log_temperature, actor_metrics["entropy"])
     log_temperature, temperature_opt = descended(grad, state.temperature_opt, state.log_temperature)
@@ -322,9 +322,9 @@ def _restarted(state: SacState, batch: Transition, settings: SacSettings) -> Sac
   return fresh._replace(
     step=state.step,
     key=state.key,
-    actor={**state.actor, **_learnt(fresh.actor)},
-    critic={**state.critic, **_learnt(fresh.critic)},
-    target_critic={**state.target_critic, **_learnt(fresh.target_critic)},
+    actor={**state.actor, **network(fresh.actor)},
+    critic={**state.critic, **network(fresh.critic)},
+    target_critic={**state.target_critic, **network(fresh.target_critic)},
     skipped=state.skipped,
   )
 

@@ -19,7 +19,7 @@ import optax
 from vipjax.losses import conservative_loss, monte_carlo_returns, td_target
 from vipjax.runtime import ranges, skips
 from vipjax.runtime.errors import UserError
-from vipjax.sac.agent import SacSettings, SacState, normalized, squash
+from vipjax.sac.agent import SacSettings, SacState, network, normalized, squash
 from vipjax.sac.critic import Critics
 from vipjax.sac.networks import Actor
 from vipjax.sac.sight import Sight, learnt, with_learnt
@@ -218,20 +218,16 @@ def make_conservative_update(
       observation = sight.seen(variables["encoder"], observation, frames)
     return normalized(actor, observation)
 
-  def by(variables):
-    """The variables without an encoder's."""
-    return {"params": variables["params"]}
-
   def draw(variables, observation, noise):
     """Actions of the policy [B, K, A] with their log densities [B, K]."""
-    mean, log_std = actor.apply(by(variables), observation)
+    mean, log_std = actor.apply(network(variables), observation)
     spread = [jnp.broadcast_to(each[:, None], noise.shape) for each in (mean, log_std)]
     return squash(noise, *spread)
 
   def q_of(variables, observation, actions):
     """Q-values [2, B, K] of K actions for each observation."""
     shape = (*actions.shape[:2], observation.shape[-1])
-    return critics(by(variables), jnp.broadcast_to(observation[:, None], shape), actions)
+    return critics(network(variables), jnp.broadcast_to(observation[:, None], shape), actions)
 
   def critic_loss(changed, state, batch, returns, frames, noise, next_noise, uniform):
     variables, policy = with_learnt(state.critic, changed), state.actor
@@ -267,9 +263,9 @@ def make_conservative_update(
 
   def actor_loss(changed, state, batch, frames, noise, temperature):
     variables, now = with_learnt(state.actor, changed), (batch.observation, frames[0])
-    mean, log_std = actor.apply(by(variables), seen(variables, state.actor, *now))
+    mean, log_std = actor.apply(network(variables), seen(variables, state.actor, *now))
     action, log_prob = squash(noise, mean, log_std)
-    q = critics(by(state.critic), seen(state.critic, state.actor, *now), action).min(axis=0)
+    q = critics(network(state.critic), seen(state.critic, state.actor, *now), action).min(axis=0)
     cloned = log_density(batch.action, mean, log_std)
     sought = jnp.where(state.step < settings.clone_updates, cloned, q)
     loss = jnp.mean(temperature * log_prob - sought)

@@ -23,7 +23,7 @@ from vipjax.encoder import L2, Preprocessing, ResNetConfig, ValueFunction
 from vipjax.encoder.augment import colour_jitter, random_shift
 from vipjax.encoder.value import embed_function
 from vipjax.runtime import ranges
-from vipjax.sac.agent import SacState
+from vipjax.sac.agent import SacState, network
 
 _OF_ENCODER = ("params", "batch_stats")
 
@@ -90,8 +90,9 @@ def bounded(embedding: jax.Array) -> jax.Array:
 
 def learnt(variables: Any) -> Any:
   """What the optimizer changes of a network's variables, its encoder's among them."""
-  own = {"params": variables["params"]}
-  return {**own, "encoder": variables["encoder"]["params"]} if "encoder" in variables else own
+  if "encoder" not in variables:
+    return network(variables)
+  return {**network(variables), "encoder": variables["encoder"]["params"]}
 
 
 def with_learnt(variables: Any, changed: Any) -> Any:

@@ -162,7 +162,7 @@ def evaluate_actor(
   """
   actions, sac = num_actions(config.env.control), sac_settings(config.policy)
   policy, see = compile_policy(actions, sac, deterministic=True), eye(value, actor)
-  actor, key = without_encoder(actor), jax.random.key(0)
+  key = jax.random.key(0)
   episodes = config.policy.final_episodes
   first, when, final = episode_seed(Stream.FINAL, config.seed), [], []
   with target_env(config) as env, Progress(episodes, "play", unit="episode") as progress:

@@ -24,7 +24,7 @@ from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.sac.agent import SacState, compile_policy
 from vipjax.sac.conservative import OfflineData
-from vipjax.sac.sight import eye, without_encoder
+from vipjax.sac.sight import eye
 from vipjax.stages.corpus import HOLD
 from vipjax.stages.embedded_data import embedded, load_data, pack, unpacked
 from vipjax.stages.offline import ONLINE, TARGET, Learner, learn, make_learner, offline_data
@@ -113,7 +113,6 @@ def _acting(
 ) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:
   """Makes what acts in an episode, given its number, by draws from the agent's policy."""
   policy = compile_policy(num_actions(config.env.control), learner.sac, deterministic=False)
-  actor = without_encoder(state.actor)
   key = jax.random.fold_in(jax.random.key(config.seed), _ACTING_STREAM)
 
   def in_episode(number: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -121,7 +120,7 @@ def _acting(
 
     def act(_: np.ndarray) -> np.ndarray:
       of_step = jax.random.fold_in(of_episode, next(steps))
-      return np.asarray(policy(actor, look(env.frame(env.view)), of_step))
+      return np.asarray(policy(state.actor, look(env.frame(env.view)), of_step))
 
     return act
 
