@@ -262,6 +262,17 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   # True: before each checkpoint the run checks that all devices hold the same numbers, else ends.
   config.finetune.check_replicas = True
 
+  # An encoder that embeds frames with the robot as the fine-tuned one embeds those without it, for
+  # reward.robot_free = "predicted". It learns from the videos with and without the robot, on one
+  # device.
+  config.robot_free = ConfigDict()
+  config.robot_free.steps = 800  # updates
+  config.robot_free.batch_size = 64
+  config.robot_free.learning_rate = 1e-3  # of Adam; it falls to 0 along a cosine
+  # Films of random motion, with and without the robot, whose robots are laid over the task's scenes
+  # beside those of the task's own films.
+  config.robot_free.random_episodes = 16
+
   config.evaluate = ConfigDict()
   config.evaluate.unseen_episodes = 8  # expert episodes with placements that were not recorded
   # Degrees of the cameras' turn for films of unseen episodes from unseen viewpoints; 0: no films.
@@ -439,6 +450,12 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "The plain distance sees the arm and hardly the window: a policy that rests in the goal's "
     "pose beside a shut window is paid. The same frame drawn without the robot shows the window "
     "alone."
+  )
+  # "predicted": not drawn, but told by config.robot_free's encoder from the plain frame, as it can
+  # be of a robot that nobody draws.
+  config.reward.robot_free = "drawn"
+  reasons["reward.robot_free"] = (
+    "Only a simulator draws frames without the robot; an encoder can learn to look past it."
   )
   return config, reasons
 

@@ -2,6 +2,9 @@
 
     python -m launch.finetune --config=configs/demo.py --workdir=runs/demo
 
+With --config.reward.robot_free=predicted it also trains one that looks past the robot, in
+encoder_robot_free/, from videos with and without it.
+
 On several hosts that share the run folder, run the same command on each with its own number:
 
     ... --coordinator=host0:1234 --num_processes=2 --process_id=0
@@ -16,11 +19,16 @@ launcher.define_host_flags()
 
 
 def main(_):
+  from vipjax.reward.settings import PREDICTED
+  from vipjax.runtime import hosts
   from vipjax.stages.finetune import finetune
+  from vipjax.stages.robot_free import train_robot_free
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   result = finetune(_FLAGS.config, workdir)
   print(f"{result['steps']} steps on {result['videos']} videos; encoder in {workdir / 'encoder'}")
+  if _FLAGS.config.reward.robot_free == PREDICTED and hosts.is_first():
+    train_robot_free(_FLAGS.config, workdir)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from absl import logging
 from configs import paper
 from tests.reward.of_config import channel_goals, make_reward
 from tests.videos.clips import moving_picture
-from vipjax.reward.channels import record_goals
+from vipjax.reward import channels
+from vipjax.reward.channels import picture_channels, record_goals
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
+from vipjax.stages.agent import reward_settings
 from vipjax.stages.task import filled
 from vipjax.types import Video
 from vipjax.videos import read_image, write_image
@@ -87,3 +89,26 @@ def test_two_views_need_videos_that_say_theirs():
   assert len(one.videos) == 2
   with pytest.raises(UserError, match="expected videos that say which view they show"):
     channel_goals(config_of(**{"policy.views": ("front", "side")}), films)
+
+
+def test_what_is_predicted_is_no_picture(value):
+  films = [
+    Video(moving_picture(6, 16, 16), view=view, robot_visible=visible)
+    for view in ("front", "side")
+    for visible in (True, False)
+  ]
+  config = config_of(**{
+    "reward.robot_free": "predicted", "reward.robot_free_weight": 2.0,
+    "policy.views": ("front", "side"),
+  })  # fmt: skip
+  goals, settings = channel_goals(config, films), reward_settings(config)
+  shown = picture_channels(goals, settings)
+  assert [(each.view, each.robot_visible) for each in shown] == [
+    (goals[0].channel.view, True), (goals[2].channel.view, True),
+  ]  # fmt: skip
+  reward = channels.make_reward(goals, value, settings, robot_free=value)
+  frames = np.stack([films[0].frames, films[2].frames], axis=1)
+  _, distances = reward.potential(frames)
+  np.testing.assert_array_equal(distances[:, 0], distances[:, 1])
+  with pytest.raises(UserError, match="an encoder that embeds frames as if .* got none; train one"):
+    channels.make_reward(goals, value, settings)

@@ -347,3 +347,39 @@ def test_subgoals_need_both_pictures_and_an_arm_that_moves(value, grasped):
   at_once = grasped[[0, 3, 6]]
   with pytest.raises(UserError, match="expected films whose arm moves before the object does"):
     subgoal_reward(value, at_once)
+
+
+def predicted(value, past, frames, **options):
+  """Two views, each with a channel with the robot and one without it."""
+  goals = [frames[0, 0], frames[1, 0], frames[0, 1], frames[1, 1]]
+  return EmbeddingReward(
+    value, goals, goals[::-1], [1.0, 2.0, 3.0, 4.0], robot_visible=[True, False] * 2,
+    robot_free=past, pictures=[0, 0, 1, 1], **options,
+  )  # fmt: skip
+
+
+def test_channels_without_the_robot_may_be_seen_in_the_pictures_with_it(value, frames):
+  past = value.replace(variables=jax.tree.map(lambda x: 1.5 * x, value.variables))
+  reward = predicted(value, past, frames)
+  assert reward.num_channels == 2
+  potential, distances = reward.potential(frames)
+  assert distances.shape == (5, 4)
+  for channel, (sees, view, goal) in enumerate(
+    [(value, 0, frames[0, 0]), (past, 0, frames[1, 0]), (value, 1, frames[0, 1]),
+     (past, 1, frames[1, 1])]
+  ):  # fmt: skip
+    expected = np.linalg.norm(sees.embed(frames[:, view]) - value.embed(goal[None]), axis=-1)
+    np.testing.assert_allclose(distances[:, channel], expected, rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(potential, -distances @ [1.0, 2.0, 3.0, 4.0], rtol=1e-4)
+  np.testing.assert_allclose(copy.deepcopy(reward).potential(frames)[0], potential, rtol=1e-6)
+  state, _ = reward.in_program()
+  np.testing.assert_allclose(state(reward.common, frames)[0], potential, rtol=1e-4)
+
+
+def test_without_a_channel_that_shows_the_robot_only_the_other_encoder_looks(value, frames):
+  past = value.replace(variables=jax.tree.map(lambda x: 1.5 * x, value.variables))
+  reward = EmbeddingReward(
+    value, [frames[0, 0]], None, [1.0], robot_visible=[False], robot_free=past, pictures=[0]
+  )
+  expected = np.linalg.norm(past.embed(frames[:, 0]) - value.embed(frames[:1, 0]), axis=-1)
+  np.testing.assert_allclose(reward.potential(frames[:, :1])[1][:, 0], expected, rtol=1e-3)

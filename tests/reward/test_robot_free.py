@@ -3,6 +3,7 @@
 import functools
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -125,3 +126,30 @@ def test_other_processes_need_frame_in_info(value, teacher):
   )
   with pytest.raises(UserError, match=r"partial\(vipjax.FrameInInfo, robot=...\)"):
     envs.reset()
+
+
+def test_an_encoder_that_looks_past_the_robot_needs_no_second_picture(value, teacher):
+  env, frames = teacher
+  # One that turns its embedding round, so that its part in the reward shows.
+  params = value.variables["params"]
+  turned = {**params, "fc": jax.tree.map(np.negative, params["fc"])}
+  past = value.replace(variables={**value.variables, "params": turned})
+  wrapped = EmbeddingRewardWrapper(
+    env, value, frames[-1, 0], robot_free_goal=frames[-1, 1], robot_free=past, plain_weight=0.5,
+  )  # fmt: skip
+  env.reset(seed=0)
+  pictures = [env.render(), *((env.step(PUSH), env.render())[1] for _ in range(3))]
+  away = np.linalg.norm(past.embed(np.stack(pictures)) - value.embed(frames[-1:, 1]), axis=-1)
+  plain = value.distance(np.stack(pictures), frames[-1, 0])
+  _, info = wrapped.reset(seed=0)
+  close([info["distance"], info["robot_free_distance"]], [plain[0], away[0]])
+  for step, fall in enumerate(-np.diff(0.5 * plain + 2.0 * away)):
+    _, reward, _, _, info = wrapped.step(PUSH)
+    close(reward, fall)
+    close(info["robot_free_distance"], away[step + 1])
+
+
+def test_looking_past_the_robot_asks_for_the_goal_without_it(value, teacher):
+  env, frames = teacher
+  with pytest.raises(UserError, match="a robot_free_goal with robot_free, .* got none; give"):
+    EmbeddingRewardWrapper(env, value, frames[-1, 0], robot_free=value)

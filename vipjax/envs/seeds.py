@@ -19,6 +19,7 @@ class Stream(enum.IntEnum):
   EVALUATION = 4
   FINAL = 5
   OFF_PATH = 6
+  ROBOTS = 7
 
 
 def episode_seed(stream: Stream, run_seed: int, number: int = 0) -> int:

@@ -14,7 +14,14 @@ from vipjax.encoder.progress import PROGRESS
 from vipjax.evaluation import off_path
 from vipjax.evaluation.curves import progress_sums
 from vipjax.reward import EmbeddingReward, RewardSettings
-from vipjax.reward.channels import ChannelGoal, Channels, channel_goals, make_reward
+from vipjax.reward.channels import (
+  ChannelGoal,
+  Channels,
+  channel_goals,
+  make_reward,
+  picture_channels,
+)
+from vipjax.reward.settings import DRAWN
 from vipjax.types import Video
 
 _REPORTED = ("progress", "hand", "object", "progress_disturbed", "object_disturbed", "success")
@@ -46,6 +53,7 @@ def measure_off_path(
   rollouts: Iterable[off_path.Rollout],
   channels: Channels,
   settings: RewardSettings | None = None,
+  robot_free: ValueFunction | None = None,
 ) -> OffPath:
   """Returns correlations of the value with true progress over rollouts off the expert's path.
 
@@ -59,18 +67,21 @@ def measure_off_path(
     rollouts: films from the channels' views, also without the robot if any of the videos is.
     channels: the reward's channels.
     settings: the reward's settings; None is as published.
+    robot_free: as `make_reward` takes it.
   """
   settings = settings or RewardSettings()
   paid_goals = channel_goals(channels, videos)
-  paid = make_reward(paid_goals, value, settings)
+  paid = make_reward(paid_goals, value, settings, robot_free=robot_free)
   free = any(video.robot_visible is False for video in videos)
   every = dataclasses.replace(channels, plain_weight=1.0, robot_free_weight=float(free))
   goals = channel_goals(every, videos)
   reward = make_reward(
-    goals, value, dataclasses.replace(settings, normalize="none", potential="goal")
+    goals,
+    value,
+    dataclasses.replace(settings, normalize="none", potential="goal", robot_free=DRAWN),
   )
   seen = [each.channel for each in goals]
-  columns = [seen.index(each.channel) for each in paid_goals]
+  columns = [seen.index(each) for each in picture_channels(paid_goals, settings)]
   has_head = PROGRESS in value.variables
   names = [each.view + ("" if each.channel.robot_visible else ", robot-free") for each in goals]
   parts, shown = [], []

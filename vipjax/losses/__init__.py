@@ -11,6 +11,7 @@ from vipjax.losses.distillation import distillation_loss
 from vipjax.losses.expectile import expectile_loss
 from vipjax.losses.icvf import icvf_loss
 from vipjax.losses.progress import progress_loss
+from vipjax.losses.robot_free import robot_free_loss
 from vipjax.losses.tcc import cycle_index_error, tcc_loss
 from vipjax.losses.triplet import triplet_loss
 from vipjax.losses.vip import vip_errors, vip_loss
@@ -25,6 +26,7 @@ __all__ = [
   "lagrange_penalty",
   "monte_carlo_returns",
   "progress_loss",
+  "robot_free_loss",
   "tcc_loss",
   "td_target",
   "triplet_loss",

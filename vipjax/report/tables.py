@@ -8,7 +8,8 @@ from typing import Any
 from vipjax.runtime import files
 
 # In the order of a run.
-STAGES = ("record", "finetune", "evaluate", "policy", "report")
+STAGES = ("record", "finetune", "robot_free", "evaluate", "policy", "report")
+_SELDOM = ("robot_free",)  # shown where it has run
 NOT_RUN = "not run"
 _REPORT_NOT_RUN = ("report", NOT_RUN)
 
@@ -126,7 +127,8 @@ def of_seeds(results: dict[str, Any], key: str) -> str:
 
 def stage_rows(seconds: dict[str, float]) -> list[tuple[str, str]]:
   """(stage, duration) of each stage in order, and of all together where any has run."""
-  names = [*STAGES, *(name for name in seconds if name not in STAGES and name != "total")]
+  names = [name for name in STAGES if name in seconds or name not in _SELDOM]
+  names += [name for name in seconds if name not in STAGES and name != "total"]
   rows = [(name, duration_text(seconds.get(name))) for name in names]
   total = total_seconds(seconds)
   return rows if total is None else [*rows, ("all stages", duration_text(total))]

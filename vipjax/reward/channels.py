@@ -14,7 +14,7 @@ from vipjax.encoder import ValueFunction
 from vipjax.envs import Channel
 from vipjax.reward.embedding import EmbeddingReward
 from vipjax.reward.goals import LAST, Goal, embed_goal, find_goals, misfits, names_files
-from vipjax.reward.settings import RewardSettings
+from vipjax.reward.settings import PREDICTED, RewardSettings
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.scene import View
@@ -107,18 +107,23 @@ def make_reward(
   value: ValueFunction,
   settings: RewardSettings | None = None,
   devices: Sequence[jax.Device] | None = None,
+  robot_free: ValueFunction | None = None,
 ) -> EmbeddingReward:
-  """Returns the reward with a channel for each goal.
+  """Returns the reward with a channel for each goal, which sees `picture_channels`.
 
   Args:
     goals: result of `channel_goals`.
     value: the value function.
     settings: None is as published.
     devices: devices that share the states of a call; None is JAX's first.
+    robot_free: embeds pictures with the robot as `value` embeds those without; for
+      settings.robot_free = "predicted", else it is not used.
 
   Raises:
-    UserError: goal frames of different sizes, or as `EmbeddingReward`.
+    UserError: goal frames of different sizes, no `robot_free` where it is needed, or as
+      `EmbeddingReward`.
   """
+  settings = settings or RewardSettings()
   frames = [each.frames for each in goals]
   if len({goal.shape[1:] for goal in frames}) > 1:
     raise UserError(
@@ -128,7 +133,31 @@ def make_reward(
   firsts, weights = [each.videos[0].frames[0] for each in goals], [each.weight for each in goals]
   films = [[video.frames for video in each.videos] for each in goals]
   visible = [each.channel.robot_visible for each in goals]
-  return EmbeddingReward(value, frames, firsts, weights, settings, devices, films, visible)
+  predicted = settings.robot_free == PREDICTED
+  if predicted and robot_free is None:
+    raise UserError(
+      "expected an encoder that embeds frames as if the robot were not there for the reward's "
+      "robot_free 'predicted', got none; train one (vipjax.finetune.robot_free), or set robot_free "
+      "to 'drawn'."
+    )
+  shown = [each.view for each in picture_channels(goals, settings)]
+  return EmbeddingReward(
+    value, frames, firsts, weights, settings, devices, films, visible,
+    robot_free if predicted else None,
+    [shown.index(each.channel.view) for each in goals] if predicted else None,
+  )  # fmt: skip
+
+
+def picture_channels(goals: Sequence[ChannelGoal], settings: RewardSettings) -> list[Channel]:
+  """Returns the pictures of a state that the reward of these goals sees.
+
+  They are one for each channel; where what is without the robot is predicted, one for each view,
+  with the robot.
+  """
+  channels = [each.channel for each in goals]
+  if settings.robot_free != PREDICTED:
+    return channels
+  return [Channel(view, True) for view in dict.fromkeys(each.view for each in channels)]
 
 
 def _joined(goals: Sequence[Goal]) -> Goal:

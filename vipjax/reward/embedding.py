@@ -18,12 +18,13 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vipjax.encoder import HEAD, L2, ValueFunction, goal_distances, reduce_goals
+from vipjax.encoder import HEAD, L2, Head, ValueFunction, goal_distances, reduce_goals
 from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.envs import Seen
 from vipjax.reward.films import along_path, by_subgoals, checked_films, subgoals
@@ -38,7 +39,8 @@ class EmbeddingReward:
   """The potential of frames and the reward of steps, for one value function and its goals.
 
   Attributes:
-    num_channels: number of channels, C.
+    num_channels: number of pictures of a state, P: one a channel, unless the embeddings without the
+      robot are predicted from the pictures with it.
     settings: the reward's settings.
     common: all that `in_program`'s functions know of this reward's value and goals, a pytree placed
       on the devices.
@@ -56,6 +58,8 @@ class EmbeddingReward:
     devices: Sequence[jax.Device] | None = None,
     films: Sequence[Sequence[np.ndarray]] | None = None,
     robot_visible: Sequence[bool] | None = None,
+    robot_free: ValueFunction | None = None,
+    pictures: Sequence[int] | None = None,
   ):
     """Embeds the goals.
 
@@ -71,6 +75,10 @@ class EmbeddingReward:
         the same episodes at the same moments in all channels; otherwise None suffices.
       robot_visible: for "subgoal" whether each channel shows the robot, some do and some do not;
         otherwise None suffices.
+      robot_free: embeds a picture with the robot as `value` embeds the same without it
+        (`finetune.robot_free`), for the channels that do not show it; None: they have pictures of
+        their own.
+      pictures: with `robot_free`, the picture of each channel, from 0 to P - 1.
 
     Raises:
       UserError: lists of different lengths, no channel, a first frame that equals the goal, the
@@ -85,7 +93,9 @@ class EmbeddingReward:
         "expected one goal, first frame and weight for each of at least one channel, got "
         f"{len(goals)}, {len(firsts)} and {len(weights)}; pass lists of one length."
       )
-    self.num_channels = len(goals)
+    self._pictures = list(range(len(goals)) if pictures is None else pictures)
+    self.num_channels = max(self._pictures) + 1
+    self._robot_free = robot_free
     factors = np.asarray(weights, np.float32)
     if not (np.isfinite(factors).all() and (factors >= 0).all() and factors.sum() > 0):
       raise UserError(
@@ -107,7 +117,11 @@ class EmbeddingReward:
         f"'subgoal', got robot_visible {self._visible.tolist()}; give config.reward.plain_weight "
         "and robot_free_weight values above 0, or set potential to 'goal'."
       )
-    self._function = _make_compute(value, self.settings, self._visible, not self.telescopes)
+    embed = _embed_channels(value, robot_free, self._visible, self._pictures)
+    self._function = _make_compute(
+      embed, _measuring(value, self.settings).head, self.settings, self._visible,
+      not self.telescopes,
+    )  # fmt: skip
     self._compute = parallel.compile_map(self._function, devices)
     self._goals, self._firsts, self._weights = list(goals), firsts, factors
     self.common = self._measured_by(value)
@@ -115,7 +129,8 @@ class EmbeddingReward:
   def __reduce__(self):
     """Copies and pickles the arguments, for JAX's first device; programs cannot be copied."""
     made_of = self._value, self._goals, self._firsts, self._weights, self.settings, None
-    return EmbeddingReward, (*made_of, self._films, self._visible.tolist())
+    seen = self._visible.tolist(), self._robot_free, self._pictures
+    return EmbeddingReward, (*made_of, self._films, *seen)
 
   def with_value(self, value: ValueFunction) -> EmbeddingReward:
     """Returns the same reward for a value function with other variables, without compiling.
@@ -136,7 +151,7 @@ class EmbeddingReward:
     value = _measuring(value, self.settings)
     if not self.telescopes:
       value.require_progress()
-    starts = np.ones(self.num_channels)
+    starts = np.ones(len(self._goals))
     if self.settings.normalize == "first_frame":
       starts = np.array([
         value.distance(first[None], goal, self.settings.goal_reduction)[0]
@@ -162,8 +177,10 @@ class EmbeddingReward:
       else:
         places = np.concatenate([np.linspace(0, 1, length) for length in lengths])
         path = frames, places.astype(np.float32)
+    robot_free = self._robot_free
+    variables = value.variables, robot_free.variables if robot_free else None
     return self._place((
-      value.variables, embedded, self._weights, starts.astype(np.float32),
+      variables, embedded, self._weights, starts.astype(np.float32),
       (self._weights / starts).astype(np.float32), path,
     ))  # fmt: skip
 
@@ -171,7 +188,7 @@ class EmbeddingReward:
     """Returns potential and distances of N states, embedded in one call.
 
     Args:
-      frames: uint8 [N, C, H, W, 3].
+      frames: uint8 [N, P, H, W, 3].
 
     Returns:
       float32 [N], minus the weighted sum of distances as they count, or what stands along the path,
@@ -184,7 +201,7 @@ class EmbeddingReward:
     """Returns what to remember of N states, embedded in one call, for `reward`.
 
     Args:
-      frames: uint8 [N, C, H, W, 3].
+      frames: uint8 [N, P, H, W, 3].
 
     Returns:
       float32 [N, *state_shape]; float32 [N, C], the distances in embedding units.
@@ -196,8 +213,8 @@ class EmbeddingReward:
     """Returns potential, distances and, for "progress", embeddings float32 [N, C, D]."""
     if frames.ndim != 5 or frames.shape[1] != self.num_channels:
       raise UserError(
-        f"expected frames [N, {self.num_channels}, H, W, 3], one per channel, got {frames.shape}; "
-        "pass a picture of each channel."
+        f"expected frames [N, {self.num_channels}, H, W, 3], all pictures of a state, got "
+        f"{frames.shape}; pass one for each."
       )
     # All copies to the host start before the first is waited for.
     return list(jax.device_get(self._compute(self.common, frames)))
@@ -210,7 +227,7 @@ class EmbeddingReward:
     return self.settings.pay_progress(progress @ self._weights)
 
   def observe(self, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `state` of the frames of the first channels."""
+    """Returns `state` of the first pictures."""
     return self.state(seen.frames[:, : self.num_channels])
 
   def in_program(self) -> tuple[Callable, Callable]:
@@ -229,7 +246,7 @@ class EmbeddingReward:
     def reward(common, state, next_state):
       if telescopes:
         return settings.pay(state, next_state)
-      variables, _, weights, *_ = common
+      (variables, _), _, weights, *_ = common
       progress = signed_progress(variables[PROGRESS], state, next_state)
       return settings.pay_progress(progress @ weights)
 
@@ -245,18 +262,43 @@ def _measuring(value: ValueFunction, settings: RewardSettings) -> ValueFunction:
   return value if settings.potential == "goal" else value.replace(head=L2)
 
 
+def _embed_channels(
+  value: ValueFunction,
+  robot_free: ValueFunction | None,
+  visible: np.ndarray,
+  pictures: Sequence[int],
+) -> Callable[[tuple[Any, Any], jax.Array], jax.Array]:
+  """Returns (variables of both, pictures [N, P, H, W, 3]) -> embeddings [N, C, D] of channels."""
+  embed = value.embed_fn
+  if robot_free is None:
+    return lambda variables, frames: embed(variables[0], frames)
+  embed_free, chosen = robot_free.embed_fn, np.array(pictures)
+
+  def both(variables, frames):
+    free = embed_free(variables[1], frames)[:, chosen]
+    if not visible.any():
+      return free
+    return jnp.where(visible[None, :, None], embed(variables[0], frames)[:, chosen], free)
+
+  return both
+
+
 def _make_compute(
-  value: ValueFunction, settings: RewardSettings, visible: np.ndarray, with_embeddings: bool
+  embed: Callable,
+  head: Head,
+  settings: RewardSettings,
+  visible: np.ndarray,
+  with_embeddings: bool,
 ):
-  embed, saturation, head = value.embed_fn, settings.saturation, _measuring(value, settings).head
+  saturation = settings.saturation
 
   def counted(distances, units):
     x = distances / units[None]
     return x * (1 + saturation) / (x + saturation) if saturation else x
 
   def compute(common, frames):
-    variables, goals, weights, units, factors, path = common
-    embeddings = embed(variables, frames)
+    both, goals, weights, units, factors, path = common
+    embeddings, variables = embed(both, frames), both[0]
     distances = jnp.stack(
       [
         goal_distances(embeddings[:, c], each, head, variables.get(HEAD))

@@ -13,6 +13,7 @@ from vipjax.runtime.errors import UserError, require_among
 FORMS = ("difference", "discounted", "value", "progress")
 NORMALIZATIONS = ("none", "first_frame")
 POTENTIALS = ("goal", "path", "subgoal")
+DRAWN, PREDICTED = ROBOT_FREE = "drawn", "predicted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,8 @@ class RewardSettings:
       same units, above 0.
     saturation: s > 0, in units of the distance as `normalize` leaves it: half of the greatest
       potential is reached at s; 0 is published, without bound.
+    robot_free: what a channel without the robot sees: a picture "drawn" without it; or the one with
+      it, by an encoder that has learnt to embed it as if the robot were not there, "predicted".
   """
 
   form: str = "difference"
@@ -61,12 +64,14 @@ class RewardSettings:
   subgoal_move: float = 0.05
   subgoal_rest: float = 0.01
   subgoal_temperature: float = 0.01
+  robot_free: str = DRAWN
 
   def __post_init__(self):
     require_among("reward form", self.form, FORMS)
     require_among("reward normalize", self.normalize, NORMALIZATIONS)
     require_among("reward goal_reduction", self.goal_reduction, REDUCTIONS)
     require_among("reward potential", self.potential, POTENTIALS)
+    require_among("reward robot_free", self.robot_free, ROBOT_FREE)
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})

@@ -30,6 +30,7 @@ class StepRewards:
     robot_free_first_frame: np.ndarray | None = None,
     plain_weight: float = 1.0,
     robot_free_weight: float = 2.0,
+    robot_free: ValueFunction | None = None,
   ):
     """Embeds the goals.
 
@@ -40,23 +41,34 @@ class StepRewards:
       first_frame: uint8 [H, W, 3], needed for `settings.normalize="first_frame"`.
       task_reward_weight: weight of the environments' own reward in the sum; 0 drops that reward.
       robot_free_goal: the goal without the robot, as `goal`. Frames are then pairs
-        [N, 2, H, W, 3], with and without the robot. None for a reward of plain frames alone, in
-        which the other three arguments count for nothing.
+        [N, 2, H, W, 3], with and without the robot, unless there is `robot_free`. None for a
+        reward of plain frames alone, in which the other four arguments count for nothing.
       robot_free_first_frame: `first_frame` without the robot.
       plain_weight, robot_free_weight: weights of the two distances, >= 0; the defaults are those of
         configs/demo.py.
+      robot_free: an encoder that embeds a frame with the robot as `value` embeds it without
+        (`encoder_robot_free` in a run folder): frames are then [N, H, W, 3], with the robot alone.
 
     Raises:
-      UserError: as `EmbeddingReward`, or a weight that is not finite.
+      UserError: as `EmbeddingReward`, `robot_free` without its goal, or a weight that is not
+        finite.
     """
     if not np.isfinite(task_reward_weight):
       raise UserError(f"expected a finite task_reward_weight, got {task_reward_weight}; change it.")
+    if robot_free is not None and robot_free_goal is None:
+      raise UserError(
+        "expected a robot_free_goal with robot_free, which tells the distance to it, got none; "
+        "give the goal's frame without the robot."
+      )
     goals, firsts, weights = [np.asarray(goal)], [first_frame], [1.0]
     if robot_free_goal is not None:
       goals.append(np.asarray(robot_free_goal))
       firsts.append(robot_free_first_frame)
       weights = [plain_weight, robot_free_weight]
-    self._reward = EmbeddingReward(value, goals, firsts, weights, settings)
+    predicted = {"robot_visible": [True, False], "robot_free": robot_free, "pictures": [0, 0]}
+    self._reward = EmbeddingReward(
+      value, goals, firsts, weights, settings, **(predicted if robot_free else {})
+    )
     self._weight = task_reward_weight
     self._state: np.ndarray | None = None
 
@@ -64,7 +76,7 @@ class StepRewards:
     """Takes the first frames of episodes.
 
     Args:
-      frames: uint8 [N, H, W, 3], or [N, 2, H, W, 3] with a `robot_free_goal`.
+      frames: uint8 [N, H, W, 3], or [N, 2, H, W, 3] with a `robot_free_goal` and no `robot_free`.
       mask: bool [N], the environments that start; None for all. Other frames are ignored.
 
     Returns:

@@ -100,9 +100,10 @@ class EmbeddingRewardWrapper(gymnasium.Wrapper):
         drawn with and without them, both times without sites (`vipjax.envs.RobotFreeView`, which
         also draws goals). None for the plain picture alone.
       **keywords: `settings`, `first_frame`, `task_reward_weight`, `robot_free_goal`,
-        `robot_free_first_frame`, `plain_weight` and `robot_free_weight` of `StepRewards`. With a
-        robot and without a `robot_free_goal` the pictures without the robot are measured to `goal`
-        too, with a warning: their distance then falls much less on the way.
+        `robot_free_first_frame`, `plain_weight`, `robot_free_weight` and, in place of a robot,
+        `robot_free` of `StepRewards`. With a robot and without a `robot_free_goal` the pictures
+        without the robot are measured to `goal` too, with a warning: their distance then falls much
+        less on the way.
 
     Raises:
       UserError: another render_mode, a robot that is not there, or as `StepRewards`.

@@ -10,11 +10,13 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.envs import Channel, FrameVectorEnv, RobotEnv
 from vipjax.envs.worker import layout, shared_bytes
 from vipjax.reward import RewardSettings
 from vipjax.reward.channels import Channels
+from vipjax.reward.settings import PREDICTED
 from vipjax.runtime import shared
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.numbers import require_at_least
@@ -32,6 +34,7 @@ from vipjax.stages.filming import Act
 from vipjax.stages.inputs import make_settings, views_from_config
 from vipjax.types import Video
 
+ROBOT_FREE_ENCODER = "encoder_robot_free"  # folder in a run folder
 _ONLINE_STREAM = 4
 
 
@@ -57,6 +60,37 @@ def reward_channels(config: ml_collections.ConfigDict) -> Channels:
 def reward_settings(config: ml_collections.ConfigDict) -> RewardSettings:
   """How distances become rewards; raises UserError for bad values."""
   return from_section(RewardSettings, config.reward, "reward", discount=config.policy.discount)
+
+
+def robot_free_encoder(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> ValueFunction | None:
+  """What embeds frames as if the robot were not there, where the reward asks for it.
+
+  Raises:
+    UserError: the run has none.
+  """
+  if config.reward.robot_free != PREDICTED:
+    return None
+  folder = workdir / ROBOT_FREE_ENCODER
+  if not folder.exists():
+    raise UserError(
+      f"expected in {folder} an encoder that embeds frames as if the robot were not there, for "
+      "config.reward.robot_free = 'predicted', got none; run launch.pipeline, which trains it, or "
+      "set robot_free to 'drawn'."
+    )
+  return encoder.load(folder)
+
+
+def require_predictable(config: ml_collections.ConfigDict) -> None:
+  """Raises UserError where config.reward.robot_free = "predicted" does not go with other keys."""
+  reward, online = config.reward, config.policy.online.every
+  if reward.robot_free == PREDICTED and (online or not reward.robot_free_weight):
+    raise UserError(
+      "expected config.reward.robot_free_weight above 0 and config.policy.online.every = 0 with "
+      "config.reward.robot_free = 'predicted', whose encoder follows one that stays as it is, got "
+      f"{reward.robot_free_weight} and {online}; change these, or set robot_free to 'drawn'."
+    )
 
 
 def sac_settings(policy: ml_collections.ConfigDict) -> SacSettings:
@@ -198,7 +232,9 @@ def require_shared_memory(config: ml_collections.ConfigDict) -> None:
   """
   size = config.data.size if config.data.path else config.record.size
   weights = (config.reward.plain_weight, config.reward.robot_free_weight)
-  channels = len(config.policy.views) * sum(weight > 0 for weight in weights)
+  predicted = config.reward.robot_free == PREDICTED
+  each = 1 if predicted else sum(weight > 0 for weight in weights)
+  channels = len(config.policy.views) * each
   policy = config.policy
   count = policy.seeds * (policy.num_envs + min(policy.eval_episodes, 10))
   # The sizes of torque control, which are the larger ones.

@@ -24,7 +24,7 @@ from vipjax.encoder.progress import PROGRESS, init_head
 from vipjax.encoder.value import ACCELERATOR_CHUNK
 from vipjax.envs import RobotEnv
 from vipjax.envs.still import StillEnvs
-from vipjax.reward.channels import channel_goals, make_reward
+from vipjax.reward.channels import channel_goals, make_reward, picture_channels
 from vipjax.runtime import run_folder
 from vipjax.runtime.platform import on_cpu
 from vipjax.sac import LoopSettings, train_loop
@@ -80,9 +80,12 @@ def compile_programs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   value.embed(np.zeros((1, size, size, 3), np.uint8))
   value.embed(np.zeros((ACCELERATOR_CHUNK, size, size, 3), np.uint8))
   devices = policy_devices(policy.batch_size)
-  reward = make_reward(goals, value, reward_settings(config), devices)
+  settings = reward_settings(config)
+  # An encoder of the same architecture; its weights do not matter.
+  reward = make_reward(goals, value, settings, devices, value)
+  channels = picture_channels(goals, settings)
   probe = RobotEnv(**agent_options(config), size=size)
-  spaces, pictures = (probe.observation_space, probe.action_space), (len(goals), size, size, 3)
+  spaces, pictures = (probe.observation_space, probe.action_space), (len(channels), size, size, 3)
 
   def still(count):
     return policy_env(config, value, StillEnvs(count, *spaces, pictures, probe.horizon))

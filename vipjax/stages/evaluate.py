@@ -23,7 +23,7 @@ from vipjax.evaluation.measure_off_path import measure_off_path
 from vipjax.evaluation.off_path import Rollout
 from vipjax.runtime import files
 from vipjax.scene import View
-from vipjax.stages.agent import reward_channels, reward_settings
+from vipjax.stages.agent import reward_channels, reward_settings, robot_free_encoder
 from vipjax.stages.filming import film_episodes, give_up, open_env, unseen_seeds
 from vipjax.stages.inputs import load_videos, require_encoder, views_from_config
 from vipjax.stages.put_back import film_put_back, films_put_back, hack_price, write_pictures
@@ -116,8 +116,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     videos = load_videos(config, workdir)
     rollouts = roll_out(config, workdir, videos)
     result["off_path"] = write_off_path(
-      config, values["after"], videos, rollouts, workdir / "off_path"
-    )
+      config, values["after"], videos, rollouts, workdir / "off_path",
+      robot_free_encoder(config, workdir),
+    )  # fmt: skip
   return result
 
 
@@ -182,6 +183,7 @@ def write_off_path(
   videos: Sequence[Video],
   rollouts: Iterable[Rollout],
   folder: pathlib.Path,
+  robot_free: ValueFunction | None = None,
 ) -> dict[str, Any]:
   """Measures an encoder in rollouts under the config's reward, and writes pictures and numbers.
 
@@ -189,7 +191,7 @@ def write_off_path(
     The means of `measure_off_path`.
   """
   found = measure_off_path(
-    value, videos, rollouts, reward_channels(config), reward_settings(config)
+    value, videos, rollouts, reward_channels(config), reward_settings(config), robot_free
   )
   for name, picture in found.hacks.items():
     write_image(folder / name, picture, overwrite=True)

@@ -9,13 +9,20 @@ from typing import Any
 
 import ml_collections
 
+from vipjax.reward.settings import PREDICTED
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.progress import peak_memory_mb
 from vipjax.stages import ahead
-from vipjax.stages.agent import refuse_online_seeds, require_input, require_shared_memory
+from vipjax.stages.agent import (
+  refuse_online_seeds,
+  require_input,
+  require_predictable,
+  require_shared_memory,
+)
 from vipjax.stages.evaluate import evaluate
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
+from vipjax.stages.robot_free import train_robot_free
 from vipjax.stages.sections import check_config
 from vipjax.stages.task import filled, fit_to_task
 from vipjax.stages.train_policy import train_policy
@@ -24,7 +31,7 @@ from vipjax.stages.train_policy import train_policy
 # "reason"}; configs/paper.py has one.
 Additions = Callable[[ml_collections.ConfigDict], list[dict[str, Any]]]
 # Stage names as in the run folder, in their order; the report is written from their results.
-STAGES = ("record", "finetune", "evaluate", "policy")
+STAGES = ("record", "finetune", "robot_free", "evaluate", "policy")
 
 
 def run_stages(
@@ -44,13 +51,19 @@ def run_stages(
   check_config(config)
   if policy or not config.data.path:  # else there need be no simulator
     config = fit_to_task(config, workdir)
+  require_predictable(config)
   if policy and not run_folder.stage_done(workdir, "policy"):
     refuse_online_seeds(config)
     require_input(config)
     require_shared_memory(config)
-  stages = {"record": record, "finetune": finetune, "evaluate": evaluate, "policy": train_policy}
+  stages = {
+    "record": record, "finetune": finetune, "robot_free": train_robot_free, "evaluate": evaluate,
+    "policy": train_policy,
+  }  # fmt: skip
   if not policy:
     del stages["policy"]
+  if config.reward.robot_free != PREDICTED:
+    del stages["robot_free"]
   if config.evaluate.off_path_episodes:
     # What the policy visits is part of the evidence.
     stages["evaluate"] = stages.pop("evaluate")

@@ -9,8 +9,10 @@ import ml_collections
 
 from vipjax.envs import RobotEnv, Stream, episode_seed, random_motion
 from vipjax.envs.expert import steps_to_success
+from vipjax.reward.settings import PREDICTED
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
+from vipjax.stages.agent import policy_views
 from vipjax.stages.filming import film_episodes, open_env, unseen_seeds
 from vipjax.stages.inputs import views_from_config
 from vipjax.stages.stage import stage
@@ -18,13 +20,17 @@ from vipjax.stages.task import LONGEST, candidate_seeds, fit_to_task
 from vipjax.videos.export import write_dataset
 from vipjax.videos.formats.folders import write_videos
 
+ROBOTS = "robots"  # folder in a run folder
+_ROBOT_FRAMES = 50  # of a film in it, at most
+
 
 @stage("record")
 def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   """Records the videos that the config asks for, once.
 
   Writes `videos/` (the expert), `unseen/` (the expert at placements never recorded, for evaluation
-  alone) and `background/` (random motion, where asked for). Where config.record.format names a
+  alone), `background/` (random motion, where asked for) and, for the robot-free encoder, `robots/`
+  (random motion, with and without the robot). Where config.record.format names a
   format of other people, the expert's videos are also written in it, to `dataset/`.
 
   Returns:
@@ -41,8 +47,10 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
     episode_seed(Stream.BACKGROUND, config.seed, episode)
     for episode in range(settings.random_episodes)
   ]
+  waving = config.robot_free.random_episodes if config.reward.robot_free == PREDICTED else 0
+  robots = [episode_seed(Stream.ROBOTS, config.seed, episode) for episode in range(waving)]
   unseen = unseen_seeds(config.evaluate.unseen_episodes)
-  total = len(recorded) + len(background) + len(unseen)
+  total = len(recorded) + len(background) + len(robots) + len(unseen)
   with Progress(total, "record", unit="episode") as progress:
     with open_env(config) as env:
       seen = film_episodes(
@@ -55,6 +63,13 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
       moving = film_episodes(env, settings, views, background, _move, progress, hold=5)
       if moving:
         write_videos(workdir / "background", moving, overwrite=True)
+      if robots:
+        stride = max(config.env.horizon // _ROBOT_FRAMES, 1)
+        films = film_episodes(
+          env, settings, policy_views(config), robots, _move, progress, hold=5, robot_free=True,
+          frame_stride=stride,
+        )  # fmt: skip
+        write_videos(workdir / ROBOTS, films, overwrite=True)
     with open_env(config, placement=None) as env:
       films = film_episodes(env, settings, views, unseen, progress=progress)
     if films:

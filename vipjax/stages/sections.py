@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vipjax.encoder import ResNetConfig
+from vipjax.finetune.robot_free import RobotFreeSettings
 from vipjax.finetune.settings import IntentSettings, ProgressSettings, Settings, TccSettings
 from vipjax.reward import RewardSettings
 from vipjax.runtime import ranges
@@ -89,6 +90,11 @@ class CompositesSection:
 
 
 @dataclasses.dataclass(frozen=True)
+class RobotFreeSection:
+  random_episodes: int
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluateSection:
   unseen_episodes: int
   view_shift: float
@@ -137,6 +143,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
   "finetune.tcc": (TccSettings,),
   "finetune.intents": (IntentSettings,),
   "finetune.progress": (ProgressSettings,),
+  "robot_free": (RobotFreeSection, RobotFreeSettings),
   "evaluate": (EvaluateSection,),
   "policy": (PolicySection, SacSettings, LoopSettings),
   "policy.critic": (CriticSettings,),

@@ -14,7 +14,7 @@ import numpy as np
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.envs import FrameVectorEnv, RobotEnv, Stream, episode_seed, record_episode
-from vipjax.reward.channels import channel_goals, make_reward, record_goals
+from vipjax.reward.channels import channel_goals, make_reward, picture_channels, record_goals
 from vipjax.runtime import parallel
 from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.platform import on_cpu
@@ -31,6 +31,7 @@ from vipjax.stages.agent import (
   require_shared_memory,
   reward_channels,
   reward_settings,
+  robot_free_encoder,
   sac_settings,
 )
 from vipjax.stages.filming import agent_options
@@ -91,8 +92,9 @@ def _train_policy(
   devices = jax.local_devices()[:1] if on_warp else policy_devices(policy.batch_size)
   videos = load_videos(config, source)
   goals = channel_goals(reward_channels(config), videos)
-  reward = make_reward(goals, value, reward_settings(config), devices)
-  channels, size = [each.channel for each in goals], goals[0].frames.shape[1]
+  settings = reward_settings(config)
+  reward = make_reward(goals, value, settings, devices, robot_free_encoder(config, source))
+  channels, size = picture_channels(goals, settings), goals[0].frames.shape[1]
   record_goals(workdir / "policy", value, goals, config.reward.goal_reduction)
   sac = sac_settings(policy)
   if on_warp:

@@ -150,16 +150,9 @@ def composite_videos(
     UserError: no films with the robot, or one whose twin is missing, doubled, of another length, or
       without motion.
   """
-  chosen = [video for video in videos if video.metadata.get("success") is not False]
-  plain = [video for video in chosen if video.metadata.get("robot_visible") is not False]
-  if not plain:
-    raise UserError(
-      "expected a video with the robot for config.finetune.composites, got none; add one, or set "
-      "its counts to 0."
-    )
   made: list[LazyVideo] = []
-  for video in plain:
-    twin = _twin(video, chosen)
+  chosen = [video for video in videos if video.metadata.get("success") is not False]
+  for video, twin in films_with_twins(chosen, "config.finetune.composites"):
     moves, length = first_motion(twin[:], threshold), len(video)
     for kind, count, first in (("fixed arm", fixed_arms, 0), ("detour", detours, moves)):
       track = fixed_arm if kind == "fixed arm" else detour
@@ -173,7 +166,27 @@ def composite_videos(
   return made
 
 
-def _twin(video: LazyVideo, videos: Sequence[LazyVideo]) -> LazyVideo:
+def films_with_twins(
+  videos: Sequence[LazyVideo], needed_by: str
+) -> list[tuple[LazyVideo, LazyVideo]]:
+  """Each film with the robot, and its robot-free twin.
+
+  Args:
+    videos: films and their twins, which share the episode, the view and the task.
+    needed_by: the part of a config that asks for twins, for messages.
+
+  Raises:
+    UserError: no films with the robot, or one whose twin is missing, doubled or of another length.
+  """
+  plain = [video for video in videos if video.metadata.get("robot_visible") is not False]
+  if not plain:
+    raise UserError(
+      f"expected a video with the robot for {needed_by}, got none; add one, or do without this key."
+    )
+  return [(video, _twin(video, videos, needed_by)) for video in plain]
+
+
+def _twin(video: LazyVideo, videos: Sequence[LazyVideo], needed_by: str) -> LazyVideo:
   """The robot-free film of the same episode; raises UserError unless there is exactly one."""
 
   def shown(each: LazyVideo) -> tuple:
@@ -184,14 +197,13 @@ def _twin(video: LazyVideo, videos: Sequence[LazyVideo]) -> LazyVideo:
   if len(alike) != 2 or len(free) != 1:
     raise UserError(
       "expected one video with and one without the robot of each episode and view for "
-      f"config.finetune.composites, got {len(alike) - len(free)} and {len(free)} like "
-      f"{video.metadata['source']}; record with record.robot_free=True, number your episodes, or "
-      "set the counts of composites to 0."
+      f"{needed_by}, got {len(alike) - len(free)} and {len(free)} like {video.metadata['source']}; "
+      "record with record.robot_free=True, number your episodes, or do without this key."
     )
   if len(free[0]) != len(video):
     raise UserError(
-      f"expected as many frames with the robot as without for config.finetune.composites, got "
-      f"{len(video)} in {video.metadata['source']} and {len(free[0])} in its twin; film both at "
-      "once, or set the counts of composites to 0."
+      f"expected as many frames with the robot as without for {needed_by}, got {len(video)} in "
+      f"{video.metadata['source']} and {len(free[0])} in its twin; film both at once, or do "
+      "without this key."
     )
   return free[0]

@@ -1,0 +1,318 @@
+"""The robot-free encoder: embeds a frame with the robot as another embeds it without the robot.
+
+The frame without the robot says what the object does whatever the arm does, but only a simulator
+draws it, and a film gets it afterwards (`launch.erase`). So an encoder learns it from the videos
+that fine-tuning has: the robots of all their moments, turned, moved and mirrored, are laid over the
+scenes of all their moments, and it is asked for what the first encoder makes of the scene alone.
+
+What a robot hides nobody can tell. Asked for it all the same an encoder answers with the mean of
+what it might be, so that a policy is paid for an arm before the camera. So it is asked for the
+earliest scene of the film that would look the same: what cannot be seen has not been done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vipjax import losses
+from vipjax.encoder import ValueFunction, normalize_levels
+from vipjax.runtime import skips
+from vipjax.runtime.errors import UserError
+from vipjax.types import Video
+from vipjax.videos.composite import differing
+
+# Shares of a step's pictures: true ones, and scenes without a robot; the others are composites.
+_TRUE, _EMPTY = 0.08, 0.05
+# Of the composites: robots of films of the task, a second robot over the first, robots that are
+# moved.
+_OF_TASK, _TWO, _MOVED = 0.4, 0.3, 0.75
+# How far robots are moved, in shares of the picture's side and radians, and are made smaller and
+# larger; and the share of those that are mirrored.
+_SHIFT, _TURN, _SCALE, _MIRRORED = 0.25, 0.6, (0.7, 2.5), 0.25
+# A robot is the likelier drawn the more it covers, up to the latter share of the picture: many
+# films show none most of the time.
+_COVERED = (0.02, 0.25)
+# A scene looks like another one if less than this share of their difference is seen; it is compared
+# with so many of its film, spread evenly over the object's way.
+_VISIBLE, _STATES = 0.15, 16
+# Share of the scenes that are drawn evenly over a film; the others evenly over the object's way,
+# which is a short part of it.
+_EVENLY = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class RobotFreeSettings:
+  """Settings of its training; the defaults are those of configs/paper.py.
+
+  Attributes:
+    steps: updates.
+    batch_size: pictures of each.
+    learning_rate: of Adam, from which it falls to 0 along a cosine.
+  """
+
+  steps: int = 800
+  batch_size: int = 64
+  learning_rate: float = 1e-3
+
+
+class Layers(NamedTuple):
+  """What the pictures of a step are made of, at the encoder's input size S (a pytree).
+
+  The robots of one view lie side by side, those of the task's films first.
+
+  Attributes:
+    robots: uint8 [A, S, S, 4], colours where the robot is, 0 elsewhere, and its opacity.
+    robots_upto: float32 [A], running sum of how likely each is drawn.
+    scenes: uint8 [E, S, S, 3], frames of the task's robot-free films.
+    shown: uint8 [E, S, S, 3], the same moments with the robot.
+    targets: float32 [E, D], embeddings of the scenes.
+    units: float32 [E], the greatest distance in a scene's film to its last frame.
+    upto: float32 [E], how likely a scene or one before it is drawn.
+    way: float32 [E], the share of the object's way up to a scene, from 0 to 1.
+    states: int32 [E, K], scenes of a scene's film in their order, the first among them.
+    first, of_task, last: float32 [E], where in this sum the robots of a scene's view begin, those
+      of the task's films end, and all end.
+  """
+
+  robots: jax.Array
+  robots_upto: jax.Array
+  scenes: jax.Array
+  shown: jax.Array
+  targets: jax.Array
+  units: jax.Array
+  upto: jax.Array
+  way: jax.Array
+  states: jax.Array
+  first: jax.Array
+  of_task: jax.Array
+  last: jax.Array
+
+
+class RobotFreeState(NamedTuple):
+  """All that changes in training (a pytree): as in `step.TrainState`."""
+
+  step: jax.Array
+  key: jax.Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+  skipped: jax.Array
+
+
+def make_layers(
+  value: ValueFunction,
+  pairs: Sequence[tuple[Video, Video]],
+  others: Sequence[tuple[Video, Video]] = (),
+  threshold: int = 0,
+) -> Layers:
+  """The layers of films and their robot-free twins.
+
+  Args:
+    value: the encoder whose embeddings of scenes are wanted.
+    pairs: films of the task, each with its twin; their scenes are to be told.
+    others: more films with twins from the same views, such as of random motion, for their robots.
+    threshold: levels that a codec changes, see `composite.differing`.
+
+  Raises:
+    UserError: a film whose object does not move.
+  """
+  views = list(dict.fromkeys(plain.view for plain, _ in pairs))
+  robots, parts, first, drawn = [], [], 0.0, []
+  for view in views:
+    own, more = ([each for each in films if each[0].view == view] for films in (pairs, others))
+    layers = [_robots(value, *pair, threshold) for pair in (*own, *more)]
+    of_view = [np.clip(each[..., 3].mean(axis=(1, 2)) / 255, *_COVERED) for each in layers]
+    robots, drawn = robots + layers, drawn + of_view
+    of_task, last = (
+      first + sum(each.sum() for each in likely) for likely in (of_view[: len(own)], of_view)
+    )
+    for plain, twin in own:
+      targets = value.embed(twin.frames)
+      steps = np.linalg.norm(np.diff(targets, axis=0, prepend=targets[:1]), axis=-1)
+      unit = np.linalg.norm(targets - targets[-1], axis=-1).max()
+      if not unit > 1e-6:
+        raise UserError(
+          "expected an object that moves in the task's robot-free videos, whose motion "
+          "config.reward.robot_free = 'predicted' is about, got one that stands still in "
+          f"{twin.source}; leave it out, or set robot_free to 'drawn'."
+        )
+      likely = _EVENLY / len(steps) + (1 - _EVENLY) * steps / steps.sum()
+      way = np.cumsum(steps) / steps.sum()
+      before = sum(len(part[0]) for part in parts)
+      states = before + np.searchsorted(way, np.linspace(0, 1, _STATES, endpoint=False))
+      each = np.ones(len(steps), np.int32)
+      parts.append((
+        _levels(value, twin.frames), _levels(value, plain.frames), targets, unit * each, likely,
+        way, np.outer(each, states).astype(np.int32), first * each, of_task * each, last * each,
+      ))  # fmt: skip
+    first = last
+  scenes, shown, targets, units, likely, way, states, *places = map(
+    np.concatenate, zip(*parts, strict=True)
+  )
+  upto, robots_upto = np.cumsum(likely) / likely.sum(), np.cumsum(np.concatenate(drawn))
+  units, upto, way, robots_upto, *places = (
+    each.astype(np.float32) for each in (units, upto, way, robots_upto, *places)
+  )
+  return Layers(
+    np.concatenate(robots), robots_upto, scenes, shown, targets, units, upto, way, states, *places
+  )
+
+
+def init_robot_free(
+  key: jax.Array, value: ValueFunction, settings: RobotFreeSettings
+) -> RobotFreeState:
+  """The state before the first update: the variables of the encoder that it is to follow."""
+  # Copies: the training step donates its state, and the caller keeps its value function.
+  params, statistics = (
+    jax.tree.map(jnp.array, value.variables.get(name, {})) for name in ("params", "batch_stats")
+  )
+  opt_state = _optimizer(settings).init(params)
+  return RobotFreeState(
+    jnp.int32(0), key, params, statistics, opt_state, jnp.zeros(2, jnp.int32)
+  )  # fmt: skip
+
+
+def make_robot_free_step(
+  value: ValueFunction, settings: RobotFreeSettings
+) -> Callable[[RobotFreeState, Layers], tuple[RobotFreeState, dict[str, jax.Array]]]:
+  """The pure training step (state, layers) -> (state, metrics), for one device.
+
+  Args:
+    value: gives the architecture; its variables are not used.
+    settings: of the training.
+  """
+  optimizer = _optimizer(settings)
+
+  def loss_fn(params, statistics, levels, targets, units):
+    variables = {"params": params, **({"batch_stats": statistics} if statistics else {})}
+    embeddings, updated = value.module().apply(
+      variables, normalize_levels(levels), train=True, mutable=["batch_stats"]
+    )
+    loss, metrics = losses.robot_free_loss(embeddings, targets, units)
+    return loss, (metrics, updated.get("batch_stats", statistics))
+
+  def step(state, layers):
+    levels, told = draw_pictures(
+      jax.random.fold_in(state.key, state.step), layers, settings.batch_size
+    )
+    (loss, (metrics, statistics)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+      state.params, state.batch_stats, levels, layers.targets[told], layers.units[told]
+    )
+    updates, opt_state = optimizer.update(grads, state.opt_state)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {"loss": loss, **metrics, "gradient_norm": optax.tree.norm(grads)}
+    finite = jnp.isfinite(loss) & jnp.isfinite(metrics["gradient_norm"])
+    new = state._replace(params=params, batch_stats=statistics, opt_state=opt_state)
+    state = skips.keep_finite(finite, new, state)
+    metrics["skipped"], metrics["skipped_in_a_row"] = state.skipped
+    return state, metrics
+
+  return step
+
+
+def draw_pictures(key: jax.Array, layers: Layers, count: int) -> tuple[jax.Array, jax.Array]:
+  """Draws pictures of scenes with a robot, and what can be told of them; jittable.
+
+  Args:
+    key: random key, consumed.
+    layers: what they are made of.
+    count: B, how many.
+
+  Returns:
+    float32 [B, S, S, 3], levels from 0 to 255; int32 [B], the scene that each is to be taken for.
+  """
+  scene_key, robot_key, second_key, two_key, kind_key = jax.random.split(key, 5)
+  scene = jnp.searchsorted(layers.upto, jax.random.uniform(scene_key, (count,)))
+  scene = jnp.minimum(scene, len(layers.scenes) - 1)
+  layer, second = (_draw_robots(each, layers, scene) for each in (robot_key, second_key))
+  two = jax.random.uniform(two_key, (count, 1, 1, 1)) < _TWO
+  layer = jnp.where(two, layer + (1 - layer[..., 3:] / 255) * second, layer)
+  seen = 1 - layer[..., 3:] / 255
+  behind = layers.scenes[scene].astype(jnp.float32)
+  made = layer[..., :3] + seen * behind
+  kind = jax.random.uniform(kind_key, (count, 1, 1, 1))
+  shown = layers.shown[scene].astype(jnp.float32)
+  pictures = jnp.where(kind < _TRUE, shown, jnp.where(kind < _TRUE + _EMPTY, behind, made))
+  told = jax.vmap(functools.partial(_told, layers))(scene, seen)
+  return pictures, jnp.where(kind[:, 0, 0, 0] < _TRUE + _EMPTY, scene, told)
+
+
+def _told(layers: Layers, scene: jax.Array, seen: jax.Array) -> jax.Array:
+  """The earliest scene of its film that looks like a scene where `seen` [S, S, 1] is above 0."""
+  states = layers.states[scene]
+  differences = jnp.abs(
+    layers.scenes[states].astype(jnp.float32) - layers.scenes[scene][None].astype(jnp.float32)
+  )
+  whole = jnp.sum(differences, axis=(1, 2, 3))
+  alike = jnp.sum(seen[None] * differences, axis=(1, 2, 3)) < _VISIBLE * whole
+  alike &= layers.way[states] < layers.way[scene]
+  return jnp.where(jnp.any(alike), states[jnp.argmax(alike)], scene)
+
+
+def with_robot_free_state(value: ValueFunction, state: RobotFreeState) -> ValueFunction:
+  """The encoder that has learnt, without the heads of the one that it follows."""
+  variables = {"params": state.params}
+  if state.batch_stats:
+    variables["batch_stats"] = state.batch_stats
+  return ValueFunction(
+    value.config, value.preprocessing, jax.device_get(variables), value.metadata, value.dtype
+  )
+
+
+def _draw_robots(key: jax.Array, layers: Layers, scene: jax.Array) -> jax.Array:
+  """Layers float32 [B, S, S, 4] of robots from the views of scenes int32 [B]."""
+  place_key, of_task_key, motion_key = jax.random.split(key, 3)
+  of_task = jax.random.uniform(of_task_key, scene.shape) < _OF_TASK
+  first, last = layers.first[scene], jnp.where(of_task, layers.of_task[scene], layers.last[scene])
+  place = first + jax.random.uniform(place_key, scene.shape) * (last - first)
+  robot = jnp.minimum(jnp.searchsorted(layers.robots_upto, place), len(layers.robots) - 1)
+  keys = jax.random.split(motion_key, len(scene))
+  return jax.vmap(_moved)(keys, layers.robots[robot].astype(jnp.float32))
+
+
+def _moved(key: jax.Array, layer: jax.Array) -> jax.Array:
+  """Mostly turns, shifts, scales and mirrors a picture float32 [S, S, C]; its border goes on."""
+  keys = jax.random.split(key, 5)
+  size = layer.shape[0]
+  shift = size * jax.random.uniform(keys[0], (2,), minval=-_SHIFT, maxval=_SHIFT)
+  turn = jax.random.uniform(keys[1], minval=-_TURN, maxval=_TURN)
+  scale = jnp.exp(jax.random.uniform(keys[2], minval=-np.log(_SCALE[1]), maxval=-np.log(_SCALE[0])))
+  mirror = jnp.where(jax.random.uniform(keys[3]) < _MIRRORED, -1.0, 1.0)
+  moves = jax.random.uniform(keys[4]) < _MOVED
+  middle = (size - 1) / 2
+  rows, columns = jnp.meshgrid(jnp.arange(size) - middle, jnp.arange(size) - middle, indexing="ij")
+  rows, columns = rows - shift[0], (columns - shift[1]) * mirror
+  at = jnp.stack([
+    scale * (jnp.cos(turn) * rows - jnp.sin(turn) * columns),
+    scale * (jnp.sin(turn) * rows + jnp.cos(turn) * columns),
+  ])  # fmt: skip
+  row, column = jnp.clip(jnp.round(at + middle), 0, size - 1).astype(jnp.int32)
+  return jnp.where(moves, layer[row, column], layer)
+
+
+def _robots(value: ValueFunction, plain: Video, twin: Video, threshold: int) -> np.ndarray:
+  """uint8 [T, S, S, 4], the robot of each frame as `Layers` has it."""
+  masks = differing(plain.frames, twin.frames, threshold)[..., None]
+  colours = _levels(value, plain.frames * masks)
+  opacity = _levels(value, np.repeat(np.where(masks, 255, 0).astype(np.uint8), 3, axis=-1))
+  return np.concatenate([colours, opacity[..., :1]], axis=-1)
+
+
+def _levels(value: ValueFunction, frames: np.ndarray) -> np.ndarray:
+  """uint8 [T, S, S, 3], frames at the encoder's input size."""
+  chex.assert_type(frames, np.uint8)
+  levels = jax.jit(value.preprocessing.levels)
+  return np.concatenate([np.asarray(levels(frame[None])).astype(np.uint8) for frame in frames])
+
+
+def _optimizer(settings: RobotFreeSettings) -> optax.GradientTransformation:
+  return optax.adam(optax.cosine_decay_schedule(settings.learning_rate, settings.steps))

@@ -1,0 +1,152 @@
+"""The robot-free encoder's training: the run's films in, `encoder_robot_free/` out; resumable."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from collections.abc import Sequence
+
+import jax
+import ml_collections
+
+from vipjax import encoder
+from vipjax.encoder import ValueFunction
+from vipjax.finetune.devices import steps_per_dispatch
+from vipjax.finetune.robot_free import (
+  Layers,
+  RobotFreeSettings,
+  RobotFreeState,
+  init_robot_free,
+  make_layers,
+  make_robot_free_step,
+  with_robot_free_state,
+)
+from vipjax.finetune.step import scan_steps
+from vipjax.runtime.checkpoint import Checkpointer
+from vipjax.runtime.metrics import MetricsWriter
+from vipjax.runtime.preemption import Preemption
+from vipjax.runtime.progress import Progress
+from vipjax.runtime.settings import from_section
+from vipjax.stages.agent import ROBOT_FREE_ENCODER, policy_views
+from vipjax.stages.inputs import find_videos, require_encoder
+from vipjax.stages.record import ROBOTS
+from vipjax.stages.stage import Resumed, not_finite, stage
+from vipjax.types import Video
+from vipjax.videos import LazyVideo, open_videos
+from vipjax.videos.composite import films_with_twins
+
+STAGE = "robot_free"
+_STREAM = 5  # of the run's seed
+_METRICS_EVERY = 10
+_NEEDED_BY = "config.reward.robot_free = 'predicted'"
+
+
+@stage(STAGE)
+def train_robot_free(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
+  """Trains an encoder that embeds frames with the robot as the run's own embeds those without it.
+
+  Reads `encoder/`, and films with and without the robot: those of the reward's views in `videos/`
+  and, if there is one, `robots/`, or all in config.data.path. Writes metrics, checkpoints and the
+  artefact `encoder_robot_free/`. It takes one device.
+
+  Args:
+    config: keys as declared in configs/paper.py.
+    workdir: the run folder, after fine-tuning.
+
+  Returns:
+    JSON-able facts: "steps", "robots" and "scenes", how many frames they come of, "error", the mean
+    distance of the last steps' embeddings to what they should be, in ways of the object.
+
+  Raises:
+    UserError: no encoder yet, a film without its twin, or updates that are not finite.
+  """
+  settings = from_section(RobotFreeSettings, config.robot_free, "robot_free")
+  require_encoder(workdir)
+  value = encoder.load(workdir)
+  value.require_l2("config.reward.robot_free = 'predicted', which compares embeddings")
+  layers = _find_layers(config, workdir, value)
+  state = init_robot_free(jax.random.fold_in(jax.random.key(config.seed), _STREAM), value, settings)
+  state, facts, earlier = _learn(config, workdir, value, settings, layers, state)
+  metadata = {
+    **value.metadata,
+    "robot_free_of": value.metadata.get("name"),
+    "steps": facts["steps"],
+  }
+  learnt = with_robot_free_state(value, state).replace(metadata=metadata)
+  encoder.save(workdir / ROBOT_FREE_ENCODER, learnt, overwrite=True)
+  counts = {"robots": len(layers.robots), "scenes": len(layers.scenes)}
+  return Resumed({**facts, **counts}, earlier)
+
+
+def _find_layers(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, value: ValueFunction
+) -> Layers:
+  """What the films of the reward's views are made of; of one's own videos, those of all views."""
+  folder = workdir / ROBOTS
+  task, more = find_videos(config, workdir), open_videos(folder) if folder.exists() else []
+  if not config.data.path:
+    views = policy_views(config)
+    task, more = (
+      [each for each in films if each.metadata["view"] in views] for films in (task, more)
+    )
+  task = [each for each in task if each.metadata.get("success") is not False]
+  pairs = _read_pairs(task)
+  return make_layers(
+    value, pairs, _read_pairs(more) if more else (), config.finetune.composites.threshold
+  )
+
+
+def _read_pairs(films: Sequence[LazyVideo]) -> list[tuple[Video, Video]]:
+  return [(plain.read(), twin.read()) for plain, twin in films_with_twins(films, _NEEDED_BY)]
+
+
+def _learn(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  value: ValueFunction,
+  settings: RobotFreeSettings,
+  layers: Layers,
+  state: RobotFreeState,
+) -> tuple[RobotFreeState, dict[str, float], float]:
+  """Updates until settings.steps, from the last checkpoint if there is one.
+
+  Returns:
+    The state, {"steps", "error"}, and the seconds of earlier legs.
+  """
+  step = make_robot_free_step(value, settings)
+  most, every = steps_per_dispatch(), config.finetune.checkpoint_every
+  programs = {count: jax.jit(scan_steps(step, count), donate_argnums=0) for count in {1, most}}
+  layers = jax.device_put(layers)
+  with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
+    restored = checkpoints.restore_latest(state)
+    facts = restored[2] if restored else {"seconds": 0.0, "error": None}
+    state = restored[1] if restored else state
+    first = done = int(state.step)
+    earlier, error = facts["seconds"], facts["error"]
+    started = time.monotonic() - earlier
+    with (
+      MetricsWriter(workdir, STAGE, first if restored else None) as writer,
+      Progress(settings.steps, STAGE, initial=first) as progress,
+      Preemption() as preemption,
+    ):
+      while done < settings.steps:
+        count = max(n for n in programs if n <= settings.steps - done)
+        state, rows = programs[count](state, layers)
+        before, done = done, done + count
+        last, stop = done == settings.steps, preemption.requested()
+        if last or stop or done // _METRICS_EVERY > before // _METRICS_EVERY:
+          metrics = {name: float(values[-1]) for name, values in jax.device_get(rows).items()}
+          error = metrics["robot_free_error"]
+          writer.write(done, metrics)
+          progress.update(0, error=error)
+          in_a_row = int(state.skipped[1])
+          if in_a_row >= config.finetune.max_skipped:
+            advice = "lower config.robot_free.learning_rate"
+            raise not_finite(metrics, in_a_row, done, advice)
+        progress.update(count)
+        if last or stop or done // every > before // every:
+          facts = {"seconds": time.monotonic() - started, "error": error}
+          checkpoints.save(done, state, facts)
+        if stop:
+          preemption.exit(STAGE, done)
+  return state, {"steps": done, "error": error}, earlier
