@@ -159,6 +159,22 @@ def test_pipeline_ends_in_results_and_a_report(demo):
   assert {row["stage"] for row in rows} == {"finetune", "policy"}
 
 
+def test_the_reward_may_come_of_plain_frames_alone(demo, tmp_path):
+  overrides = {
+    **demo[1], "reward.robot_free": "predicted", "robot_free.steps": 2, "robot_free.batch_size": 2,
+    "robot_free.random_episodes": 1, "evaluate.off_path_episodes": 1,
+  }  # fmt: skip
+  done = launch(TINY, "pipeline", "configs/demo.py", tmp_path / "run", overrides)
+  assert done.returncode == 0, done.stderr[-3000:]
+  results = json.loads((tmp_path / "run" / "results.json").read_text())
+  assert set(results["seconds"]) == {"record", "finetune", "robot_free", "evaluate", "policy"}
+  assert results["robot_free_error"] > 0 and "reward" in results["off_path"]
+  assert any(addition["name"] == "reward.robot_free" for addition in results["additions"])
+  films = read_videos(tmp_path / "run" / "robots")
+  assert [(film.view, film.robot_visible) for film in films] == [("front", True), ("front", False)]
+  assert "robot_free" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_pipeline_again_says_that_it_is_finished(demo):
   workdir, overrides, _ = demo
   before = (workdir / "report.html").stat().st_mtime_ns
