@@ -79,6 +79,19 @@ def test_of_ones_own_videos_all_views_count(tuned, tmp_path):
   assert train_robot_free(config, folder)["scenes"] == 16
 
 
+def test_of_films_that_fail_only_the_robots_count(tuned):
+  config, folder = tuned
+  config.data.path = str(folder / "videos")
+  manifest = folder / "videos" / "videos.json"
+  films = json.loads(manifest.read_text())
+  for film in films:
+    film["success"] = film["view"] == "left"
+    film["view"] = "front"
+  manifest.write_text(json.dumps(films))
+  result = train_robot_free(config, folder)
+  assert (result["scenes"], result["robots"]) == (8, 16)
+
+
 def test_a_film_without_its_twin_is_one_sentence(tuned):
   config, folder = tuned
   manifest = folder / "videos" / "videos.json"

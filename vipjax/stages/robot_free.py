@@ -81,19 +81,27 @@ def train_robot_free(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
 def _find_layers(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, value: ValueFunction
 ) -> Layers:
-  """What the films of the reward's views are made of; of one's own videos, those of all views."""
+  """What the films of the reward's views are made of; of one's own videos, those of all views.
+
+  Of films that fail, if they have twins, only the robots count.
+  """
   folder = workdir / ROBOTS
-  task, more = find_videos(config, workdir), open_videos(folder) if folder.exists() else []
+  found, more = find_videos(config, workdir), open_videos(folder) if folder.exists() else []
   if not config.data.path:
     views = policy_views(config)
-    task, more = (
-      [each for each in films if each.metadata["view"] in views] for films in (task, more)
+    found, more = (
+      [each for each in films if each.metadata["view"] in views] for films in (found, more)
     )
-  task = [each for each in task if each.metadata.get("success") is not False]
-  pairs = _read_pairs(task)
-  return make_layers(
-    value, pairs, _read_pairs(more) if more else (), config.finetune.composites.threshold
+  task, failed = (
+    [each for each in found if (each.metadata.get("success") is False) == fails]
+    for fails in (False, True)
   )
+  if any(each.metadata.get("robot_visible") is False for each in failed):
+    more = more + failed
+  return make_layers(
+    value, _read_pairs(task), _read_pairs(more) if more else (),
+    config.finetune.composites.threshold,
+  )  # fmt: skip
 
 
 def _read_pairs(films: Sequence[LazyVideo]) -> list[tuple[Video, Video]]:
