@@ -11,6 +11,7 @@ from configs import demo, paper
 from vipjax import sampling
 from vipjax.encoder import Preprocessing, ResNetConfig
 from vipjax.finetune import IntentSettings, ProgressSettings, Settings, TccSettings
+from vipjax.finetune.robot_free import RobotFreeSettings
 from vipjax.reward import RewardSettings
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.settings import from_section
@@ -39,6 +40,7 @@ PUBLISHED = {
   TccSettings: make_settings(PAPER.finetune).tcc,
   ProgressSettings: make_settings(PAPER.finetune).progress,
   IntentSettings: make_settings(PAPER.finetune).intents,
+  RobotFreeSettings: from_section(RobotFreeSettings, PAPER.robot_free, "robot_free"),
   RewardSettings: from_section(
     RewardSettings, PAPER.reward, "reward", discount=PAPER.policy.discount
   ),

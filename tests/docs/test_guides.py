@@ -76,7 +76,7 @@ def test_python_runs(tmp_path):
       compile(block, page.name, "exec")
   # The rest needs other people's packages or a run.
   shown = [*blocks(PAGES[0], "python"), *blocks(ROOT / "docs/other_agents.md", "python")]
-  others = "stable_baselines3", "gymnasium_robotics", "runs/mine"
+  others = "stable_baselines3", "gymnasium_robotics", "encoder_robot_free"
   program = "\n".join(block for block in shown if not any(name in block for name in others))
   (tmp_path / "program.py").write_text(program, encoding="utf-8")
   environment = {**os.environ, "PYTHONPATH": str(ROOT)}
