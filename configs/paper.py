@@ -262,11 +262,12 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   # True: before each checkpoint the run checks that all devices hold the same numbers, else ends.
   config.finetune.check_replicas = True
 
-  # An encoder that embeds frames with the robot as the fine-tuned one embeds those without it, for
-  # reward.robot_free = "predicted". It learns from the videos with and without the robot, on one
-  # device.
+  # Encoders that embed frames with the robot as the fine-tuned one embeds those without it, for
+  # reward.robot_free = "predicted". They learn from the videos with and without the robot, on one
+  # device. The reward takes the one by which least is done: what one errs in another may not.
   config.robot_free = ConfigDict()
-  config.robot_free.steps = 800  # updates
+  config.robot_free.members = 2  # encoders
+  config.robot_free.steps = 800  # updates of each
   config.robot_free.batch_size = 64
   config.robot_free.learning_rate = 1e-3  # of Adam; it falls to 0 along a cosine
   # Films of random motion, with and without the robot, whose robots are laid over the task's scenes
@@ -451,7 +452,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
     "pose beside a shut window is paid. The same frame drawn without the robot shows the window "
     "alone."
   )
-  # "predicted": not drawn, but told by config.robot_free's encoder from the plain frame, as it can
+  # "predicted": not drawn, but told by config.robot_free's encoders from the plain frame, as it can
   # be of a robot that nobody draws.
   config.reward.robot_free = "drawn"
   reasons["reward.robot_free"] = (

@@ -134,13 +134,16 @@ def test_it_learns_to_look_past_the_robot(value):
     state, metrics = step(state, layers)
   assert int(state.step) == 60 and int(metrics["skipped"]) == 0
   learnt = with_robot_free_state(value, state)
+  assert len(learnt) == 2
   plain, free = films[0]
   targets = value.embed(free.frames)
 
   def error(encoder):
     return np.linalg.norm(encoder.embed(plain.frames) - targets, axis=-1).mean()
 
-  assert error(learnt) < 0.3 * error(value)
+  assert all(error(each) < 0.5 * error(value) for each in learnt)
+  # They learn from pictures of their own.
+  assert np.abs(learnt[0].embed(plain.frames) - learnt[1].embed(plain.frames)).max() > 1e-3
 
 
 def test_an_update_that_is_not_finite_changes_nothing(value):
@@ -163,4 +166,4 @@ def test_heads_stay_with_the_other(value):
   settings = RobotFreeSettings()
   headed = dataclasses.replace(value, variables={**value.variables, "progress": {"x": np.ones(2)}})
   state = init_robot_free(jax.random.key(0), headed, settings)
-  assert "progress" not in with_robot_free_state(headed, state).variables
+  assert all("progress" not in each.variables for each in with_robot_free_state(headed, state))

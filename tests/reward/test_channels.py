@@ -106,9 +106,9 @@ def test_what_is_predicted_is_no_picture(value):
   assert [(each.view, each.robot_visible) for each in shown] == [
     (goals[0].channel.view, True), (goals[2].channel.view, True),
   ]  # fmt: skip
-  reward = channels.make_reward(goals, value, settings, robot_free=value)
+  reward = channels.make_reward(goals, value, settings, robot_free=[value])
   frames = np.stack([films[0].frames, films[2].frames], axis=1)
   _, distances = reward.potential(frames)
   np.testing.assert_array_equal(distances[:, 0], distances[:, 1])
-  with pytest.raises(UserError, match="an encoder that embeds frames as if .* got none; train one"):
+  with pytest.raises(UserError, match="encoders that embed frames as if .* got none; train some"):
     channels.make_reward(goals, value, settings)

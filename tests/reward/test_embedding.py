@@ -360,7 +360,7 @@ def predicted(value, past, frames, **options):
 
 def test_channels_without_the_robot_may_be_seen_in_the_pictures_with_it(value, frames):
   past = value.replace(variables=jax.tree.map(lambda x: 1.5 * x, value.variables))
-  reward = predicted(value, past, frames)
+  reward = predicted(value, [past], frames)
   assert reward.num_channels == 2
   potential, distances = reward.potential(frames)
   assert distances.shape == (5, 4)
@@ -376,10 +376,25 @@ def test_channels_without_the_robot_may_be_seen_in_the_pictures_with_it(value, f
   np.testing.assert_allclose(state(reward.common, frames)[0], potential, rtol=1e-4)
 
 
+def test_of_several_encoders_the_one_counts_by_which_least_is_done(value, frames):
+  # Another whose embeddings are the first one's, reflected at their mean.
+  params = value.variables["params"]
+  middle = value.embed(frames.reshape(-1, 16, 16, 3)).mean(axis=0)
+  fc = {"kernel": -params["fc"]["kernel"], "bias": 2 * middle - params["fc"]["bias"]}
+  past = [value, value.replace(variables={**value.variables, "params": {**params, "fc": fc}})]
+  alone = [predicted(value, [each], frames).potential(frames) for each in past]
+  potential, distances = predicted(value, past, frames).potential(frames)
+  least = np.argmin([each[0] for each in alone], axis=0)
+  assert set(least) == {0, 1}
+  for state, member in enumerate(least):
+    assert potential[state] == pytest.approx(alone[member][0][state], rel=1e-5)
+    np.testing.assert_allclose(distances[state], alone[member][1][state], rtol=1e-4, atol=1e-4)
+
+
 def test_without_a_channel_that_shows_the_robot_only_the_other_encoder_looks(value, frames):
   past = value.replace(variables=jax.tree.map(lambda x: 1.5 * x, value.variables))
   reward = EmbeddingReward(
-    value, [frames[0, 0]], None, [1.0], robot_visible=[False], robot_free=past, pictures=[0]
+    value, [frames[0, 0]], None, [1.0], robot_visible=[False], robot_free=[past], pictures=[0]
   )
   expected = np.linalg.norm(past.embed(frames[:, 0]) - value.embed(frames[:1, 0]), axis=-1)
   np.testing.assert_allclose(reward.potential(frames[:, :1])[1][:, 0], expected, rtol=1e-3)

@@ -135,7 +135,7 @@ def test_an_encoder_that_looks_past_the_robot_needs_no_second_picture(value, tea
   turned = {**params, "fc": jax.tree.map(np.negative, params["fc"])}
   past = value.replace(variables={**value.variables, "params": turned})
   wrapped = EmbeddingRewardWrapper(
-    env, value, frames[-1, 0], robot_free_goal=frames[-1, 1], robot_free=past, plain_weight=0.5,
+    env, value, frames[-1, 0], robot_free_goal=frames[-1, 1], robot_free=[past], plain_weight=0.5,
   )  # fmt: skip
   env.reset(seed=0)
   pictures = [env.render(), *((env.step(PUSH), env.render())[1] for _ in range(3))]
@@ -152,4 +152,4 @@ def test_an_encoder_that_looks_past_the_robot_needs_no_second_picture(value, tea
 def test_looking_past_the_robot_asks_for_the_goal_without_it(value, teacher):
   env, frames = teacher
   with pytest.raises(UserError, match="a robot_free_goal with robot_free, .* got none; give"):
-    EmbeddingRewardWrapper(env, value, frames[-1, 0], robot_free=value)
+    EmbeddingRewardWrapper(env, value, frames[-1, 0], robot_free=[value])

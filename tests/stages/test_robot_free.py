@@ -10,7 +10,7 @@ from tests.stages.test_finetune import beside, config_of, interrupt, one_device,
 from vipjax import encoder
 from vipjax.runtime.errors import UserError
 from vipjax.stages import robot_free as stage
-from vipjax.stages.agent import require_predictable, robot_free_encoder
+from vipjax.stages.agent import require_predictable, robot_free_encoders
 from vipjax.stages.finetune import finetune
 from vipjax.stages.robot_free import train_robot_free
 from vipjax.stages.task import filled
@@ -38,7 +38,8 @@ def tuned(workdir):
 
 
 def tensors(workdir):
-  return (workdir / "encoder_robot_free" / "model.safetensors").read_bytes()
+  folders = [workdir / "encoder_robot_free" / number for number in ("0", "1")]
+  return [(folder / "model.safetensors").read_bytes() for folder in folders]
 
 
 def test_interrupted_it_goes_on_as_if_nothing_had_happened(tuned, monkeypatch):
@@ -60,7 +61,7 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(tuned, monkeypatch):
 def test_the_artefact_says_whom_it_follows(tuned):
   config, folder = tuned
   train_robot_free(config, folder)
-  learnt = robot_free_encoder(config, folder)
+  learnt, _ = robot_free_encoders(config, folder)
   own = encoder.load(folder)
   assert learnt.config == own.config and learnt.metadata["robot_free_of"] == own.metadata["name"]
   frames = open_videos(folder / "videos")[0].read().frames
@@ -104,9 +105,9 @@ def test_a_film_without_its_twin_is_one_sentence(tuned):
 def test_before_it_has_run_the_reward_says_so(tuned):
   config, folder = tuned
   with pytest.raises(UserError, match="encoder_robot_free .* got none; run launch.pipeline"):
-    robot_free_encoder(config, folder)
+    robot_free_encoders(config, folder)
   config.reward.robot_free = "drawn"
-  assert robot_free_encoder(config, folder) is None
+  assert robot_free_encoders(config, folder) == []
 
 
 @pytest.mark.parametrize(

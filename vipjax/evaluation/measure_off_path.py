@@ -53,7 +53,7 @@ def measure_off_path(
   rollouts: Iterable[off_path.Rollout],
   channels: Channels,
   settings: RewardSettings | None = None,
-  robot_free: ValueFunction | None = None,
+  robot_free: Sequence[ValueFunction] = (),
 ) -> OffPath:
   """Returns correlations of the value with true progress over rollouts off the expert's path.
 

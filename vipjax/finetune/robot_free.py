@@ -7,7 +7,9 @@ scenes of all their moments, and it is asked for what the first encoder makes of
 
 What a robot hides nobody can tell. Asked for it all the same an encoder answers with the mean of
 what it might be, so that a policy is paid for an arm before the camera. So it is asked for the
-earliest scene of the film that would look the same: what cannot be seen has not been done.
+earliest scene of the film that would look the same: what cannot be seen has not been done. And
+several learn it, on pictures of their own: where robots look like nothing in any film each errs in
+its own way, and the reward takes the one that sees least done.
 """
 
 from __future__ import annotations
@@ -54,11 +56,13 @@ class RobotFreeSettings:
   """Settings of its training; the defaults are those of configs/paper.py.
 
   Attributes:
-    steps: updates.
-    batch_size: pictures of each.
+    members: how many encoders, M.
+    steps: updates of each.
+    batch_size: pictures of an update.
     learning_rate: of Adam, from which it falls to 0 along a cosine.
   """
 
+  members: int = 2
   steps: int = 800
   batch_size: int = 64
   learning_rate: float = 1e-3
@@ -98,7 +102,10 @@ class Layers(NamedTuple):
 
 
 class RobotFreeState(NamedTuple):
-  """All that changes in training (a pytree): as in `step.TrainState`."""
+  """All that changes in training (a pytree): as in `step.TrainState`, but of M encoders.
+
+  `params`, `batch_stats` and `opt_state` are tuples of M.
+  """
 
   step: jax.Array
   key: jax.Array
@@ -173,9 +180,10 @@ def init_robot_free(
   """The state before the first update: the variables of the encoder that it is to follow."""
   # Copies: the training step donates its state, and the caller keeps its value function.
   params, statistics = (
-    jax.tree.map(jnp.array, value.variables.get(name, {})) for name in ("params", "batch_stats")
+    tuple(jax.tree.map(jnp.array, value.variables.get(name, {})) for _ in range(settings.members))
+    for name in ("params", "batch_stats")
   )
-  opt_state = _optimizer(settings).init(params)
+  opt_state = tuple(_optimizer(settings).init(each) for each in params)
   return RobotFreeState(
     jnp.int32(0), key, params, statistics, opt_state, jnp.zeros(2, jnp.int32)
   )  # fmt: skip
@@ -185,6 +193,8 @@ def make_robot_free_step(
   value: ValueFunction, settings: RobotFreeSettings
 ) -> Callable[[RobotFreeState, Layers], tuple[RobotFreeState, dict[str, jax.Array]]]:
   """The pure training step (state, layers) -> (state, metrics), for one device.
+
+  It is an update of each encoder; the metrics are their means.
 
   Args:
     value: gives the architecture; its variables are not used.
@@ -200,17 +210,25 @@ def make_robot_free_step(
     loss, metrics = losses.robot_free_loss(embeddings, targets, units)
     return loss, (metrics, updated.get("batch_stats", statistics))
 
-  def step(state, layers):
-    levels, told = draw_pictures(
-      jax.random.fold_in(state.key, state.step), layers, settings.batch_size
-    )
+  def update(key, layers, params, statistics, opt_state):
+    levels, told = draw_pictures(key, layers, settings.batch_size)
     (loss, (metrics, statistics)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, levels, layers.targets[told], layers.units[told]
+      params, statistics, levels, layers.targets[told], layers.units[told]
     )
-    updates, opt_state = optimizer.update(grads, state.opt_state)
-    params = optax.apply_updates(state.params, updates)
+    updates, opt_state = optimizer.update(grads, opt_state)
     metrics = {"loss": loss, **metrics, "gradient_norm": optax.tree.norm(grads)}
-    finite = jnp.isfinite(loss) & jnp.isfinite(metrics["gradient_norm"])
+    return (optax.apply_updates(params, updates), statistics, opt_state), metrics
+
+  def step(state, layers):
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step), settings.members)
+    members = zip(state.params, state.batch_stats, state.opt_state, strict=True)
+    made, metrics = zip(
+      *(update(key, layers, *member) for key, member in zip(keys, members, strict=True)),
+      strict=True,
+    )
+    metrics = jax.tree.map(lambda *each: sum(each) / len(each), *metrics)
+    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+    params, statistics, opt_state = zip(*made, strict=True)
     new = state._replace(params=params, batch_stats=statistics, opt_state=opt_state)
     state = skips.keep_finite(finite, new, state)
     metrics["skipped"], metrics["skipped_in_a_row"] = state.skipped
@@ -258,14 +276,15 @@ def _told(layers: Layers, scene: jax.Array, seen: jax.Array) -> jax.Array:
   return jnp.where(jnp.any(alike), states[jnp.argmax(alike)], scene)
 
 
-def with_robot_free_state(value: ValueFunction, state: RobotFreeState) -> ValueFunction:
-  """The encoder that has learnt, without the heads of the one that it follows."""
-  variables = {"params": state.params}
-  if state.batch_stats:
-    variables["batch_stats"] = state.batch_stats
-  return ValueFunction(
-    value.config, value.preprocessing, jax.device_get(variables), value.metadata, value.dtype
-  )
+def with_robot_free_state(value: ValueFunction, state: RobotFreeState) -> list[ValueFunction]:
+  """The encoders that have learnt, without the heads of the one that they follow."""
+  made = []
+  for params, statistics in jax.device_get(list(zip(state.params, state.batch_stats, strict=True))):
+    variables = {"params": params, **({"batch_stats": statistics} if statistics else {})}
+    made.append(
+      ValueFunction(value.config, value.preprocessing, variables, value.metadata, value.dtype)
+    )
+  return made
 
 
 def _draw_robots(key: jax.Array, layers: Layers, scene: jax.Array) -> jax.Array:

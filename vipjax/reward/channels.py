@@ -107,7 +107,7 @@ def make_reward(
   value: ValueFunction,
   settings: RewardSettings | None = None,
   devices: Sequence[jax.Device] | None = None,
-  robot_free: ValueFunction | None = None,
+  robot_free: Sequence[ValueFunction] = (),
 ) -> EmbeddingReward:
   """Returns the reward with a channel for each goal, which sees `picture_channels`.
 
@@ -116,8 +116,8 @@ def make_reward(
     value: the value function.
     settings: None is as published.
     devices: devices that share the states of a call; None is JAX's first.
-    robot_free: embeds pictures with the robot as `value` embeds those without; for
-      settings.robot_free = "predicted", else it is not used.
+    robot_free: embed pictures with the robot as `value` embeds those without; for
+      settings.robot_free = "predicted", else they are not used.
 
   Raises:
     UserError: goal frames of different sizes, no `robot_free` where it is needed, or as
@@ -134,16 +134,16 @@ def make_reward(
   films = [[video.frames for video in each.videos] for each in goals]
   visible = [each.channel.robot_visible for each in goals]
   predicted = settings.robot_free == PREDICTED
-  if predicted and robot_free is None:
+  if predicted and not robot_free:
     raise UserError(
-      "expected an encoder that embeds frames as if the robot were not there for the reward's "
-      "robot_free 'predicted', got none; train one (vipjax.finetune.robot_free), or set robot_free "
-      "to 'drawn'."
+      "expected encoders that embed frames as if the robot were not there for the reward's "
+      "robot_free 'predicted', got none; train some (vipjax.finetune.robot_free), or set "
+      "robot_free to 'drawn'."
     )
   shown = [each.view for each in picture_channels(goals, settings)]
   return EmbeddingReward(
     value, frames, firsts, weights, settings, devices, films, visible,
-    robot_free if predicted else None,
+    robot_free if predicted else (),
     [shown.index(each.channel.view) for each in goals] if predicted else None,
   )  # fmt: skip
 

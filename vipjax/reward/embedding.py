@@ -58,7 +58,7 @@ class EmbeddingReward:
     devices: Sequence[jax.Device] | None = None,
     films: Sequence[Sequence[np.ndarray]] | None = None,
     robot_visible: Sequence[bool] | None = None,
-    robot_free: ValueFunction | None = None,
+    robot_free: Sequence[ValueFunction] = (),
     pictures: Sequence[int] | None = None,
   ):
     """Embeds the goals.
@@ -75,9 +75,9 @@ class EmbeddingReward:
         the same episodes at the same moments in all channels; otherwise None suffices.
       robot_visible: for "subgoal" whether each channel shows the robot, some do and some do not;
         otherwise None suffices.
-      robot_free: embeds a picture with the robot as `value` embeds the same without it
-        (`finetune.robot_free`), for the channels that do not show it; None: they have pictures of
-        their own.
+      robot_free: embed a picture with the robot as `value` embeds the same without it
+        (`finetune.robot_free`), for the channels that do not show it, all of one architecture. Of
+        several the least potential counts. None: these channels have pictures of their own.
       pictures: with `robot_free`, the picture of each channel, from 0 to P - 1.
 
     Raises:
@@ -95,7 +95,7 @@ class EmbeddingReward:
       )
     self._pictures = list(range(len(goals)) if pictures is None else pictures)
     self.num_channels = max(self._pictures) + 1
-    self._robot_free = robot_free
+    self._robot_free = list(robot_free)
     factors = np.asarray(weights, np.float32)
     if not (np.isfinite(factors).all() and (factors >= 0).all() and factors.sum() > 0):
       raise UserError(
@@ -117,7 +117,7 @@ class EmbeddingReward:
         f"'subgoal', got robot_visible {self._visible.tolist()}; give config.reward.plain_weight "
         "and robot_free_weight values above 0, or set potential to 'goal'."
       )
-    embed = _embed_channels(value, robot_free, self._visible, self._pictures)
+    embed = _embed_channels(value, self._robot_free, self._visible, self._pictures)
     self._function = _make_compute(
       embed, _measuring(value, self.settings).head, self.settings, self._visible,
       not self.telescopes,
@@ -177,8 +177,7 @@ class EmbeddingReward:
       else:
         places = np.concatenate([np.linspace(0, 1, length) for length in lengths])
         path = frames, places.astype(np.float32)
-    robot_free = self._robot_free
-    variables = value.variables, robot_free.variables if robot_free else None
+    variables = value.variables, [each.variables for each in self._robot_free]
     return self._place((
       variables, embedded, self._weights, starts.astype(np.float32),
       (self._weights / starts).astype(np.float32), path,
@@ -264,23 +263,27 @@ def _measuring(value: ValueFunction, settings: RewardSettings) -> ValueFunction:
 
 def _embed_channels(
   value: ValueFunction,
-  robot_free: ValueFunction | None,
+  robot_free: Sequence[ValueFunction],
   visible: np.ndarray,
   pictures: Sequence[int],
-) -> Callable[[tuple[Any, Any], jax.Array], jax.Array]:
-  """Returns (variables of both, pictures [N, P, H, W, 3]) -> embeddings [N, C, D] of channels."""
-  embed = value.embed_fn
-  if robot_free is None:
-    return lambda variables, frames: embed(variables[0], frames)
-  embed_free, chosen = robot_free.embed_fn, np.array(pictures)
+) -> Callable[[tuple[Any, list[Any]], jax.Array], list[jax.Array]]:
+  """Returns (variables of all, pictures [N, P, H, W, 3]) -> embeddings [N, C, D] of channels.
 
-  def both(variables, frames):
-    free = embed_free(variables[1], frames)[:, chosen]
+  There is one for each of `robot_free`, or one where all channels have pictures of their own.
+  """
+  embed, chosen = value.embed_fn, np.array(pictures)
+  if not robot_free:
+    return lambda variables, frames: [embed(variables[0], frames)]
+  embed_free = robot_free[0].embed_fn
+
+  def embed_all(variables, frames):
+    free = [embed_free(each, frames)[:, chosen] for each in variables[1]]
     if not visible.any():
       return free
-    return jnp.where(visible[None, :, None], embed(variables[0], frames)[:, chosen], free)
+    shown = embed(variables[0], frames)[:, chosen]
+    return [jnp.where(visible[None, :, None], shown, each) for each in free]
 
-  return both
+  return embed_all
 
 
 def _make_compute(
@@ -296,9 +299,8 @@ def _make_compute(
     x = distances / units[None]
     return x * (1 + saturation) / (x + saturation) if saturation else x
 
-  def compute(common, frames):
-    both, goals, weights, units, factors, path = common
-    embeddings, variables = embed(both, frames), both[0]
+  def measure(variables, common, embeddings):
+    _, goals, weights, units, factors, path = common
     distances = jnp.stack(
       [
         goal_distances(embeddings[:, c], each, head, variables.get(HEAD))
@@ -332,6 +334,18 @@ def _make_compute(
       potential = -jnp.sum(distances * factors[None], axis=1)
     else:
       potential = -jnp.sum(counted(distances, units) * weights[None], axis=1)
-    return (potential, distances, embeddings) if with_embeddings else (potential, distances)
+    return potential, distances
+
+  def compute(common, frames):
+    embedded = embed(common[0], frames)
+    found = [measure(common[0][0], common, each) for each in embedded]
+    if with_embeddings:
+      return *found[0], embedded[0]
+    if len(found) == 1:
+      return found[0]
+    potentials, distances = map(jnp.stack, zip(*found, strict=True))
+    least = jnp.argmin(potentials, axis=0)
+    chosen = jnp.take_along_axis(distances, least[None, :, None], axis=0)[0]
+    return jnp.min(potentials, axis=0), chosen
 
   return compute

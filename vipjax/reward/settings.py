@@ -49,7 +49,7 @@ class RewardSettings:
     saturation: s > 0, in units of the distance as `normalize` leaves it: half of the greatest
       potential is reached at s; 0 is published, without bound.
     robot_free: what a channel without the robot sees: a picture "drawn" without it; or the one with
-      it, by an encoder that has learnt to embed it as if the robot were not there, "predicted".
+      it, by encoders that have learnt to embed it as if the robot were not there, "predicted".
   """
 
   form: str = "difference"
@@ -72,6 +72,11 @@ class RewardSettings:
     require_among("reward goal_reduction", self.goal_reduction, REDUCTIONS)
     require_among("reward potential", self.potential, POTENTIALS)
     require_among("reward robot_free", self.robot_free, ROBOT_FREE)
+    if self.form == "progress" and self.robot_free == PREDICTED:
+      raise UserError(
+        "expected another reward form than 'progress', which pays for embeddings of drawn frames, "
+        "with robot_free 'predicted'; choose another form, or set robot_free to 'drawn'."
+      )
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vipjax.encoder import ValueFunction
@@ -30,7 +32,7 @@ class StepRewards:
     robot_free_first_frame: np.ndarray | None = None,
     plain_weight: float = 1.0,
     robot_free_weight: float = 2.0,
-    robot_free: ValueFunction | None = None,
+    robot_free: Sequence[ValueFunction] = (),
   ):
     """Embeds the goals.
 
@@ -46,8 +48,9 @@ class StepRewards:
       robot_free_first_frame: `first_frame` without the robot.
       plain_weight, robot_free_weight: weights of the two distances, >= 0; the defaults are those of
         configs/demo.py.
-      robot_free: an encoder that embeds a frame with the robot as `value` embeds it without
-        (`encoder_robot_free` in a run folder): frames are then [N, H, W, 3], with the robot alone.
+      robot_free: encoders that embed a frame with the robot as `value` embeds it without
+        (`encoder_robot_free/<n>` in a run folder): frames are then [N, H, W, 3], with the robot
+        alone. Of several the least potential counts.
 
     Raises:
       UserError: as `EmbeddingReward`, `robot_free` without its goal, or a weight that is not
@@ -55,7 +58,7 @@ class StepRewards:
     """
     if not np.isfinite(task_reward_weight):
       raise UserError(f"expected a finite task_reward_weight, got {task_reward_weight}; change it.")
-    if robot_free is not None and robot_free_goal is None:
+    if robot_free and robot_free_goal is None:
       raise UserError(
         "expected a robot_free_goal with robot_free, which tells the distance to it, got none; "
         "give the goal's frame without the robot."

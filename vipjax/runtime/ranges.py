@@ -140,6 +140,7 @@ RANGES = {
   "finetune.tcc.temperature_unit": _words("absolute", "mean_squared_distance"),
   "finetune.progress.weight": _FROM_0,
   "finetune.progress.pairs": _whole(1),
+  "robot_free.members": _whole(1),
   "robot_free.steps": _whole(1),
   "robot_free.batch_size": _whole(1),
   "robot_free.learning_rate": _POSITIVE,

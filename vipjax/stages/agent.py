@@ -62,24 +62,24 @@ def reward_settings(config: ml_collections.ConfigDict) -> RewardSettings:
   return from_section(RewardSettings, config.reward, "reward", discount=config.policy.discount)
 
 
-def robot_free_encoder(
+def robot_free_encoders(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> ValueFunction | None:
+) -> list[ValueFunction]:
   """What embeds frames as if the robot were not there, where the reward asks for it.
 
   Raises:
     UserError: the run has none.
   """
   if config.reward.robot_free != PREDICTED:
-    return None
+    return []
   folder = workdir / ROBOT_FREE_ENCODER
   if not folder.exists():
     raise UserError(
-      f"expected in {folder} an encoder that embeds frames as if the robot were not there, for "
-      "config.reward.robot_free = 'predicted', got none; run launch.pipeline, which trains it, or "
-      "set robot_free to 'drawn'."
+      f"expected in {folder} encoders that embed frames as if the robot were not there, for "
+      "config.reward.robot_free = 'predicted', got none; run launch.pipeline, which trains "
+      "them, or set robot_free to 'drawn'."
     )
-  return encoder.load(folder)
+  return [encoder.load(each) for each in sorted(folder.iterdir())]
 
 
 def require_predictable(config: ml_collections.ConfigDict) -> None:
@@ -88,7 +88,7 @@ def require_predictable(config: ml_collections.ConfigDict) -> None:
   if reward.robot_free == PREDICTED and (online or not reward.robot_free_weight):
     raise UserError(
       "expected config.reward.robot_free_weight above 0 and config.policy.online.every = 0 with "
-      "config.reward.robot_free = 'predicted', whose encoder follows one that stays as it is, got "
+      "config.reward.robot_free = 'predicted', whose encoders follow one that stays as it is, got "
       f"{reward.robot_free_weight} and {online}; change these, or set robot_free to 'drawn'."
     )
 

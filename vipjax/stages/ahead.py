@@ -81,8 +81,8 @@ def compile_programs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   value.embed(np.zeros((ACCELERATOR_CHUNK, size, size, 3), np.uint8))
   devices = policy_devices(policy.batch_size)
   settings = reward_settings(config)
-  # An encoder of the same architecture; its weights do not matter.
-  reward = make_reward(goals, value, settings, devices, value)
+  # Encoders of the same architecture; their weights do not matter.
+  reward = make_reward(goals, value, settings, devices, [value] * config.robot_free.members)
   channels = picture_channels(goals, settings)
   probe = RobotEnv(**agent_options(config), size=size)
   spaces, pictures = (probe.observation_space, probe.action_space), (len(channels), size, size, 3)

@@ -23,7 +23,7 @@ from vipjax.evaluation.measure_off_path import measure_off_path
 from vipjax.evaluation.off_path import Rollout
 from vipjax.runtime import files
 from vipjax.scene import View
-from vipjax.stages.agent import reward_channels, reward_settings, robot_free_encoder
+from vipjax.stages.agent import reward_channels, reward_settings, robot_free_encoders
 from vipjax.stages.filming import film_episodes, give_up, open_env, unseen_seeds
 from vipjax.stages.inputs import load_videos, require_encoder, views_from_config
 from vipjax.stages.put_back import film_put_back, films_put_back, hack_price, write_pictures
@@ -117,7 +117,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     rollouts = roll_out(config, workdir, videos)
     result["off_path"] = write_off_path(
       config, values["after"], videos, rollouts, workdir / "off_path",
-      robot_free_encoder(config, workdir),
+      robot_free_encoders(config, workdir),
     )  # fmt: skip
   return result
 
@@ -183,7 +183,7 @@ def write_off_path(
   videos: Sequence[Video],
   rollouts: Iterable[Rollout],
   folder: pathlib.Path,
-  robot_free: ValueFunction | None = None,
+  robot_free: Sequence[ValueFunction] = (),
 ) -> dict[str, Any]:
   """Measures an encoder in rollouts under the config's reward, and writes pictures and numbers.
 

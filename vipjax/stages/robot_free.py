@@ -1,4 +1,4 @@
-"""The robot-free encoder's training: the run's films in, `encoder_robot_free/` out; resumable."""
+"""The robot-free encoders' training: the run's films in, `encoder_robot_free/` out; resumable."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _NEEDED_BY = "config.reward.robot_free = 'predicted'"
 
 @stage(STAGE)
 def train_robot_free(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resumed:
-  """Trains an encoder that embeds frames with the robot as the run's own embeds those without it.
+  """Trains encoders that embed frames with the robot as the run's own embeds those without it.
 
   Reads `encoder/`, and films with and without the robot: those of the reward's views in `videos/`
   and, if there is one, `robots/`, or all in config.data.path. Writes metrics, checkpoints and the
-  artefact `encoder_robot_free/`. It takes one device.
+  artefacts `encoder_robot_free/<n>/`. It takes one device.
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -72,8 +72,9 @@ def train_robot_free(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
     "robot_free_of": value.metadata.get("name"),
     "steps": facts["steps"],
   }
-  learnt = with_robot_free_state(value, state).replace(metadata=metadata)
-  encoder.save(workdir / ROBOT_FREE_ENCODER, learnt, overwrite=True)
+  for number, member in enumerate(with_robot_free_state(value, state)):
+    folder = workdir / ROBOT_FREE_ENCODER / str(number)
+    encoder.save(folder, member.replace(metadata=metadata), overwrite=True)
   counts = {"robots": len(layers.robots), "scenes": len(layers.scenes)}
   return Resumed({**facts, **counts}, earlier)
 

@@ -31,7 +31,7 @@ from vipjax.stages.agent import (
   require_shared_memory,
   reward_channels,
   reward_settings,
-  robot_free_encoder,
+  robot_free_encoders,
   sac_settings,
 )
 from vipjax.stages.filming import agent_options
@@ -93,7 +93,7 @@ def _train_policy(
   videos = load_videos(config, source)
   goals = channel_goals(reward_channels(config), videos)
   settings = reward_settings(config)
-  reward = make_reward(goals, value, settings, devices, robot_free_encoder(config, source))
+  reward = make_reward(goals, value, settings, devices, robot_free_encoders(config, source))
   channels, size = picture_channels(goals, settings), goals[0].frames.shape[1]
   record_goals(workdir / "policy", value, goals, config.reward.goal_reduction)
   sac = sac_settings(policy)
