@@ -90,6 +90,26 @@ def test_what_the_reward_pays(views, weights, normalize, prices):
   assert [each["reward"] for each in made.record["episodes"]] == pytest.approx(prices)
 
 
+class Green(Level):
+  """Sees the second colour alone, as factor x level + more."""
+
+  def __init__(self, factor, more):
+    self.factor, self.more = factor, more
+
+  def embed(self, frames):
+    return super().embed(frames) * [0, self.factor] + [0, self.more]
+
+
+def test_what_is_predicted_is_paid_by_the_one_that_sees_least_done():
+  channels, settings = Channels({"front": View()}, "", 1.0, 2.0), RewardSettings()
+  seen = [Green(1, 0), Green(0.5, 15)]
+  made = measure_hack_price(Level(), EPISODES, channels, settings, seen)
+  # Of plain levels 40 and 10 the distances are 40, 10 and 35, 20; of 3 and 3 they are 3 and 16.5.
+  prices = (10 + 2 * 20) / (50 + 2 * 40), (3 + 2 * 16.5) / (5 + 2 * 16.5)
+  assert [each["reward"] for each in made.record["episodes"]] == pytest.approx(prices)
+  assert made.means["hack_price_robot_free"] == 1.0
+
+
 def test_frames_that_do_not_differ_have_no_price():
   still = [episode(*([[(1, 1)] * 3] * 4))]
   assert measure_hack_price(Level(), still, Channels(VIEWS)).means["hack_price"] == 0.0

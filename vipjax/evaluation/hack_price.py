@@ -7,7 +7,7 @@ it has earned all that there is: a low price foretells such a policy before any 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +46,7 @@ def measure_hack_price(
   episodes: Sequence[PutBack],
   channels: Channels,
   settings: RewardSettings | None = None,
+  robot_free: Sequence[ValueFunction] = (),
 ) -> HackPrice:
   """Measures the price of the expert's last pose; the goal is each episode's own last frame.
 
@@ -55,6 +56,8 @@ def measure_hack_price(
     channels: the reward's channels, for "hack_price_reward".
     settings: the reward's settings; None is as published. Only `normalize` counts: the price is
       that of distances, whatever a saturation or a potential along the path make of them.
+    robot_free: as `EmbeddingReward` takes them; "hack_price_reward" is then of what they predict,
+      the greatest of their distances.
 
   Raises:
     UserError: no episode.
@@ -70,7 +73,10 @@ def measure_hack_price(
   first, left = 0.0, 0.0
   for visible, weight in ((True, channels.plain_weight), (False, channels.robot_free_weight)):
     for view in channels.views if weight else ():
-      start, end = distances[view, visible].T
+      pair = distances[view, visible]
+      if robot_free and not visible:
+        pair = _predicted(value, robot_free, [each.frames for each in episodes], view)
+      start, end = pair.T
       unit = np.maximum(start, _TINY) if settings and settings.normalize == "first_frame" else 1.0
       first, left = first + weight * start / unit, left + weight * end / unit
   paid = left / np.maximum(first, _TINY)
@@ -96,6 +102,20 @@ def _distances(value: ValueFunction, frames: Sequence[np.ndarray]) -> np.ndarray
   return np.stack(
     [value.distances(each[[FIRST, PUT_BACK]], each[LAST : LAST + 1]) for each in embeddings]
   )
+
+
+def _predicted(
+  value: ValueFunction,
+  robot_free: Sequence[ValueFunction],
+  episodes: Sequence[Mapping[tuple[str, bool], np.ndarray]],
+  view: str,
+) -> np.ndarray:
+  """Returns float [E, 2] as `_distances`, of plain frames to the last frame without the robot."""
+  goals = value.embed(np.stack([frames[view, False][LAST] for frames in episodes]))
+  plain = np.concatenate([frames[view, True][[FIRST, PUT_BACK]] for frames in episodes])
+  embedded = np.stack([each.embed(plain) for each in robot_free])
+  away = embedded.reshape((len(robot_free), len(episodes), 2, -1)) - goals[None, :, None]
+  return np.linalg.norm(away, axis=-1).max(axis=0)
 
 
 def discounted_worth(

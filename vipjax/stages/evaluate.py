@@ -109,16 +109,16 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     written[when] = records
     written["alignment"][when] = alignment
   files.write_json(workdir / "evaluation.json", written)
-  result |= write_hack_price(config, values, workdir / "hack_price")
+  robot_free = robot_free_encoders(config, workdir)
+  result |= write_hack_price(config, values, workdir / "hack_price", robot_free)
   if config.evaluate.attention_episodes:
     result["attention"] = reported(write_attention(config, values, workdir / "attention"))
   if config.evaluate.off_path_episodes:
     videos = load_videos(config, workdir)
     rollouts = roll_out(config, workdir, videos)
     result["off_path"] = write_off_path(
-      config, values["after"], videos, rollouts, workdir / "off_path",
-      robot_free_encoders(config, workdir),
-    )  # fmt: skip
+      config, values["after"], videos, rollouts, workdir / "off_path", robot_free
+    )
   return result
 
 
@@ -157,9 +157,14 @@ def write_attention(
 
 
 def write_hack_price(
-  config: ml_collections.ConfigDict, values: Mapping[str, ValueFunction], folder: pathlib.Path
+  config: ml_collections.ConfigDict,
+  values: Mapping[str, ValueFunction],
+  folder: pathlib.Path,
+  robot_free: Sequence[ValueFunction] = (),
 ) -> dict[str, Any]:
   """Prices the expert's last pose with the objects put back, and writes pictures and numbers.
+
+  Before fine-tuning the frames without the robot are drawn, `robot_free` or not.
 
   Returns:
     The prices and worths that `evaluate` returns; {} without a simulator or unseen episodes.
@@ -167,7 +172,10 @@ def write_hack_price(
   episodes = film_put_back(config)
   if not episodes:
     return {}
-  made = {when: hack_price(config, value, episodes) for when, value in values.items()}
+  made = {
+    when: hack_price(config, value, episodes, robot_free if when == "after" else ())
+    for when, value in values.items()
+  }
   write_pictures(episodes[0], folder)
   files.write_json(folder / "hack_price.json", made)
   return {

@@ -55,14 +55,17 @@ def film_put_back(config: ml_collections.ConfigDict) -> list[PutBack]:
 
 
 def hack_price(
-  config: ml_collections.ConfigDict, value: ValueFunction, episodes: Sequence[PutBack]
+  config: ml_collections.ConfigDict,
+  value: ValueFunction,
+  episodes: Sequence[PutBack],
+  robot_free: Sequence[ValueFunction] = (),
 ) -> dict[str, Any]:
   """What `measure_hack_price` records of an encoder under the config's reward.
 
   With "overlap", in the mean, and "worth", what `compare_worth` says of the mean episode.
   """
   settings, repeat = reward_settings(config), config.policy.action_repeat
-  record = measure_hack_price(value, episodes, reward_channels(config), settings).record
+  record = measure_hack_price(value, episodes, reward_channels(config), settings, robot_free).record
   steps, straight, overlap = (
     float(np.mean([getattr(each, name) for each in episodes]))
     for name in ("steps", "straight", "overlap")
