@@ -264,7 +264,7 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
 
   # Encoders that embed frames with the robot as the fine-tuned one embeds those without it, for
   # reward.robot_free = "predicted". They learn from the videos with and without the robot, on one
-  # device. The reward takes the one by which least is done: what one errs in another may not.
+  # device. Where they disagree, the reward believes the one that sees least done.
   config.robot_free = ConfigDict()
   config.robot_free.members = 2  # encoders
   config.robot_free.steps = 800  # updates of each

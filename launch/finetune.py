@@ -2,7 +2,7 @@
 
     python -m launch.finetune --config=configs/demo.py --workdir=runs/demo
 
-With --config.reward.robot_free=predicted it also trains one that looks past the robot, in
+With --config.reward.robot_free=predicted it also trains encoders that look past the robot, in
 encoder_robot_free/, from videos with and without it.
 
 On several hosts that share the run folder, run the same command on each with its own number:
@@ -20,14 +20,15 @@ launcher.define_host_flags()
 
 def main(_):
   from vipjax.reward.settings import PREDICTED
-  from vipjax.runtime import hosts
+  from vipjax.stages.agent import require_predictable
   from vipjax.stages.finetune import finetune
   from vipjax.stages.robot_free import train_robot_free
 
   workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
+  require_predictable(_FLAGS.config)
   result = finetune(_FLAGS.config, workdir)
   print(f"{result['steps']} steps on {result['videos']} videos; encoder in {workdir / 'encoder'}")
-  if _FLAGS.config.reward.robot_free == PREDICTED and hosts.is_first():
+  if _FLAGS.config.reward.robot_free == PREDICTED:
     train_robot_free(_FLAGS.config, workdir)
 
 

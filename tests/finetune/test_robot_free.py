@@ -18,7 +18,7 @@ from vipjax.finetune.robot_free import (
   with_robot_free_state,
 )
 from vipjax.runtime.errors import UserError
-from vipjax.types import Video
+from vipjax.videos import LazyVideo
 
 SIZE = 16
 # The object is a white bar that comes down the left half; the robot a red square.
@@ -39,12 +39,18 @@ def with_robot(frames, rows, columns):
   return frames
 
 
+class Film(LazyVideo):
+  def __init__(self, frames, view):
+    super().__init__({"fps": 10.0, "view": view, "source": "film"})
+    self.length, self.frames = len(frames), frames
+
+  def decode(self, positions):
+    yield from self.frames[list(positions)]
+
+
 def pair(view, rows, columns, frames=None):
   free = scenes() if frames is None else frames
-  return tuple(
-    Video(each, 10.0, view=view, robot_visible=visible, source="film")
-    for each, visible in ((with_robot(free, rows, columns), True), (free, False))
-  )
+  return Film(with_robot(free, rows, columns), view), Film(free, view)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +109,17 @@ def test_what_cannot_be_seen_has_not_been_done(value, as_they_are, columns, hidd
   layers = make_layers(value, [pair("front", (0, 16), columns)])
   _, told = draw_pictures(jax.random.key(0), jax.device_put(layers), 64)
   assert (set(np.asarray(told)) <= {0, 1, 2}) == hidden
+
+
+def test_noise_shows_nothing(value, as_they_are):
+  rng = np.random.default_rng(0)
+  frames = np.clip(scenes() + rng.normal(0, 16, scenes().shape), 0, 255).astype(np.uint8)
+  films = [pair("front", (0, 16), (0, 8), frames)]
+  hidden = {0, 1, 2}
+  for threshold, tells in ((100, False), (0, True)):
+    layers = make_layers(value, films, threshold=threshold)
+    _, told = draw_pictures(jax.random.key(0), jax.device_put(layers), 64)
+    assert bool(set(np.asarray(told)) - hidden) == tells
 
 
 def test_true_frames_and_empty_scenes_are_among_them(value, monkeypatch):

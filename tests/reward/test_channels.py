@@ -1,5 +1,6 @@
 """Goals that the config names instead of the videos' last frames."""
 
+import jax
 import numpy as np
 import pytest
 from absl import logging
@@ -106,9 +107,14 @@ def test_what_is_predicted_is_no_picture(value):
   assert [(each.view, each.robot_visible) for each in shown] == [
     (goals[0].channel.view, True), (goals[2].channel.view, True),
   ]  # fmt: skip
-  reward = channels.make_reward(goals, value, settings, robot_free=[value])
+  past = value.replace(variables=jax.tree.map(lambda x: 1.5 * x, value.variables))
+  reward = channels.make_reward(goals, value, settings, robot_free=[past])
   frames = np.stack([films[0].frames, films[2].frames], axis=1)
   _, distances = reward.potential(frames)
-  np.testing.assert_array_equal(distances[:, 0], distances[:, 1])
-  with pytest.raises(UserError, match="encoders that embed frames as if .* got none; train some"):
+  away = np.linalg.norm(past.embed(frames[:, 0]) - value.embed(frames[-1:, 0]), axis=-1)
+  np.testing.assert_allclose(
+    distances[:, 0], value.distance(frames[:, 0], frames[-1, 0]), atol=1e-3
+  )
+  np.testing.assert_allclose(distances[:, 1], away, rtol=1e-3)
+  with pytest.raises(UserError, match="encoders as robot_free for .* got none; give them"):
     channels.make_reward(goals, value, settings)

@@ -153,3 +153,11 @@ def test_looking_past_the_robot_asks_for_the_goal_without_it(value, teacher):
   env, frames = teacher
   with pytest.raises(UserError, match="a robot_free_goal with robot_free, .* got none; give"):
     EmbeddingRewardWrapper(env, value, frames[-1, 0], robot_free=[value])
+
+
+def test_a_robot_is_drawn_or_looked_past(value, teacher):
+  env, frames = teacher
+  with pytest.raises(UserError, match=r"got both \(robot 'arm'\); leave out one"):
+    EmbeddingRewardWrapper(
+      env, value, frames[-1, 0], robot="arm", robot_free_goal=frames[-1, 1], robot_free=[value]
+    )

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from tests.stages.test_finetune import beside, config_of, interrupt, one_device, stopping, workdir
 from vipjax import encoder
@@ -13,21 +12,16 @@ from vipjax.stages import robot_free as stage
 from vipjax.stages.agent import require_predictable, robot_free_encoders
 from vipjax.stages.finetune import finetune
 from vipjax.stages.robot_free import train_robot_free
-from vipjax.stages.task import filled
 from vipjax.videos import open_videos
 
 __all__ = ["one_device", "workdir"]
 
 
 def predicting(**overrides):
-  config = filled(config_of(**{
+  return config_of(**{
     "reward.robot_free": "predicted", "policy.views": ("left",), "robot_free.steps": 4,
     "robot_free.batch_size": 2, **overrides,
-  }))  # fmt: skip
-  view = config.views.front
-  del config.views
-  config.views = ConfigDict({"left": view, "right": view})
-  return config
+  })  # fmt: skip
 
 
 @pytest.fixture
@@ -104,18 +98,20 @@ def test_a_film_without_its_twin_is_one_sentence(tuned):
 
 def test_before_it_has_run_the_reward_says_so(tuned):
   config, folder = tuned
-  with pytest.raises(UserError, match="encoder_robot_free .* got none; run launch.pipeline"):
+  with pytest.raises(UserError, match="encoder_robot_free/0 .* got none; run launch.finetune"):
     robot_free_encoders(config, folder)
   config.reward.robot_free = "drawn"
   assert robot_free_encoders(config, folder) == []
 
 
 @pytest.mark.parametrize(
-  "overrides", [{"policy.online.every": 10}, {"reward.robot_free_weight": 0.0}]
-)
+  "overrides",
+  [
+    {"policy.online.every": 10}, {"reward.robot_free_weight": 0.0}, {"reward.form": "progress"},
+    {"encoder.head": "mrn"}, {"record.robot_free": False},
+  ],
+)  # fmt: skip
 def test_what_does_not_go_with_it_is_one_sentence(overrides):
-  with pytest.raises(
-    UserError, match="robot_free_weight above 0 .*online.every = 0 with .*; change"
-  ):
+  with pytest.raises(UserError, match="robot_free_weight above 0, .* got .* = .*; change these"):
     require_predictable(predicting(**overrides))
   require_predictable(predicting())

@@ -56,8 +56,7 @@ def measure_hack_price(
     channels: the reward's channels, for "hack_price_reward".
     settings: the reward's settings; None is as published. Only `normalize` counts: the price is
       that of distances, whatever a saturation or a potential along the path make of them.
-    robot_free: as `EmbeddingReward` takes them; "hack_price_reward" is then of what they predict,
-      the greatest of their distances.
+    robot_free: as `EmbeddingReward` takes them; "hack_price_reward" is then of what they predict.
 
   Raises:
     UserError: no episode.
@@ -70,15 +69,17 @@ def measure_hack_price(
     each: _distances(value, [made.frames[each] for made in episodes]) for each in pictures
   }
   prices = {each: pair[:, 1] / np.maximum(pair[:, 0], _TINY) for each, pair in distances.items()}
-  first, left = 0.0, 0.0
+  # [M, E, 2] for each of `robot_free`, or [1, E, 2].
+  paid_away = np.zeros((len(robot_free) or 1, len(episodes), 2))
   for visible, weight in ((True, channels.plain_weight), (False, channels.robot_free_weight)):
     for view in channels.views if weight else ():
-      pair = distances[view, visible]
+      away = distances[view, visible][None]
+      start = np.maximum(away[..., :1], _TINY)
+      unit = start if settings and settings.normalize == "first_frame" else 1.0
       if robot_free and not visible:
-        pair = _predicted(value, robot_free, [each.frames for each in episodes], view)
-      start, end = pair.T
-      unit = np.maximum(start, _TINY) if settings and settings.normalize == "first_frame" else 1.0
-      first, left = first + weight * start / unit, left + weight * end / unit
+        away = _predicted(value, robot_free, [each.frames for each in episodes], view)
+      paid_away += weight * away / unit
+  first, left = np.moveaxis(paid_away.max(axis=0), -1, 0)
   paid = left / np.maximum(first, _TINY)
   means = {
     "hack_price": np.mean([prices[each] for each in pictures if each[1]]),
@@ -110,12 +111,12 @@ def _predicted(
   episodes: Sequence[Mapping[tuple[str, bool], np.ndarray]],
   view: str,
 ) -> np.ndarray:
-  """Returns float [E, 2] as `_distances`, of plain frames to the last frame without the robot."""
+  """Returns float [M, E, 2] as `_distances`, of plain frames to the last one without the robot."""
   goals = value.embed(np.stack([frames[view, False][LAST] for frames in episodes]))
   plain = np.concatenate([frames[view, True][[FIRST, PUT_BACK]] for frames in episodes])
   embedded = np.stack([each.embed(plain) for each in robot_free])
   away = embedded.reshape((len(robot_free), len(episodes), 2, -1)) - goals[None, :, None]
-  return np.linalg.norm(away, axis=-1).max(axis=0)
+  return np.linalg.norm(away, axis=-1)
 
 
 def discounted_worth(

@@ -12,6 +12,7 @@ import ml_collections
 
 from vipjax.experiments.comparison import write_comparison
 from vipjax.report.page import write_report
+from vipjax.reward.settings import PREDICTED
 from vipjax.runtime import files, places, ranges, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.renamed_keys import check_key
@@ -20,7 +21,7 @@ from vipjax.stages.pipeline import Additions, run_stages
 
 # The sections that a recording depends on beside evaluate.unseen_episodes, and its folders.
 _RECORDING_KEYS = ("seed", "env", "views", "record")
-_RECORDED = ("videos", "unseen", "background", "dataset")
+_RECORDED = ("videos", "unseen", "background", "robots", "dataset")
 
 
 def run_ablation(
@@ -152,4 +153,11 @@ def _share_recording(
 def _recording(config: dict) -> list:
   """The part of a config that a recording depends on, what fits its task filled in."""
   config = files.jsonable(task.filled(config))
-  return [*(config[key] for key in _RECORDING_KEYS), config["evaluate"]["unseen_episodes"]]
+  # Films of robots, for encoders that look past them.
+  predicted = config["reward"].get("robot_free") == PREDICTED
+  waving = (config["robot_free"]["random_episodes"], config["policy"]["views"]) if predicted else ()
+  return [
+    *(config[key] for key in _RECORDING_KEYS),
+    config["evaluate"]["unseen_episodes"],
+    waving,
+  ]

@@ -19,6 +19,7 @@ from vipjax.evaluation.statistics import rank_correlation
 from vipjax.runtime import files, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
+from vipjax.stages.agent import refuse_predicted
 from vipjax.stages.evaluate import load_before_and_after, write_attention
 from vipjax.stages.finetune import finetune
 from vipjax.stages.record import record
@@ -110,6 +111,7 @@ def judge_cells(
   Raises:
     UserError: an expert fails, or bad settings.
   """
+  refuse_predicted(config, "launch.cross_embodiment")
   for option, key, value in (
     ("tcc", "finetune.tcc.weight", config.finetune.tcc.weight),
     ("robot_free", "record.robot_free", config.record.robot_free),

@@ -17,6 +17,7 @@ from vipjax.evaluation.statistics import mean_of_known
 from vipjax.runtime import files
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
+from vipjax.stages.agent import refuse_predicted
 from vipjax.stages.evaluate import write_off_path
 from vipjax.stages.inputs import load_videos, make_encoder
 from vipjax.stages.put_back import film_put_back, hack_price, write_pictures
@@ -57,6 +58,7 @@ def judge(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str,
   Raises:
     UserError: no such task or encoder, or two encoders of one name.
   """
+  refuse_predicted(config, "the judge")
   values = _load(config)
   results = files.read_json(workdir / _FILE, {})
   for task, control in config.judge.tasks:

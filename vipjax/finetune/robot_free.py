@@ -29,7 +29,7 @@ from vipjax import losses
 from vipjax.encoder import ValueFunction, normalize_levels
 from vipjax.runtime import skips
 from vipjax.runtime.errors import UserError
-from vipjax.types import Video
+from vipjax.videos import LazyVideo
 from vipjax.videos.composite import differing
 
 # Shares of a step's pictures: true ones, and scenes without a robot; the others are composites.
@@ -83,8 +83,9 @@ class Layers(NamedTuple):
     upto: float32 [E], how likely a scene or one before it is drawn.
     way: float32 [E], the share of the object's way up to a scene, from 0 to 1.
     states: int32 [E, K], scenes of a scene's film in their order, the first among them.
-    first, of_task, last: float32 [E], where in this sum the robots of a scene's view begin, those
-      of the task's films end, and all end.
+    threshold: float32 scalar, levels that a codec changes: smaller differences are none.
+    first, of_task, last: float32 [E], where in the sum `robots_upto` the robots of a scene's view
+      begin, those of the task's films end, and all end.
   """
 
   robots: jax.Array
@@ -96,6 +97,7 @@ class Layers(NamedTuple):
   upto: jax.Array
   way: jax.Array
   states: jax.Array
+  threshold: jax.Array
   first: jax.Array
   of_task: jax.Array
   last: jax.Array
@@ -117,8 +119,8 @@ class RobotFreeState(NamedTuple):
 
 def make_layers(
   value: ValueFunction,
-  pairs: Sequence[tuple[Video, Video]],
-  others: Sequence[tuple[Video, Video]] = (),
+  pairs: Sequence[tuple[LazyVideo, LazyVideo]],
+  others: Sequence[tuple[LazyVideo, LazyVideo]] = (),
   threshold: int = 0,
 ) -> Layers:
   """The layers of films and their robot-free twins.
@@ -132,10 +134,10 @@ def make_layers(
   Raises:
     UserError: a film whose object does not move.
   """
-  views = list(dict.fromkeys(plain.view for plain, _ in pairs))
+  views = list(dict.fromkeys(_view(plain) for plain, _ in pairs))
   robots, parts, first, drawn = [], [], 0.0, []
   for view in views:
-    own, more = ([each for each in films if each[0].view == view] for films in (pairs, others))
+    own, more = ([each for each in films if _view(each[0]) == view] for films in (pairs, others))
     layers = [_robots(value, *pair, threshold) for pair in (*own, *more)]
     of_view = [np.clip(each[..., 3].mean(axis=(1, 2)) / 255, *_COVERED) for each in layers]
     robots, drawn = robots + layers, drawn + of_view
@@ -143,14 +145,14 @@ def make_layers(
       first + sum(each.sum() for each in likely) for likely in (of_view[: len(own)], of_view)
     )
     for plain, twin in own:
-      targets = value.embed(twin.frames)
+      targets = value.embed(twin[:])
       steps = np.linalg.norm(np.diff(targets, axis=0, prepend=targets[:1]), axis=-1)
       unit = np.linalg.norm(targets - targets[-1], axis=-1).max()
       if not unit > 1e-6:
         raise UserError(
           "expected an object that moves in the task's robot-free videos, whose motion "
           "config.reward.robot_free = 'predicted' is about, got one that stands still in "
-          f"{twin.source}; leave it out, or set robot_free to 'drawn'."
+          f"{twin.metadata['source']}; leave it out, or set robot_free to 'drawn'."
         )
       likely = _EVENLY / len(steps) + (1 - _EVENLY) * steps / steps.sum()
       way = np.cumsum(steps) / steps.sum()
@@ -158,7 +160,7 @@ def make_layers(
       states = before + np.searchsorted(way, np.linspace(0, 1, _STATES, endpoint=False))
       each = np.ones(len(steps), np.int32)
       parts.append((
-        _levels(value, twin.frames), _levels(value, plain.frames), targets, unit * each, likely,
+        _levels(value, twin[:]), _levels(value, plain[:]), targets, unit * each, likely,
         way, np.outer(each, states).astype(np.int32), first * each, of_task * each, last * each,
       ))  # fmt: skip
     first = last
@@ -170,8 +172,9 @@ def make_layers(
     each.astype(np.float32) for each in (units, upto, way, robots_upto, *places)
   )
   return Layers(
-    np.concatenate(robots), robots_upto, scenes, shown, targets, units, upto, way, states, *places
-  )
+    np.concatenate(robots), robots_upto, scenes, shown, targets, units, upto, way, states,
+    np.float32(threshold), *places,
+  )  # fmt: skip
 
 
 def init_robot_free(
@@ -268,8 +271,10 @@ def _told(layers: Layers, scene: jax.Array, seen: jax.Array) -> jax.Array:
   """The earliest scene of its film that looks like a scene where `seen` [S, S, 1] is above 0."""
   states = layers.states[scene]
   # Every second pixel of a row and a column says as much.
-  scenes, seen = layers.scenes[:, ::2, ::2].astype(jnp.float32), seen[None, ::2, ::2]
-  differences = jnp.abs(scenes[states] - scenes[scene][None])
+  scenes, seen = layers.scenes[:, ::2, ::2], seen[None, ::2, ::2]
+  of_states, own = scenes[states].astype(jnp.float32), scenes[scene].astype(jnp.float32)
+  differences = jnp.abs(of_states - own[None])
+  differences *= differences > layers.threshold
   whole = jnp.sum(differences, axis=(1, 2, 3))
   alike = jnp.sum(seen * differences, axis=(1, 2, 3)) < _VISIBLE * whole
   alike &= layers.way[states] < layers.way[scene]
@@ -318,10 +323,15 @@ def _moved(key: jax.Array, layer: jax.Array) -> jax.Array:
   return jnp.where(moves, layer[row, column], layer)
 
 
-def _robots(value: ValueFunction, plain: Video, twin: Video, threshold: int) -> np.ndarray:
+def _view(film: LazyVideo) -> str | None:
+  return film.metadata.get("view")
+
+
+def _robots(value: ValueFunction, plain: LazyVideo, twin: LazyVideo, threshold: int) -> np.ndarray:
   """uint8 [T, S, S, 4], the robot of each frame as `Layers` has it."""
-  masks = differing(plain.frames, twin.frames, threshold)[..., None]
-  colours = _levels(value, plain.frames * masks)
+  frames = plain[:]
+  masks = differing(frames, twin[:], threshold)[..., None]
+  colours = _levels(value, frames * masks)
   opacity = _levels(value, np.repeat(np.where(masks, 255, 0).astype(np.uint8), 3, axis=-1))
   return np.concatenate([colours, opacity[..., :1]], axis=-1)
 

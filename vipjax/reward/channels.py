@@ -120,8 +120,7 @@ def make_reward(
       settings.robot_free = "predicted", else they are not used.
 
   Raises:
-    UserError: goal frames of different sizes, no `robot_free` where it is needed, or as
-      `EmbeddingReward`.
+    UserError: goal frames of different sizes, or as `EmbeddingReward`.
   """
   settings = settings or RewardSettings()
   frames = [each.frames for each in goals]
@@ -134,12 +133,6 @@ def make_reward(
   films = [[video.frames for video in each.videos] for each in goals]
   visible = [each.channel.robot_visible for each in goals]
   predicted = settings.robot_free == PREDICTED
-  if predicted and not robot_free:
-    raise UserError(
-      "expected encoders that embed frames as if the robot were not there for the reward's "
-      "robot_free 'predicted', got none; train some (vipjax.finetune.robot_free), or set "
-      "robot_free to 'drawn'."
-    )
   shown = [each.view for each in picture_channels(goals, settings)]
   return EmbeddingReward(
     value, frames, firsts, weights, settings, devices, films, visible,

@@ -28,7 +28,7 @@ from vipjax.encoder import HEAD, L2, Head, ValueFunction, goal_distances, reduce
 from vipjax.encoder.progress import PROGRESS, signed_progress
 from vipjax.envs import Seen
 from vipjax.reward.films import along_path, by_subgoals, checked_films, subgoals
-from vipjax.reward.settings import RewardSettings
+from vipjax.reward.settings import PREDICTED, RewardSettings
 from vipjax.runtime import parallel
 from vipjax.runtime.errors import UserError
 
@@ -82,7 +82,8 @@ class EmbeddingReward:
 
     Raises:
       UserError: lists of different lengths, no channel, a first frame that equals the goal, the
-        form "progress" for an encoder without a progress head, or films that do not fit.
+        form "progress" for an encoder without a progress head or with `robot_free`, other encoders
+        than `value`'s architecture in it, or films that do not fit.
     """
     self.settings = settings or RewardSettings()
     self.telescopes = self.settings.form != "progress"
@@ -93,9 +94,10 @@ class EmbeddingReward:
         "expected one goal, first frame and weight for each of at least one channel, got "
         f"{len(goals)}, {len(firsts)} and {len(weights)}; pass lists of one length."
       )
+    self._robot_free = list(robot_free)
+    _check_robot_free(value, self._robot_free, self.settings)
     self._pictures = list(range(len(goals)) if pictures is None else pictures)
     self.num_channels = max(self._pictures) + 1
-    self._robot_free = list(robot_free)
     factors = np.asarray(weights, np.float32)
     if not (np.isfinite(factors).all() and (factors >= 0).all() and factors.sum() > 0):
       raise UserError(
@@ -259,6 +261,29 @@ class EmbeddingReward:
 def _measuring(value: ValueFunction, settings: RewardSettings) -> ValueFunction:
   """The value with the head of the reward's distances."""
   return value if settings.potential == "goal" else value.replace(head=L2)
+
+
+def _check_robot_free(
+  value: ValueFunction, robot_free: Sequence[ValueFunction], settings: RewardSettings
+) -> None:
+  if (settings.robot_free == PREDICTED) > bool(robot_free):
+    raise UserError(
+      "expected encoders as robot_free for the setting robot_free = 'predicted', got none; give "
+      "them, or set it to 'drawn'."
+    )
+  if robot_free and settings.form == "progress":
+    raise UserError(
+      "expected another reward form than 'progress' with robot_free, whose embeddings no progress "
+      "head knows, got it; choose another form, or draw the frames."
+    )
+  for each in robot_free:
+    value.require_l2("robot_free, which compares embeddings")
+    if (each.config, each.preprocessing) != (value.config, value.preprocessing):
+      raise UserError(
+        f"expected encoders of the value's own architecture as robot_free, got {each.config} with "
+        f"{each.preprocessing} for {value.config} with {value.preprocessing}; take those that "
+        "were trained for it."
+      )
 
 
 def _embed_channels(

@@ -72,11 +72,6 @@ class RewardSettings:
     require_among("reward goal_reduction", self.goal_reduction, REDUCTIONS)
     require_among("reward potential", self.potential, POTENTIALS)
     require_among("reward robot_free", self.robot_free, ROBOT_FREE)
-    if self.form == "progress" and self.robot_free == PREDICTED:
-      raise UserError(
-        "expected another reward form than 'progress', which pays for embeddings of drawn frames, "
-        "with robot_free 'predicted'; choose another form, or set robot_free to 'drawn'."
-      )
     if not (np.isfinite(self.scale) and self.scale > 0):
       raise UserError(f"expected a reward scale above 0, got {self.scale}; change it.")
     ranges.check("policy", {"discount": self.discount})

@@ -42,8 +42,8 @@ class EmbeddingRewardVecEnvWrapper(VecEnvWrapper):
         last step of an episode.
       value: the value function.
       goal: uint8 [H, W, 3], or several [G, H, W, 3], from the environments' viewpoint.
-      **keywords: those of `StepRewards`; with `robot_free_goal` the `FrameInInfo` around each
-        environment has a `robot`.
+      **keywords: those of `StepRewards`; with `robot_free_goal` and without `robot_free` the
+        `FrameInInfo` around each environment has a `robot`.
 
     Raises:
       UserError: as `StepRewards`.

@@ -126,8 +126,8 @@ class StepRewards:
       axes = ("[N, H, W, 3]", "[N, 2, H, W, 3]")[self._reward.num_channels - 1]
       raise UserError(
         f"expected pictures {axes}, of pairs with and without the robot where there is a "
-        f"robot_free_goal, got {list(frames.shape)}; give robot to vipjax.FrameInInfo and the goal "
-        "to the reward, or neither."
+        f"robot_free_goal and no robot_free, got {list(frames.shape)}; give robot to "
+        "vipjax.FrameInInfo and the goal to the reward, or neither; with robot_free the goal alone."
       )
     state, distances = self._reward.state(frames if frames.ndim == 5 else frames[:, None])
     return state, dict(zip(_DISTANCES, distances.T, strict=False))

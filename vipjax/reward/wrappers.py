@@ -77,8 +77,8 @@ class EmbeddingRewardWrapper(gymnasium.Wrapper):
   """One environment with the change of its picture's distance to the goal as reward.
 
   `info` gains "distance", float, the distance to the goal after the step, and "task_reward", the
-  environment's own reward; with `robot` also "robot_free_distance". For many environments use the
-  vector wrapper, which embeds all pictures in one call.
+  environment's own reward; with a `robot_free_goal` also "robot_free_distance". For many
+  environments use the vector wrapper, which embeds all pictures in one call.
   """
 
   def __init__(
@@ -129,9 +129,9 @@ class EmbeddingRewardVectorWrapper(gymnasium.vector.VectorWrapper):
   """N environments with the change of their pictures' distances to the goal as rewards.
 
   It embeds all pictures of a step in one call, and in a second one if an episode begins in the same
-  step. `infos` gains "distance", with `robot` also "robot_free_distance", and "task_reward", float
-  [N], of the step before an automatic reset. A step in which AutoresetMode.NEXT_STEP resets an
-  environment has reward 0.
+  step. `infos` gains "distance", with a `robot_free_goal` also "robot_free_distance", and
+  "task_reward", float [N], of the step before an automatic reset. A step in which
+  AutoresetMode.NEXT_STEP resets an environment has reward 0.
   """
 
   def __init__(
@@ -239,6 +239,11 @@ def _with_goal(
   keywords: dict[str, Any], goal: np.ndarray, robot: str | Sequence[str] | None
 ) -> dict[str, Any]:
   """Returns the keywords with a goal of the pictures without the robot, where there is one."""
+  if robot is not None and keywords.get("robot_free"):
+    raise UserError(
+      "expected a robot, which is left out of a second picture, or robot_free, which looks past it "
+      f"in the first, got both (robot {robot!r}); leave out one."
+    )
   if robot is None or keywords.get("robot_free_goal") is not None:
     return keywords
   # Along an expert's film mini's distance to such a goal falls by .14 (faucet-close), .30

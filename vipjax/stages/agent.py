@@ -68,28 +68,56 @@ def robot_free_encoders(
   """What embeds frames as if the robot were not there, where the reward asks for it.
 
   Raises:
-    UserError: the run has none.
+    UserError: the run has too few.
   """
   if config.reward.robot_free != PREDICTED:
     return []
-  folder = workdir / ROBOT_FREE_ENCODER
-  if not folder.exists():
+  members = range(config.robot_free.members)
+  folders = [workdir / ROBOT_FREE_ENCODER / str(number) for number in members]
+  missing = [folder for folder in folders if not folder.exists()]
+  if missing:
     raise UserError(
-      f"expected in {folder} encoders that embed frames as if the robot were not there, for "
-      "config.reward.robot_free = 'predicted', got none; run launch.pipeline, which trains "
-      "them, or set robot_free to 'drawn'."
+      f"expected in {missing[0]} an encoder that embeds frames as if the robot were not there, for "
+      "config.reward.robot_free = 'predicted', got none; run launch.finetune or launch.pipeline, "
+      "which train them, or set robot_free to 'drawn'."
     )
-  return [encoder.load(each) for each in sorted(folder.iterdir())]
+  return [encoder.load(folder) for folder in folders]
 
 
 def require_predictable(config: ml_collections.ConfigDict) -> None:
   """Raises UserError where config.reward.robot_free = "predicted" does not go with other keys."""
-  reward, online = config.reward, config.policy.online.every
-  if reward.robot_free == PREDICTED and (online or not reward.robot_free_weight):
+  reward = config.reward
+  if reward.robot_free != PREDICTED:
+    return
+  wrong = [
+    f"{key} = {got!r}"
+    for key, got, fits in (
+      ("reward.robot_free_weight", reward.robot_free_weight, reward.robot_free_weight > 0),
+      ("reward.form", reward.form, reward.form != "progress"),
+      ("encoder.head", config.encoder.head, config.encoder.head == "l2"),
+      ("policy.online.every", config.policy.online.every, not config.policy.online.every),
+      (
+        "record.robot_free",
+        config.record.robot_free,
+        config.record.robot_free or bool(config.data.path),
+      ),
+    )
+    if not fits
+  ]
+  if wrong:
     raise UserError(
-      "expected config.reward.robot_free_weight above 0 and config.policy.online.every = 0 with "
-      "config.reward.robot_free = 'predicted', whose encoders follow one that stays as it is, got "
-      f"{reward.robot_free_weight} and {online}; change these, or set robot_free to 'drawn'."
+      "expected config.reward.robot_free_weight above 0, another reward.form than 'progress', "
+      "encoder.head 'l2', policy.online.every 0 and record.robot_free True with reward.robot_free "
+      f"'predicted', got {', '.join(wrong)}; change these, or set robot_free to 'drawn'."
+    )
+
+
+def refuse_predicted(config: ml_collections.ConfigDict, what: str) -> None:
+  """Raises UserError where an experiment would need robot-free encoders of its own."""
+  if config.reward.robot_free == PREDICTED:
+    raise UserError(
+      f"expected config.reward.robot_free = 'drawn' in {what}, which trains no robot-free "
+      "encoders, got 'predicted'; change it."
     )
 
 

@@ -101,7 +101,7 @@ def collect_results(
   done = [name for name in STAGES if run_folder.stage_done(workdir, name)]
   for name in done:
     facts = run_folder.stage_result(workdir, name)
-    # The first two stages have names, such as "steps" or "loss", that mean little elsewhere.
+    # The first stages have names, such as "steps" or "loss", that mean little elsewhere.
     results |= facts if name in ("evaluate", "policy") else {f"{name}_{k}": facts[k] for k in facts}
   if "rank_correlation_unseen_before" in results:
     results["rank_correlation_before"] = results["rank_correlation_unseen_before"]

@@ -64,7 +64,7 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
       if moving:
         write_videos(workdir / "background", moving, overwrite=True)
       if robots:
-        stride = max(config.env.horizon // _ROBOT_FRAMES, 1)
+        stride = -(-config.env.horizon // _ROBOT_FRAMES)
         films = film_episodes(
           env, settings, policy_views(config), robots, _move, progress, hold=5, robot_free=True,
           frame_stride=stride,

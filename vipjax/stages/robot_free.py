@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pathlib
 import time
-from collections.abc import Sequence
 
 import jax
 import ml_collections
+from absl import logging
 
 from vipjax import encoder
 from vipjax.encoder import ValueFunction
@@ -22,17 +22,19 @@ from vipjax.finetune.robot_free import (
   with_robot_free_state,
 )
 from vipjax.finetune.step import scan_steps
+from vipjax.runtime import hosts
 from vipjax.runtime.checkpoint import Checkpointer
+from vipjax.runtime.errors import UserError
 from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.preemption import Preemption
 from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
-from vipjax.stages.agent import ROBOT_FREE_ENCODER, policy_views
+from vipjax.stages.agent import ROBOT_FREE_ENCODER
 from vipjax.stages.inputs import find_videos, require_encoder
 from vipjax.stages.record import ROBOTS
 from vipjax.stages.stage import Resumed, not_finite, stage
-from vipjax.types import Video
-from vipjax.videos import LazyVideo, open_videos
+from vipjax.stages.task import filled
+from vipjax.videos import open_videos
 from vipjax.videos.composite import films_with_twins
 
 STAGE = "robot_free"
@@ -55,11 +57,12 @@ def train_robot_free(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
 
   Returns:
     JSON-able facts: "steps", "robots" and "scenes", how many frames they come of, "error", the mean
-    distance of the last steps' embeddings to what they should be, in ways of the object.
+    distance of the last update's embeddings to what they should be, in ways of the object.
 
   Raises:
     UserError: no encoder yet, a film without its twin, or updates that are not finite.
   """
+  config = filled(config)
   settings = from_section(RobotFreeSettings, config.robot_free, "robot_free")
   require_encoder(workdir)
   value = encoder.load(workdir)
@@ -74,7 +77,8 @@ def train_robot_free(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   }
   for number, member in enumerate(with_robot_free_state(value, state)):
     folder = workdir / ROBOT_FREE_ENCODER / str(number)
-    encoder.save(folder, member.replace(metadata=metadata), overwrite=True)
+    if hosts.is_first():
+      encoder.save(folder, member.replace(metadata=metadata), overwrite=True)
   counts = {"robots": len(layers.robots), "scenes": len(layers.scenes)}
   return Resumed({**facts, **counts}, earlier)
 
@@ -84,29 +88,40 @@ def _find_layers(
 ) -> Layers:
   """What the films of the reward's views are made of; of one's own videos, those of all views.
 
-  Of films that fail, if they have twins, only the robots count.
+  Of films that fail, if they have twins, only the robots count, whatever config.data.success says.
   """
-  folder = workdir / ROBOTS
-  found, more = find_videos(config, workdir), open_videos(folder) if folder.exists() else []
+  folder, every = workdir / ROBOTS, config.copy_and_resolve_references()
+  every.data.success = False
+  found, more = find_videos(every, workdir), open_videos(folder) if folder.exists() else []
   if not config.data.path:
-    views = policy_views(config)
+    views = config.policy.views
     found, more = (
       [each for each in films if each.metadata["view"] in views] for films in (found, more)
     )
+    if config.robot_free.random_episodes and not more:
+      logging.warning(
+        "There are no films of random motion in %s: the robot-free encoders see no robots but "
+        "those of the task's films.", folder,
+      )  # fmt: skip
   task, failed = (
     [each for each in found if (each.metadata.get("success") is False) == fails]
     for fails in (False, True)
   )
   if any(each.metadata.get("robot_visible") is False for each in failed):
     more = more + failed
-  return make_layers(
-    value, _read_pairs(task), _read_pairs(more) if more else (),
+  layers = make_layers(
+    value,
+    films_with_twins(task, _NEEDED_BY),
+    films_with_twins(more, _NEEDED_BY) if more else (),
     config.finetune.composites.threshold,
-  )  # fmt: skip
-
-
-def _read_pairs(films: Sequence[LazyVideo]) -> list[tuple[Video, Video]]:
-  return [(plain.read(), twin.read()) for plain, twin in films_with_twins(films, _NEEDED_BY)]
+  )
+  megabytes = sum(each.nbytes for each in layers) / 2**20
+  if megabytes > config.data.resident_mb:
+    raise UserError(
+      f"expected robots and scenes of at most config.data.resident_mb = {config.data.resident_mb} "
+      f"MiB for {_NEEDED_BY}, got {megabytes:.0f}; raise it, or leave out films."
+    )
+  return layers
 
 
 def _learn(
@@ -143,11 +158,13 @@ def _learn(
         state, rows = programs[count](state, layers)
         before, done = done, done + count
         last, stop = done == settings.steps, preemption.requested()
-        if last or stop or done // _METRICS_EVERY > before // _METRICS_EVERY:
+        due = last or done // _METRICS_EVERY > before // _METRICS_EVERY
+        if due or stop:
           metrics = {name: float(values[-1]) for name, values in jax.device_get(rows).items()}
           error = metrics["robot_free_error"]
-          writer.write(done, metrics)
           progress.update(0, error=error)
+          if due:  # an uninterrupted run writes no other
+            writer.write(done, metrics)
           in_a_row = int(state.skipped[1])
           if in_a_row >= config.finetune.max_skipped:
             advice = "lower config.robot_free.learning_rate"

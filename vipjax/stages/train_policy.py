@@ -28,6 +28,7 @@ from vipjax.stages.agent import (
   policy_views,
   refuse_online_seeds,
   require_input,
+  require_predictable,
   require_shared_memory,
   reward_channels,
   reward_settings,
@@ -85,6 +86,7 @@ def _train_policy(
   policy = config.policy
   refuse_online_seeds(config)
   require_input(config)
+  require_predictable(config)
   on_warp = policy.backend == "warp"
   scene = open_scene(config) if on_warp else require_shared_memory(config)
   require_encoder(source)
