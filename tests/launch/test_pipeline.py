@@ -175,6 +175,21 @@ def test_the_reward_may_come_of_plain_frames_alone(demo, tmp_path):
   assert "error of the robot-free encoders" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_of_ones_own_videos_fine_tuning_makes_what_looks_past_the_robot(demo, tmp_path):
+  overrides = {
+    **demo[1], "data.path": demo[0] / "videos", "finetune.steps": 2,
+    "reward.robot_free": "predicted", "robot_free.steps": 2, "robot_free.batch_size": 2,
+  }  # fmt: skip
+  done = launch(TINY, "finetune", "configs/demo.py", tmp_path / "run", overrides)
+  assert done.returncode == 0, done.stderr[-3000:]
+  made = tmp_path / "run" / "encoder_robot_free"
+  assert [(made / name / "model.safetensors").is_file() for name in ("0", "1")] == [True, True]
+  refused = {**overrides, "policy.online.every": 9}
+  done = launch(TINY, "finetune", "configs/demo.py", tmp_path / "other", refused)
+  assert done.returncode == 1 and "got policy.online.every = 9; change" in done.stderr
+  assert not (tmp_path / "other" / "encoder").exists()
+
+
 def test_pipeline_again_says_that_it_is_finished(demo):
   workdir, overrides, _ = demo
   before = (workdir / "report.html").stat().st_mtime_ns
