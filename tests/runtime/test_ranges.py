@@ -14,6 +14,7 @@ from configs import ablation, pretrain
 from vipjax.experiments.ablation import variant_config
 from vipjax.finetune.settings import Settings, TccSettings
 from vipjax.reward import RewardSettings
+from vipjax.reward.settings import ROBOT_FREE
 from vipjax.runtime import ranges
 from vipjax.runtime.errors import UserError
 from vipjax.sac.agent import SacSettings
@@ -29,7 +30,7 @@ CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 WORDS = {
   "record.format", "encoder.head", "finetune.loss", "finetune.artefact",
   "finetune.tcc.temperature_unit", "policy.backend", "policy.critic.norm", "policy.drawing",
-  "policy.input",
+  "policy.input", "reward.robot_free",
 }  # fmt: skip
 MAY_BE_EMPTY = {
   "policy.critic.hidden",
@@ -89,6 +90,7 @@ def test_a_stage_of_pretraining_is_checked_as_a_config():
 
 def test_words_are_those_that_there_are():
   assert all(map(ranges.RANGES["record.format"].holds, FORMATS))
+  assert all(map(ranges.RANGES["reward.robot_free"].holds, ROBOT_FREE))
   with pytest.raises(UserError, match="config.finetune.artefact 'last' or 'best', got 'first'"):
     ranges.check("finetune", {"artefact": "first"})
 
