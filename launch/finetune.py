@@ -23,9 +23,11 @@ def main(_):
   from vipjax.stages.agent import require_predictable
   from vipjax.stages.finetune import finetune
   from vipjax.stages.robot_free import train_robot_free
+  from vipjax.stages.sections import check_config
 
-  workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
+  check_config(_FLAGS.config)
   require_predictable(_FLAGS.config)
+  workdir = run_folder.open_run(_FLAGS.workdir, _FLAGS.config, _FLAGS.overwrite)
   result = finetune(_FLAGS.config, workdir)
   print(f"{result['steps']} steps on {result['videos']} videos; encoder in {workdir / 'encoder'}")
   if _FLAGS.config.reward.robot_free == PREDICTED:

@@ -26,7 +26,7 @@ import numpy as np
 import optax
 
 from vipjax import losses
-from vipjax.encoder import ValueFunction, normalize_levels
+from vipjax.encoder import Preprocessing, ValueFunction, normalize_levels
 from vipjax.runtime import skips
 from vipjax.runtime.errors import UserError
 from vipjax.videos import LazyVideo
@@ -339,8 +339,14 @@ def _robots(value: ValueFunction, plain: LazyVideo, twin: LazyVideo, threshold: 
 def _levels(value: ValueFunction, frames: np.ndarray) -> np.ndarray:
   """uint8 [T, S, S, 3], frames at the encoder's input size."""
   chex.assert_type(frames, np.uint8)
-  levels = jax.jit(value.preprocessing.levels)
+  levels = _compiled_levels(value.preprocessing)
   return np.concatenate([np.asarray(levels(frame[None])).astype(np.uint8) for frame in frames])
+
+
+@functools.cache
+def _compiled_levels(preprocessing: Preprocessing) -> Callable[[np.ndarray], jax.Array]:
+  """One program for all films of a size."""
+  return jax.jit(preprocessing.levels)
 
 
 def _optimizer(settings: RobotFreeSettings) -> optax.GradientTransformation:

@@ -77,7 +77,7 @@ class EmbeddingReward:
         otherwise None suffices.
       robot_free: embed a picture with the robot as `value` embeds the same without it
         (`finetune.robot_free`), for the channels that do not show it, all of one architecture. Of
-        several the least potential counts. None: these channels have pictures of their own.
+        several the least potential counts. Empty: these channels have pictures of their own.
       pictures: with `robot_free`, the picture of each channel, from 0 to P - 1.
 
     Raises:
@@ -276,8 +276,9 @@ def _check_robot_free(
       "expected another reward form than 'progress' with robot_free, whose embeddings no progress "
       "head knows, got it; choose another form, or draw the frames."
     )
-  for each in robot_free:
+  if robot_free:
     value.require_l2("robot_free, which compares embeddings")
+  for each in robot_free:
     if (each.config, each.preprocessing) != (value.config, value.preprocessing):
       raise UserError(
         f"expected encoders of the value's own architecture as robot_free, got {each.config} with "
