@@ -22,7 +22,9 @@ def get_config() -> ConfigDict:
   # Masks: "motion", what moves; "given", the true ones; "model", drawn from joint angles.
   config.erasing.sources = ("motion", "given", "model")
   config.erasing.encoder = "mini"  # anything that vipjax.load takes
-  # Of "motion" and "given", those from whose twins the demo's encoder is fine-tuned, too; ("given"
-  # there: where the film and its robot-free twin differ).
+  # The demo is run from twins of these sources, too: "robot-free", which are drawn; "given" (there:
+  # where the film and its drawn twin differ); "motion".
   config.erasing.finetune = ()
+  config.erasing.seeds = (0,)
+  config.erasing.policy = False  # whether these runs train a policy
   return config

@@ -3,8 +3,10 @@
     python -m launch.erasing --config=configs/erasing.py --workdir=runs/erasing
 
 Writes runs/erasing/erasing.json, table.md, and to films/ each film beside its true masks, its
-erased twins and the robot-free one. With --config.erasing.finetune="('motion','given')" it also
-fine-tunes the demo's encoder from erased twins, each a run in finetune/ (minutes).
+erased twins and the robot-free one. With
+--config.erasing.finetune="('robot-free','given','motion')" it also runs the demo from drawn and
+from erased twins, each a run in finetune/ (minutes) with a report, and compares them in
+finetune/twins.html.
 """
 
 from vipjax.runtime import files, launcher, run_folder
@@ -13,15 +15,17 @@ _FLAGS = launcher.define_flags("configs/erasing.py")
 
 
 def main(_):
-  from vipjax.experiments.erasing import fine_tune, fine_tuned_table, measure, table
+  from configs.paper import additions
+  from vipjax.experiments.erasing import fine_tune, measure, table
 
   config = _FLAGS.config
   workdir = run_folder.open_run(_FLAGS.workdir, config, _FLAGS.overwrite)
   text = table(measure(config, workdir))
-  if config.erasing.finetune:
-    text += "\n\n" + fine_tuned_table(fine_tune(config, workdir))
   files.write_text(workdir / "table.md", text + "\n")
   print(text)
+  if config.erasing.finetune:
+    page = fine_tune(config, workdir, additions)
+    print((page.parent / "table.md").read_text() + f"page: {page}")
 
 
 if __name__ == "__main__":

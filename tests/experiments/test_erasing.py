@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from configs import erasing as erasing_config
-from vipjax.encoder import resnet
-from vipjax.experiments.erasing import fine_tune, fine_tuned_table, measure, table
+from configs.paper import additions
+from vipjax.encoder import load, resnet
+from vipjax.experiments import runs
+from vipjax.experiments.erasing import fine_tune, measure, table
 from vipjax.runtime.errors import UserError
 from vipjax.videos import read_video, read_videos
+
+SOURCES = ("robot-free", "given")
 
 
 def config_of(**overrides):
@@ -52,20 +56,49 @@ def test_true_and_drawn_masks_come_near_to_the_film_without_a_robot(tmp_path):
   assert np.isfinite(list(film["motion"].values())).all()
 
 
-def test_finetuning_from_erased_twins(tmp_path, monkeypatch):
+@pytest.fixture
+def in_this_process(monkeypatch):
   monkeypatch.setitem(resnet.STAGE_SIZES, "resnet18", (1,))
-  results = fine_tune(config_of(finetune=("given",)), tmp_path)
-  assert list(results) == ["robot-free", "given"]
-  for numbers in results.values():
-    assert -1 <= numbers["rank_correlation_unseen"] <= 1 and -1 <= numbers["off_path"] <= 1
-  drawn, erased = (read_videos(tmp_path / "finetune" / name / "videos") for name in results)
-  for one, other in zip(drawn, erased, strict=True):
-    # The films are the same; the twins are near.
-    error = np.abs(one.frames.astype(int) - other.frames).mean()
-    assert one.metadata() == other.metadata() and (error == 0) == one.robot_visible and error < 8
-  assert fine_tuned_table(results).splitlines()[3].startswith("| given | ")
-  with pytest.raises(UserError, match=r"'motion' or 'given' .* got \['model'\]"):
-    fine_tune(config_of(finetune=("model",)), tmp_path)
+  monkeypatch.setattr(runs, "share_out", lambda work, jobs, **_: map(work, jobs))
+
+
+def test_finetuning_from_erased_twins(tmp_path, in_this_process):
+  config = config_of(finetune=SOURCES, seeds=(1,))
+  page = fine_tune(config, tmp_path, additions)
+  assert page == tmp_path / "finetune" / "twins.html" and "drawn and erased" in page.read_text()
+  header, _, drawn, given = (page.parent / "table.md").read_text().splitlines()
+  assert "rank correlation, unseen" in header and "hack price" in header
+  assert drawn.startswith("| robot-free (1) | ") and given.startswith("| given (1) | ")
+  encoders = [page.parent / source / "seed1" / "encoder" for source in SOURCES]
+  frames = read_videos(page.parent / "given" / "seed1" / "unseen")[0].frames
+  embedded = [load(encoder).embed(frames) for encoder in encoders]
+  assert np.isfinite(embedded).all() and not np.array_equal(*embedded)
+  # The reward draws: its goals are drawn, too, whatever was fine-tuned from.
+  films = (read_videos(page.parent / source / "seed1" / "videos") for source in SOURCES)
+  for one, other in zip(*films, strict=True):
+    np.testing.assert_array_equal(one.frames, other.frames)
+  # Finished runs stay.
+  (page.parent / "given" / "seed1" / "videos").rename(tmp_path / "away")
+  assert fine_tune(config, tmp_path, additions) == page
+
+
+def test_where_frames_are_predicted_no_film_is_drawn_without_the_robot(tmp_path, in_this_process):
+  config = config_of(finetune=SOURCES, seeds=(1,))
+  config.reward.robot_free = "predicted"
+  config.robot_free.update({"steps": 1, "batch_size": 2, "members": 1, "random_episodes": 1})
+  page = fine_tune(config, tmp_path, additions)
+  for name in ("videos", "robots"):
+    drawn, erased = (read_videos(page.parent / source / "seed1" / name) for source in SOURCES)
+    for one, other in zip(drawn, erased, strict=True):
+      # The films are the same; the twins are near.
+      error = np.abs(one.frames.astype(int) - other.frames).mean()
+      assert one.metadata() == other.metadata() and (error == 0) == one.robot_visible and error < 8
+  assert (page.parent / "given" / "seed1" / "encoder_robot_free" / "0").exists()
+
+
+def test_fine_tuning_knows_its_sources(tmp_path):
+  with pytest.raises(UserError, match=r"robot-free, given, motion .* got \['model'\]"):
+    fine_tune(config_of(finetune=("model",)), tmp_path, additions)
 
 
 def test_an_unknown_source(tmp_path):

@@ -1,4 +1,4 @@
-"""One page that compares the runs of an ablation: means over seeds with bootstrap intervals."""
+"""One page that compares variants of a run: means over seeds with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ METRICS = {
   "off_path.reward.progress": "reward vs progress off the path",
   "off_path.reward.hand": "reward vs hand, off the path",
   "off_path.reward.object": "reward vs object, off the path",
+  "hack_price": "hack price",
   "attention.fine.object_over_area": "Grad-CAM on object ÷ area",
   "attention.fine.robot_over_area": "Grad-CAM on robot ÷ area",
   "attention.fine.frames_with_map": "frames with a map",
@@ -80,14 +81,20 @@ def summarise(runs: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, An
 
 
 def write_comparison(
-  workdir: str | os.PathLike, order: Sequence[str] = (), problems: Sequence[str] = ()
+  workdir: str | os.PathLike,
+  order: Sequence[str] = (),
+  problems: Sequence[str] = (),
+  stem: str = "ablation",
+  title: str = "What each part of the method is worth",
 ) -> pathlib.Path:
-  """Writes `ablation.html`, `.json` and `table.md` from all runs in <workdir>/<variant>/seed<n>.
+  """Writes `<stem>.html`, `.json` and `table.md` from all runs in <workdir>/<variant>/seed<n>.
 
   Args:
     workdir: the folder of all runs.
     order: variants in the order to show them; others follow.
     problems: why runs are missing, in words.
+    stem: names the files.
+    title: of the page.
 
   Returns:
     The page's path.
@@ -100,16 +107,16 @@ def write_comparison(
   if not runs:
     reasons = f" ({'; '.join(problems)})" if problems else ""
     raise UserError(
-      f"expected evaluated runs in {workdir}/<variant>/seed<n>, got none{reasons}; run the "
-      "ablation first."
+      f"expected evaluated runs in {workdir}/<variant>/seed<n>, got none{reasons}; finish one "
+      "first."
     )
   names = [name for name in order if name in runs] + [name for name in runs if name not in order]
   summaries = {name: summarise(runs[name]) for name in names}
-  files.write_json(workdir / "ablation.json", {"variants": summaries, "problems": problems})
+  files.write_json(workdir / f"{stem}.json", {"variants": summaries, "problems": problems})
   header, rows = _cells(summaries, lambda name, seeds: f"{name.replace('_', ' ')} ({len(seeds)})")
   files.write_text(workdir / "table.md", markdown_table(header, rows) + "\n")
-  path = workdir / "ablation.html"
-  files.write_text(path, chart_document("Ablation", *_parts(summaries, problems)))
+  path = workdir / f"{stem}.html"
+  files.write_text(path, chart_document(title, *_parts(title, summaries, problems)))
   return path
 
 
@@ -124,7 +131,7 @@ def format_comparison(workdir: str | os.PathLike) -> str:
   return "\n".join(lines)
 
 
-def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
+def _parts(title: str, summaries, problems: Sequence[str]) -> list[Safe]:
   header, rows = _cells(summaries, _links)
   caption = (
     "Bars are 95% bootstrap intervals of the mean over seeds (dots). With few seeds they are too "
@@ -133,7 +140,7 @@ def _parts(summaries, problems: Sequence[str]) -> list[Safe]:
   notes = [note(f"Left out: {text}") for text in problems]
   charts = grid(_charts(summaries), "charts broad")
   return [
-    element("header", element("h1", "What each part of the method is worth"), *notes),
+    element("header", element("h1", title), *notes),
     section("At a glance", charts, small(caption)),
     section("All numbers", table(header, rows, range(1, len(header)))),
   ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,15 +16,20 @@ from vipjax import encoder
 from vipjax.encoder import ValueFunction
 from vipjax.envs import RobotEnv, Stream, episode_seed, record_episode
 from vipjax.evaluation import make_curve
-from vipjax.runtime import files, ranges
+from vipjax.experiments.comparison import write_comparison
+from vipjax.experiments.runs import run_all
+from vipjax.report.page import write_report
+from vipjax.reward.settings import PREDICTED
+from vipjax.runtime import files, ranges, run_folder
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.markdown import markdown_table
+from vipjax.runtime.platform import on_cpu
 from vipjax.runtime.progress import Progress
 from vipjax.scene import ROBOT, View
 from vipjax.scene.silhouette import Calibration, Silhouette
-from vipjax.stages.evaluate import evaluate
 from vipjax.stages.filming import require_tasks
 from vipjax.stages.finetune import finetune
+from vipjax.stages.pipeline import Additions, run_stages
 from vipjax.stages.record import record
 from vipjax.videos import read_videos, write_video
 from vipjax.videos.composite import THRESHOLD as COMPRESSED
@@ -33,6 +40,9 @@ from vipjax.videos.formats.folders import film_entry, film_stem, write_film
 FILE = "erasing.json"
 SOURCES = ("motion", "given", "model")
 NOT_ERASED, ROBOT_FREE = "not erased", "robot-free"
+_TWINS = (ROBOT_FREE, "given", "motion")  # what fine-tuning can have
+_FILMS = ("videos", "robots")  # folders of a run with twins among their films
+_LAST_STAGE = "report"
 _MEASURES = ("mask_error", "other_error", "flat", "embedding", "embedding_seen", "rank_correlation")
 _HORIZON, _ATTEMPTS = 400, 5
 _MARGIN = 4  # pixels
@@ -101,40 +111,71 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   return results
 
 
-def fine_tune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-  """Fine-tunes the config's encoder with robot-free twins that are drawn, and with erased ones.
+def fine_tune(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, additions: Additions
+) -> pathlib.Path:
+  """Runs the demo with robot-free twins that are drawn, and with erased ones, and compares them.
 
-  Each is a run in `finetune/`, whose films are the same but for the twins.
+  A run is a run folder, `finetune/<source>/seed<n>`, with its own report, and goes on where it
+  stopped. The films of all are the same but for the twins. Where the reward draws its robot-free
+  frames (config.reward.robot_free = "drawn"), so are its goals: the twins are fine-tuning's alone.
+  Where they are predicted nothing but a film ever shows the scene without the robot.
+
+  Args:
+    config: as configs/erasing.py makes it.
+    workdir: the folder of the experiment.
+    additions: as `run_stages` takes it.
 
   Returns:
-    {"robot-free" or a source: {"rank_correlation_unseen", "hack_price", "off_path"}}: as
-    `evaluate`; "off_path" is the correlation of the reward with progress.
+    The page that compares the sources.
 
   Raises:
-    UserError: an unknown source, or as the stages.
+    UserError: an unknown source, or not one run could be finished.
   """
-  sources = config.erasing.finetune
-  unknown = sorted(set(sources) - {"motion", "given"})
+  settings = config.erasing
+  unknown = sorted(set(settings.finetune) - set(_TWINS))
   if unknown:
     raise UserError(
-      f"expected 'motion' or 'given' in config.erasing.finetune, got {unknown}; choose among these."
+      f"expected sources among {', '.join(_TWINS)} in config.erasing.finetune, got {unknown}; "
+      "choose among these."
     )
-  results = {}
-  for source in (ROBOT_FREE, *sources) if sources else ():
-    folder = workdir / "finetune" / source
+  root = workdir / "finetune"
+  jobs = []
+  for seed in settings.seeds:
+    made = ml_collections.ConfigDict(config.to_dict())
+    del made["erasing"]
+    made.seed = seed
+    jobs += [(root / source / f"seed{seed}", made) for source in settings.finetune]
+  run = functools.partial(_fine_tune, additions, settings.policy)
+  problems = run_all("fine-tuning", root, jobs, run, _LAST_STAGE, lambda: None, on_cpu())
+  return write_comparison(root, _TWINS, problems, "twins", "Robot-free twins, drawn and erased")
+
+
+def _fine_tune(
+  additions: Additions, policy: bool, config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> str:
+  """Runs all stages and the report of one source and seed in a process of `run_all`."""
+  source = folder.parent.name
+  if source != ROBOT_FREE and not run_folder.stage_done(folder, "finetune"):
     record(config, folder)
-    if source != ROBOT_FREE:
-      _erase_twins(workdir / "finetune" / ROBOT_FREE / "videos", folder / "videos", source)
+    for films in _FILMS:
+      if (folder / films).exists():
+        _erase_twins(folder / films, folder / "drawn" / films, source)
     finetune(config, folder)
-    found = evaluate(config, folder)
-    results[source] = {name: found[name] for name in ("rank_correlation_unseen", "hack_price")}
-    results[source]["off_path"] = found["off_path"]["reward"]["progress"]
-    files.write_json(workdir / "finetune.json", results)
-  return results
+  if source != ROBOT_FREE and config.reward.robot_free != PREDICTED:
+    shutil.copytree(folder / "drawn", folder, dirs_exist_ok=True)
+  results = run_stages(config, folder, additions, policy)
+  write_report(folder)
+  run_folder.mark_done(folder, _LAST_STAGE, {}, 0.0)
+  return f"rank correlation {results['rank_correlation_unseen']:.2f}"
 
 
-def _erase_twins(drawn: pathlib.Path, folder: pathlib.Path, source: str) -> None:
-  """Puts erased films in the place of the drawn twins of recorded ones."""
+def _erase_twins(folder: pathlib.Path, drawn: pathlib.Path, source: str) -> None:
+  """Puts erased films in the place of the drawn twins in a folder, of which `drawn` is a copy."""
+  if not drawn.exists():
+    begun = drawn.with_name(f"{drawn.name}_begun")
+    shutil.copytree(folder, begun, dirs_exist_ok=True)
+    begun.rename(drawn)
   videos = read_videos(drawn)
   for index, free in enumerate(videos):
     if free.robot_visible:
@@ -151,16 +192,6 @@ def _erase_twins(drawn: pathlib.Path, folder: pathlib.Path, source: str) -> None
     )
     twin = dataclasses.replace(free, frames=erase(plain.frames, masks).frames)
     write_film(folder, film_entry(film_stem(twin, index), twin), twin, overwrite=True)
-
-
-def fine_tuned_table(results: Mapping[str, Any]) -> str:
-  """The results of `fine_tune` in Markdown."""
-  header = ["twins", *(name.replace("_", " ") for name in next(iter(results.values())))]
-  rows = [
-    [source, *("-" if number is None else f"{number:.3f}" for number in numbers.values())]
-    for source, numbers in results.items()
-  ]
-  return markdown_table(header, rows)
 
 
 def table(results: Mapping[str, Any]) -> str:

@@ -242,6 +242,7 @@ RANGES = {
   "vptr.reward_shift": _ANY,
   "vptr.action_limit": _real("above 0, below 1", lambda x: 0 < x < 1),
   "ablation.seeds": _SEEDS,
+  "erasing.seeds": _SEEDS,
   "ceiling.seeds": _SEEDS,
   "ceiling.hand_weight": _FROM_0,
   "ceiling.object_weight": _FROM_0,
