@@ -8,7 +8,7 @@ import pytest
 from tests.stages.test_finetune import beside, config_of, interrupt, one_device, stopping, workdir
 from vipjax import encoder
 from vipjax.runtime.errors import UserError
-from vipjax.stages import robot_free as stage
+from vipjax.stages import updates
 from vipjax.stages.agent import require_predictable, robot_free_encoders
 from vipjax.stages.finetune import finetune
 from vipjax.stages.robot_free import train_robot_free
@@ -43,7 +43,7 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(tuned, monkeypatch):
   result = train_robot_free(config, folder)
   assert result["steps"] == 4 and result["scenes"] == result["robots"] == 8
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    patch.setattr(stage, "Progress", stopping([3], interrupt))
+    patch.setattr(updates, "Progress", stopping([3], interrupt))
     train_robot_free(config, other)
   again = train_robot_free(config, other)
   assert again["error"] == result["error"] and tensors(other) == tensors(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,13 +14,8 @@ import numpy as np
 
 from vipjax.encoder import ValueFunction
 from vipjax.envs import num_actions
-from vipjax.runtime import files
-from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.metrics import MetricsWriter
 from vipjax.runtime.platform import on_cpu
-from vipjax.runtime.preemption import Preemption
-from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.sac.agent import SacSettings, SacState, init_agent
 from vipjax.sac.conservative import (
@@ -35,7 +29,7 @@ from vipjax.sac.conservative import (
 )
 from vipjax.sac.sight import Sight, SightSettings, with_encoders
 from vipjax.stages.agent import sac_settings
-from vipjax.stages.stage import not_finite
+from vipjax.stages.updates import Updates, take
 from vipjax.types import Trajectory
 
 ROBOT, TARGET, ONLINE = "robot", "target", "online"
@@ -169,42 +163,25 @@ def learn(
   datasets, counts = _mixture(learner, name)
   datasets = jax.device_put(datasets)
   options = learner.num_actions, learner.sac, learner.settings, learner.sight, counts
-  begun = int(state.step)
-  with Checkpointer(workdir / "checkpoints" / name, keep=2) as checkpoints:
-    restored = checkpoints.restore_latest(state)
-    facts = restored[2] if restored else {"seconds": 0.0, "metrics": {}}
-    state = restored[1] if restored else state
-    first = done = int(state.step)
-    earlier, metrics = facts["seconds"], facts["metrics"]
-    started = time.monotonic() - earlier
-    with (
-      MetricsWriter(workdir, name, first if restored else None) as writer,
-      Progress(until - begun, name, initial=first - begun, unit="update") as progress,
-      Preemption() as preemption,
-    ):
-      # XLA runs convolutions in a loop on a CPU at a fraction of their speed.
-      slow_loops = learner.sight is not None and on_cpu()
-      while done < until:
-        count = min(1 if slow_loops else _PER_DISPATCH, until - done)
-        state, found = _compiled(*options, count)(state, datasets)
-        before, done = done, done + count
-        last, stop = done == until, preemption.requested()
-        if last or stop or done // _METRICS_EVERY > before // _METRICS_EVERY:
-          metrics = {key: float(number) for key, number in jax.device_get(found).items()}
-          writer.write(done, metrics)
-          progress.update(0, q_data=metrics["q_data"], q_pi=metrics["q_pi"])
-          skipped = int(state.skipped[1])
-          if skipped >= config.policy.max_skipped:
-            advice = "lower config.policy.learning_rate or raise config.vptr.conservative_weight"
-            raise not_finite(metrics, skipped, done, advice)
-        progress.update(count)
-        every = config.policy.checkpoint_every
-        if last or stop or done // every > before // every:
-          facts = {"seconds": time.monotonic() - started, "metrics": files.jsonable(metrics)}
-          checkpoints.save(done, state, facts)
-        if stop:
-          preemption.exit(name, done)
-  return {"updates": until - begun, **metrics}, earlier, state
+  # XLA runs convolutions in a loop on a CPU at a fraction of their speed.
+  most = 1 if learner.sight is not None and on_cpu() else _PER_DISPATCH
+
+  def dispatch(left: int):
+    count = min(most, left)
+    compiled = _compiled(*options, count)
+    return count, lambda state: compiled(state, datasets)
+
+  begun, policy = int(state.step), config.policy
+  taken = take(
+    workdir,
+    Updates(
+      name, begun, until, dispatch, _METRICS_EVERY, policy.checkpoint_every, policy.max_skipped,
+      "lower config.policy.learning_rate or raise config.vptr.conservative_weight",
+      shown=("q_data", "q_pi"), keep=2,
+    ),
+    state,
+  )  # fmt: skip
+  return {"updates": until - begun, **taken.metrics}, taken.earlier, taken.state
 
 
 @functools.cache

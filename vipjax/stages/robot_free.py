@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import time
 
 import jax
 import ml_collections
@@ -23,17 +22,14 @@ from vipjax.finetune.robot_free import (
 )
 from vipjax.finetune.step import scan_steps
 from vipjax.runtime import hosts
-from vipjax.runtime.checkpoint import Checkpointer
 from vipjax.runtime.errors import UserError
-from vipjax.runtime.metrics import MetricsWriter
-from vipjax.runtime.preemption import Preemption
-from vipjax.runtime.progress import Progress
 from vipjax.runtime.settings import from_section
 from vipjax.stages.agent import ROBOT_FREE_ENCODER
 from vipjax.stages.inputs import find_videos, require_encoder
 from vipjax.stages.record import ROBOTS
-from vipjax.stages.stage import Resumed, not_finite, stage
+from vipjax.stages.stage import Resumed, stage
 from vipjax.stages.task import filled
+from vipjax.stages.updates import Taken, Updates, take
 from vipjax.videos import open_videos
 from vipjax.videos.composite import films_with_twins
 
@@ -69,18 +65,23 @@ def train_robot_free(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
   value.require_l2("config.reward.robot_free = 'predicted', which compares embeddings")
   layers = _find_layers(config, workdir, value)
   state = init_robot_free(jax.random.fold_in(jax.random.key(config.seed), _STREAM), value, settings)
-  state, facts, earlier = _learn(config, workdir, value, settings, layers, state)
+  taken = _learn(config, workdir, value, settings, layers, state)
   metadata = {
     **value.metadata,
     "robot_free_of": value.metadata.get("name"),
-    "steps": facts["steps"],
+    "steps": settings.steps,
   }
-  for number, member in enumerate(with_robot_free_state(value, state)):
+  for number, member in enumerate(with_robot_free_state(value, taken.state)):
     folder = workdir / ROBOT_FREE_ENCODER / str(number)
     if hosts.is_first():
       encoder.save(folder, member.replace(metadata=metadata), overwrite=True)
-  counts = {"robots": len(layers.robots), "scenes": len(layers.scenes)}
-  return Resumed({**facts, **counts}, earlier)
+  facts = {
+    "steps": settings.steps,
+    "error": taken.metrics.get("robot_free_error"),
+    "robots": len(layers.robots),
+    "scenes": len(layers.scenes),
+  }
+  return Resumed(facts, taken.earlier)
 
 
 def _find_layers(
@@ -131,48 +132,21 @@ def _learn(
   settings: RobotFreeSettings,
   layers: Layers,
   state: RobotFreeState,
-) -> tuple[RobotFreeState, dict[str, float], float]:
-  """Updates until settings.steps, from the last checkpoint if there is one.
-
-  Returns:
-    The state, {"steps", "error"}, and the seconds of earlier legs.
-  """
+) -> Taken:
+  """Updates until settings.steps, from the last checkpoint if there is one."""
   step = make_robot_free_step(value, settings)
-  most, every = steps_per_dispatch(), config.finetune.checkpoint_every
-  programs = {count: jax.jit(scan_steps(step, count), donate_argnums=0) for count in {1, most}}
+  programs = {
+    count: jax.jit(scan_steps(step, count), donate_argnums=0) for count in {1, steps_per_dispatch()}
+  }
   layers = jax.device_put(layers)
-  with Checkpointer(workdir / "checkpoints" / STAGE) as checkpoints:
-    restored = checkpoints.restore_latest(state)
-    facts = restored[2] if restored else {"seconds": 0.0, "error": None}
-    state = restored[1] if restored else state
-    first = done = int(state.step)
-    earlier, error = facts["seconds"], facts["error"]
-    started = time.monotonic() - earlier
-    with (
-      MetricsWriter(workdir, STAGE, first if restored else None) as writer,
-      Progress(settings.steps, STAGE, initial=first) as progress,
-      Preemption() as preemption,
-    ):
-      while done < settings.steps:
-        count = max(n for n in programs if n <= settings.steps - done)
-        state, rows = programs[count](state, layers)
-        before, done = done, done + count
-        last, stop = done == settings.steps, preemption.requested()
-        due = last or done // _METRICS_EVERY > before // _METRICS_EVERY
-        if due or stop:
-          metrics = {name: float(values[-1]) for name, values in jax.device_get(rows).items()}
-          error = metrics["robot_free_error"]
-          progress.update(0, error=error)
-          if due:  # an uninterrupted run writes no other
-            writer.write(done, metrics)
-          in_a_row = int(state.skipped[1])
-          if in_a_row >= config.finetune.max_skipped:
-            advice = "lower config.robot_free.learning_rate"
-            raise not_finite(metrics, in_a_row, done, advice)
-        progress.update(count)
-        if last or stop or done // every > before // every:
-          facts = {"seconds": time.monotonic() - started, "error": error}
-          checkpoints.save(done, state, facts)
-        if stop:
-          preemption.exit(STAGE, done)
-  return state, {"steps": done, "error": error}, earlier
+
+  def dispatch(left: int):
+    count = max(n for n in programs if n <= left)
+    return count, lambda state: programs[count](state, layers)
+
+  every, max_skipped = config.finetune.checkpoint_every, config.finetune.max_skipped
+  updates = Updates(
+    STAGE, 0, settings.steps, dispatch, _METRICS_EVERY, every, max_skipped,
+    "lower config.robot_free.learning_rate", shown=("robot_free_error",),
+  )  # fmt: skip
+  return take(workdir, updates, state)
