@@ -23,7 +23,8 @@ def get_config() -> ConfigDict:
   config.erasing.sources = ("motion", "given", "model")
   config.erasing.encoder = "mini"  # anything that vipjax.load takes
   # The demo is run from twins of these sources, too: "robot-free", which are drawn; "given" (there:
-  # where the film and its drawn twin differ); "motion".
+  # where the film and its drawn twin differ); "motion". --config.record.retreat=50 shows in the end
+  # what the hand hides.
   config.erasing.finetune = ()
   config.erasing.seeds = (0,)
   config.erasing.policy = False  # whether these runs train a policy

@@ -76,6 +76,9 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.record.episodes = 1  # expert episodes; each gives a video per view and visibility
   config.record.robot_free = True  # also film every view with the robot's alpha at 0
   config.record.hold = 5  # steps filmed after success
+  # Steps filmed after these, in which the hand leaves and shows what it hid: for launch.erase
+  # --tail. A run's goals are the films' last frames, so it has no use for them.
+  config.record.retreat = 0
   config.record.frame_stride = 1  # control steps from frame to frame
   reasons["record.frame_stride"] = (
     "Between frames 12.5 ms apart little moves: VIP's steps drown in the noise of the crops."

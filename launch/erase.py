@@ -62,6 +62,10 @@ _GROW = flags.DEFINE_float(
 _FEATHER = flags.DEFINE_float(
   "feather", None, "pixels over which they then fade (default: likewise)", lower_bound=0.0
 )
+_TAIL = flags.DEFINE_float(
+  "tail", 0.0, "seconds at the end of each video in which the task is done and the robot leaves: "
+  "they show what it hid, and are left out of what is written", lower_bound=0.0,
+)  # fmt: skip
 _STATIC = flags.DEFINE_bool(
   "static_camera", False, "the camera stands still, whatever the check finds"
 )
@@ -97,7 +101,7 @@ def main(_):
   with whole_folder(out, _OVERWRITE.value) as folder:
     with Progress(len(found), "erase", unit="video") as progress:
       for twin in write_twins(
-        folder, found, masks_of, grow=_GROW.value, feather=_FEATHER.value,
+        folder, found, masks_of, grow=_GROW.value, feather=_FEATHER.value, tail=_TAIL.value,
         check_camera=not _STATIC.value,
       ):  # fmt: skip
         films.append(erased.shown(twin))

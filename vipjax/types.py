@@ -42,6 +42,11 @@ class Video:
     """float64 [T], when each frame is shown, in s from the first."""
     return np.arange(len(self.frames)) / self.fps if self.times is None else self.times
 
+  def first(self, count: int) -> Video:
+    """The video that ends after `count` frames."""
+    times = None if self.times is None else self.times[:count]
+    return dataclasses.replace(self, frames=self.frames[:count], times=times)
+
   def metadata(self) -> dict[str, Any]:
     """Everything but the frames and their times, as JSON-able values."""
     names = (field.name for field in dataclasses.fields(self))

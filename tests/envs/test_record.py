@@ -99,6 +99,41 @@ def test_a_stride_keeps_the_last_frame(env, film):
   assert video.fps == 8
 
 
+def test_the_hand_may_leave_in_the_end(env, film):
+  noted = []
+  plain, free = record_episode(
+    env, {"left": View()}, SEED, frame_stride=4, retreat=50, at_frame=lambda: noted.append(
+      (env.data.body(env.robot.hand_body).xpos.copy(), env.distances()[1])
+    ),
+  )  # fmt: skip
+  whole = film[0].frames
+  done = -(-(len(whole) - 1) // 4)  # what is filmed without a retreat ends here
+  assert len(plain.frames) == len(noted) == done + 1 + 13 and plain.success
+  np.testing.assert_array_equal(plain.frames[:done], whole[:-1:4])
+  np.testing.assert_array_equal(plain.frames[done], whole[-1])
+  hands, left = (np.array(each) for each in zip(*noted, strict=True))
+  away = np.linalg.norm(hands - hands[0], axis=-1)
+  assert away[-1] < 0.05 < 0.2 < away[done]
+  # The window stays open, and the robot's picture no longer changes that of the window.
+  assert (left[done:] < 0.05).all() and np.ptp(left[done + 4 :]) < 0.01
+
+
+def test_a_hand_that_is_driven_by_displacements_leaves_too():
+  with RobotEnv("drawer-open", control="end_effector", size=24) as env:
+    expert, heights = Expert(env), []
+    env.reset(seed=0)
+    expert.reset()
+    start = env.data.body(env.robot.hand_body).xpos.copy()
+    for step in range(180):
+      action = expert.action() if step < 80 else expert.retreat()
+      assert action.shape == (4,) and action.dtype == np.float32
+      env.step(action)
+      heights.append(env.data.body(env.robot.hand_body).xpos[2])
+    hand = env.data.body(env.robot.hand_body).xpos
+  assert min(heights) < start[2] - 0.05
+  np.testing.assert_allclose(hand, start, atol=0.03)
+
+
 def test_a_film_may_begin_later(env, film):
   (late,) = record_episode(
     env, {"left": View()}, SEED, frame_stride=10, robot_free=False, begin=7
@@ -162,9 +197,10 @@ def test_random_motion():
   ("options", "words"),
   [
     ({"views": {}}, "expected at least one view to record, got none"),
-    ({"hold": -1}, "expected a hold and a begin of at least 0 .* got -1, 0 and 1"),
-    ({"begin": -2}, "got 5, -2 and 1"),
-    ({"frame_stride": 0}, "a frame_stride of at least 1 step, got 5, 0 and 0"),
+    ({"hold": -1}, "expected a hold, a retreat and a begin of at least 0 .* got -1, 0, 0 and 1"),
+    ({"retreat": -3}, "got 5, -3, 0 and 1"),
+    ({"begin": -2}, "got 5, 0, -2 and 1"),
+    ({"frame_stride": 0}, "a frame_stride of at least 1 step, got 5, 0, 0 and 0"),
   ],
 )
 def test_bad_options(env, options, words):

@@ -40,6 +40,15 @@ def test_the_nearest_frame_that_shows_a_pixel():
   np.testing.assert_array_equal(nearest_seen(hidden), expected)
 
 
+def test_frames_of_the_tail_count_as_of_the_end():
+  # Hidden from the second frame on, seen in the last of a tail of three; never seen again; always.
+  hidden = np.array(
+    [[0, 0, 0], [1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 1, 0], [0, 1, 0]], bool
+  )
+  expected = [[0, 0, 0], [0, 0, 1], [6, 0, 2], [6, 0, 3]]
+  np.testing.assert_array_equal(nearest_seen(hidden, 3)[:4], expected)
+
+
 def test_weights_fall_with_the_distance_from_the_mask():
   masks = np.zeros((2, 1, 9), bool)
   masks[0, 0, 0] = True
@@ -64,6 +73,18 @@ def test_a_pixel_takes_the_time_nearest_to_it():
   masks = np.array([0, 1, 1, 1, 0, 0], bool)[:, None, None]
   erased = erase(frames, masks, 0, 0)
   np.testing.assert_array_equal(erased.frames[:, 0, 0, 0], [10, 10, 10, 90, 90, 90])
+
+
+def test_what_the_robot_hides_at_the_end_is_seen_when_it_has_left():
+  levels = np.array([10, 0, 0, 0, 0, 90], np.uint8)
+  frames = np.broadcast_to(levels[:, None, None, None], (6, 1, 1, 3))
+  masks = (levels == 0)[:, None, None]
+  erased = erase(frames, masks, 0, 0, tail=2)
+  np.testing.assert_array_equal(erased.frames[:, 0, 0, 0], [10, 10, 90, 90])
+  assert len(erased.weights) == 4
+  np.testing.assert_array_equal(erase(frames, masks, 0, 0).frames[:, 0, 0, 0], [10] * 3 + [90] * 3)
+  with pytest.raises(UserError, match="a tail of fewer frames than the film's 6, got 6"):
+    erase(frames, masks, tail=6)
 
 
 def test_what_is_never_seen_gets_the_mean_of_what_is_around_it():

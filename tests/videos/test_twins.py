@@ -40,6 +40,17 @@ def test_a_twin_shows_the_scene_and_shares_the_episode_of_its_film(tmp_path):
   assert free.source == f"{plain.source}, robot erased"
 
 
+def test_a_tail_is_left_out_of_both(tmp_path):
+  videos = films(tmp_path / "films", {"episode": 0})
+  (twin,) = write_twins(tmp_path / "out", videos, true_masks, tail=0.3)  # of 10 frames a second
+  np.testing.assert_array_equal(twin.video.frames, FRAMES[:9])
+  np.testing.assert_array_equal(twin.erased.frames, np.stack([BACKGROUND] * 9))
+  assert [len(video.frames) for video in read_videos(tmp_path / "out")] == [9, 9]
+  with pytest.raises(UserError) as error:
+    list(write_twins(tmp_path / "other", videos, true_masks, tail=1.2))
+  assert_one_sentence(error, "a tail shorter than each video, got 1.2 s", "which has 1.1 s")
+
+
 def test_numbers_that_are_missing_or_double_are_given_anew(tmp_path):
   for name, metadata, numbers in (
     ("none", [{}, {}], [0, 0, 1, 1]),

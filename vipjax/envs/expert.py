@@ -20,6 +20,8 @@ _METRES_PER_ACTION = 0.01
 # Metres. The hand hangs below Meta-World's weld by up to this, and scripted policies rely on it:
 # some wait for a height below the weld's limit.
 _SAG = 0.01
+# Metres below the start at which a hand that retreats has risen.
+_RISEN = 0.03
 # A joint that is in the zone before its limit (radians) and would reach it within the time
 # (seconds) is held back, because the rest of the arm twists against a joint at its limit.
 _LIMIT_MARGIN, _LIMIT_ZONE, _LIMIT_SECONDS = 0.02, 0.06, 0.03
@@ -44,16 +46,34 @@ class Expert:
 
   def reset(self) -> None:
     """Starts an episode in the environment's present state."""
-    self._target = self._env.data.body(self._env.robot.hand_body).xpos.copy()
+    self._target = self._hand()
+    self._start = self._hand()
 
   def action(self) -> np.ndarray:
     """Returns the float32 action for the environment's present state."""
-    env, task = self._env, self._env.task
     with warnings.catch_warnings():
       # The scripted policies warn that their displacements are clipped, which is intended.
       warnings.simplefilter("ignore")
-      scripted = np.asarray(self._policy.get_action(env.scripted_observation()), np.float64)
-    scripted = np.clip(scripted, -1.0, 1.0)
+      scripted = self._policy.get_action(self._env.scripted_observation())
+    return self._made(np.clip(np.asarray(scripted, np.float64), -1.0, 1.0))
+
+  def retreat(self) -> np.ndarray:
+    """Returns the float32 action that opens the gripper and takes the hand back to its start.
+
+    It rises to the start's height first, so that it leaves what it may have hooked.
+    """
+    way = self._start - self._hand()
+    if way[2] > _RISEN:
+      way[:2] = 0.0
+    return self._made(np.append(np.clip(way / _METRES_PER_ACTION, -1.0, 1.0), -1.0))
+
+  def _hand(self) -> np.ndarray:
+    """The hand's position, float64 [3], metres."""
+    return self._env.data.body(self._env.robot.hand_body).xpos.copy()
+
+  def _made(self, scripted: np.ndarray) -> np.ndarray:
+    """The action of a scripted displacement and grip, float64 [4] in -1..1."""
+    env, task = self._env, self._env.task
     if env.control == "end_effector":
       return scripted.astype(np.float32)
     target = self._target + _METRES_PER_ACTION * scripted[:3]

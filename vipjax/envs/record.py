@@ -22,6 +22,7 @@ def record_episode(
   *,
   robot_free: bool = True,
   hold: int = 5,
+  retreat: int = 0,
   frame_stride: int = 1,
   act: Callable[[np.ndarray], np.ndarray] | None = None,
   episode: int = 0,
@@ -31,7 +32,8 @@ def record_episode(
   """Films one episode of the expert (or of any policy).
 
   The film ends `hold` steps after the first success, so that its last frame shows the reached goal,
-  or where the episode is truncated. It includes that last frame at any `frame_stride`.
+  or where the episode is truncated. It includes that last frame at any `frame_stride`. With
+  `retreat` it goes on from there, and its last frames show the hand on its way back.
 
   Args:
     env: the environment; it is reset.
@@ -39,6 +41,7 @@ def record_episode(
     seed: seed of the episode.
     robot_free: also film each view with the robot's alpha at 0.
     hold: steps filmed after success.
+    retreat: steps filmed after these, in which the expert's hand leaves.
     frame_stride: control steps from one frame to the next.
     act: maps an observation, float32 [51], to an action; None is the scripted expert.
     episode: the episode's number in the videos' metadata.
@@ -49,14 +52,14 @@ def record_episode(
     One video per view and visibility, in the order view 1, view 1 robot-free, view 2, ...
 
   Raises:
-    UserError: no views, a negative `hold` or `begin`, or a `frame_stride` below 1.
+    UserError: no views, a negative `hold`, `retreat` or `begin`, or a `frame_stride` below 1.
   """
   if not views:
     raise UserError("expected at least one view to record, got none; name some.")
-  if hold < 0 or begin < 0 or frame_stride < 1:
+  if hold < 0 or retreat < 0 or begin < 0 or frame_stride < 1:
     raise UserError(
-      "expected a hold and a begin of at least 0 and a frame_stride of at least 1 step, got "
-      f"{hold}, {begin} and {frame_stride}; raise the one below its least."
+      "expected a hold, a retreat and a begin of at least 0 and a frame_stride of at least 1 step, "
+      f"got {hold}, {retreat}, {begin} and {frame_stride}; raise the one below its least."
     )
   channels = [
     (name, visible) for name in views for visible in ((True, False) if robot_free else (True,))
@@ -67,15 +70,20 @@ def record_episode(
   expert.reset()
   left, succeeded, step, truncated = None, False, 0, False
   while True:
-    ends = left == 0 or truncated
-    if ends or (step >= begin and (step - begin) % frame_stride == 0):
+    ends = left == -retreat or truncated
+    # After the frame in which all is done, as many steps apart as before.
+    since = step - begin if left is None or left >= 0 else -left
+    if ends or left == 0 or (step >= begin and since % frame_stride == 0):
       for name, visible in channels:
         frames[name, visible].append(env.frame(views[name], visible))
       if at_frame is not None:
         at_frame()
     if ends:
       break
-    action = expert.action() if act is None else act(observation)
+    if left is not None and left <= 0:
+      action = expert.retreat()
+    else:
+      action = expert.action() if act is None else act(observation)
     observation, _, _, truncated, info = env.step(action)
     step += 1
     if left is not None:

@@ -117,9 +117,11 @@ def fine_tune(
   """Runs the demo with robot-free twins that are drawn, and with erased ones, and compares them.
 
   A run is a run folder, `finetune/<source>/seed<n>`, with its own report, and goes on where it
-  stopped. The films of all are the same but for the twins. Where the reward draws its robot-free
-  frames (config.reward.robot_free = "drawn"), so are its goals: the twins are fine-tuning's alone.
-  Where they are predicted nothing but a film ever shows the scene without the robot.
+  stopped. The films of all are the same but for the twins. With config.record.retreat the hand
+  leaves after success, which shows what it hid and is then cut off. Where the reward draws its
+  robot-free frames (config.reward.robot_free = "drawn"), so are its goals: the twins are
+  fine-tuning's alone. Where they are predicted nothing but a film ever shows the scene without the
+  robot.
 
   Args:
     config: as configs/erasing.py makes it.
@@ -156,42 +158,47 @@ def _fine_tune(
 ) -> str:
   """Runs all stages and the report of one source and seed in a process of `run_all`."""
   source = folder.parent.name
-  if source != ROBOT_FREE and not run_folder.stage_done(folder, "finetune"):
+  if not run_folder.stage_done(folder, "finetune"):
     record(config, folder)
-    for films in _FILMS:
-      if (folder / films).exists():
-        _erase_twins(folder / films, folder / "drawn" / films, source)
+    _write_films(config, folder, source)
     finetune(config, folder)
-  if source != ROBOT_FREE and config.reward.robot_free != PREDICTED:
-    shutil.copytree(folder / "drawn", folder, dirs_exist_ok=True)
+  if config.reward.robot_free != PREDICTED:
+    _write_films(config, folder, ROBOT_FREE)
   results = run_stages(config, folder, additions, policy)
   write_report(folder)
   run_folder.mark_done(folder, _LAST_STAGE, {}, 0.0)
   return f"rank correlation {results['rank_correlation_unseen']:.2f}"
 
 
-def _erase_twins(folder: pathlib.Path, drawn: pathlib.Path, source: str) -> None:
-  """Puts erased films in the place of the drawn twins in a folder, of which `drawn` is a copy."""
-  if not drawn.exists():
-    begun = drawn.with_name(f"{drawn.name}_begun")
-    shutil.copytree(folder, begun, dirs_exist_ok=True)
-    begun.rename(drawn)
-  videos = read_videos(drawn)
-  for index, free in enumerate(videos):
-    if free.robot_visible:
+def _write_films(config: ml_collections.ConfigDict, folder: pathlib.Path, source: str) -> None:
+  """Replaces a run's films: without the hand's retreat, and with the source's twins.
+
+  What was recorded is kept in `recorded/`.
+  """
+  tail = -(-config.record.retreat // config.record.frame_stride)
+  for name in _FILMS:
+    films, recorded = folder / name, folder / "recorded" / name
+    if not films.exists():
       continue
-    (plain,) = (
-      video
-      for video in videos
-      if video.robot_visible and (video.view, video.episode) == (free.view, free.episode)
-    )
-    masks = (
-      motion_masks(plain.frames)
-      if source == "motion"
-      else differing(plain.frames, free.frames, COMPRESSED)
-    )
-    twin = dataclasses.replace(free, frames=erase(plain.frames, masks).frames)
-    write_film(folder, film_entry(film_stem(twin, index), twin), twin, overwrite=True)
+    if not recorded.exists():
+      begun = recorded.with_name(f"{name}_begun")
+      shutil.copytree(films, begun, dirs_exist_ok=True)
+      begun.rename(recorded)
+    videos = read_videos(recorded)
+    # Only the expert's hand leaves.
+    after = tail if name == "videos" else 0
+    for index, video in enumerate(videos):
+      film = video.first(len(video.frames) - after)
+      if not video.robot_visible and source != ROBOT_FREE:
+        (plain,) = (
+          each.frames
+          for each in videos
+          if each.robot_visible and (each.view, each.episode) == (video.view, video.episode)
+        )
+        motion = source == "motion"
+        masks = motion_masks(plain) if motion else differing(plain, video.frames, COMPRESSED)
+        film = dataclasses.replace(film, frames=erase(plain, masks, tail=after).frames)
+      write_film(films, film_entry(film_stem(film, index), film), film, overwrite=True)
 
 
 def table(results: Mapping[str, Any]) -> str:

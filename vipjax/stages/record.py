@@ -54,8 +54,9 @@ def record(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str
   with Progress(total, "record", unit="episode") as progress:
     with open_env(config) as env:
       seen = film_episodes(
-        env, settings, views, recorded, progress=progress, robot_free=settings.robot_free
-      )
+        env, settings, views, recorded, progress=progress, robot_free=settings.robot_free,
+        retreat=settings.retreat,
+      )  # fmt: skip
       write_videos(workdir / "videos", seen, overwrite=True)
       if settings.format != "mp4":
         write_dataset(workdir / "dataset", seen, settings.format, overwrite=True)

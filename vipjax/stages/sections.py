@@ -41,6 +41,7 @@ class RecordSection:
   episodes: int
   robot_free: bool
   hold: int
+  retreat: int
   frame_stride: int
   format: str
   random_episodes: int

@@ -2,7 +2,8 @@
 
 Behind a robot that moves, each pixel is seen at some other time of the same film. So a hidden pixel
 takes the frame nearest in time in which it is seen. What no frame shows is filled flat, and its
-share is told.
+share is told. A tail of the film, in which the task is done and the robot leaves, shows what the
+robot hid at the end.
 
 What this cannot do: know what an object did behind the robot (it jumps from its state before to its
 state after), or light and shadow that the robot throws beside its mask.
@@ -125,11 +126,13 @@ def grown(masks: np.ndarray, grow: float, feather: float) -> np.ndarray:
   return weights
 
 
-def nearest_seen(hidden: np.ndarray) -> np.ndarray:
+def nearest_seen(hidden: np.ndarray, tail: int = 0) -> np.ndarray:
   """For each pixel the frame nearest in time in which it is seen, of two the earlier one.
 
   Args:
     hidden: bool [T, ...].
+    tail: so many frames, the last ones, show what the one before them does, and count as of its
+      time.
 
   Returns:
     int32 [T, ...]: where a pixel is seen, the frame itself; -1 where no frame shows it.
@@ -139,11 +142,14 @@ def nearest_seen(hidden: np.ndarray) -> np.ndarray:
   before = np.maximum.accumulate(np.where(hidden, np.int32(-1), times), axis=0)
   seen_later = np.where(hidden, np.int32(length), times)[::-1]
   after = np.minimum.accumulate(seen_later, axis=0)[::-1]
-  later = (after < length) & ((before < 0) | (after - times < times - before))
+  shown = np.minimum(after, length - 1 - tail)  # when a later frame's picture was there first
+  later = (after < length) & ((before < 0) | (shown - times < times - before))
   return np.where(later, after, before)
 
 
-def erase(frames: np.ndarray, masks: np.ndarray, grow: float = 2.0, feather: float = 2.0) -> Erased:
+def erase(
+  frames: np.ndarray, masks: np.ndarray, grow: float = 2.0, feather: float = 2.0, tail: int = 0
+) -> Erased:
   """A film of a static camera without what its masks cover.
 
   Args:
@@ -151,15 +157,22 @@ def erase(frames: np.ndarray, masks: np.ndarray, grow: float = 2.0, feather: flo
     masks: bool [T, H, W], True where the robot is.
     grow, feather: pixels by which masks grow, and over which the filling fades out: see `grown`. A
       pixel that is changed at all counts as hidden.
+    tail: so many frames, the last ones, tell what the robot hid when all was done, and are left out
+      of the result.
 
   Raises:
-    UserError: masks of another number or size than the frames, or that hide every pixel of all.
+    UserError: masks of another number or size than the frames, or that hide every pixel of all; or
+      a tail that leaves no frame.
   """
   frames = np.asarray(check_frames(frames))
   if masks.shape != frames.shape[:3]:
     raise UserError(
       f"expected masks like the frames, {list(frames.shape[:3])}, got {list(masks.shape)}; give "
       "one of the frame's size for each."
+    )
+  if not 0 <= tail < len(frames):
+    raise UserError(
+      f"expected a tail of fewer frames than the film's {len(frames)}, got {tail}; shorten it."
     )
   weights = grown(masks, grow, feather)
   hidden = weights > 0
@@ -171,13 +184,14 @@ def erase(frames: np.ndarray, masks: np.ndarray, grow: float = 2.0, feather: flo
     )
   result = np.empty_like(frames)
   for row in range(frames.shape[1]):  # One at a time: the indices take more memory than the frames.
-    source = np.maximum(nearest_seen(hidden[:, row]), 0)
+    source = np.maximum(nearest_seen(hidden[:, row], tail), 0)
     result[:, row] = np.take_along_axis(frames[:, row], source[..., None], axis=0)
   _fill_flat(result, never_seen)
   for frame, old, weight in zip(result, frames, weights, strict=True):
     mixed = old + weight[..., None] * (frame.astype(np.float32) - old)
     frame[:] = np.rint(mixed).astype(np.uint8)
-  return Erased(result, weights, never_seen)
+  kept = len(frames) - tail
+  return Erased(result[:kept], weights[:kept], never_seen)
 
 
 def _fill_flat(frames: np.ndarray, never_seen: np.ndarray) -> None:

@@ -41,6 +41,7 @@ def write_twins(
   *,
   grow: float | None = None,
   feather: float | None = None,
+  tail: float = 0.0,
   check_camera: bool = True,
 ) -> Iterator[Twin]:
   """Writes each video and its twin, `robot_visible` False, as mp4, and in the end the manifest.
@@ -54,13 +55,16 @@ def write_twins(
     masks_of: makes bool [T, H, W], where the robot is, from the position of a video in `videos` and
       the video itself.
     grow, feather: as `erase`, pixels; None is 1.5% of the shorter side: 2 of 128, 7 of 480.
+    tail: seconds at the end of each video in which the task is done and the robot leaves; see
+      `erase`.
     check_camera: whether to refuse a camera that moves.
 
   Yields:
     Each film when it is written.
 
   Raises:
-    UserError: none with a robot, a camera that moves, masks without a pixel, or as `erase`.
+    UserError: none with a robot, a camera that moves, masks without a pixel, a tail that leaves no
+      frame, or as `erase`.
   """
   chosen = [(index, video) for index, video in enumerate(videos) if shows_robot(video)]
   if not chosen:
@@ -86,7 +90,14 @@ def write_twins(
       )
     border = _BORDER * min(masks.shape[1:])
     widths = (border if width is None else width for width in (grow, feather))
-    erased = erase(film.frames, masks, *widths)
+    last = int((film.seconds > film.seconds[-1] - tail + 1e-6).sum())
+    if last >= len(film.frames):
+      raise UserError(
+        f"expected a tail shorter than each video, got {tail:g} s for {film.source}, which has "
+        f"{film.seconds[-1]:g} s; shorten it."
+      )
+    erased = erase(film.frames, masks, *widths, last)
+    film = film.first(len(erased.frames))
     twin = dataclasses.replace(
       film, frames=erased.frames, robot_visible=False, source=f"{film.source}, robot erased"
     )
