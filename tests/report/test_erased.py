@@ -35,6 +35,7 @@ def test_before_mask_and_after_lie_side_by_side():
   # 400 and three times 100 pixels of 7,200.
   assert shown.erased_share == pytest.approx(700 / 7200)
   assert shown.flat_share == pytest.approx(300 / 700)
+  assert shown.outdated_share == 0  # The first mask lies in the first frame alone.
 
 
 def test_films_are_thinned_and_shrunk():
@@ -63,6 +64,10 @@ def test_warnings():
   )
   assert "about 1.5 pixels" in erased.warnings([moved], from_motion=False)[0]
   assert erased.warnings([flat], from_motion=False)[0].startswith("40% of what was erased")
+  old = dataclasses.replace(shown, outdated_share=0.02)
+  assert erased.warnings([old], from_motion=False)[0].startswith(
+    "2.0% of the last frames, the goals"
+  )
 
 
 def test_only_what_an_earlier_call_wrote_is_replaced(tmp_path):

@@ -81,7 +81,10 @@ def test_what_the_robot_hides_at_the_end_is_seen_when_it_has_left():
   masks = (levels == 0)[:, None, None]
   erased = erase(frames, masks, 0, 0, tail=2)
   np.testing.assert_array_equal(erased.frames[:, 0, 0, 0], [10, 10, 90, 90])
-  assert len(erased.weights) == 4
+  assert len(erased.weights) == 4 and erased.outdated_share == 0
+  ends_hidden = erase(frames[:5], masks[:5], 0, 0)
+  np.testing.assert_array_equal(ends_hidden.frames[:, 0, 0, 0], [10] * 5)
+  assert ends_hidden.outdated_share == 1
   np.testing.assert_array_equal(erase(frames, masks, 0, 0).frames[:, 0, 0, 0], [10] * 3 + [90] * 3)
   with pytest.raises(UserError, match="a tail of fewer frames than the film's 6, got 6"):
     erase(frames, masks, tail=6)

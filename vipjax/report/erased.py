@@ -23,6 +23,7 @@ _HEIGHT = 192  # pixels of a film on the page
 _MOST_FRAMES, _MOST_FILMS, _MOMENTS = 120, 12, 5
 _MASKED = np.array([220, 30, 90], np.uint8)
 _MUCH = 0.3  # filled flat, as a share of the erased pixels
+_OUTDATED = 0.005  # of the last frame's pixels: a small object in a picture of 128 pixels
 
 MOTION_LIMITS = (
   "The masks are of what moves, and know no robot: objects that it moves are erased with it while "
@@ -40,7 +41,7 @@ class Shown:
     video: the film, thinned and shrunk, without frames.
     film: uint8 [T, H, 3 W, 3], before, mask and after side by side.
     frames: T of the whole film.
-    erased_share, flat_share: see `vipjax.videos.erase.Erased`.
+    erased_share, flat_share, outdated_share: see `vipjax.videos.erase.Erased`.
     camera_shift: pixels.
   """
 
@@ -49,6 +50,7 @@ class Shown:
   frames: int
   erased_share: float
   flat_share: float
+  outdated_share: float
   camera_shift: float
 
 
@@ -77,7 +79,8 @@ def shown(twin: Twin) -> Shown:
     video, frames=np.empty(0), fps=video.fps * (len(picks) - 1) / max(1, length - 1) or video.fps,
     times=times,
   )  # fmt: skip
-  return Shown(kept, film, length, erased.erased_share, erased.flat_share, twin.camera_shift)
+  shares = erased.erased_share, erased.flat_share, erased.outdated_share
+  return Shown(kept, film, length, *shares, twin.camera_shift)
 
 
 def write_page(
@@ -128,6 +131,13 @@ def warnings(films: Sequence[Shown], from_motion: bool) -> list[str]:
       f"{flat:.0%} of what was erased is hidden in every frame of its film, and filled with one "
       "colour: nothing is known of what is there."
     )
+  outdated = float(np.mean([each.outdated_share for each in films]))
+  if outdated >= _OUTDATED:
+    found.append(
+      f"{outdated:.1%} of the last frames, the goals, show what was behind the robot before it "
+      "came there. If the object moves there, its twin ends as if it had not: film on until the "
+      "robot has left, and give these seconds as --tail."
+    )
   return found
 
 
@@ -164,16 +174,17 @@ def _moments(first: Shown) -> Safe:
 
 
 def _numbers(films: Sequence[Shown], names: Sequence[str]) -> Safe:
-  header = ("video", "frames", "erased", "filled flat", "camera moves")
+  header = ("video", "frames", "erased", "filled flat", "outdated end", "camera moves")
   rows = [
     (
       name, str(each.frames), f"{each.erased_share:.1%}", f"{each.flat_share:.1%}",
-      f"{each.camera_shift:.1f} px",
+      f"{each.outdated_share:.1%}", f"{each.camera_shift:.1f} px",
     )
     for each, name in zip(films, names, strict=True)
   ]  # fmt: skip
   words = (
     "Erased: share of all pixels, with the grown and feathered border. Filled flat: share of these "
-    "that no frame shows. Camera moves: of the whole picture against the first frame."
+    "that no frame shows. Outdated end: share of the last frame that shows what was behind the "
+    "robot before it came there. Camera moves: of the whole picture against the first frame."
   )
-  return element("div", table(header, rows, numbers=range(1, 5)), small(words))
+  return element("div", table(header, rows, numbers=range(1, 6)), small(words))

@@ -40,11 +40,13 @@ class Erased(NamedTuple):
     frames: uint8 [T, H, W, 3].
     weights: float32 [T, H, W] in 0..1, how much of each pixel was replaced.
     never_seen: bool [H, W], hidden in every frame, and so filled flat.
+    outdated: bool [H, W], hidden in the last frame, which shows there what an earlier one did.
   """
 
   frames: np.ndarray
   weights: np.ndarray
   never_seen: np.ndarray
+  outdated: np.ndarray
 
   @property
   def erased_share(self) -> float:
@@ -55,6 +57,11 @@ class Erased(NamedTuple):
   def flat_share(self) -> float:
     """Of the pixels that were replaced, those that no frame shows."""
     return float(self.never_seen.sum() * len(self.frames) / max(1, (self.weights > 0).sum()))
+
+  @property
+  def outdated_share(self) -> float:
+    """Of the last frame's pixels, those that show what an earlier frame did."""
+    return float(self.outdated.mean())
 
 
 def motion_masks(frames: np.ndarray, threshold: int = THRESHOLD) -> np.ndarray:
@@ -182,16 +189,17 @@ def erase(
       "expected a pixel that some frame shows without the robot, got masks that hide all of them; "
       "are they inverted?"
     )
-  result = np.empty_like(frames)
+  result, kept = np.empty_like(frames), len(frames) - tail
+  outdated = hidden[kept - 1] & ~never_seen
   for row in range(frames.shape[1]):  # One at a time: the indices take more memory than the frames.
     source = np.maximum(nearest_seen(hidden[:, row], tail), 0)
     result[:, row] = np.take_along_axis(frames[:, row], source[..., None], axis=0)
+    outdated[row] &= source[kept - 1] < kept
   _fill_flat(result, never_seen)
   for frame, old, weight in zip(result, frames, weights, strict=True):
     mixed = old + weight[..., None] * (frame.astype(np.float32) - old)
     frame[:] = np.rint(mixed).astype(np.uint8)
-  kept = len(frames) - tail
-  return Erased(result[:kept], weights[:kept], never_seen)
+  return Erased(result[:kept], weights[:kept], never_seen, outdated)
 
 
 def _fill_flat(frames: np.ndarray, never_seen: np.ndarray) -> None:
