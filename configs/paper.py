@@ -77,7 +77,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.record.robot_free = True  # also film every view with the robot's alpha at 0
   config.record.hold = 5  # steps filmed after success
   # Steps filmed after these, in which the hand leaves and shows what it hid: for launch.erase
-  # --tail. A run's goals are the films' last frames, so it has no use for them.
+  # --tail. A run's goals are the films' last frames, so it has no use for them. Tasks that the hand
+  # undoes on its way (a drawer or a door that it pulled open) are refused.
   config.record.retreat = 0
   config.record.frame_stride = 1  # control steps from frame to frame
   reasons["record.frame_stride"] = (

@@ -111,7 +111,7 @@ def main(_):
       "masks": masks,
       "command": shlex.join(["python", "-m", "launch.erase", *sys.argv[1:]]),
     }
-    warnings = erased.warnings(films, from_motion=masks.startswith("motion"))
+    warnings = erased.warnings(films, masks.startswith("motion"), _TAIL.value)
     erased.write_page(folder, films, facts, warnings, time.monotonic() - started)
   for warning in warnings:
     print(f"warning: {warning}", file=sys.stderr)

@@ -9,6 +9,9 @@ from erased twins, each a run in finetune/ (minutes) with a report, and compares
 finetune/twins.html.
 """
 
+import shlex
+import sys
+
 from vipjax.runtime import files, launcher, run_folder
 
 _FLAGS = launcher.define_flags("configs/erasing.py")
@@ -16,15 +19,17 @@ _FLAGS = launcher.define_flags("configs/erasing.py")
 
 def main(_):
   from configs.paper import additions
-  from vipjax.experiments.erasing import fine_tune, measure, table
+  from vipjax.experiments.erasing import check_fine_tuning, fine_tune, measure, table
 
   config = _FLAGS.config
+  check_fine_tuning(config)
   workdir = run_folder.open_run(_FLAGS.workdir, config, _FLAGS.overwrite)
   text = table(measure(config, workdir))
   files.write_text(workdir / "table.md", text + "\n")
   print(text)
   if config.erasing.finetune:
-    page = fine_tune(config, workdir, additions)
+    command = shlex.join(["python", "-m", "launch.erasing", *sys.argv[1:]])
+    page = fine_tune(config, workdir, additions, command)
     print((page.parent / "table.md").read_text() + f"page: {page}")
 
 

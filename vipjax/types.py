@@ -43,7 +43,7 @@ class Video:
     return np.arange(len(self.frames)) / self.fps if self.times is None else self.times
 
   def first(self, count: int) -> Video:
-    """The video that ends after `count` frames."""
+    """The video that ends after `count` frames; `fps` stays that of the whole."""
     times = None if self.times is None else self.times[:count]
     return dataclasses.replace(self, frames=self.frames[:count], times=times)
 

@@ -119,19 +119,30 @@ def test_the_hand_may_leave_in_the_end(env, film):
 
 
 def test_a_hand_that_is_driven_by_displacements_leaves_too():
-  with RobotEnv("drawer-open", control="end_effector", size=24) as env:
-    expert, heights = Expert(env), []
-    env.reset(seed=0)
-    expert.reset()
-    start = env.data.body(env.robot.hand_body).xpos.copy()
-    for step in range(180):
-      action = expert.action() if step < 80 else expert.retreat()
-      assert action.shape == (4,) and action.dtype == np.float32
-      env.step(action)
-      heights.append(env.data.body(env.robot.hand_body).xpos[2])
-    hand = env.data.body(env.robot.hand_body).xpos
-  assert min(heights) < start[2] - 0.05
-  np.testing.assert_allclose(hand, start, atol=0.03)
+  noted = []
+  with RobotEnv("drawer-close", control="end_effector", size=24, placement=0) as env:
+    (film,) = record_episode(
+      env, {"left": View()}, SEED, retreat=60, robot_free=False, at_frame=lambda: noted.append(
+        (env.data.body(env.robot.hand_body).xpos.copy(), env.distances()[1])
+      ),
+    )  # fmt: skip
+  hands, left = (np.array(each) for each in zip(*noted, strict=True))
+  assert film.success and hands[:, 2].min() < hands[0, 2] - 0.05
+  np.testing.assert_allclose(hands[-1], hands[0], atol=0.03)
+  assert left[-1] < left[0] - 0.05
+
+
+@pytest.mark.parametrize(
+  ("task", "horizon", "words"),
+  [
+    ("drawer-open", 300, "a task that is undone after 100"),  # The hand hooks it.
+    ("drawer-close", 120, "the time limit after "),
+  ],
+)
+def test_a_retreat_that_does_not_show_the_end_is_refused(task, horizon, words):
+  with RobotEnv(task, control="end_effector", size=24, placement=0, horizon=horizon) as env:
+    with pytest.raises(UserError, match=f"expected {task} to stay solved for 100 .* got {words}"):
+      record_episode(env, {"left": View()}, SEED, retreat=100, robot_free=False)
 
 
 def test_a_film_may_begin_later(env, film):

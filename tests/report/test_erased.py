@@ -68,6 +68,8 @@ def test_warnings():
   assert erased.warnings([old], from_motion=False)[0].startswith(
     "2.0% of the last frames, the goals"
   )
+  (with_tail,) = erased.warnings([old], from_motion=False, tail=1.5)
+  assert with_tail.endswith("still there in all of the last 1.5 s; let it leave further.")
 
 
 def test_only_what_an_earlier_call_wrote_is_replaced(tmp_path):

@@ -86,7 +86,7 @@ def test_what_the_robot_hides_at_the_end_is_seen_when_it_has_left():
   np.testing.assert_array_equal(ends_hidden.frames[:, 0, 0, 0], [10] * 5)
   assert ends_hidden.outdated_share == 1
   np.testing.assert_array_equal(erase(frames, masks, 0, 0).frames[:, 0, 0, 0], [10] * 3 + [90] * 3)
-  with pytest.raises(UserError, match="a tail of fewer frames than the film's 6, got 6"):
+  with pytest.raises(UserError, match="a tail of 0 to 5 of the film's 6 frames, got 6"):
     erase(frames, masks, tail=6)
 
 

@@ -48,7 +48,7 @@ def test_a_tail_is_left_out_of_both(tmp_path):
   assert [len(video.frames) for video in read_videos(tmp_path / "out")] == [9, 9]
   with pytest.raises(UserError) as error:
     list(write_twins(tmp_path / "other", videos, true_masks, tail=1.2))
-  assert_one_sentence(error, "a tail shorter than each video, got 1.2 s", "which has 1.1 s")
+  assert_one_sentence(error, "less than each video has, got 1.2 s", "which has 1.1 s")
 
 
 def test_numbers_that_are_missing_or_double_are_given_anew(tmp_path):

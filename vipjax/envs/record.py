@@ -52,7 +52,8 @@ def record_episode(
     One video per view and visibility, in the order view 1, view 1 robot-free, view 2, ...
 
   Raises:
-    UserError: no views, a negative `hold`, `retreat` or `begin`, or a `frame_stride` below 1.
+    UserError: no views, a negative `hold`, `retreat` or `begin`, or a `frame_stride` below 1; a
+      retreat that the time limit cuts short or that undoes the task.
   """
   if not views:
     raise UserError("expected at least one view to record, got none; name some.")
@@ -90,6 +91,12 @@ def record_episode(
       left -= 1
     elif info["success"]:
       left, succeeded = hold, True
+  if succeeded and retreat and (left > -retreat or not info["success"]):
+    raise UserError(
+      f"expected {env.task_name} to stay solved for {retreat} steps in which the hand leaves, got "
+      f"{'the time limit' if left > -retreat else 'a task that is undone'} after {-left}; lower "
+      "config.record.retreat, raise config.env.horizon, or choose another task."
+    )
   return [
     Video(
       frames=np.stack(frames[name, visible]),

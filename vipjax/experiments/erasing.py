@@ -17,7 +17,7 @@ from vipjax.encoder import ValueFunction
 from vipjax.envs import RobotEnv, Stream, episode_seed, record_episode
 from vipjax.evaluation import make_curve
 from vipjax.experiments.comparison import write_comparison
-from vipjax.experiments.runs import run_all
+from vipjax.experiments.runs import require_seeds_apart, run_all
 from vipjax.report.page import write_report
 from vipjax.reward.settings import PREDICTED
 from vipjax.runtime import files, ranges, run_folder
@@ -27,10 +27,12 @@ from vipjax.runtime.platform import on_cpu
 from vipjax.runtime.progress import Progress
 from vipjax.scene import ROBOT, View
 from vipjax.scene.silhouette import Calibration, Silhouette
+from vipjax.stages.agent import require_predictable
 from vipjax.stages.filming import require_tasks
 from vipjax.stages.finetune import finetune
 from vipjax.stages.pipeline import Additions, run_stages
 from vipjax.stages.record import record
+from vipjax.stages.task import filled
 from vipjax.videos import read_videos, write_video
 from vipjax.videos.composite import THRESHOLD as COMPRESSED
 from vipjax.videos.composite import differing
@@ -111,8 +113,26 @@ def measure(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[st
   return results
 
 
+def check_fine_tuning(config: ml_collections.ConfigDict) -> None:
+  """Raises UserError where `fine_tune` cannot be run as configured; quick."""
+  settings, record = config.erasing, config.record
+  unknown = sorted(set(settings.finetune) - set(_TWINS))
+  if unknown or len(set(settings.finetune)) < len(settings.finetune):
+    raise UserError(
+      f"expected sources among {', '.join(_TWINS)}, each once, in config.erasing.finetune, got "
+      f"{list(settings.finetune)}; choose among these."
+    )
+  require_seeds_apart("erasing.seeds", settings.seeds, config.policy.seeds)
+  if settings.finetune and not (record.robot_free and record.format == "mp4"):
+    raise UserError(
+      "expected config.record.robot_free = True and config.record.format = 'mp4' with "
+      f"config.erasing.finetune, got {record.robot_free} and {record.format!r}; change these."
+    )
+  require_predictable(filled(config))
+
+
 def fine_tune(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, additions: Additions
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, additions: Additions, command: str
 ) -> pathlib.Path:
   """Runs the demo with robot-free twins that are drawn, and with erased ones, and compares them.
 
@@ -127,34 +147,33 @@ def fine_tune(
     config: as configs/erasing.py makes it.
     workdir: the folder of the experiment.
     additions: as `run_stages` takes it.
+    command: makes all of this again; the runs' reports name it.
 
   Returns:
     The page that compares the sources.
 
   Raises:
-    UserError: an unknown source, or not one run could be finished.
+    UserError: as `check_fine_tuning`, or not one run could be finished.
   """
-  settings = config.erasing
-  unknown = sorted(set(settings.finetune) - set(_TWINS))
-  if unknown:
-    raise UserError(
-      f"expected sources among {', '.join(_TWINS)} in config.erasing.finetune, got {unknown}; "
-      "choose among these."
-    )
-  root = workdir / "finetune"
+  check_fine_tuning(config)
+  settings, root = config.erasing, workdir / "finetune"
   jobs = []
   for seed in settings.seeds:
     made = ml_collections.ConfigDict(config.to_dict())
     del made["erasing"]
     made.seed = seed
     jobs += [(root / source / f"seed{seed}", made) for source in settings.finetune]
-  run = functools.partial(_fine_tune, additions, settings.policy)
+  run = functools.partial(_fine_tune, additions, command, settings.policy)
   problems = run_all("fine-tuning", root, jobs, run, _LAST_STAGE, lambda: None, on_cpu())
   return write_comparison(root, _TWINS, problems, "twins", "Robot-free twins, drawn and erased")
 
 
 def _fine_tune(
-  additions: Additions, policy: bool, config: ml_collections.ConfigDict, folder: pathlib.Path
+  additions: Additions,
+  command: str,
+  policy: bool,
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
 ) -> str:
   """Runs all stages and the report of one source and seed in a process of `run_all`."""
   source = folder.parent.name
@@ -164,7 +183,7 @@ def _fine_tune(
     finetune(config, folder)
   if config.reward.robot_free != PREDICTED:
     _write_films(config, folder, ROBOT_FREE)
-  results = run_stages(config, folder, additions, policy)
+  results = run_stages(config, folder, additions, policy, command)
   write_report(folder)
   run_folder.mark_done(folder, _LAST_STAGE, {}, 0.0)
   return f"rank correlation {results['rank_correlation_unseen']:.2f}"

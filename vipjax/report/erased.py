@@ -116,8 +116,14 @@ def write_page(
   return path
 
 
-def warnings(films: Sequence[Shown], from_motion: bool) -> list[str]:
-  """What speaks against the result, in sentences; masks from motion have limits of their own."""
+def warnings(films: Sequence[Shown], from_motion: bool, tail: float = 0.0) -> list[str]:
+  """What speaks against the result, in sentences.
+
+  Args:
+    films: at least one.
+    from_motion: whether masks are of what moves, which have limits of their own.
+    tail: seconds in which the robot leaves; see `vipjax.videos.twins.write_twins`.
+  """
   found = [MOTION_LIMITS] if from_motion else []
   moves = max(each.camera_shift for each in films)
   if moves >= STATIC:
@@ -133,10 +139,12 @@ def warnings(films: Sequence[Shown], from_motion: bool) -> list[str]:
     )
   outdated = float(np.mean([each.outdated_share for each in films]))
   if outdated >= _OUTDATED:
+    advice = "film on until the robot has left, and give these seconds as --tail."
+    if tail:
+      advice = f"the robot is still there in all of the last {tail:g} s; let it leave further."
     found.append(
       f"{outdated:.1%} of the last frames, the goals, show what was behind the robot before it "
-      "came there. If the object moves there, its twin ends as if it had not: film on until the "
-      "robot has left, and give these seconds as --tail."
+      f"came there. If the object moves there, its twin ends as if it had not: {advice}"
     )
   return found
 

@@ -179,7 +179,8 @@ def erase(
     )
   if not 0 <= tail < len(frames):
     raise UserError(
-      f"expected a tail of fewer frames than the film's {len(frames)}, got {tail}; shorten it."
+      f"expected a tail of 0 to {len(frames) - 1} of the film's {len(frames)} frames, got {tail}; "
+      "change it."
     )
   weights = grown(masks, grow, feather)
   hidden = weights > 0

@@ -75,6 +75,12 @@ def write_twins(
   entries = []
   for (index, video), episode in zip(chosen, _episodes([each for _, each in chosen]), strict=True):
     film = dataclasses.replace(video.read(), robot_visible=True, episode=episode)
+    last = int((film.seconds > film.seconds[-1] - tail + 1e-6).sum())
+    if last >= len(film.frames) or not tail >= 0:
+      raise UserError(
+        f"expected a tail from 0 s to less than each video has, got {tail:g} s for {film.source}, "
+        f"which has {film.seconds[-1]:g} s; change it."
+      )
     shift = camera_shift(film.frames)
     if check_camera and shift >= STATIC:
       raise UserError(
@@ -90,12 +96,6 @@ def write_twins(
       )
     border = _BORDER * min(masks.shape[1:])
     widths = (border if width is None else width for width in (grow, feather))
-    last = int((film.seconds > film.seconds[-1] - tail + 1e-6).sum())
-    if last >= len(film.frames):
-      raise UserError(
-        f"expected a tail shorter than each video, got {tail:g} s for {film.source}, which has "
-        f"{film.seconds[-1]:g} s; shorten it."
-      )
     erased = erase(film.frames, masks, *widths, last)
     film = film.first(len(erased.frames))
     twin = dataclasses.replace(
