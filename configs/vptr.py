@@ -59,7 +59,13 @@ def get_config() -> ConfigDict:
   # for the others.
   vptr.target_episodes = (1, 5, 20)
   # Phase 1's changes to this config.
-  vptr.video = ('finetune.loss="icvf"', 'encoder.head="icvf"')
+  vptr.video = (
+    'finetune.loss="icvf"', 'encoder.head="icvf"',
+    # At the corpus's rates, made for VIP, the head's units die within 30 steps and every frame has
+    # the same value. And a value can fall by one step at a turn of the target, 1 / target_rate
+    # updates.
+    "finetune.learning_rate=3e-4", "finetune.head_learning_rate=0.0", "finetune.target_rate=0.02",
+  )  # fmt: skip
   # "": of phase 1; "scratch": fresh weights of config.encoder; or any argument of vipjax.load.
   vptr.encoder = ""
   # Data sets with actions (RLDS, LeRobot) or folders of launch.record; "": recorded in the run's.
