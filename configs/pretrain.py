@@ -56,7 +56,8 @@ def get_config() -> ConfigDict:
   config.finetune.steps = 8000
   config.finetune.batch_size = 24
   config.finetune.learning_rate = 1e-3
-  # VIP asks for about one unit of distance per frame; fresh embeddings span about one in all.
+  # VIP asks for about one unit of distance per frame; fresh embeddings span about one in all. With
+  # the loss icvf set it to 0: its heads die at this rate.
   config.finetune.head_learning_rate = 1e-2
   config.finetune.decay = True
   config.finetune.last_goal = 0.5  # most uses have the end of the task as goal
