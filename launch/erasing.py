@@ -19,17 +19,18 @@ _FLAGS = launcher.define_flags("configs/erasing.py")
 
 def main(_):
   from configs.paper import additions
-  from vipjax.experiments.erasing import check_fine_tuning, fine_tune, measure, table
+  from vipjax.experiments.erasing import measure, table
+  from vipjax.experiments.twins import check_twins, run_twins
 
   config = _FLAGS.config
-  check_fine_tuning(config)
+  check_twins(config)
   workdir = run_folder.open_run(_FLAGS.workdir, config, _FLAGS.overwrite)
   text = table(measure(config, workdir))
   files.write_text(workdir / "table.md", text + "\n")
   print(text)
   if config.erasing.finetune:
     command = shlex.join(["python", "-m", "launch.erasing", *sys.argv[1:]])
-    page = fine_tune(config, workdir, additions, command)
+    page = run_twins(config, workdir, additions, command)
     print((page.parent / "table.md").read_text() + f"page: {page}")
 
 

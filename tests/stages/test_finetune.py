@@ -114,6 +114,15 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, monkeypatch
   assert [row["step"] for row in rows] == [4]
 
 
+def test_a_rate_at_which_the_heads_of_icvf_die_is_warned_of(workdir, caplog):
+  config = config_of(**ICVF, **{"finetune.steps": 1})
+  finetune(config, beside(workdir, "even"))
+  assert "head_learning_rate" not in caplog.text
+  config.finetune.head_learning_rate = 10 * config.finetune.learning_rate
+  finetune(config, workdir)
+  assert f"head_learning_rate = {config.finetune.head_learning_rate:g}, above" in caplog.text
+
+
 def test_fed_by_the_host_it_is_the_same_run_and_resumes(workdir, monkeypatch):
   finetune(config_of(), workdir)
   fed = beside(workdir, "fed")

@@ -114,6 +114,12 @@ def finetune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Resume
       "The loss icvf trains an encoder with BatchNorm, whose values change with the other frames "
       "of a batch; its authors' encoders have GroupNorm (config.encoder.norm)."
     )
+  if settings.loss == "icvf" and settings.head_learning_rate > settings.learning_rate:
+    logging.warning(
+      "The loss icvf trains its heads at config.finetune.head_learning_rate = %g, above "
+      "learning_rate: at .01 their units have died within 30 steps, so that all frames had one "
+      "value. Set it to 0, which is learning_rate.", settings.head_learning_rate,
+    )  # fmt: skip
   if hosts.is_first() and not (workdir / "encoder_before").exists():
     encoder.save(workdir / "encoder_before", value)
   state = init_state(jax.random.fold_in(key, _TRAIN_STREAM), value, settings, num_task)

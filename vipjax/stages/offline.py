@@ -175,7 +175,7 @@ def learn(
   taken = take(
     workdir,
     Updates(
-      name, begun, until, dispatch, _METRICS_EVERY, policy.checkpoint_every, policy.max_skipped,
+      name, until, dispatch, _METRICS_EVERY, policy.checkpoint_every, policy.max_skipped,
       "lower config.policy.learning_rate or raise config.vptr.conservative_weight",
       shown=("q_data", "q_pi"), keep=2,
     ),

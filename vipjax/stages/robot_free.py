@@ -146,7 +146,7 @@ def _learn(
 
   every, max_skipped = config.finetune.checkpoint_every, config.finetune.max_skipped
   updates = Updates(
-    STAGE, 0, settings.steps, dispatch, _METRICS_EVERY, every, max_skipped,
+    STAGE, settings.steps, dispatch, _METRICS_EVERY, every, max_skipped,
     "lower config.robot_free.learning_rate", shown=("robot_free_error",),
   )  # fmt: skip
   return take(workdir, updates, state)

@@ -25,7 +25,7 @@ class Updates:
 
   Attributes:
     name: of the stage, for its metrics and checkpoints.
-    first, last: the state's step before the first update, and after the last one.
+    last: the state's step after the last update.
     dispatch: from how many updates are left to how many are taken at once, and the program that
       takes them: state -> (state, metrics), each metric's last entry that of the last update.
     metrics_every, checkpoint_every: updates.
@@ -36,7 +36,6 @@ class Updates:
   """
 
   name: str
-  first: int
   last: int
   dispatch: Callable[[int], tuple[int, Callable[[Any], tuple[Any, dict[str, jax.Array]]]]]
   metrics_every: int
@@ -67,7 +66,7 @@ def take(workdir: pathlib.Path, updates: Updates, state: Any) -> Taken:
     UserError: max_skipped updates in a row were not finite.
     SystemExit: SIGTERM came; the state is saved.
   """
-  name, end = updates.name, updates.last
+  name, begun, end = updates.name, int(state.step), updates.last
   with Checkpointer(workdir / "checkpoints" / name, updates.keep) as checkpoints:
     restored = checkpoints.restore_latest(state)
     facts = restored[2] if restored else {}
@@ -78,7 +77,7 @@ def take(workdir: pathlib.Path, updates: Updates, state: Any) -> Taken:
     with (
       MetricsWriter(workdir, name, first if restored else None) as writer,
       Progress(
-        end - updates.first, name, initial=first - updates.first, unit="update"
+        end - begun, name, initial=first - begun, unit="update"
       ) as progress,
       Preemption() as preemption,
     ):  # fmt: skip

@@ -190,17 +190,18 @@ def erase(
       "expected a pixel that some frame shows without the robot, got masks that hide all of them; "
       "are they inverted?"
     )
-  result, kept = np.empty_like(frames), len(frames) - tail
+  kept = len(frames) - tail
+  result, weights = np.empty_like(frames[:kept]), weights[:kept]
   outdated = hidden[kept - 1] & ~never_seen
   for row in range(frames.shape[1]):  # One at a time: the indices take more memory than the frames.
-    source = np.maximum(nearest_seen(hidden[:, row], tail), 0)
+    source = np.maximum(nearest_seen(hidden[:, row], tail)[:kept], 0)
     result[:, row] = np.take_along_axis(frames[:, row], source[..., None], axis=0)
-    outdated[row] &= source[kept - 1] < kept
+    outdated[row] &= source[-1] < kept
   _fill_flat(result, never_seen)
-  for frame, old, weight in zip(result, frames, weights, strict=True):
+  for frame, old, weight in zip(result, frames[:kept], weights, strict=True):
     mixed = old + weight[..., None] * (frame.astype(np.float32) - old)
     frame[:] = np.rint(mixed).astype(np.uint8)
-  return Erased(result[:kept], weights[:kept], never_seen, outdated)
+  return Erased(result, weights, never_seen, outdated)
 
 
 def _fill_flat(frames: np.ndarray, never_seen: np.ndarray) -> None:
