@@ -36,6 +36,7 @@ class Head:
     name: "l2", "icvf" or "mrn".
     discount: of "icvf", gamma of its values, between 0 and 1; None for others.
     hidden: of "icvf", widths of the hidden layers; () for others.
+    layer_norm: of "icvf", whether hidden layers end in LayerNorm, see `Multilinear`.
 
   Raises:
     UserError: one of them is out of its range.
@@ -44,20 +45,26 @@ class Head:
   name: str = "l2"
   discount: float | None = None
   hidden: tuple[int, ...] = ()
+  layer_norm: bool = False
 
   def __post_init__(self):
     require_among("an encoder's head", self.name, HEADS)
     widths = isinstance(self.hidden, tuple) and all(type(n) is int and n > 0 for n in self.hidden)
     learns = widths and bool(self.hidden) and isinstance(self.discount, float)
     if self.name == "icvf":
-      fits = learns and 0 < self.discount < 1
+      fits = learns and 0 < self.discount < 1 and isinstance(self.layer_norm, bool)
     else:
-      fits = (self.discount, self.hidden) == (None, ())
+      fits = (self.discount, self.hidden, self.layer_norm) == (None, (), False)
     if not fits:
       raise UserError(
-        "expected a discount between 0 and 1 and widths of hidden layers for the head 'icvf' and "
-        f"for no other, got {self.discount} and {self.hidden} for {self.name!r}; change them."
+        "expected a discount between 0 and 1, widths of hidden layers and whether they have "
+        f"LayerNorm for the head 'icvf' and for no other, got {self.discount}, {self.hidden} and "
+        f"{self.layer_norm} for {self.name!r}; change them."
       )
+
+  @property
+  def _multilinear(self) -> Multilinear:
+    return Multilinear(self.hidden, self.layer_norm)
 
   @property
   def is_symmetric(self) -> bool:
@@ -81,7 +88,7 @@ class Head:
       )
     if self.name != "icvf":
       return None
-    return _fresh(key, self.hidden, embedding_dim)
+    return _fresh(key, self._multilinear, embedding_dim)
 
   def variable_shapes(self, embedding_dim: int) -> Any:
     """Returns shapes and dtypes of the variables, None for heads without any."""
@@ -99,8 +106,7 @@ class Head:
     Returns:
       Floats [2, ...].
     """
-    head = Multilinear(self.hidden)
-    return multilinear_values(head, {"params": variables}, frames, outcomes, intents)
+    return multilinear_values(self._multilinear, {"params": variables}, frames, outcomes, intents)
 
   def distance(self, variables: Any, embeddings: jax.Array, goals: jax.Array) -> jax.Array:
     """The distance from embeddings to goals.
@@ -126,8 +132,8 @@ L2 = Head()
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _fresh(key: jax.Array, hidden: tuple[int, ...], embedding_dim: int) -> Any:
-  return init_multilinear(key, Multilinear(hidden), embedding_dim)["params"]
+def _fresh(key: jax.Array, head: Multilinear, embedding_dim: int) -> Any:
+  return init_multilinear(key, head, embedding_dim)["params"]
 
 
 def value_to_steps(values: jax.Array, discount: float) -> jax.Array:

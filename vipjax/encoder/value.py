@@ -273,14 +273,14 @@ class ValueFunction:
     """A copy with another head.
 
     Args:
-      head: "icvf" keeps its variables where there are some of the same widths.
+      head: "icvf" keeps its variables where there are some of the same layers.
       key: random key, consumed by fresh variables.
 
     Raises:
       UserError: the head does not fit the embeddings.
     """
     variables = dict(self.variables)
-    if head.hidden != self.head.hidden:
+    if (head.hidden, head.layer_norm) != (self.head.hidden, self.head.layer_norm):
       variables.pop(HEAD, None)
     fresh = head.init(key, self.config.embedding_dim)
     if fresh is not None:

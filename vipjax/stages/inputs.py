@@ -150,7 +150,9 @@ def with_config_head(
         "expected config.finetune.discount between 0 and 1 with config.encoder.head = 'icvf', got "
         f"{discount}; change it."
       )
-    head = Head(name, float(discount), value.head.hidden or Multilinear().hidden)
+    of_before = value.head.hidden, value.head.layer_norm
+    layers = (Multilinear().hidden, config.encoder.head_layer_norm)
+    head = Head(name, float(discount), *(of_before if value.head.name == name else layers))
   if value.head.name not in ("l2", name):
     logging.warning(
       "The head %s of %s is left out, as config.encoder.head = %r asks.",

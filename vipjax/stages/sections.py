@@ -65,6 +65,7 @@ class DataSection:
 class EncoderSection:
   init: str
   head: str
+  head_layer_norm: bool
   name: str
   licence: str
   init_scale: float

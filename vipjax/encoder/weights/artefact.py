@@ -138,6 +138,8 @@ def _read_config(
       parsed.append(L2)
       continue
     names = {each.name for each in dataclasses.fields(kind)}
+    if field == HEAD and isinstance(content[field], dict):
+      content[field].setdefault("layer_norm", False)  # no head had it before
     if not isinstance(content[field], dict) or set(content[field]) != names:
       raise UserError(
         f"expected {field} in {path} to have exactly {', '.join(sorted(names))}, got "
