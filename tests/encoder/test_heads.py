@@ -1,5 +1,6 @@
 """Heads: what the distance from one embedding to another means."""
 
+import json
 import pathlib
 
 import chex
@@ -112,9 +113,9 @@ def test_an_artefact_of_the_published_head_says_nothing_of_it(value, tmp_path):
   ("old", "new", "words"),
   [
     ('"name": "icvf"', '"name": "iqe"', "among l2, icvf, mrn, got 'iqe'"),
-    ('"discount": 0.9', '"discount": 1.5', "discount between 0 and 1 .* got 1.5"),
+    ('"discount": 0.9', '"discount": 1.5', "discount between 0 and 1, .* got 1.5"),
     ('"name": "icvf"', '"name": "mrn"', "for the head 'icvf' and for no other"),
-    ('"discount"', '"gamma"', "head in .* exactly discount, hidden, name"),
+    ('"discount"', '"gamma"', "head in .* exactly discount, hidden, layer_norm, name"),
     ('"discount": 0.9', '"discount": "high"', "discount between 0 and 1"),
   ],
 )
@@ -136,6 +137,23 @@ def test_a_head_keeps_its_variables_under_another_discount(value):
   assert HEAD not in made.with_head(L2, jax.random.key(2)).variables
   wider = made.with_head(Head("icvf", 0.9, (9,)), jax.random.key(2))
   assert wider.variables[HEAD]["left"]["kernel"].shape == (2, 9, 9)
+  normed = made.with_head(Head("icvf", 0.9, (8, 4), layer_norm=True), jax.random.key(2))
+  assert (
+    "LayerNorm_0" in normed.variables[HEAD]["phi"]
+    and "LayerNorm_0" not in made.variables[HEAD]["phi"]
+  )
+
+
+def test_layer_norm_is_in_the_artefact_and_absent_from_those_of_before(value, tmp_path):
+  normed = value.with_head(Head("icvf", 0.9, (8, 4), layer_norm=True), jax.random.key(1))
+  again = encoder.load(encoder.save(tmp_path / "normed", normed))
+  chex.assert_trees_all_equal(again.variables, normed.variables)
+  assert again.head == normed.head
+  folder = encoder.save(tmp_path / "before", with_head(value, "icvf"))
+  config = json.loads((folder / "config.json").read_text())
+  del config["head"]["layer_norm"]
+  (folder / "config.json").write_text(json.dumps(config))
+  assert encoder.load(folder).head == ICVF
 
 
 def test_mrn_halves_the_embedding():

@@ -109,7 +109,8 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(workdir, monkeypatch
   result = finetune(config, workdir)
   assert result["steps"] == 4
   assert tensors(workdir) == tensors(whole)
-  assert encoder.load(workdir).head.name == config.encoder.head
+  head = encoder.load(workdir).head
+  assert (head.name, head.layer_norm) == (config.encoder.head, bool(overrides))
   rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
   assert [row["step"] for row in rows] == [4]
 
