@@ -117,8 +117,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   reasons["encoder.head"] = (
     "An L2 distance is as far back as forth, which the cost of a way need not be."
   )
-  # Whether a fresh head "icvf" has LayerNorm in its hidden layers, an option of ICVF's code. Without
-  # it the heads tell no frame from its goal after 4,000 steps (docs/results/vptr.md).
+  # Whether a fresh head "icvf" has LayerNorm in its hidden layers, an option of ICVF's code; else
+  # the heads tell no frame from its goal after 4,000 steps (docs/results/vptr.md).
   config.encoder.head_layer_norm = True
   # Only with init = "scratch":
   config.encoder.name = "scratch"  # name in the artefact

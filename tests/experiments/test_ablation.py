@@ -85,6 +85,9 @@ LABELS = {
   "demo_online": UNIFORM,
   "from_scratch": UNIFORM,
   "all_online": EXP,
+  "all_discount_99": EXP,
+  "all_discount_997": EXP,
+  "all_expectile": EXP,
   "all_robot_free_reward": EXP,
   "from_vip": EXP,
   "sampler_uniform": UNIFORM,
@@ -125,7 +128,10 @@ def test_a_variant_is_what_its_name_says(labelled, name):
   cycles = CYCLES.fullmatch(name)
   k, t = map(int, cycles.groups()) if cycles else (0, 9)
   assert (made.finetune.tcc.num_cycles, made.finetune.tcc.videos_per_cycle) == (k, t)
-  assert made.finetune.loss == ("triplet" if "triplet" in words else "vip")
+  losses = [loss for loss in ("triplet", "expectile") if loss in words]
+  assert made.finetune.loss == (losses or ["vip"])[0]
+  if "discount" in words:
+    assert made.policy.discount == float(f".{words[-1]}")
   assert bool(made.policy.online.every) == ("online" in words)
   made_films = made.finetune.composites
   assert bool(made_films.fixed_arms + made_films.detours) == (name == "composites")
