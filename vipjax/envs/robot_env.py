@@ -87,7 +87,8 @@ class RobotEnv(gymnasium.Env):
       robot: "sawyer", "panda" or "jaco"; pip fetches the files of the last two on first use.
       control: "torque" or "end_effector".
       horizon: control steps in an episode.
-      frame_skip: physics steps of 0.0025 s in a control step.
+      frame_skip: physics steps of 0.0025 s in a control step. The end effector's displacement is
+        one for all of them: with more the hand is slower.
       placement: None places the objects at random in every episode; an integer is the seed of
         the one placement of all episodes.
       joint_noise: half-width in radians of the uniform noise on the arm's joints at reset (torque

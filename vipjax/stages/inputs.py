@@ -150,9 +150,9 @@ def with_config_head(
         "expected config.finetune.discount between 0 and 1 with config.encoder.head = 'icvf', got "
         f"{discount}; change it."
       )
-    of_before = value.head.hidden, value.head.layer_norm
-    layers = (Multilinear().hidden, config.encoder.head_layer_norm)
-    head = Head(name, float(discount), *(of_before if value.head.name == name else layers))
+    fresh = Head(name, float(discount), Multilinear().hidden, config.encoder.head_layer_norm)
+    has_it = value.head.name == name
+    head = dataclasses.replace(value.head, discount=float(discount)) if has_it else fresh
   if value.head.name not in ("l2", name):
     logging.warning(
       "The head %s of %s is left out, as config.encoder.head = %r asks.",
