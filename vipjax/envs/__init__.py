@@ -14,13 +14,14 @@ from vipjax.envs.record import (
   recovering_expert,
   robot_state,
 )
-from vipjax.envs.robot_env import RobotEnv
+from vipjax.envs.robot_env import CONTROL_STEP, RobotEnv
 from vipjax.envs.robot_free import RobotFreeView
 from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Seen, Step
 
 __all__ = [
   "CONTROLS",
+  "CONTROL_STEP",
   "Channel",
   "Episodes",
   "Expert",

@@ -19,6 +19,8 @@ _FRAME = 9 + 1 + _OBJECT_FEATURES
 _HAND = 4  # numbers of `observes="hand"`
 # Radians and metres. The scene spans a few metres, so no number comes near and clipping is a guard.
 LIMIT = 10.0
+# Meta-World's physics steps in a control step, of 0.0025 s each.
+CONTROL_STEP = 5
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 # Attributes of Meta-World's environment that hold the compiled scene.
 _HOLD_THE_SCENE = ("spec_of_scene", "model", "data", "mujoco_renderer", "_pristine")
@@ -71,7 +73,7 @@ class RobotEnv(gymnasium.Env):
     control: str = "torque",
     *,
     horizon: int = 200,
-    frame_skip: int = 5,
+    frame_skip: int = CONTROL_STEP,
     placement: int | None = None,
     joint_noise: float = 0.02,
     render_mode: str | None = "rgb_array",
@@ -88,7 +90,7 @@ class RobotEnv(gymnasium.Env):
       control: "torque" or "end_effector".
       horizon: control steps in an episode.
       frame_skip: physics steps of 0.0025 s in a control step. The end effector's displacement is
-        one for all of them: with more the hand is slower.
+        made anew in every fifth of them, so that the hand is as fast with more (an action held).
       placement: None places the objects at random in every episode; an integer is the seed of
         the one placement of all episodes.
       joint_noise: half-width in radians of the uniform noise on the arm's joints at reset (torque
@@ -217,11 +219,13 @@ class RobotEnv(gymnasium.Env):
     if self.control == "torque":
       self.data.ctrl[:] = action
       task_action = np.array([0, 0, 0, action[-1]], np.float32)
+      mujoco.mj_step(self.model, self.data, self.task.frame_skip)
     else:
-      self.task.set_xyz_action(action[:3])
       self.data.ctrl[:] = (action[-1], -action[-1])
       task_action = action
-    mujoco.mj_step(self.model, self.data, self.task.frame_skip)
+      for done in range(0, self.task.frame_skip, CONTROL_STEP):
+        self.task.set_xyz_action(action[:3])
+        mujoco.mj_step(self.model, self.data, min(CONTROL_STEP, self.task.frame_skip - done))
     # mj_step leaves positions from before its last integration; features and pictures need the
     # present ones.
     diverged = self._restore_if_diverged()

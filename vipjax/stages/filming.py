@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ml_collections
 import numpy as np
 
-from vipjax.envs import RobotEnv, Stream, abandoned_expert, episode_seed, record_episode, task_names
+from vipjax.envs import (
+  CONTROL_STEP,
+  RobotEnv,
+  Stream,
+  abandoned_expert,
+  episode_seed,
+  record_episode,
+  task_names,
+)
 from vipjax.runtime.errors import UserError
 from vipjax.runtime.progress import Progress
 from vipjax.scene import View
@@ -32,7 +39,7 @@ def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """RobotEnv's options for the agent: frames drawn as the videos were, actions held.
 
   Holding an action makes exploring torques add up instead of cancelling, and saves frames. An end
-  effector's displacement does not grow with it: held for three control steps, 1 cm takes three.
+  effector's displacement is made anew in each control step.
 
   Raises:
     UserError: an action would be held for longer than an episode.
@@ -43,8 +50,7 @@ def agent_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
       f"expected config.policy.action_repeat of at most the horizon {horizon}, got {repeat}; "
       "lower it or raise config.env.horizon."
     )
-  control_step = inspect.signature(RobotEnv).parameters["frame_skip"].default
-  held = {"frame_skip": control_step * repeat, "horizon": horizon // repeat}
+  held = {"frame_skip": CONTROL_STEP * repeat, "horizon": horizon // repeat}
   sees = {"observes": "hand"} if config.policy.input == "frame" else {}
   return {**env_options(config.env), "quality": config.record.quality, **held, **sees}
 
