@@ -3,7 +3,7 @@
 import vipjax.scene  # noqa: F401 (first: it chooses the GL library before MuJoCo is imported)
 from vipjax.envs.expert import Expert
 from vipjax.envs.make import make_env
-from vipjax.envs.metaworld_task import CONTROLS, num_actions, task_names
+from vipjax.envs.metaworld_task import CONTROL_STEP, CONTROLS, num_actions, task_names
 from vipjax.envs.put_back import PutBack, draw_put_back
 from vipjax.envs.record import (
   abandoned_expert,
@@ -14,7 +14,7 @@ from vipjax.envs.record import (
   recovering_expert,
   robot_state,
 )
-from vipjax.envs.robot_env import CONTROL_STEP, RobotEnv
+from vipjax.envs.robot_env import RobotEnv
 from vipjax.envs.robot_free import RobotFreeView
 from vipjax.envs.seeds import Stream, episode_seed
 from vipjax.envs.vector import Channel, Episodes, FrameVectorEnv, Seen, Step

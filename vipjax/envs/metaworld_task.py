@@ -22,6 +22,8 @@ CONTROLS = tuple(_NUM_ACTIONS)
 # Meta-World's hand limits of the window tasks with a little slack: the walls stop the hand just
 # outside the space that the scripted policy uses.
 WORKSPACE_SLACK = 0.02
+# Its physics steps, of 0.0025 s each, in a control step.
+CONTROL_STEP = 5
 _SAWYER_JOINTS = 9
 # Tasks that tell no distance from object to target (theirs is 0, or that of the hand).
 _UNMEASURED = {"assembly", "box-close", "disassemble", "door-open", "hammer", "lever-pull"}
@@ -170,7 +172,10 @@ class _EditedScene:
       for joint, angle in zip(self._robot.arm_joints, self.home, strict=True):
         self.data.joint(joint).qpos[0] = angle
     if self._control == "end_effector":
+      # As long for all, so that an agent whose actions are held starts as the films do.
+      held, self.frame_skip = self.frame_skip, CONTROL_STEP
       super()._reset_hand(steps)
+      self.frame_skip = held
       return
     # The home pose replaces 50 steps of the mocap weld.
     mujoco.mj_forward(self.model, self.data)

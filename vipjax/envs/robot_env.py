@@ -9,7 +9,13 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from vipjax.envs.metaworld_task import MOVED_BY_TASKS, make_task, num_actions, object_to_target
+from vipjax.envs.metaworld_task import (
+  CONTROL_STEP,
+  MOVED_BY_TASKS,
+  make_task,
+  num_actions,
+  object_to_target,
+)
 from vipjax.runtime.errors import UserError
 from vipjax.scene import SceneRenderer, View, get_robot
 from vipjax.scene.rendering import check_drawing
@@ -19,8 +25,6 @@ _FRAME = 9 + 1 + _OBJECT_FEATURES
 _HAND = 4  # numbers of `observes="hand"`
 # Radians and metres. The scene spans a few metres, so no number comes near and clipping is a guard.
 LIMIT = 10.0
-# Meta-World's physics steps in a control step, of 0.0025 s each.
-CONTROL_STEP = 5
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 # Attributes of Meta-World's environment that hold the compiled scene.
 _HOLD_THE_SCENE = ("spec_of_scene", "model", "data", "mujoco_renderer", "_pristine")
