@@ -59,11 +59,16 @@ EXTRAS = {
   "hub": ["huggingface_hub>=0.23"],
   # robomimic's HDF5 files.
   "robomimic": ["h5py>=3.11"],
+  # SAM 2's masks (launch.erase --sam2). The first that was built for NumPy 2.
+  "sam2": ["onnxruntime>=1.20"],
   "test": [
     # The first that was built for NumPy 2.
     "h5py>=3.11",
     # Older ones ask NumPy for what it has not any more.
     "hypothesis>=6.110",
+    # Networks of SAM 2's inputs and outputs.
+    "onnx>=1.17",
+    "onnxruntime>=1.20",
     "pdoc>=14.5",
     # It drives a browser that is there already; it is skipped where there is none.
     "playwright>=1.40",

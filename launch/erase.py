@@ -3,8 +3,8 @@
     python -m launch.erase --videos=FOLDER_OR_FILE --out=runs/erased
 
 --out gets the films, each with its twin without the robot, as --config.data.path takes them, and a
-page with before, mask and after. Masks are of what moves, unless they are given (--masks, --alpha)
-or drawn from a model (--model, --joints, --camera).
+page with before, mask and after. Masks are of what moves, unless they are given (--masks, --alpha),
+drawn from a model (--model, --joints, --camera) or SAM 2's of what is clicked on (--sam2, --click).
 """
 
 from __future__ import annotations
@@ -52,6 +52,16 @@ _CAMERA = flags.DEFINE_string(
   "camera", None, "with --model: a camera of the model, or a json file of a calibrated one"
 )
 _BODY = flags.DEFINE_string("body", None, "with --model: the root of the robot's bodies")
+_SAM2 = flags.DEFINE_string(
+  "sam2", None, "a folder with encoder.onnx and decoder.onnx of SAM 2; nothing is fetched"
+)
+_CLICK = flags.DEFINE_multi_string(
+  "click", [], "with --sam2: a point on the robot, X,Y or X,Y@FRAME or VIDEO:X,Y@FRAME, in pixels "
+  "from the left and the top, numbers from 0; none@FRAME where it has left. May be repeated",
+)  # fmt: skip
+_CLICK_BESIDE = flags.DEFINE_multi_string(
+  "click_beside", [], "with --sam2: a point that is not the robot. May be repeated"
+)
 _THRESHOLD = flags.DEFINE_integer(
   "threshold", 24, "without masks: levels by which what moves differs from the median picture",
   lower_bound=0, upper_bound=254,
@@ -119,10 +129,16 @@ def main(_):
 
 
 def _check_flags() -> None:
-  if _MODEL.value and (_MASKS.value or _MASKS_VIEW.value or _ALPHA.value):
+  given = bool(_MASKS.value or _MASKS_VIEW.value or _ALPHA.value)
+  if given + bool(_MODEL.value) + bool(_SAM2.value) > 1:
     raise UserError(
-      "expected masks or a model, got both; leave out --model, or else --masks, --masks_view and "
-      "--alpha."
+      "expected masks, a model or SAM 2, got more than one; leave out --model and --sam2, or else "
+      "--masks, --masks_view and --alpha."
+    )
+  if bool(_SAM2.value) != bool(_CLICK.value) or (_CLICK_BESIDE.value and not _SAM2.value):
+    raise UserError(
+      "expected --sam2 and --click together, got one alone; name the folder of SAM 2's files and a "
+      "point on the robot in the first frame, --click=X,Y."
     )
   if bool(_MODEL.value) != bool(_CAMERA.value):
     given = "--model" if _MODEL.value else "--camera"
@@ -135,6 +151,7 @@ def _check_flags() -> None:
 def _masks(data, found):
   """What makes the masks, and its description."""
   from vipjax.videos import masks
+  from vipjax.videos.sam2 import Click
 
   if _MODEL.value:
     made = masks.drawn(
@@ -147,6 +164,11 @@ def _masks(data, found):
     view = _MASKS_VIEW.value or (None if _MASKS.value else _VIEW.value)
     made = masks.given(path, found, view=view, alpha=_ALPHA.value, size=_SIZE.value)
     return made, f"given in {path}"
+  if _SAM2.value:
+    clicks = [Click.parse(text) for text in _CLICK.value]
+    clicks += [Click.parse(text, inside=False) for text in _CLICK_BESIDE.value]
+    made = masks.clicked(_SAM2.value, clicks, len(found))
+    return made, f"SAM 2 in {_SAM2.value}, of what was clicked on"
   return masks.of_motion(_THRESHOLD.value), f"motion: {_THRESHOLD.value} levels from the median"
 
 

@@ -12,6 +12,7 @@ from configs import demo
 from tests.report.test_page import Page
 from tests.scene.test_silhouette import MODEL
 from tests.videos.clips import moving_picture
+from tests.videos.sam2_networks import write_networks
 from tests.videos.test_erase import passing_block
 from vipjax.encoder import resnet
 from vipjax.stages.finetune import finetune
@@ -89,11 +90,31 @@ def test_given_and_drawn_masks(films, tmp_path):
   assert "drawn from" in Page((tmp_path / "out" / "erase.html").read_text()).text
 
 
+def test_masks_of_what_is_clicked_on(tmp_path):
+  frames, _, background = passing_block(24)
+  np.save(tmp_path / "film.npy", frames)
+  write_networks(tmp_path)
+  done = launch(
+    f"--videos={tmp_path / 'film.npy'}", f"--sam2={tmp_path}", "--click=8,38",
+    f"--out={tmp_path / 'out'}",
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  free = read_videos(tmp_path / "out")[1]
+  assert np.abs(free.frames[:20].astype(int) - background).max(axis=-1).mean() < 2
+  assert "of what was clicked on" in Page((tmp_path / "out" / "erase.html").read_text()).text
+
+
 @pytest.mark.parametrize(
   ("flags", "sentence"),
   [
     ((), "expected --out=VALUE, got none"),
-    (("--out=x", "--model=m", "--masks=m", "--camera=c"), "expected masks or a model, got both"),
+    (
+      ("--out=x", "--model=m", "--masks=m", "--camera=c"),
+      "expected masks, a model or SAM 2, got more",
+    ),
+    (("--out=x", "--sam2=m"), "expected --sam2 and --click together"),
+    (("--out=x", "--click=1,2"), "expected --sam2 and --click together"),
+    (("--out=x", "--sam2=m", "--click=1"), "expected a click as X,Y, X,Y@FRAME"),
     (("--out=x", "--model=m"), "expected --model and --camera together, got --model alone"),
     (("--out=x", "--camera=c"), "expected --model and --camera together, got --camera alone"),
     (("--out=x", "--grow=-1"), "expected another --grow"),

@@ -1,4 +1,4 @@
-"""Where the robot is in a video: from what moves, from masks that are given, or from its model.
+"""Where the robot is in a video: from what moves, masks that are given, its model, or clicks.
 
 Each returns a function (position in a list of videos, video) -> its masks, bool [T, H, W].
 """
@@ -21,6 +21,7 @@ from vipjax.videos.images import fit_square
 from vipjax.videos.joints import read_angles
 from vipjax.videos.lazy import Choice, FrameCache, LazyVideo
 from vipjax.videos.read import local_path, open_videos
+from vipjax.videos.sam2 import Click, Sam2
 
 MasksOf = Callable[[int, Video], np.ndarray]
 
@@ -28,6 +29,33 @@ MasksOf = Callable[[int, Video], np.ndarray]
 def of_motion(threshold: int = THRESHOLD) -> MasksOf:
   """Masks of what moves: see `motion_masks`."""
   return lambda _, video: motion_masks(video.frames, threshold)
+
+
+def clicked(folder: str | os.PathLike[str], clicks: Sequence[Click], count: int) -> MasksOf:
+  """Masks of what is clicked on, by SAM 2.
+
+  Args:
+    folder: see `Sam2`; `~` is the user's home.
+    clicks: see `Sam2.follow`; those of a video count before those of all videos.
+    count: how many videos there are.
+
+  Raises:
+    UserError: as `Sam2`, or a click on a video that is not there; the masks of a video as
+      `Sam2.follow`.
+  """
+  numbers = [click.video for click in clicks if click.video is not None]
+  if numbers and max(numbers) >= count:
+    raise UserError(
+      f"expected clicks on {count} videos, counted from 0, got one on video {max(numbers)}; "
+      "correct its number."
+    )
+  network = Sam2(pathlib.Path(folder).expanduser())
+
+  def make(index: int, film: Video) -> np.ndarray:
+    own = [click for click in clicks if click.video == index]
+    return network.follow(film.frames, own or [each for each in clicks if each.video is None])
+
+  return make
 
 
 # Given.
