@@ -115,7 +115,7 @@ class Sam2:
         f"{self._outputs} of the encoder, and inputs {list(self._prompts)} and outputs "
         f"{self._answers} of the decoder; export them so."
       )
-    self._image = pixels[0].name
+    self._image = pixels[0]
     side, asked = pixels[0].shape[-1], self._prompts["mask_input"].shape[-1]
     self._side = side if isinstance(side, int) else 1024
     self._asked = asked if isinstance(asked, int) else self._side // 4
@@ -124,9 +124,9 @@ class Sam2:
     """Masks of what is clicked on, in all frames.
 
     Each frame is asked with the last one's mask and points well inside it, and of the masks that
-    the network offers the one is taken that has most in common with the last. A frame with clicks
-    is asked with these as well, and gives the mask that the network thinks best. Frames before the
-    first click are followed backwards. After `none` masks are empty until the next click.
+    the network offers the one is taken that has most in common with the last. A click inside begins
+    anew, with the mask that the network thinks best. Frames before the first click are followed
+    backwards. After `none` masks are empty until the next click.
 
     Args:
       frames: uint8 [T, H, W, 3].
@@ -148,9 +148,10 @@ class Sam2:
         last = start
         for time in times:
           here = [click for click in clicks if click.frame == time]
-          if any(click.x is None for click in here):
+          begins = any(click.inside and click.x is not None for click in here)
+          if begins or any(click.x is None for click in here):
             last = None
-          elif here or last is not None:
+          if begins or last is not None:
             last = self._find(frames[time], here, last, time)
             masks[time] = last.mask
           start = start or last
@@ -181,7 +182,7 @@ class Sam2:
     )
     named = dict(zip(self._answers, answer, strict=True))
     offered = [_resized(logits, (height, width)) > 0 for logits in named["masks"][0]]
-    if last is None or clicks:
+    if last is None:
       best = int(np.argmax(named["iou_predictions"][0]))
     else:
       common = [_common(mask, last.mask) for mask in offered]
@@ -199,9 +200,8 @@ class Sam2:
   def _encode(self, frame: np.ndarray) -> list[np.ndarray]:
     image = Image.fromarray(frame).resize((self._side, self._side), Image.Resampling.BILINEAR)
     levels = (np.asarray(image, np.float32) / 255 - _MEAN) / _STD
-    return self._encoder.run(
-      None, {self._image: levels.transpose(2, 0, 1)[None].astype(np.float32)}
-    )
+    levels = levels.transpose(2, 0, 1)[None].astype(_dtype(self._image))
+    return self._encoder.run(None, {self._image.name: levels})
 
 
 def _load(runtime: Any, folder: pathlib.Path, part: str) -> Any:
@@ -264,6 +264,5 @@ def _resized(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _dtype(asked: Any) -> type:
-  return {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}.get(
-    asked.type, np.float32
-  )
+  kinds = {"float16": np.float16, "int64": np.int64, "int32": np.int32}
+  return kinds.get(asked.type.removeprefix("tensor(").removesuffix(")"), np.float32)
