@@ -76,6 +76,9 @@ def get_config() -> ConfigDict:
     },
     "reward": {"potential": "subgoal", "saturation": 1.0},
   })  # fmt: skip
+  # Torques have to be held to move an arm; an end effector's displacements add up by themselves,
+  # and noise of many time scales takes it away from the object (docs/results/ceiling.md).
+  config.for_task.end_effector.update({"policy": {"exploration": {"octaves": 1}}})
   # Critics forget what they once hoped of a state at rest five times as fast as with one step.
   config.policy.n_step = 5
   config.policy.action_repeat = 3

@@ -56,11 +56,11 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   config.views.front = _view()
   config.views.side = _view()
 
-  # Values of keys that are None: those of the task, then those of any. What is still None is chosen
-  # in the simulator: horizon, and the views that show best what the expert moves
+  # Values of keys that are None: those of the task, then of the control, then of any. What is still
+  # None is chosen in the simulator: horizon, and the views that show best what the expert moves
   # (vipjax/envs/viewpoints.py). The window's were set by hand, and results were measured with them;
   # the choice would look from the first one's direction, from farther.
-  config.for_task = ConfigDict()
+  config.for_task = ConfigDict({"torque": {}, "end_effector": {}})
   policy = {"steps": 2_000_000, "discount": 0.99, "eval_every": 20_000}
   config.for_task.any = ConfigDict({"policy": policy})
   lookat = (0.0, 0.68, 0.15)

@@ -71,6 +71,23 @@ def test_another_task_gets_more_actions_and_the_horizon_of_its_expert(
   assert filled({}, chosen) == {}
 
 
+@pytest.mark.parametrize(
+  ("name", "control", "octaves", "views"),
+  [
+    ("door-open", "torque", 4, ("front", "side")),
+    ("door-open", "end_effector", 1, ("front", "side")),
+    ("window-open", "end_effector", 1, ("front",)),
+  ],
+)
+def test_what_fits_the_task_counts_before_the_control_and_that_before_any(
+  name, control, octaves, views
+):
+  fitted = filled(config_of(name=name, **{"env.control": control}))
+  assert fitted.policy.exploration.octaves == octaves and fitted.policy.views == views
+  stored = filled(files.jsonable(config_of(name=name, **{"env.control": control})))
+  assert stored["policy"]["exploration"]["octaves"] == octaves
+
+
 @pytest.mark.parametrize(("steps", "horizon"), [(90, 200), (133, 200), (134, 210), (None, 200)])
 def test_the_horizon(steps, horizon, tmp_path, monkeypatch):
   monkeypatch.setattr(task, "steps_to_success", lambda env, seed: steps)

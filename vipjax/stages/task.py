@@ -36,9 +36,10 @@ def fit_to_task(
 ) -> ml_collections.ConfigDict:
   """Returns a copy of the config with a value for each key that fits the task and is None.
 
-  The value is that of config.for_task, or chosen: viewpoints that show the expert's motion
-  (`choose_views`); a horizon of 200 control steps, or of 1.5 times the expert's steps (a multiple
-  of 10) where that is more. The choice is printed and kept in `task.json` for when the run goes on.
+  The value is that of config.for_task, for the task, else for the control, else for any, or it is
+  chosen: viewpoints that show the expert's motion (`choose_views`); a horizon of 200 control steps,
+  or of 1.5 times the expert's steps (a multiple of 10) where that is more. The choice is printed
+  and kept in `task.json` for when the run goes on.
 
   Args:
     config: keys as declared in configs/paper.py.
@@ -70,7 +71,8 @@ def filled(config: Config, chosen: Mapping[str, Any] | None = None) -> Config:
   else:
     config = copy.deepcopy(config)
   table = config.get("for_task") or {}
-  for name in ((config.get("env") or {}).get("task"), _ANY):
+  env = config.get("env") or {}
+  for name in (env.get("task"), env.get("control"), _ANY):
     _fill(config, table.get(name) or {})
   chosen = dict(chosen or {})
   views = {name: each["view"] for name, each in chosen.pop("views", {}).items()}
