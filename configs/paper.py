@@ -368,6 +368,11 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   reasons["policy.exploration.octaves"] = (
     "Noise of many time scales reaches further than white noise and still corrects itself."
   )
+  # Environments differ: one has one octave, the next two, up to octaves, and so on in turns.
+  config.policy.exploration.mixed = False
+  reasons["policy.exploration.mixed"] = (
+    "What is found by small movements and what by long ones is found in one run."
+  )
   config.policy.updates_per_step = 9  # updates per step of all environments
   config.policy.warmup_steps = 5000  # environment steps with random actions at the start
   config.policy.replay_capacity = 1_000_000  # transitions

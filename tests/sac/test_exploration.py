@@ -45,6 +45,17 @@ def test_octaves_are_sums_of_noises_held_twice_as_long():
   np.testing.assert_allclose([within_two, within_four, across], [2 / 3, 1 / 3, 0], atol=0.06)
 
 
+def test_mixed_environments_have_one_octave_more_each():
+  found = drawn(ExplorationSettings(octaves=2, mixed=True), 4000)
+  np.testing.assert_allclose(found.var(axis=(0, 2)), 1.0, atol=0.06)
+  neighbours = (found[:-1:2] * found[1::2]).mean(axis=(0, 2))
+  np.testing.assert_allclose(neighbours, [0, 1 / 2, 0], atol=0.06)
+  white = drawn(ExplorationSettings(), 10)
+  np.testing.assert_allclose(found[:10, 0], white[:, 0], rtol=1e-6)
+  pink = drawn(ExplorationSettings(octaves=2), 10)
+  np.testing.assert_allclose(found[:10, 1], pink[:, 1], rtol=1e-6)
+
+
 def test_warm_up_actions_of_octaves_are_uniform():
   found = drawn(ExplorationSettings(octaves=3), 3000, exploration.uniform)
   counts = np.histogram(found, bins=4, range=(-1, 1))[0] / found.size

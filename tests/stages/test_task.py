@@ -72,20 +72,19 @@ def test_another_task_gets_more_actions_and_the_horizon_of_its_expert(
 
 
 @pytest.mark.parametrize(
-  ("name", "control", "octaves", "views"),
+  ("name", "control", "octaves", "mixed"),
   [
-    ("door-open", "torque", 4, ("front", "side")),
-    ("door-open", "end_effector", 1, ("front", "side")),
-    ("window-open", "end_effector", 1, ("front",)),
+    ("door-open", "torque", 4, False), ("door-open", "end_effector", 4, True),
+    ("window-open", "end_effector", 1, False),
   ],
-)
+)  # fmt: skip
 def test_what_fits_the_task_counts_before_the_control_and_that_before_any(
-  name, control, octaves, views
+  name, control, octaves, mixed
 ):
-  fitted = filled(config_of(name=name, **{"env.control": control}))
-  assert fitted.policy.exploration.octaves == octaves and fitted.policy.views == views
-  stored = filled(files.jsonable(config_of(name=name, **{"env.control": control})))
-  assert stored["policy"]["exploration"]["octaves"] == octaves
+  config = config_of(name=name, **{"env.control": control})
+  noise = filled(config).policy.exploration
+  assert (noise.octaves, noise.mixed) == (octaves, mixed)
+  assert filled(files.jsonable(config))["policy"]["exploration"] == noise.to_dict()
 
 
 @pytest.mark.parametrize(("steps", "horizon"), [(90, 200), (133, 200), (134, 210), (None, 200)])

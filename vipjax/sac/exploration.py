@@ -10,6 +10,7 @@ import dataclasses
 import math
 
 import jax
+import jax.numpy as jnp
 
 from vipjax.runtime import ranges
 
@@ -23,6 +24,9 @@ class ExplorationSettings:
     octaves: at least 1. The noise is the sum of so many, each held twice as long as the one before:
       1 is white, more give a spectrum of 1/f down to their longest (pink noise, Voss and Clarke
       1978; for exploration Eberhard et al., ICLR 2023).
+    mixed: whether environments differ: the first has one octave, the next two, up to `octaves`, and
+      so on in turns (as actors differ in Ape-X, Horgan et al., ICLR 2018). What is found by small
+      movements and what by long ones is then found in one run.
 
   Raises:
     UserError: one of them is out of its range.
@@ -30,6 +34,7 @@ class ExplorationSettings:
 
   hold: int = 1
   octaves: int = 1
+  mixed: bool = False
 
   def __post_init__(self):
     ranges.check("policy.exploration", vars(self))
@@ -47,7 +52,11 @@ def normal(
     settings: how it is correlated.
   """
   keys = _keys(key, env_steps, shape[0], settings)
-  return sum(jax.random.normal(each, shape) for each in keys) / math.sqrt(settings.octaves)
+  if not settings.mixed:
+    return sum(jax.random.normal(each, shape) for each in keys) / math.sqrt(settings.octaves)
+  counts = 1 + jnp.arange(shape[0])[:, None] % settings.octaves
+  octaves = ((counts > octave) * jax.random.normal(each, shape) for octave, each in enumerate(keys))
+  return sum(octaves) / jnp.sqrt(counts)
 
 
 def uniform(
