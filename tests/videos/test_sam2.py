@@ -6,6 +6,7 @@ import pytest
 from tests.videos.sam2_networks import DECODER, ENCODER, write_networks
 from tests.videos.test_erase import passing_block
 from vipjax.runtime.errors import UserError
+from vipjax.types import Video
 from vipjax.videos.masks import clicked
 from vipjax.videos.sam2 import Click, Sam2
 
@@ -63,7 +64,7 @@ def test_a_click_beside_takes_something_away(network):
 def test_what_is_lost_is_said_with_its_frame(network):
   gone = FRAMES.copy()
   gone[6:] = BACKGROUND
-  with pytest.raises(UserError, match="in frame 6 as well, .* --click=X,Y@6, or, .*none@6"):
+  with pytest.raises(UserError, match="in frame 6 as well, .* --click=VIDEO:X,Y@FRAME, or, "):
     network.follow(gone, [INSIDE])
   masks = network.follow(gone, [INSIDE, Click(None, None, 6)])
   assert common(masks[:6], MASKS[:6]).min() > 0.8 and not masks[6:].any()
@@ -73,13 +74,17 @@ def test_what_is_lost_is_said_with_its_frame(network):
 
 
 def test_clicks_of_a_video_count_before_those_of_all(folder):
-  class Film:
-    frames = FRAMES[:2]
-
+  film = Video(FRAMES[:2], source="a.mp4")
   elsewhere = Click(90, 90)
   make = clicked(folder, [elsewhere, INSIDE._replace(video=1)], count=2)
-  assert common(make(1, Film), MASKS[:2]).min() > 0.8
-  assert not make(0, Film)[0, 38, 8]
+  assert common(make(1, film), MASKS[:2]).min() > 0.8
+  assert not make(0, film)[0, 38, 8]
+  # In other frames both count.
+  make = clicked(folder, [INSIDE, Click(None, None, 1, video=1)], count=2)
+  assert make(0, film).any(axis=(1, 2)).tolist() == [True, True]
+  assert make(1, film).any(axis=(1, 2)).tolist() == [True, False]
+  with pytest.raises(UserError, match=r"24 frames of 96x96 of video 0 \(b.mp4\), got 8,38@24"):
+    clicked(folder, [INSIDE._replace(frame=24)], count=1)(0, Video(FRAMES, source="b.mp4"))
   with pytest.raises(UserError, match="2 videos, counted from 0, got one on video 2"):
     clicked(folder, [INSIDE._replace(video=2)], count=2)
 
@@ -111,7 +116,7 @@ def test_what_is_no_click(text):
       [Click(1, 1, inside=False), Click(1, 1, 2)],
       "a click on the robot in the first frame",
     ),
-    ([Click(96, 1)], "within 24 frames of 96x96, got 96,1@0"),
+    ([Click(96, 1)], "within the 24 frames of 96x96, got 96,1@0"),
     ([INSIDE, Click(None, None, 24)], "got none@24"),
   ],
 )

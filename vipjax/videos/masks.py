@@ -36,7 +36,8 @@ def clicked(folder: str | os.PathLike[str], clicks: Sequence[Click], count: int)
 
   Args:
     folder: see `Sam2`; `~` is the user's home.
-    clicks: see `Sam2.follow`; those of a video count before those of all videos.
+    clicks: see `Sam2.follow`; in a frame in which a video has some of its own, those of all videos
+      do not count.
     count: how many videos there are.
 
   Raises:
@@ -53,7 +54,9 @@ def clicked(folder: str | os.PathLike[str], clicks: Sequence[Click], count: int)
 
   def make(index: int, film: Video) -> np.ndarray:
     own = [click for click in clicks if click.video == index]
-    return network.follow(film.frames, own or [each for each in clicks if each.video is None])
+    taken = {click.frame for click in own}
+    of_all = [each for each in clicks if each.video is None and each.frame not in taken]
+    return network.follow(film.frames, own + of_all, f"video {index} ({film.source})")
 
   return make
 

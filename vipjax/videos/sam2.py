@@ -120,7 +120,7 @@ class Sam2:
     self._side = side if isinstance(side, int) else 1024
     self._asked = asked if isinstance(asked, int) else self._side // 4
 
-  def follow(self, frames: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
+  def follow(self, frames: np.ndarray, clicks: Sequence[Click], name: str = "") -> np.ndarray:
     """Masks of what is clicked on, in all frames.
 
     Each frame is asked with the last one's mask and points well inside it, and of the masks that
@@ -131,6 +131,7 @@ class Sam2:
     Args:
       frames: uint8 [T, H, W, 3].
       clicks: at least one inside, on the first frame that has any.
+      name: of the film in messages.
 
     Returns:
       bool [T, H, W].
@@ -139,7 +140,8 @@ class Sam2:
       UserError: no click, one outside of the film or picture, or a frame in which what was followed
         is not found again.
     """
-    _check_clicks(frames, clicks)
+    name = name and f" of {name}"
+    _check_clicks(frames, clicks, name)
     first = min(click.frame for click in clicks)
     masks = np.zeros(frames.shape[:3], bool)
     start: _Found | None = None
@@ -152,14 +154,14 @@ class Sam2:
           if begins or any(click.x is None for click in here):
             last = None
           if begins or last is not None:
-            last = self._find(frames[time], here, last, time)
+            last = self._find(frames[time], here, last, f"frame {time}{name}")
             masks[time] = last.mask
           start = start or last
           progress.update()
     return masks
 
   def _find(
-    self, frame: np.ndarray, clicks: Sequence[Click], last: _Found | None, time: int
+    self, frame: np.ndarray, clicks: Sequence[Click], last: _Found | None, name: str
   ) -> _Found:
     height, width = frame.shape[:2]
     points = [(click.x, click.y, click.inside) for click in clicks]
@@ -189,9 +191,9 @@ class Sam2:
       best = int(np.argmax(common))
       if common[best] < _LOST:
         raise UserError(
-          f"expected what was clicked on in frame {time} as well, got a mask that has "
-          f"{common[best]:.0%} in common with that of the frame beside it; click on it there too, "
-          f"--click=X,Y@{time}, or, where it has left the picture, say --click=none@{time}."
+          f"expected what was clicked on in {name} as well, got a mask that has {common[best]:.0%} "
+          "in common with that of the frame beside it; click on it there too, "
+          "--click=VIDEO:X,Y@FRAME, or, where it has left the picture, --click=VIDEO:none@FRAME."
         )
     small = named.get("low_res_masks", named["masks"])[0][best]
     logits = _resized(small, (self._asked, self._asked))
@@ -222,20 +224,21 @@ def _load(runtime: Any, folder: pathlib.Path, part: str) -> Any:
     ) from error
 
 
-def _check_clicks(frames: np.ndarray, clicks: Sequence[Click]) -> None:
+def _check_clicks(frames: np.ndarray, clicks: Sequence[Click], name: str) -> None:
   length, height, width = frames.shape[:3]
   for click in clicks:
     inside = click.x is None or (click.x < width and click.y < height)
     if click.frame >= length or not inside:
       place = "none" if click.x is None else f"{click.x:g},{click.y:g}"
       raise UserError(
-        f"expected clicks within {length} frames of {height}x{width}, got {place}@{click.frame}; "
-        "count both from 0, in the frames as they are taken (--frame_stride, --size)."
+        f"expected clicks within the {length} frames of {height}x{width}{name}, got "
+        f"{place}@{click.frame}; count both from 0, in the frames as they are taken "
+        "(--frame_stride, --size)."
       )
   first = min((click.frame for click in clicks), default=0)
   if not any(click.x is not None and click.inside for click in clicks if click.frame == first):
     raise UserError(
-      "expected a click on the robot in the first frame that has any, got none; give one, "
+      f"expected a click on the robot in the first frame{name} that has any, got none; give one, "
       "--click=X,Y, in pixels from the left and from the top."
     )
 
