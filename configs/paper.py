@@ -425,7 +425,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   )
   # "goal": minus the distance to the goal; "path": how far along the videos a state is, less its
   # distance from them; "subgoal": the frame without the robot tells what is left of the object's
-  # way, that with it how far the arm is from where the object next moves on.
+  # way, the shortest to any frame and from there on in time, that with it how far the arm is from
+  # where the object next moves on.
   config.reward.potential = "goal"
   reasons["reward.potential"] = (
     "The distance to the goal says little off the expert's path; which moment of the videos a "

@@ -264,19 +264,24 @@ def subgoal_reward(value, film, **settings):
 
 
 def test_subgoals_by_hand(value, grasped):
-  arm = value.embed(grasped[:, 0])
+  arm, scene = value.embed(grasped[:, 0]), value.embed(grasped[:, 1])
 
   def away(one, other):
     return np.linalg.norm(one - other, axis=-1)
 
   # The object's states end at frames 2, 3, 5 and 6, and four frames' time is left from its first
-  # move on; within a state the frames without the robot are the same, and so is the time left.
-  subgoals, left = [2, 2, 2, 3, 5, 5, 6], np.array([4, 4, 4, 3, 1.5, 1.5, 0]) / 4
+  # move on; within a state the frames without the robot are the same, and so is what is left after
+  # its last one.
+  subgoals, left = [2, 2, 2, 3, 5, 5, 6], np.array([4, 4, 4, 3, 1, 1, 0]) / 4
   # Arms in units of the longest way to a subgoal, from where it begins.
   unit = max(away(arm[0], arm[2]), away(arm[4], arm[5]))
   arms = away(arm, arm[subgoals]) / unit
+  # Where the goal, or a later frame, is nearer than the time that is left, that is the way.
+  shortcuts = away(scene[:, None], scene[None]) / away(scene[0], scene[-1])
+  ways = np.min(shortcuts + left, axis=1)
+  assert (ways < left - 0.1).any() and (ways[:3] > 0.8).all()
   found = subgoal_reward(value, grasped).potential(grasped)[0]
-  np.testing.assert_allclose(found, -left * arms - 2 * left, rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(found, -ways * arms - 2 * ways, rtol=1e-3, atol=1e-3)
   np.testing.assert_allclose(found[-1], 0, atol=1e-3)
 
 
@@ -320,7 +325,15 @@ def test_an_arm_counts_as_much_as_the_object_has_to_go_by_hand():
   found = by_subgoals(
     np.array([[0, 9.0], [9, 0.5]]), np.array([[2, 7.0], [7, 3]]), np.array([1, 0.25]), 2.0, 0.01
   )
-  np.testing.assert_allclose(found, [-2 * 1 - 2 * 1, -2 * (0.25 + 0.5) - 3 * 0.25], rtol=1e-6)
+  np.testing.assert_allclose(found, [-(2 + 2) * 1, -(2 + 3) * (0.25 + 0.5)], rtol=1e-6)
+
+
+def test_a_way_that_no_film_shows_is_paid_by_hand():
+  """Films go from 0 to 1 by a detour; the nearest frame is the first until the last one is."""
+  away = np.array([[0, 0.3, 0.6], [0.5, 0.7, 0.9], [1, 0.7, 0.4]])  # of three states to each frame
+  to_go = np.array([1, 0.5, 0])
+  found = by_subgoals(away, np.zeros_like(away), to_go, 2.0, 0.001)
+  np.testing.assert_allclose(found, -2 * np.array([1, 0.7, 0.4]), rtol=1e-6)
 
 
 def test_the_pose_of_the_end_beside_an_unmoved_object_is_not_paid(value, grasped):

@@ -6,11 +6,14 @@ that path. The neighbour is that of all channels at once, so a pose of the arm t
 beside an object that fits another is far from every frame. Off the path it follows true progress
 far better than the distance to the goal (docs/results/ten_tasks.md).
 
-"subgoal" lets the frames without the robot say which moment of the films the object is in, and so
-how much of its way is left, in time; and it asks of the frames with the robot how far the arm is
-from where the films have it when the object is about to move on. Before anything moved that is the
-moment of contact: the pose of the end beside an unmoved object is worth no more than any other away
-from the handle. The nearer the object is to its goal, the less the arm counts.
+"subgoal" lets the frames without the robot say how much of the object's way is left: the shortest
+one to any frame of the films, by distance, and from there to the end, in time. Along the films that
+is the time left, which grows no less where a distance hardly changes; beside them a straight way to
+the goal is paid as well, and a push astray costs no more than the goal is farther away. And it asks
+of the frames with the robot how far the arm is from where the films have it when the object, from
+the moment that it resembles most, is about to move on. Before anything moved that is the moment of
+contact: the pose of the end beside an unmoved object is worth no more than any other away from the
+handle. The nearer the object is to its goal, the less the arm counts.
 
 Along films the distances are always those of the embeddings, whatever the head.
 """
@@ -125,24 +128,28 @@ def by_subgoals(
 ) -> jax.Array:
   """What is left of the object's way, and of the arm's to where the object next moves on.
 
-  The arm counts as much as the object has still to go: where the object has arrived, wherever the
-  arm is costs nothing.
+  The object's is the shortest way to any frame and from there on along its film, so that a way that
+  no film shows is paid as soon as it is shorter. The arm is asked for where it is at the nearest
+  frame, and counts as much as the object has still to go: where the object has arrived, wherever
+  the arm is costs nothing.
 
   Args:
     object_away: float32 [F, N], distances >= 0 of N states to F frames of films without the robot.
     arm_away: float32 [F, N], the same to the frames' subgoals, with the robot and weighted.
     to_go: float32 [F], from 0 to 1, the time left to each frame until the object has arrived.
     object_weight: weight of the object beside the arm, >= 0.
-    temperature: of the softmax over minus `object_away`, which says which frames' moment it is.
+    temperature: of the softmax over minus the ways, and over minus `object_away`, which says which
+      frames' moment it is.
 
   Returns:
     float32 [N], at most 0.
   """
   chex.assert_equal_shape((object_away, arm_away))
   chex.assert_shape(to_go, (object_away.shape[0],))
-  moment = jax.nn.softmax(-object_away / temperature, axis=0)
-  left, off, arm = to_go @ moment, jnp.sum(moment * object_away, 0), jnp.sum(moment * arm_away, 0)
-  return -object_weight * (left + off) - arm * left
+  ways = object_away + to_go[:, None]
+  way = jnp.sum(jax.nn.softmax(-ways / temperature, axis=0) * ways, axis=0)
+  arm = jnp.sum(jax.nn.softmax(-object_away / temperature, axis=0) * arm_away, axis=0)
+  return -object_weight * way - arm * jnp.minimum(way, 1)
 
 
 def before_moving_on(embeddings: np.ndarray, move: float) -> np.ndarray:
