@@ -8,7 +8,7 @@ import pytest
 
 from vipjax.encoder import Head
 from vipjax.reward import EmbeddingReward, RewardSettings
-from vipjax.reward.films import along_path, before_moving_on, by_subgoals, subgoals
+from vipjax.reward.films import Subgoals, along_path, before_moving_on, by_subgoals, subgoals
 from vipjax.runtime.errors import UserError
 
 
@@ -273,9 +273,11 @@ def test_subgoals_by_hand(value, grasped):
   # move on; within a state the frames without the robot are the same, and so is what is left after
   # its last one.
   subgoals, left = [2, 2, 2, 3, 5, 5, 6], np.array([4, 4, 4, 3, 1, 1, 0]) / 4
-  # Arms in units of the longest way to a subgoal, from where it begins.
+  # Arms in units of the longest way to a subgoal, from where it begins; that takes two frames. A
+  # film's own arm is never farther from a subgoal than the time it takes to get there.
   unit = max(away(arm[0], arm[2]), away(arm[4], arm[5]))
-  arms = away(arm, arm[subgoals]) / unit
+  arms = np.minimum(away(arm, arm[subgoals]) / unit, np.array([2, 1, 0, 0, 1, 0, 0]) / 2)
+  assert (away(arm[1], arm[2]) / unit > 0.6) and arms[1] == 0.5
   # Where the goal, or a later frame, is nearer than the time that is left, that is the way.
   shortcuts = away(scene[:, None], scene[None]) / away(scene[0], scene[-1])
   ways = np.min(shortcuts + left, axis=1)
@@ -294,14 +296,28 @@ def test_an_object_at_rest_at_the_end_has_arrived(value, grasped):
   assert np.abs(longer.potential(held)[0]).max() < 0.01
 
 
+def ways_to_subgoals(known):
+  """The frames on each frame's way to its subgoal, the last ones."""
+  return [known.way[known.of_way == way].tolist() for way in known.next_way]
+
+
+def alone(to_go):
+  """Films of which every frame is its own subgoal."""
+  every = np.arange(len(to_go), dtype=np.int32)
+  return Subgoals((), np.asarray(to_go), every, 0.0 * every, every, every, ())
+
+
 def test_subgoals_of_a_film_that_goes_on_by_hand():
   """The object moves from frame 1 to 4; the arm's last subgoal is where it arrives."""
   scene, arm = [0, 0, 0.5, 0.97, 1, 1], [0, 1, 2, 3, 4, 9]
   film = np.stack([arm, scene], axis=1).astype(np.float32)[:, :, None]
   free, starts = np.array([False, True]), np.ones(2)
-  found, to_go, units = subgoals(film, [6], free, starts, move=0.05, rest=0.01)
-  assert found[:, 0, 0].tolist() == [1, 1, 2, 4, 4, 9] and units.tolist() == [1, 1]
-  np.testing.assert_allclose(to_go, [1, 1, 2 / 3, 1 / 3, 0, 0], rtol=1e-6)
+  found = subgoals(film, [6], free, starts, move=0.05, rest=0.01)
+  assert ways_to_subgoals(found) == [[0, 1], [0, 1], [2], [3, 4], [3, 4], [5]]
+  assert found.wait.tolist() == [1, 0, 0, 1, 0, 0] and found.units.tolist() == [1, 1]
+  np.testing.assert_allclose(found.to_go, [1, 1, 2 / 3, 1 / 3, 0, 0], rtol=1e-6)
+  both = subgoals(np.concatenate([film, film]), [6, 6], free, starts, move=0.05, rest=0.01)
+  assert ways_to_subgoals(both)[6:] == [[6, 7], [6, 7], [8], [9, 10], [9, 10], [11]]
   still = film * [[1.0], [0.005]]
   with pytest.raises(UserError, match="expected films whose object moves"):
     subgoals(np.concatenate([film, still]), [6, 6], free, starts, move=0.05, rest=0.01)
@@ -312,9 +328,10 @@ def test_an_object_that_moves_by_itself_at_first_by_hand():
   scene, arm = [0, 0.1, 0.1, 0.1, 0.6, 1], [0, 0, 1, 3, 4, 5]
   film = np.stack([arm, scene], axis=1).astype(np.float32)[:, :, None]
   free, starts = np.array([False, True]), np.ones(2)
-  found, to_go, units = subgoals(film, [6], free, starts, move=0.05, rest=0.01)
-  assert found[:, 0, 0].tolist() == [0, 3, 3, 3, 4, 5] and units.tolist() == [3, 1]
-  np.testing.assert_allclose(to_go, [1, 0.8, 0.6, 0.4, 0.2, 0], rtol=1e-6)
+  found = subgoals(film, [6], free, starts, move=0.05, rest=0.01)
+  assert ways_to_subgoals(found) == [[0], [1, 2, 3], [1, 2, 3], [1, 2, 3], [4], [5]]
+  assert found.wait.tolist() == [0, 1, 0.5, 0, 0, 0] and found.units.tolist() == [3, 1]
+  np.testing.assert_allclose(found.to_go, [1, 0.8, 0.6, 0.4, 0.2, 0], rtol=1e-6)
   idle = film * [[0.0], [1.0]]
   with pytest.raises(UserError, match="expected films whose arm moves before the object"):
     subgoals(idle, [6], free, starts, move=0.05, rest=0.01)
@@ -323,7 +340,7 @@ def test_an_object_that_moves_by_itself_at_first_by_hand():
 def test_an_arm_counts_as_much_as_the_object_has_to_go_by_hand():
   # Two film frames, the first state at the one, the second a way off the other.
   found = by_subgoals(
-    np.array([[0, 9.0], [9, 0.5]]), np.array([[2, 7.0], [7, 3]]), np.array([1, 0.25]), 2.0, 0.01
+    np.array([[0, 9.0], [9, 0.5]]), np.array([[2, 7.0], [7, 3]]), alone([1, 0.25]), 2.0, 0.01
   )
   np.testing.assert_allclose(found, [-(2 + 2) * 1, -(2 + 3) * (0.25 + 0.5)], rtol=1e-6)
 
@@ -331,9 +348,21 @@ def test_an_arm_counts_as_much_as_the_object_has_to_go_by_hand():
 def test_a_way_that_no_film_shows_is_paid_by_hand():
   """Films go from 0 to 1 by a detour; the nearest frame is the first until the last one is."""
   away = np.array([[0, 0.3, 0.6], [0.5, 0.7, 0.9], [1, 0.7, 0.4]])  # of three states to each frame
-  to_go = np.array([1, 0.5, 0])
-  found = by_subgoals(away, np.zeros_like(away), to_go, 2.0, 0.001)
+  found = by_subgoals(away, np.zeros_like(away), alone([1, 0.5, 0]), 2.0, 0.001)
   np.testing.assert_allclose(found, -2 * np.array([1, 0.7, 0.4]), rtol=1e-6)
+
+
+def test_an_arm_on_its_way_has_the_time_left_by_hand():
+  """Three frames to the first subgoal, of which the second is far from it; one to the second."""
+  known = Subgoals(
+    frames=(), to_go=np.array([1, 1, 1, 0]), way=np.array([0, 1, 2, 3]),
+    wait=np.array([1, 0.5, 0, 0]), of_way=np.array([0, 0, 0, 1]), next_way=np.array([0, 0, 0, 1]),
+    units=(),
+  )  # fmt: skip
+  object_away = np.array([[0, 0], [0, 0], [0, 0], [9, 9]])
+  arm_away = np.array([[0.9, 3], [0.1, 3], [1.4, 0.2], [0, 0]])  # the last frame is no way there
+  found = by_subgoals(object_away, arm_away, known, 2.0, 0.01)
+  np.testing.assert_allclose(found, [-2 - 0.6, -2 - 0.2], rtol=1e-6)
 
 
 def test_the_pose_of_the_end_beside_an_unmoved_object_is_not_paid(value, grasped):

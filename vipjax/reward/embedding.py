@@ -343,13 +343,12 @@ def _make_compute(
       return jax.lax.map(to_frame, frames)
 
     if path and settings.potential == "subgoal":
-      found, to_go, own_units = path
       shown, hidden = jnp.where(visible, weights, 0), jnp.where(visible, 0, weights)
       object_away, arm_away = along_films(
-        lambda away: (away @ hidden / jnp.sum(hidden), away @ shown), found, own_units
+        lambda away: (away @ hidden / jnp.sum(hidden), away @ shown), path.frames, path.units
       )
       potential = by_subgoals(
-        object_away, arm_away, to_go, jnp.sum(hidden), settings.subgoal_temperature
+        object_away, arm_away, path, jnp.sum(hidden), settings.subgoal_temperature
       )
     elif path:
       away = along_films(lambda away: away @ (weights / jnp.sum(weights)), path[0], units).T

@@ -21,6 +21,7 @@ Along films the distances are always those of the embeddings, whatever the head.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import chex
 import jax
@@ -64,6 +65,29 @@ def along_path(
   return place - distance_weight * jnp.min(distances, axis=1)
 
 
+class Subgoals(NamedTuple):
+  """What the potential "subgoal" knows of films with F frames in all, of C channels.
+
+  Attributes:
+    frames: float32 [F, C, D], the embeddings.
+    to_go: float32 [F], the time left to each frame until the object has arrived, as a share of that
+      from its first move, from 0 to 1.
+    way: int32 [E], frames on the ways to subgoals, one way after the other.
+    wait: float32 [E], the time from these to the end of their way, as a share of the longest way's.
+    of_way: int32 [E], the number of the way that each is on, in order.
+    next_way: int32 [F], the number of the way to each frame's subgoal.
+    units: float32 [C], units of distances.
+  """
+
+  frames: np.ndarray
+  to_go: np.ndarray
+  way: np.ndarray
+  wait: np.ndarray
+  of_way: np.ndarray
+  next_way: np.ndarray
+  units: np.ndarray
+
+
 def subgoals(
   frames: np.ndarray,
   lengths: Sequence[int],
@@ -71,8 +95,13 @@ def subgoals(
   starts: np.ndarray,
   move: float,
   rest: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Where the arm is when, from each frame's state, the object is about to move on.
+) -> Subgoals:
+  """Where the arm is, and how it comes there, when the object is about to move on.
+
+  The subgoal of a frame is the last one before the object, from its state there, has moved on; the
+  way to it begins with the first frame that has the same one. Units are `starts` without the robot,
+  and with it the distance from where a way begins to its subgoal, the longest, which is mostly that
+  to the object; the mean of all films.
 
   Args:
     frames: float32 [F, C, D], embeddings of all frames of films, one film after the other.
@@ -83,17 +112,12 @@ def subgoals(
     rest: how far the frame without the robot may be from the film's last one once the object has
       arrived, in the same units.
 
-  Returns:
-    float32 [F, C, D], without the robot each frame and with it its subgoal; float32 [F], the time
-    left to each frame until the object has arrived, as a share of that from its first move, from 0
-    to 1; float32 [C], units of distances to these: `starts` without the robot, and with it the
-    longest way from one subgoal to the next, which is mostly that to the object.
-
   Raises:
     UserError: an object that never moves, or an arm that is at its subgoals from the first.
   """
-  found, to_go, ways = [], [], []
-  for film in np.split(frames, np.cumsum(lengths)[:-1]):
+  to_go, ways, next_way, far, long = [], [], [], [], []
+  begins = np.cumsum([0, *lengths])
+  for film, begin in zip(np.split(frames, begins[1:-1]), begins, strict=False):
     scene = (film[:, free] / starts[free, None]).reshape(len(film), -1) / np.sqrt(free.sum())
     under_way = np.flatnonzero(np.linalg.norm(scene - scene[-1], axis=-1) > rest)
     if not len(under_way):
@@ -105,50 +129,64 @@ def subgoals(
     # What the arm does after the object has arrived is no subgoal of the way there.
     number, arrival = np.arange(len(film)), under_way[-1] + 1
     goals = np.maximum(np.minimum(before_moving_on(scene, move), arrival), number)
-    found.append(np.where(free[:, None], film, film[goals]))
     left = (arrival - number) / max(arrival - goals[0], 1)
     to_go.append(np.clip(left, 0, 1))
-    begins = np.flatnonzero(np.diff(goals, prepend=-1))  # an object may move by itself at first
-    ways.append(np.linalg.norm(film[goals[begins]] - film[begins], axis=-1).max(axis=0))
-  units = np.where(free, starts, np.mean(ways, axis=0)).astype(np.float32)
+    ends, firsts, which = np.unique(goals, return_index=True, return_inverse=True)
+    next_way.append(len(ways) + which)
+    ways += [begin + np.arange(first, end + 1) for first, end in zip(firsts, ends, strict=True)]
+    far.append(np.linalg.norm(film[ends] - film[firsts], axis=-1).max(axis=0))
+    long.append((ends - firsts).max())
+  units = np.where(free, starts, np.mean(far, axis=0)).astype(np.float32)
   if not (units > 1e-6).all():
     raise UserError(
       "expected films whose arm moves before the object does for the reward's potential 'subgoal', "
       "got the same frame twice; begin the films earlier, or set potential to 'goal'."
     )
-  return np.concatenate(found), np.concatenate(to_go).astype(np.float32), units
+  waits = np.concatenate([np.arange(len(way))[::-1] for way in ways]) / np.mean(long)
+  of_way = np.repeat(np.arange(len(ways)), [len(way) for way in ways])
+  return Subgoals(
+    frames, np.concatenate(to_go).astype(np.float32), np.concatenate(ways).astype(np.int32),
+    waits.astype(np.float32), of_way.astype(np.int32), np.concatenate(next_way).astype(np.int32),
+    units,
+  )  # fmt: skip
 
 
 def by_subgoals(
   object_away: jax.Array,
   arm_away: jax.Array,
-  to_go: jax.Array,
+  known: Subgoals,
   object_weight: jax.Array,
   temperature: float,
 ) -> jax.Array:
   """What is left of the object's way, and of the arm's to where the object next moves on.
 
-  The object's is the shortest way to any frame and from there on along its film, so that a way that
-  no film shows is paid as soon as it is shorter. The arm is asked for where it is at the nearest
-  frame, and counts as much as the object has still to go: where the object has arrived, wherever
-  the arm is costs nothing.
+  Either is the shortest way: to a frame, and from there on along its film, in time. So a way that
+  no film shows is paid as soon as it is shorter, and the films' own where the distance to its end
+  grows at first. The object may take any frame; the arm those on the way to the subgoal of the
+  frame that the object is nearest to. It counts as much as the object has still to go: where the
+  object has arrived, wherever the arm is costs nothing.
 
   Args:
     object_away: float32 [F, N], distances >= 0 of N states to F frames of films without the robot.
-    arm_away: float32 [F, N], the same to the frames' subgoals, with the robot and weighted.
-    to_go: float32 [F], from 0 to 1, the time left to each frame until the object has arrived.
+    arm_away: float32 [F, N], the same with the robot and weighted.
+    known: of the films; `frames` and `units` are not used.
     object_weight: weight of the object beside the arm, >= 0.
-    temperature: of the softmax over minus the ways, and over minus `object_away`, which says which
-      frames' moment it is.
+    temperature: of the softmax over minus the object's ways, and over minus `object_away`, which
+      says which frame it is nearest to.
 
   Returns:
     float32 [N], at most 0.
   """
   chex.assert_equal_shape((object_away, arm_away))
-  chex.assert_shape(to_go, (object_away.shape[0],))
-  ways = object_away + to_go[:, None]
+  chex.assert_shape(known.to_go, (object_away.shape[0],))
+  ways = object_away + known.to_go[:, None]
   way = jnp.sum(jax.nn.softmax(-ways / temperature, axis=0) * ways, axis=0)
-  arm = jnp.sum(jax.nn.softmax(-object_away / temperature, axis=0) * arm_away, axis=0)
+  arm_ways = jax.ops.segment_min(
+    arm_away[known.way] + known.wait[:, None], known.of_way, object_away.shape[0],
+    indices_are_sorted=True,
+  )  # fmt: skip
+  nearest = jax.nn.softmax(-object_away / temperature, axis=0)
+  arm = jnp.sum(nearest * arm_ways[known.next_way], axis=0)
   return -object_weight * way - arm * jnp.minimum(way, 1)
 
 
