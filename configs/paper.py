@@ -425,8 +425,8 @@ def _declared() -> tuple[ConfigDict, dict[str, str]]:
   )
   # "goal": minus the distance to the goal; "path": how far along the videos a state is, less its
   # distance from them; "subgoal": the frame without the robot tells what is left of the object's
-  # way, the shortest to any frame and from there on in time, that with it how far the arm is from
-  # where the object next moves on.
+  # way, that with it what is left of the arm's to where the object next moves on; either is the
+  # shortest to any frame of the videos, by distance, and from there on in time.
   config.reward.potential = "goal"
   reasons["reward.potential"] = (
     "The distance to the goal says little off the expert's path; which moment of the videos a "

@@ -6,14 +6,14 @@ that path. The neighbour is that of all channels at once, so a pose of the arm t
 beside an object that fits another is far from every frame. Off the path it follows true progress
 far better than the distance to the goal (docs/results/ten_tasks.md).
 
-"subgoal" lets the frames without the robot say how much of the object's way is left: the shortest
-one to any frame of the films, by distance, and from there to the end, in time. Along the films that
-is the time left, which grows no less where a distance hardly changes; beside them a straight way to
-the goal is paid as well, and a push astray costs no more than the goal is farther away. And it asks
-of the frames with the robot how far the arm is from where the films have it when the object, from
-the moment that it resembles most, is about to move on. Before anything moved that is the moment of
-contact: the pose of the end beside an unmoved object is worth no more than any other away from the
-handle. The nearer the object is to its goal, the less the arm counts.
+"subgoal" lets the frames without the robot say how much of the object's way is left, and those with
+it how much of the arm's to where the films have it when the object, from the state that it is in,
+is about to move on. Before anything moved that is the moment of contact: the pose of the end beside
+an unmoved object is worth no more than any other away from the handle. The nearer the object is to
+its goal, the less the arm counts. Either way is the shortest one to any frame of the films, by
+distance, and from there to the end, in time. So all of a film is paid as it goes, where a distance
+hardly changes or grows at first; and beside the films a straight way to the goal is paid as well,
+and a push astray costs no more than the goal is farther away.
 
 Along films the distances are always those of the embeddings, whatever the head.
 """
