@@ -34,7 +34,8 @@ def get_config() -> ConfigDict:
     ("drawer-close", "torque"),
     ("faucet-close", "torque"),
     ("button-press-wall", "end_effector"),
-    ("plate-slide-back", "torque"),
+    # By torques the ideal potential takes 28,000 actions in the mean, by the end effector 6,000.
+    ("plate-slide-back", "end_effector"),
     ("handle-pull-side", "end_effector"),
   )
   config.ten_tasks.seeds = (0, 1, 2)
