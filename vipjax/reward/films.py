@@ -117,7 +117,7 @@ def subgoals(
   """
   to_go, ways, next_way, far, long = [], [], [], [], []
   begins = np.cumsum([0, *lengths])
-  for film, begin in zip(np.split(frames, begins[1:-1]), begins, strict=False):
+  for film, begin in zip(np.split(frames, begins[1:-1]), begins[:-1], strict=True):
     scene = (film[:, free] / starts[free, None]).reshape(len(film), -1) / np.sqrt(free.sum())
     under_way = np.flatnonzero(np.linalg.norm(scene - scene[-1], axis=-1) > rest)
     if not len(under_way):
